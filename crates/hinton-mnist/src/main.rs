@@ -1,0 +1,2 @@
+//! Hinton, Vinyals and Dean 2015 on MNIST.
+fn main() {}

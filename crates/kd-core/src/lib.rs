@@ -1,0 +1,1 @@
+//! What distillation experiments share.

@@ -1,0 +1,1 @@
+//! Training kernels that Candle lacks or runs slowly on CPU.
