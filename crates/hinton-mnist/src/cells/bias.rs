@@ -1,0 +1,155 @@
+//! `bias`: the biases of some classes of a finished network are shifted together, by an amount chosen in three ways.
+//!
+//! The paper raises the bias of the digit that the transfer set lacks, and lowers those of the only two that it has, by the
+//! amount that is best on the test set. Beside that stand an amount chosen on held-out training images and one that needs no
+//! labels of the images at all, only the share of the classes.
+//!
+//! Metrics: `test-errors`, `test-error-rate`, `errors-on-omitted` (test images of the shifted classes) and `bias`, each with the
+//! prefix `before-bias.`, `bias-on-test.`, `bias-on-held-out.` or `bias-by-frequency.`; the series `curve` has all of the grid.
+
+use std::path::Path;
+
+use kd_core::data::Mnist;
+use kd_core::run::{CellResult, Series};
+use kd_core::train::evaluate::largest;
+use kd_core::{Error, Result, Seed};
+
+use super::{Logits, result};
+use crate::ensemble::softmax;
+use crate::spec::{BiasCell, CLASSES, ExamplesPart};
+use crate::transfer::select;
+
+/// Scans the shifts for the student whose cell is in `student`.
+///
+/// # Errors
+/// Bad input when no image was held out.
+pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<CellResult> {
+    let logits = Logits::read(student)?;
+    let all: Vec<u8> = (0..CLASSES as u8).collect();
+    let part = ExamplesPart { limit: cell.limit, held_out: cell.held_out, fraction: 1., classes: all, jitter: 0 };
+    let apart = select(&data.train.labels, &part, seed)?.held_out;
+    if apart.is_empty() {
+        return Err(Error::bad_input("the bias is chosen on held-out images: expected held-out above 0, got 0"));
+    }
+    let test = Shifted::new(&logits.test, data.test.labels.clone(), &cell.digits);
+    let rows = apart.iter().flat_map(|&r| &logits.train[r as usize * CLASSES..][..CLASSES]).copied().collect::<Vec<_>>();
+    let held_out = Shifted::new(&rows, apart.iter().map(|&r| data.train.labels[r as usize]).collect(), &cell.digits);
+
+    let steps = ((cell.to - cell.from) / cell.step).round() as usize;
+    // Rounded, so that the grid's numbers read as they were written: 0.1 steps give 0.3, not 0.30000000000000004.
+    let grid: Vec<f64> = (0..=steps).map(|i| ((cell.from + i as f64 * cell.step) * 1e6).round() / 1e6).collect();
+    let on_test: Vec<(usize, usize)> = grid.iter().map(|&b| test.errors(b)).collect();
+    let on_held_out: Vec<(usize, usize)> = grid.iter().map(|&b| held_out.errors(b)).collect();
+    let best = |errors: &[(usize, usize)]| {
+        // Of equally good shifts, the smallest.
+        let key = |i: &usize| (errors[*i].0, (grid[*i].abs() * 1e6) as u64);
+        (0..grid.len()).min_by_key(key).map_or(0., |i| grid[i])
+    };
+    let chosen = [
+        ("before-bias", 0.),
+        ("bias-on-test", best(&on_test)),
+        ("bias-on-held-out", best(&on_held_out)),
+        ("bias-by-frequency", held_out.match_frequency(cell.from, cell.to)),
+    ];
+    let of = data.test.labels.len().max(1) as f64;
+    let mut found = result(chosen.iter().flat_map(|&(name, bias)| {
+        let (all, on_digits) = test.errors(bias);
+        let metric = |what: &str, value: f64| (format!("{name}.{what}"), value);
+        [
+            metric("test-errors", all as f64),
+            metric("test-error-rate", 100. * all as f64 / of),
+            metric("errors-on-omitted", on_digits as f64),
+            metric("bias", bias),
+        ]
+    }));
+    let columns = ["bias", "test-errors", "errors-on-digits", "held-out-errors"].map(str::to_owned).to_vec();
+    let line = |i: usize| vec![grid[i], on_test[i].0 as f64, on_test[i].1 as f64, on_held_out[i].0 as f64];
+    found.series.insert("curve".to_owned(), Series { columns, rows: (0..grid.len()).map(line).collect() });
+    Ok(found)
+}
+
+/// Labelled logits whose entries at some classes can be shifted.
+struct Shifted {
+    logits: Vec<f32>,
+    labels: Vec<u8>,
+    digits: Vec<u8>,
+}
+
+impl Shifted {
+    fn new(logits: &[f32], labels: Vec<u8>, digits: &[u8]) -> Self {
+        Self { logits: logits.to_vec(), labels, digits: digits.to_vec() }
+    }
+
+    fn rows(&self, bias: f64) -> impl Iterator<Item = (Vec<f32>, u8)> + '_ {
+        self.logits.chunks(CLASSES).zip(&self.labels).map(move |(row, &label)| {
+            let mut row = row.to_vec();
+            for &d in &self.digits {
+                row[usize::from(d)] += bias as f32;
+            }
+            (row, label)
+        })
+    }
+
+    /// Errors over all rows, and over those of the shifted classes.
+    fn errors(&self, bias: f64) -> (usize, usize) {
+        let (mut all, mut on_digits) = (0, 0);
+        for (row, label) in self.rows(bias) {
+            if largest(&row) != usize::from(label) {
+                all += 1;
+                on_digits += usize::from(self.digits.contains(&label));
+            }
+        }
+        (all, on_digits)
+    }
+
+    /// The shift at which the mean probability of the classes is their share of the labels, by bisection: it grows with the
+    /// shift. Where the share is out of reach, the nearer end.
+    fn match_frequency(&self, from: f64, to: f64) -> f64 {
+        let share = self.labels.iter().filter(|l| self.digits.contains(l)).count() as f64;
+        let expected = |bias: f64| -> f64 {
+            let mass = |(row, _): (Vec<f32>, u8)| {
+                let p = softmax(&row, 1.);
+                self.digits.iter().map(|&d| p[usize::from(d)]).sum::<f64>()
+            };
+            self.rows(bias).map(mass).sum()
+        };
+        let (mut low, mut high) = (from, to);
+        for _ in 0..40 {
+            let middle = (low + high) / 2.;
+            if expected(middle) < share { low = middle } else { high = middle }
+        }
+        ((low + high) / 2. * 1e4).round() / 1e4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> Shifted {
+        // Class 3 is always two logits too low; half of the rows are of class 3, half of class 0.
+        let mut logits = vec![-9f32; 8 * CLASSES];
+        for (i, row) in logits.chunks_mut(CLASSES).enumerate() {
+            let three = i % 2 == 1;
+            row[0] = if three { 0. } else { 4. };
+            row[3] = if three { -1. } else { -3. };
+        }
+        Shifted::new(&logits, (0..8).map(|i| if i % 2 == 1 { 3 } else { 0 }).collect(), &[3])
+    }
+
+    #[test]
+    fn a_shift_past_the_gap_mends_the_class_and_one_too_far_breaks_the_others() {
+        let rows = example();
+        assert_eq!(rows.errors(0.), (4, 4));
+        assert_eq!(rows.errors(2.), (0, 0));
+        assert_eq!(rows.errors(8.), (4, 0));
+    }
+
+    #[test]
+    fn matching_the_frequency_finds_the_shift_that_makes_the_class_as_likely_as_it_is_frequent() {
+        let rows = example();
+        let bias = rows.match_frequency(-10., 20.);
+        let mean: f64 = rows.rows(bias).map(|(row, _)| softmax(&row, 1.)[3]).sum::<f64>() / 8.;
+        assert!((mean - 0.5).abs() < 1e-3, "{bias} {mean}");
+    }
+}

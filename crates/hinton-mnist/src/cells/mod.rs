@@ -1,0 +1,68 @@
+//! What each kind of cell does.
+
+pub mod bias;
+pub mod ensemble;
+pub mod gradient_limit;
+pub mod soft_targets;
+pub mod train;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use kd_core::run::CellResult;
+use kd_core::train::checkpoint;
+use kd_core::{Error, Result};
+
+use crate::spec::CLASSES;
+
+/// The file of a trained network in its cell's folder.
+pub const NETWORK: &str = "network.safetensors";
+/// The file of its logits on all training images and on the test images.
+pub const LOGITS: &str = "logits.safetensors";
+
+/// A network's logits, row-major.
+pub struct Logits {
+    /// On all training images, in their order, un-jittered.
+    pub train: Vec<f32>,
+    /// On the test images.
+    pub test: Vec<f32>,
+}
+
+impl Logits {
+    /// Reads them from a `train` cell's folder.
+    ///
+    /// # Errors
+    /// Bad input when the file is damaged.
+    pub fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(LOGITS);
+        let (tensors, ()) = checkpoint::load(&path, &Device::Cpu)?;
+        let part = |name: &str| match tensors.get(name) {
+            Some(t) => Ok(t.flatten_all()?.to_vec1::<f32>()?),
+            None => Err(Error::bad_input(format!("{}: expected a tensor '{name}', got none", path.display()))),
+        };
+        Ok(Self { train: part("train")?, test: part("test")? })
+    }
+
+    /// Writes them to a `train` cell's folder.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(dir: &Path, train: Tensor, test: Tensor) -> Result<()> {
+        let tensors = BTreeMap::from([("train".to_owned(), train), ("test".to_owned(), test)]);
+        checkpoint::save(&dir.join(LOGITS), &tensors, &())
+    }
+}
+
+/// Logits as a matrix.
+///
+/// # Errors
+/// When their number is not a multiple of the classes.
+pub fn matrix(logits: &[f32]) -> Result<Tensor> {
+    Ok(Tensor::from_slice(logits, (logits.len() / CLASSES, CLASSES), &Device::Cpu)?)
+}
+
+/// A result with these metrics and nothing else yet.
+pub fn result(metrics: impl IntoIterator<Item = (String, f64)>) -> CellResult {
+    CellResult { metrics: metrics.into_iter().collect(), ..CellResult::default() }
+}

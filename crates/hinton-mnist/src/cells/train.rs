@@ -1,0 +1,148 @@
+//! `train`: one network, with or without teachers.
+//!
+//! Metrics: `test-errors`, `test-error-rate` and `test-accuracy` (percent), `train-errors` and `train-accuracy` over the images
+//! trained on, un-jittered, `errors-on-omitted` (test images of the classes left out), and `held-out-errors` where images were
+//! kept apart.
+
+use std::path::Path;
+use std::time::Duration;
+
+use candle_core::{Device, Tensor};
+use kd_core::data::Mnist;
+use kd_core::method::MethodSpec;
+use kd_core::model::NetworkSpec;
+use kd_core::params::Params;
+use kd_core::run::CellResult;
+use kd_core::train::{EpochRecord, Errors, Fit, checkpoint, predict};
+use kd_core::{Error, Result, Seed};
+
+use super::{Logits, NETWORK, matrix, result};
+use crate::ensemble::combine;
+use crate::spec::{CLASSES, TrainCell};
+use crate::transfer::{TransferSet, select};
+
+/// Images in one forward pass of an evaluation.
+pub const EVALUATION_CHUNK: usize = 500;
+
+/// The state of a network that is still training.
+const STATE: &str = "state.safetensors";
+
+/// Trains the network of `cell` and leaves it, its logits and `epochs.csv` in `dir`; `teachers` are the folders of its
+/// teachers' cells.
+///
+/// # Errors
+/// Bad input when the method needs a teacher and there is none, or there are several and no mean is named.
+pub fn run(
+    cell: &TrainCell,
+    seed: Seed,
+    data: &Mnist,
+    dir: &Path,
+    teachers: &[&Path],
+    device: &Device,
+    observe: &mut dyn FnMut(&EpochRecord),
+) -> Result<CellResult> {
+    let method = cell.method.build()?;
+    let selection = select(&data.train.labels, &cell.examples, seed)?;
+    let teacher = if method.wants().teacher { Some(teacher_logits(cell, teachers)?) } else { None };
+    let examples = TransferSet { images: &data.train, rows: selection.rows, jitter: cell.examples.jitter, teacher };
+    let spec = NetworkSpec::Mlp(cell.network.full());
+    let (params, vb) = Params::seeded(seed, device);
+    let model = spec.build(vb)?;
+    let state = dir.join(STATE);
+    let fit = Fit {
+        model: &*model,
+        params: &params,
+        method: &*method,
+        examples: &examples,
+        spec: &cell.train,
+        seed,
+        device,
+        state: Some(state.clone()),
+        save_every: Duration::from_secs(20),
+    };
+    let mut seen = Vec::new();
+    let records = fit.run(&mut |record| {
+        seen.push(record.clone());
+        observe(record);
+    })?;
+    write_epochs(&dir.join("epochs.csv"), &records)?;
+    checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
+
+    let logits = |images: &Tensor| predict(&*model, images, EVALUATION_CHUNK, device);
+    let train = logits(&data.train.to_tensor(&Device::Cpu)?)?;
+    let test = logits(&data.test.to_tensor(&Device::Cpu)?)?;
+    let mut result = metrics(cell, &train, &test, data, &examples.rows, &selection.held_out)?;
+    result.epochs = records.len() as u64;
+    Logits::write(dir, train, test)?;
+    // The network is written: the state, twice its size, has served. A failure here costs disk space only.
+    let _ = std::fs::remove_file(state);
+    Ok(result)
+}
+
+/// The mean of the teachers' logits on all training images, at the method's temperature.
+fn teacher_logits(cell: &TrainCell, teachers: &[&Path]) -> Result<Vec<f32>> {
+    let temperature = match cell.method {
+        MethodSpec::SoftTargets { temperature, .. } => temperature,
+        _ => 1.,
+    };
+    let mut members = teachers.iter().map(|dir| Ok(Logits::read(dir)?.train)).collect::<Result<Vec<_>>>()?;
+    match (members.len(), cell.teachers) {
+        (0, _) => Err(Error::bad_input("this method needs a teacher: expected needs.teacher, got none")),
+        (1, _) => Ok(members.remove(0)),
+        (_, Some(mean)) => combine(&members, CLASSES, mean, temperature),
+        (n, None) => Err(Error::bad_input(format!("{n} teachers: expected teachers = \"arithmetic\" or \"geometric\", got none"))),
+    }
+}
+
+fn metrics(cell: &TrainCell, train: &Tensor, test: &Tensor, data: &Mnist, rows: &[u32], held_out: &[u32]) -> Result<CellResult> {
+    let on_test = Errors::count(test, &data.test.labels)?;
+    let on_rows = |rows: &[u32]| {
+        let labels: Vec<u8> = rows.iter().map(|&r| data.train.labels[r as usize]).collect();
+        let index = Tensor::from_slice(rows, rows.len(), &Device::Cpu)?;
+        Errors::count(&train.index_select(&index, 0)?, &labels)
+    };
+    let on_train = on_rows(rows)?;
+    let percent = |wrong: usize, of: usize| 100. * wrong as f64 / of.max(1) as f64;
+    let mut found = vec![
+        ("test-errors".to_owned(), on_test.total() as f64),
+        ("test-error-rate".to_owned(), percent(on_test.total(), on_test.of)),
+        ("test-accuracy".to_owned(), percent(on_test.of - on_test.total(), on_test.of)),
+        ("train-errors".to_owned(), on_train.total() as f64),
+        ("train-accuracy".to_owned(), percent(on_train.of - on_train.total(), on_train.of)),
+        ("train-images".to_owned(), rows.len() as f64),
+    ];
+    let omitted = cell.examples.omitted();
+    if !omitted.is_empty() {
+        let errors: usize = omitted.iter().map(|&c| on_test.per_class[usize::from(c)]).sum();
+        found.push(("errors-on-omitted".to_owned(), errors as f64));
+    }
+    if !held_out.is_empty() {
+        found.push(("held-out-errors".to_owned(), on_rows(held_out)?.total() as f64));
+    }
+    Ok(result(found))
+}
+
+/// One line per epoch; the last column is the only one that differs between two runs.
+fn write_epochs(path: &Path, records: &[EpochRecord]) -> Result<()> {
+    let fault = |e: csv::Error| Error::bad_input(format!("{}: {e}", path.display()));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let terms: Vec<String> = records.first().map(|r| r.terms.keys().cloned().collect()).unwrap_or_default();
+    let head = ["epoch", "learning-rate", "loss"].into_iter().map(str::to_owned).chain(terms.iter().cloned());
+    writer.write_record(head.chain(["seconds".to_owned()])).map_err(fault)?;
+    for r in records {
+        let numbers = [r.learning_rate, r.loss].into_iter().chain(terms.iter().map(|t| r.terms.get(t).copied().unwrap_or(f64::NAN)));
+        let line = [r.epoch.to_string()].into_iter().chain(numbers.map(|v| v.to_string()));
+        writer.write_record(line.chain([format!("{:.3}", r.seconds)])).map_err(fault)?;
+    }
+    let bytes = writer.into_inner().map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
+    kd_core::run::atomic::write(path, &bytes)?;
+    Ok(())
+}
+
+/// The errors of logits that are already at hand, row-major.
+///
+/// # Errors
+/// When their number is not a multiple of the classes.
+pub fn errors_of(logits: &[f32], labels: &[u8]) -> Result<Errors> {
+    Errors::count(&matrix(logits)?, labels)
+}

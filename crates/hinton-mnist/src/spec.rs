@@ -1,0 +1,213 @@
+//! What the rows of this paper's experiment files say: one strict type per kind of cell.
+
+use kd_core::method::MethodSpec;
+use kd_core::model::mlp::{MlpSpec, WeightInit};
+use kd_core::train::TrainSpec;
+use kd_core::{Error, Result};
+use serde::Deserialize;
+
+use crate::ensemble::Mean;
+
+/// Pixels of an image, and classes: MNIST's.
+pub const PIXELS: usize = 784;
+/// Classes of MNIST.
+pub const CLASSES: usize = 10;
+
+/// A kind of cell with its specification.
+pub enum CellSpec {
+    /// `train`: a network, with or without a teacher.
+    Train(TrainCell),
+    /// `bias`: the biases of some classes of a finished network shifted together.
+    Bias(BiasCell),
+    /// `ensemble`: finished networks voting.
+    Ensemble(EnsembleCell),
+    /// `gradient-limit`: the gradient of the softened loss beside that of logit regression.
+    GradientLimit(GradientLimitCell),
+    /// `soft-targets`: what a teacher's probabilities carry beside the label.
+    SoftTargets(SoftTargetsCell),
+}
+
+/// A multi-layer perceptron on images of MNIST.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NetworkPart {
+    hidden: Vec<usize>,
+    dropout_input: f32,
+    dropout_hidden: f32,
+    init: WeightInit,
+}
+
+impl NetworkPart {
+    /// With the data's inputs and classes filled in.
+    pub fn full(&self) -> MlpSpec {
+        let Self { hidden, dropout_input, dropout_hidden, init } = self.clone();
+        MlpSpec { inputs: PIXELS, hidden, classes: CLASSES, dropout_input, dropout_hidden, init }
+    }
+}
+
+/// Which training images a cell trains on. Applied in this order.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ExamplesPart {
+    /// Only the first so many; 0 for all.
+    pub limit: usize,
+    /// This share, stratified by class, is kept apart and never trained on.
+    pub held_out: f64,
+    /// Of the rest, this share, stratified by class.
+    pub fraction: f64,
+    /// Of those, only these classes.
+    pub classes: Vec<u8>,
+    /// Each image is shifted by up to so many pixels in each direction, anew every time it is shown.
+    pub jitter: u8,
+}
+
+impl ExamplesPart {
+    fn check(&self) -> Result<()> {
+        let fault = |what: String| Err(Error::bad_input(format!("examples: {what}")));
+        if !(0. ..1.).contains(&self.held_out) {
+            return fault(format!("expected held-out in [0, 1), got {}", self.held_out));
+        }
+        if !(self.fraction > 0. && self.fraction <= 1.) {
+            return fault(format!("expected fraction in (0, 1], got {}", self.fraction));
+        }
+        if self.jitter > 27 {
+            return fault(format!("expected a jitter of less than an image's 28 pixels, got {}", self.jitter));
+        }
+        check_classes("classes", &self.classes)
+    }
+
+    /// The classes that are left out.
+    pub fn omitted(&self) -> Vec<u8> {
+        (0..CLASSES as u8).filter(|c| !self.classes.contains(c)).collect()
+    }
+}
+
+fn check_classes(name: &str, classes: &[u8]) -> Result<()> {
+    let sorted = classes.windows(2).all(|w| w[0] < w[1]);
+    match !classes.is_empty() && sorted && classes.iter().all(|&c| usize::from(c) < CLASSES) {
+        true => Ok(()),
+        false => Err(Error::bad_input(format!("{name}: expected different digits in ascending order, got {classes:?}"))),
+    }
+}
+
+/// A network to train.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TrainCell {
+    /// The network.
+    pub network: NetworkPart,
+    /// What it trains on.
+    pub examples: ExamplesPart,
+    /// How the loss is made.
+    pub method: MethodSpec,
+    /// The recipe.
+    pub train: TrainSpec,
+    /// How several teachers become one; needed where the cell has more than one.
+    pub teachers: Option<Mean>,
+}
+
+/// A shift of biases.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BiasCell {
+    /// The classes whose biases move together.
+    pub digits: Vec<u8>,
+    /// The shifts that are tried: from, to and step.
+    pub from: f64,
+    /// See `from`.
+    pub to: f64,
+    /// See `from`.
+    pub step: f64,
+    /// The student's own `examples.limit`, to find its held-out images.
+    pub limit: usize,
+    /// The student's own `examples.held-out`, likewise.
+    pub held_out: f64,
+}
+
+/// Networks voting.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct EnsembleCell {
+    /// How their predictions are combined.
+    pub mean: Mean,
+}
+
+/// Two gradients compared at one temperature.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GradientLimitCell {
+    /// The temperature.
+    pub temperature: f64,
+    /// Over the first so many test images.
+    pub images: usize,
+}
+
+/// A look at soft targets.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SoftTargetsCell {
+    /// The temperature.
+    pub temperature: f64,
+    /// Pairs (digit, class it resembles): for each, the test image of the digit, rightly classified, whose probability of the
+    /// other class is largest.
+    pub pairs: Vec<(u8, u8)>,
+}
+
+impl CellSpec {
+    /// Reads and checks a cell's specification.
+    ///
+    /// # Errors
+    /// Bad input that names what is wrong.
+    pub fn read(kind: &str, spec: &toml::Table) -> Result<Self> {
+        fn part<T: serde::de::DeserializeOwned>(spec: &toml::Table) -> Result<T> {
+            let one_line = |e: toml::de::Error| Error::bad_input(e.message().lines().next().unwrap_or_default().to_owned());
+            T::deserialize(toml::Value::Table(spec.clone())).map_err(one_line)
+        }
+        let cell = match kind {
+            "train" => Self::Train(part(spec)?),
+            "bias" => Self::Bias(part(spec)?),
+            "ensemble" => Self::Ensemble(part(spec)?),
+            "gradient-limit" => Self::GradientLimit(part(spec)?),
+            "soft-targets" => Self::SoftTargets(part(spec)?),
+            other => {
+                let known = "train, bias, ensemble, gradient-limit, soft-targets";
+                return Err(Error::bad_input(format!("unknown kind '{other}': expected one of {known}")));
+            }
+        };
+        cell.check()?;
+        Ok(cell)
+    }
+
+    fn check(&self) -> Result<()> {
+        let temperature = |t: f64| match t.is_finite() && t > 0. {
+            true => Ok(()),
+            false => Err(Error::bad_input(format!("expected a temperature above 0, got {t}"))),
+        };
+        match self {
+            Self::Train(cell) => {
+                cell.network.full().check()?;
+                cell.examples.check()?;
+                cell.train.check()?;
+                cell.method.build().map(drop)
+            }
+            Self::Bias(cell) => {
+                check_classes("digits", &cell.digits)?;
+                let steps = (cell.to - cell.from) / cell.step;
+                if !(steps.is_finite() && (0. ..=10_000.).contains(&steps) && cell.step > 0.) {
+                    let BiasCell { from, to, step, .. } = cell;
+                    return Err(Error::bad_input(format!("expected at most 10,000 steps up, got from {from} to {to} by {step}")));
+                }
+                match (0. ..1.).contains(&cell.held_out) {
+                    true => Ok(()),
+                    false => Err(Error::bad_input(format!("expected held-out in [0, 1), got {}", cell.held_out))),
+                }
+            }
+            Self::Ensemble(_) => Ok(()),
+            Self::GradientLimit(cell) => temperature(cell.temperature),
+            Self::SoftTargets(cell) => {
+                temperature(cell.temperature)?;
+                cell.pairs.iter().try_for_each(|&(a, b)| check_classes("pairs", &[a.min(b), a.max(b)]))
+            }
+        }
+    }
+}

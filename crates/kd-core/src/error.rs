@@ -1,0 +1,57 @@
+//! The one error type of the crate, and the rule that turns an error into an exit code.
+
+use std::path::PathBuf;
+
+/// Result with the crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Everything that can go wrong, one line each.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What the user gave cannot be used: the message says what and where, what was expected and what was found.
+    #[error("{0}")]
+    BadInput(String),
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A loss term stopped being finite.
+    #[error("loss term '{term}' is {value} at epoch {epoch}, step {step}: training stopped")]
+    NonFinite {
+        /// Name of the term.
+        term: String,
+        /// The value: NaN or an infinity.
+        value: f32,
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Step within the epoch, counted from 1.
+        step: usize,
+    },
+    /// A tensor operation failed: a fault of ours.
+    #[error(transparent)]
+    Tensor(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// An error about what the user gave.
+    pub fn bad_input(message: impl Into<String>) -> Self {
+        Self::BadInput(message.into())
+    }
+
+    /// An error of the operating system about `path`.
+    pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
+        Self::Io { path: path.into(), source }
+    }
+
+    /// Whether the user can mend it: exit code 2 if so, 1 otherwise.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::BadInput(_) | Self::Io { .. } => true,
+            Self::NonFinite { .. } | Self::Tensor(_) => false,
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Teachers, frozen by type.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use candle_nn::VarBuilder;
+
+use crate::model::{Mode, Model, Outputs};
+use crate::model::NetworkSpec;
+use crate::train::checkpoint;
+use crate::{Error, Result, params};
+
+/// A network that cannot train: it is built from constants, runs in evaluation mode and returns detached tensors, so neither
+/// a graph nor a variable of it can reach an optimiser.
+pub struct Frozen<M>(M);
+
+impl<M: Model> Frozen<M> {
+    /// Builds the network from a checkpoint's tensors.
+    ///
+    /// # Errors
+    /// Bad input when the tensors do not fit the network exactly.
+    pub fn build(
+        tensors: BTreeMap<String, Tensor>,
+        device: &Device,
+        build: impl FnOnce(VarBuilder<'static>) -> Result<M>,
+    ) -> Result<Self> {
+        params::build_frozen(tensors, device, build).map(Self)
+    }
+
+    /// Logits and the named taps of `xs`, in evaluation mode, detached.
+    ///
+    /// # Errors
+    /// When a tap is unknown or the shapes do not fit.
+    pub fn forward(&self, xs: &Tensor, taps: &[&str]) -> Result<Outputs> {
+        let out = self.0.forward(xs, taps, Mode::Evaluate)?;
+        Ok(Outputs { logits: out.logits.detach(), taps: out.taps.iter().map(Tensor::detach).collect() })
+    }
+
+    /// The network's description: its taps, multiply-adds and so on.
+    pub fn model(&self) -> &M {
+        &self.0
+    }
+}
+
+/// A network read back from its file.
+pub struct Saved {
+    /// The network.
+    pub network: Frozen<Box<dyn Model>>,
+    /// What it is.
+    pub spec: NetworkSpec,
+    /// How many numbers its parameters hold.
+    pub parameters: usize,
+}
+
+impl Saved {
+    /// Reads a network that [`checkpoint::save`] wrote with its [`NetworkSpec`] as the description.
+    ///
+    /// # Errors
+    /// Bad input when the file is no network, or its tensors do not fit the network that it describes.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        let (tensors, spec) = checkpoint::load::<NetworkSpec>(path, device)?;
+        let parameters = tensors.values().map(Tensor::elem_count).sum();
+        let network = Frozen::build(tensors, device, |vb| spec.build(vb)).map_err(|e| match e {
+            Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
+            other => other,
+        })?;
+        Ok(Self { network, spec, parameters })
+    }
+}

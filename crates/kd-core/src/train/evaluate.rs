@@ -1,0 +1,73 @@
+//! Evaluation: logits of a whole data set, and what follows from them.
+
+use candle_core::{D, DType, Device, Tensor};
+
+use crate::Result;
+use crate::model::{Mode, Model};
+
+/// Logits of the rows of `inputs` in evaluation mode, in chunks of `chunk`: `[n, classes]` on the CPU, detached.
+///
+/// # Errors
+/// When `inputs` does not fit the network.
+pub fn predict(model: &dyn Model, inputs: &Tensor, chunk: usize, device: &Device) -> Result<Tensor> {
+    let n = inputs.dim(0)?;
+    let mut parts = Vec::with_capacity(n.div_ceil(chunk.max(1)));
+    for start in (0..n).step_by(chunk.max(1)) {
+        let rows = inputs.narrow(0, start, chunk.min(n - start))?.to_device(device)?;
+        parts.push(model.forward(&rows, &[], Mode::Evaluate)?.logits.detach().to_device(&Device::Cpu)?);
+    }
+    match parts.is_empty() {
+        true => Ok(Tensor::zeros((0, model.classes()), DType::F32, &Device::Cpu)?),
+        false => Ok(Tensor::cat(&parts, 0)?),
+    }
+}
+
+/// How many examples of each class a network gets wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errors {
+    /// By true class.
+    pub per_class: Vec<usize>,
+    /// How many examples there were.
+    pub of: usize,
+}
+
+impl Errors {
+    /// Counts the rows of `logits` whose largest entry (the first of equals) is not at the label.
+    ///
+    /// # Errors
+    /// When `logits` is not a matrix of numbers.
+    pub fn count(logits: &Tensor, labels: &[u8]) -> Result<Self> {
+        let classes = logits.dim(D::Minus1)?;
+        let mut per_class = vec![0; classes.max(labels.iter().map(|&l| usize::from(l) + 1).max().unwrap_or(0))];
+        for (row, &label) in logits.to_dtype(DType::F32)?.to_vec2::<f32>()?.iter().zip(labels) {
+            if largest(row) != usize::from(label) {
+                per_class[usize::from(label)] += 1;
+            }
+        }
+        Ok(Self { per_class, of: labels.len() })
+    }
+
+    /// All errors.
+    pub fn total(&self) -> usize {
+        self.per_class.iter().sum()
+    }
+}
+
+/// Where the largest value stands; of equal ones, the first.
+pub fn largest(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (i, v) in row.iter().enumerate() {
+        if *v > row[best] {
+            best = i;
+        }
+    }
+    best
+}
+
+/// Counts a network's errors on labelled inputs.
+///
+/// # Errors
+/// When `inputs` does not fit the network.
+pub fn evaluate(model: &dyn Model, inputs: &Tensor, labels: &[u8], chunk: usize, device: &Device) -> Result<Errors> {
+    Errors::count(&predict(model, inputs, chunk, device)?, labels)
+}

@@ -1,0 +1,33 @@
+//! What the training loop needs of a data set.
+
+use candle_core::{Device, Tensor};
+
+use crate::Result;
+use crate::seed::StepSeed;
+
+/// One step's worth of examples.
+pub struct Batch {
+    /// Inputs, `[batch, …]`.
+    pub inputs: Tensor,
+    /// True classes, `u32 [batch]`.
+    pub labels: Tensor,
+    /// The teacher's logits on these examples, where they were computed beforehand: `[batch, classes]`.
+    pub teacher_logits: Option<Tensor>,
+}
+
+/// A training set: it makes the batch of any list of rows.
+pub trait Examples: Sync {
+    /// How many examples there are.
+    fn len(&self) -> usize;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The examples at `rows`, augmented, if they are, by draws from `step` alone.
+    ///
+    /// # Errors
+    /// When the tensors cannot be made.
+    fn batch(&self, rows: &[u32], step: StepSeed, device: &Device) -> Result<Batch>;
+}

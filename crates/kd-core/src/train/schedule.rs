@@ -1,0 +1,70 @@
+//! Learning-rate schedules: pure functions of how far training has come.
+
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate moves, as a factor on the base rate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Schedule {
+    /// 1 throughout.
+    Constant {},
+    /// `(1 + cos(π·t))/2` for the fraction t of all steps done: from 1 to 0.
+    Cosine {},
+    /// `1 − t`: from 1 to 0.
+    Linear {},
+    /// `factor^epoch`, constant within an epoch; Hinton et al. 2012 used 0.998.
+    Exponential {
+        /// Factor per epoch.
+        factor: f64,
+    },
+    /// `factor^k` after k of the epochs in `at` have been completed.
+    Steps {
+        /// Epochs, counted from 1, after which the rate drops.
+        at: Vec<usize>,
+        /// Factor of each drop.
+        factor: f64,
+    },
+}
+
+impl Schedule {
+    /// The factor at a step: `epoch` and `step` count from 0, `epochs` and `steps` are the totals (steps per epoch). For the
+    /// first `warm_up` epochs it is multiplied by a ramp that grows linearly with the steps, reaching 1 at the last of them.
+    pub fn factor(&self, epoch: usize, step: usize, epochs: usize, steps: usize, warm_up: usize) -> f64 {
+        let done = (epoch * steps + step) as f64;
+        let t = done / (epochs * steps).max(1) as f64;
+        let factor = match self {
+            Self::Constant {} => 1.,
+            Self::Cosine {} => (1. + (std::f64::consts::PI * t).cos()) / 2.,
+            Self::Linear {} => 1. - t,
+            Self::Exponential { factor } => factor.powi(epoch as i32),
+            Self::Steps { at, factor } => factor.powi(at.iter().filter(|&&e| epoch >= e).count() as i32),
+        };
+        let ramp = (warm_up * steps) as f64;
+        if done + 1. < ramp { factor * (done + 1.) / ramp } else { factor }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_schedule_starts_at_one_and_ends_where_it_says() {
+        let ends = |s: &Schedule| (s.factor(0, 0, 10, 5, 0), s.factor(9, 4, 10, 5, 0));
+        assert_eq!(ends(&Schedule::Constant {}), (1., 1.));
+        assert!(ends(&Schedule::Cosine {}).1 < 0.002 && ends(&Schedule::Cosine {}).0 == 1.);
+        assert!((ends(&Schedule::Linear {}).1 - 0.02).abs() < 1e-12);
+        assert!((ends(&Schedule::Exponential { factor: 0.5 }).1 - 0.5f64.powi(9)).abs() < 1e-12);
+        let steps = Schedule::Steps { at: vec![3, 6], factor: 0.1 };
+        let at = |epoch| steps.factor(epoch, 0, 10, 5, 0);
+        assert!(at(2) == 1. && (at(3) - 0.1).abs() < 1e-12 && (at(6) - 0.01).abs() < 1e-12);
+    }
+
+    #[test]
+    fn warm_up_rises_linearly_to_the_schedule_and_then_leaves_it_alone() {
+        let s = Schedule::Constant {};
+        let ramp: Vec<f64> = (0..12).map(|i| s.factor(i / 5, i % 5, 10, 5, 2)).collect();
+        assert!((ramp[0] - 0.1).abs() < 1e-12 && (ramp[4] - 0.5).abs() < 1e-12);
+        assert!(ramp[9..].iter().all(|&f| f == 1.));
+    }
+}
