@@ -1,1 +1,2 @@
 //! What distillation experiments share.
+pub mod data;
