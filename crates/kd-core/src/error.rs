@@ -31,6 +31,12 @@ pub enum Error {
         /// Step within the epoch, counted from 1.
         step: usize,
     },
+    /// A data set could not be loaded.
+    #[error(transparent)]
+    Data(#[from] crate::data::DataError),
+    /// Something between an experiment file and its table went wrong.
+    #[error(transparent)]
+    Run(#[from] crate::run::RunError),
     /// A tensor operation failed: a fault of ours.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
@@ -51,6 +57,8 @@ impl Error {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::BadInput(_) | Self::Io { .. } => true,
+            Self::Data(e) => e.is_bad_input(),
+            Self::Run(e) => e.is_bad_input(),
             Self::NonFinite { .. } | Self::Tensor(_) => false,
         }
     }

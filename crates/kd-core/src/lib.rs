@@ -5,7 +5,9 @@
 //! ([`train`]) built from a specification ([`model`]) with a distillation method ([`method`]), which is wiring around pure
 //! functions ([`loss`]) on seeded data ([`data`], [`seed`]).
 
+pub mod cli;
 pub mod compare;
+pub mod data;
 pub mod device;
 pub mod error;
 pub mod frozen;
@@ -14,6 +16,7 @@ pub mod loss;
 pub mod method;
 pub mod model;
 pub mod params;
+pub mod run;
 pub mod seed;
 pub mod train;
 

@@ -1,0 +1,196 @@
+//! What can be wrong with data: one line each, naming the file, what was expected and what was got.
+
+use std::path::PathBuf;
+
+/// Why a data set could not be found, read or cut up.
+///
+/// All variants are bad input (a file, a network, an argument), except [`DataError::Index`], [`DataError::Length`] and
+/// [`DataError::Tensor`], which a correct program does not meet.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The file could not be opened or read.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A data directory in which some or all of the files are missing.
+    #[error("{}: MNIST files not found: {missing} (plain or .gz, in this directory or in its MNIST/raw)", .dir.display())]
+    MissingFiles {
+        /// The directory that was given.
+        dir: PathBuf,
+        /// The names that were looked for in vain, separated by commas.
+        missing: String,
+    },
+    /// The first four bytes are not those of the format.
+    #[error("{}: expected magic number {expected}, got {got}", .path.display())]
+    Magic {
+        /// The file.
+        path: PathBuf,
+        /// The format's number.
+        expected: u32,
+        /// The file's number.
+        got: u32,
+    },
+    /// Images of another size.
+    #[error("{}: expected images of 28x28, got {rows}x{cols}", .path.display())]
+    Dimensions {
+        /// The file.
+        path: PathBuf,
+        /// Rows that the header claims.
+        rows: u64,
+        /// Columns that the header claims.
+        cols: u64,
+    },
+    /// More items than this reader is willing to hold, or none.
+    #[error("{}: expected 1 to {max} {what}, got {got}", .path.display())]
+    Count {
+        /// The file.
+        path: PathBuf,
+        /// What is counted.
+        what: &'static str,
+        /// The largest number accepted.
+        max: u64,
+        /// The number that the file claims.
+        got: u64,
+    },
+    /// The file ends early, or goes on where it should end.
+    #[error("{}: expected {expected} bytes of {what}, got {}", .path.display(), size(*.got, *.expected))]
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// The part that is short or long.
+        what: &'static str,
+        /// Bytes that the header calls for.
+        expected: u64,
+        /// Bytes there are; `expected + 1` stands for more than expected.
+        got: u64,
+    },
+    /// The gzip stream cannot be decoded.
+    #[error("{}: not a whole gzip file: {reason}", .path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// A label outside of the classes.
+    #[error("{}: expected labels of 0 to {max}, got {got} in row {row}", .path.display())]
+    Label {
+        /// The file.
+        path: PathBuf,
+        /// The row, counted from 0.
+        row: usize,
+        /// The largest label.
+        max: u8,
+        /// The label.
+        got: i64,
+    },
+    /// As many labels as images are needed.
+    #[error("{}: expected {images} labels, one for each image, got {labels}", .path.display())]
+    LabelCount {
+        /// The file of labels.
+        path: PathBuf,
+        /// Number of images.
+        images: usize,
+        /// Number of labels.
+        labels: usize,
+    },
+    /// A Parquet file that is corrupt or has other columns.
+    #[error("{}: expected a Parquet table of images and labels, got {reason}", .path.display())]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The hub could not be asked, or did not give the file.
+    #[error("{dataset}: not in the Hugging Face cache and not downloaded from {endpoint}: {reason}")]
+    Unreachable {
+        /// The data set's name on the hub.
+        dataset: String,
+        /// The server that was asked.
+        endpoint: String,
+        /// Why there is no file, in one line.
+        reason: String,
+    },
+    /// The hub's cache on this machine could not be used.
+    #[error("{dataset}: the Hugging Face cache in {} failed: {reason}", .cache.display())]
+    Cache {
+        /// The data set's name on the hub.
+        dataset: String,
+        /// The cache's directory.
+        cache: PathBuf,
+        /// What went wrong, in one line.
+        reason: String,
+    },
+    /// Files that are well formed and hold something else.
+    #[error("{found}: expected the images and labels of MNIST (content {expected}), got content {got}")]
+    Content {
+        /// Where the files are.
+        found: String,
+        /// The content hash of MNIST.
+        expected: String,
+        /// The content hash of what was read.
+        got: String,
+    },
+    /// A directory was given together with generated data.
+    #[error("{}: expected no data directory with generated data, got one", .dir.display())]
+    DirectoryUnused {
+        /// The directory that was given.
+        dir: PathBuf,
+    },
+    /// An argument outside of its domain.
+    #[error("{what}: expected {expected}, got {got}")]
+    Argument {
+        /// The argument.
+        what: &'static str,
+        /// Its domain.
+        expected: String,
+        /// Its value.
+        got: String,
+    },
+    /// A row number outside of the data set.
+    #[error("image index: expected less than {len}, got {index}")]
+    Index {
+        /// The row asked for.
+        index: usize,
+        /// The number of rows.
+        len: usize,
+    },
+    /// A buffer of the wrong length.
+    #[error("{what}: expected {expected} elements, got {got}")]
+    Length {
+        /// The buffer.
+        what: &'static str,
+        /// The length needed.
+        expected: usize,
+        /// The length given.
+        got: usize,
+    },
+    /// Candle could not build a tensor.
+    #[error("tensor: {0}")]
+    Tensor(#[from] candle_core::Error),
+}
+
+fn size(got: u64, expected: u64) -> String {
+    if got > expected { "more".to_string() } else { got.to_string() }
+}
+
+/// An error's message with its causes, on one line: network errors keep what matters ("connection refused") in the innermost cause.
+pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        // Several layers repeat their cause's text in their own.
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,128 @@
+//! Which MNIST: the choice between a directory, the hub and the generator, and a record of what was chosen.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use super::embedded::{self, Embedded};
+use super::hub::Hub;
+use super::{Mnist, idx};
+use crate::data::DataError;
+
+/// What `--data` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// MNIST; the generator where there is no network and nothing on this machine.
+    #[default]
+    Auto,
+    /// MNIST, or an error.
+    Mnist,
+    /// The generator.
+    Embedded,
+}
+
+impl FromStr for Source {
+    type Err = DataError;
+
+    fn from_str(name: &str) -> Result<Self, DataError> {
+        match name {
+            "auto" => Ok(Self::Auto),
+            "mnist" => Ok(Self::Mnist),
+            "embedded" => Ok(Self::Embedded),
+            _ => Err(DataError::Argument { what: "data", expected: "auto, mnist or embedded".to_string(), got: name.to_string() }),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Mnist => "mnist",
+            Self::Embedded => "embedded",
+        })
+    }
+}
+
+/// What is asked of [`load`].
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Which data set.
+    pub source: Source,
+    /// A directory of IDX files, instead of the hub.
+    pub dir: Option<PathBuf>,
+    /// What to generate where it comes to that.
+    pub embedded: Embedded,
+    /// Where to look for the hub's files.
+    pub hub: Hub,
+}
+
+impl Request {
+    /// A request with the environment's hub and the generator's defaults.
+    pub fn new(source: Source, dir: Option<PathBuf>) -> Self {
+        Self { source, dir, embedded: Embedded::default(), hub: Hub::from_env() }
+    }
+}
+
+/// Which data a run used: enough to keep results of different data apart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Provenance {
+    /// `mnist` or `embedded`; names the results' folder.
+    pub dataset: &'static str,
+    /// Where it was found: a directory, a file of the hub's cache, or the generator's arguments.
+    pub found: String,
+    /// Something that the user should be told: why data is generated, or that a directory's files are not the original MNIST.
+    pub note: Option<String>,
+    /// [`Mnist::content_hash`]: part of the names of experiments' cells.
+    pub content: String,
+}
+
+/// Finds, downloads or generates the data set.
+///
+/// With a directory, its IDX files. Without one, the hub's cache, then the hub. [`Source::Auto`] goes on to the generator where the hub
+/// cannot be reached, and says so in the note; a named data set never becomes another. Files that are there and corrupt, or a directory
+/// without the files, are errors in each case.
+///
+/// # Errors
+/// As [`idx::load_dir`], [`Hub::cached`], [`Hub::download`] and [`Hub::read`]; [`DataError::DirectoryUnused`] for a directory together
+/// with [`Source::Embedded`].
+pub fn load(request: &Request) -> Result<(Mnist, Provenance), DataError> {
+    match (request.source, &request.dir) {
+        (Source::Embedded, Some(dir)) => Err(DataError::DirectoryUnused { dir: dir.clone() }),
+        (Source::Embedded, None) => Ok(generate(&request.embedded, None)),
+        (Source::Auto | Source::Mnist, Some(dir)) => {
+            let mnist = idx::load_dir(dir)?;
+            let content = mnist.content_hash();
+            let note = (content != Mnist::CONTENT).then(|| {
+                let (train, test) = (mnist.train.len(), mnist.test.len());
+                format!("{}: {train} + {test} images that are not the original MNIST (content {content})", dir.display())
+            });
+            Ok((mnist, Provenance { dataset: "mnist", found: dir.display().to_string(), note, content }))
+        }
+        (source, None) => {
+            let files = match request.hub.cached()? {
+                Some(files) => files,
+                None => match request.hub.download() {
+                    Ok(files) => files,
+                    Err(e @ DataError::Unreachable { .. }) if source == Source::Auto => {
+                        let note = format!("{e}; using generated digits instead, whose results are not MNIST's");
+                        return Ok(generate(&request.embedded, Some(note)));
+                    }
+                    Err(e) => return Err(e),
+                },
+            };
+            let mnist = request.hub.read(&files)?;
+            let content = mnist.content_hash();
+            Ok((mnist, Provenance { dataset: "mnist", found: files.train.display().to_string(), note: None, content }))
+        }
+    }
+}
+
+fn generate(what: &Embedded, note: Option<String>) -> (Mnist, Provenance) {
+    let mnist = embedded::generate(what);
+    let content = mnist.content_hash();
+    let found = format!("generated: {} + {} digits, seed {}", what.train, what.test, what.seed);
+    (mnist, Provenance { dataset: "embedded", found, note, content })
+}

@@ -1,0 +1,16 @@
+//! Data sets, where they come from, and how a batch is cut from them.
+//!
+//! [`mnist::load`] is the entry: it finds, downloads or generates a data set and says which of the three it did.
+//! [`jitter`] writes batches, [`split`] chooses rows. Every choice is a pure function of an explicit seed.
+
+mod counter;
+pub mod error;
+pub mod images;
+pub mod jitter;
+pub mod mnist;
+mod page_headers;
+pub mod split;
+pub mod table;
+
+pub use error::DataError;
+pub use images::LabelledImages;
