@@ -1,7 +1,8 @@
 //! `soft-targets`: what a teacher's probabilities carry beside the label (section 2 of the paper).
 //!
 //! Metrics over the test images: `entropy`, the mean entropy of the probabilities in bits, and `second-probability`, the mean
-//! probability of the second most likely class. The series `pictured` says which images the picture shows.
+//! probability of the second most likely class. The series `pictured` says which images the picture shows, with their
+//! probabilities, and `pixels` holds the images themselves, so that the picture can be drawn from the result alone.
 
 use std::path::Path;
 
@@ -12,7 +13,7 @@ use kd_core::{Error, Result};
 
 use super::{Logits, result};
 use crate::ensemble::softmax;
-use crate::spec::{CLASSES, SoftTargetsCell};
+use crate::spec::{CLASSES, PIXELS, SoftTargetsCell};
 
 /// Looks at the teacher whose cell is in `teacher`.
 ///
@@ -30,7 +31,7 @@ pub fn run(cell: &SoftTargetsCell, data: &Mnist, teacher: &Path) -> Result<CellR
     }
     let n = rows.len().max(1) as f64;
     let mut found = result([("entropy".to_owned(), entropy / n), ("second-probability".to_owned(), second / n)]);
-    let mut pictured = Vec::new();
+    let (mut pictured, mut pixels) = (Vec::new(), Vec::new());
     for &(digit, other) in &cell.pairs {
         let likeness = |&i: &usize| softmax(rows[i], 1.)[usize::from(other)];
         let right = (0..rows.len()).filter(|&i| data.test.labels[i] == digit && largest(rows[i]) == usize::from(digit));
@@ -38,10 +39,13 @@ pub fn run(cell: &SoftTargetsCell, data: &Mnist, teacher: &Path) -> Result<CellR
             return Err(Error::bad_input(format!("pairs: expected a rightly classified test image of {digit}, got none")));
         };
         let probabilities = softmax(rows[image], cell.temperature);
+        pixels.push(data.test.images[image * PIXELS..][..PIXELS].iter().map(|&p| f64::from(p)).collect());
         pictured.push([image as f64, f64::from(digit), f64::from(other)].into_iter().chain(probabilities).collect());
     }
     let classes = (0..CLASSES).map(|c| format!("p{c}"));
     let columns = ["test-image", "digit", "resembles"].into_iter().map(str::to_owned).chain(classes).collect();
     found.series.insert("pictured".to_owned(), Series { columns, rows: pictured });
+    let columns = (0..PIXELS).map(|i| i.to_string()).collect();
+    found.series.insert("pixels".to_owned(), Series { columns, rows: pixels });
     Ok(found)
 }

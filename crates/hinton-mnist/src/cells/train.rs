@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
-use kd_core::data::Mnist;
+use kd_core::data::{ImageExamples, Mnist};
 use kd_core::method::MethodSpec;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
@@ -19,7 +19,7 @@ use kd_core::{Error, Result, Seed};
 use super::{Logits, NETWORK, matrix, result};
 use crate::ensemble::combine;
 use crate::spec::{CLASSES, TrainCell};
-use crate::transfer::{TransferSet, select};
+use crate::transfer::select;
 
 /// Images in one forward pass of an evaluation.
 pub const EVALUATION_CHUNK: usize = 500;
@@ -44,7 +44,8 @@ pub fn run(
     let method = cell.method.build()?;
     let selection = select(&data.train.labels, &cell.examples, seed)?;
     let teacher = if method.wants().teacher { Some(teacher_logits(cell, teachers)?) } else { None };
-    let examples = TransferSet { images: &data.train, rows: selection.rows, jitter: cell.examples.jitter, teacher };
+    let images = &data.train;
+    let examples = ImageExamples { images, rows: selection.rows, jitter: cell.examples.jitter, teacher_logits: teacher };
     let spec = NetworkSpec::Mlp(cell.network.full());
     let (params, vb) = Params::seeded(seed, device);
     let model = spec.build(vb)?;

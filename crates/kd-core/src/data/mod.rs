@@ -5,6 +5,7 @@
 
 mod counter;
 pub mod error;
+pub mod image_examples;
 pub mod images;
 pub mod jitter;
 pub mod mnist;
@@ -13,4 +14,6 @@ pub mod split;
 pub mod table;
 
 pub use error::DataError;
+pub use image_examples::ImageExamples;
 pub use images::LabelledImages;
+pub use mnist::Mnist;

@@ -151,25 +151,34 @@ impl Fit<'_> {
     fn epoch(&self, epoch: usize, optimizer: &mut Optimizer) -> Result<EpochRecord> {
         let started = Instant::now();
         let order = self.seed.stream("shuffle", epoch, 0).permutation(self.examples.len());
+        let order: Vec<u32> = order.into_iter().map(|row| row as u32).collect();
         let steps = order.len().div_ceil(self.spec.batch_size);
         let (mut total, mut terms, mut lr) = (0f64, BTreeMap::<String, f64>::new(), 0f64);
         for (step, rows) in order.chunks(self.spec.batch_size).enumerate() {
             let draws = StepSeed { seed: self.seed, epoch, step };
             lr = self.spec.learning_rate
                 * self.spec.schedule.factor(epoch, step, self.spec.epochs, steps, self.spec.warm_up_epochs);
-            let (loss, values) = self.loss(rows, draws)?;
-            for (name, weight, value) in values {
-                if !value.is_finite() {
-                    return Err(Error::NonFinite { term: name.to_owned(), value, epoch: epoch + 1, step: step + 1 });
-                }
+            for (name, weight, value) in self.step(optimizer, rows, draws, lr)? {
                 total += weight * f64::from(value);
                 *terms.entry(name.to_owned()).or_default() += f64::from(value);
             }
-            optimizer.step(&kd_kernels::backward::backward(&loss)?, lr)?;
         }
         let n = steps as f64;
         terms.values_mut().for_each(|v| *v /= n);
         Ok(EpochRecord { epoch: epoch + 1, learning_rate: lr, loss: total / n, terms, seconds: started.elapsed().as_secs_f64() })
+    }
+
+    /// One step on these examples: forward, backward and update. Returns each loss term's name, weight and raw value.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when a term is not finite; the parameters are left alone then.
+    pub fn step(&self, optimizer: &mut Optimizer, rows: &[u32], draws: StepSeed, lr: f64) -> Result<Vec<(&'static str, f64, f32)>> {
+        let (loss, values) = self.loss(rows, draws)?;
+        if let Some(&(name, _, value)) = values.iter().find(|(_, _, value)| !value.is_finite()) {
+            return Err(Error::NonFinite { term: name.to_owned(), value, epoch: draws.epoch + 1, step: draws.step + 1 });
+        }
+        optimizer.step(&kd_kernels::backward::backward(&loss)?, lr)?;
+        Ok(values)
     }
 
     /// The total loss of a step, and each term's name, weight and raw value.

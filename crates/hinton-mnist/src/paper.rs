@@ -1,0 +1,118 @@
+//! The paper as the runner sees it: how its cells are checked and computed, and which figures its tables have.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::time::Instant;
+
+use candle_core::Device;
+use kd_core::data::Mnist;
+use kd_core::data::mnist::{self, Provenance};
+use kd_core::run::{AnyError, Cell, CellDir, CellResult, Finished, Needed, Paper, Progress, Table, Update};
+use kd_core::train::EpochRecord;
+use kd_core::{Result, Seed, device};
+
+use crate::spec::{CellSpec, TrainCell};
+use crate::{cells, figures};
+
+/// Hinton, Vinyals and Dean 2015, section 3.
+pub struct HintonMnist {
+    request: mnist::Request,
+    device: Device,
+    data: OnceLock<(Mnist, Provenance)>,
+}
+
+impl HintonMnist {
+    /// The name of its experiments, runs and results folders.
+    pub const NAME: &str = "hinton-mnist";
+
+    /// The paper on this data and device. Nothing is loaded until [`HintonMnist::data`] is called.
+    pub fn new(request: mnist::Request, device: Device) -> Self {
+        Self { request, device, data: OnceLock::new() }
+    }
+
+    /// The data, found, downloaded or generated at the first call.
+    ///
+    /// # Errors
+    /// As [`mnist::load`].
+    pub fn data(&self) -> Result<&(Mnist, Provenance)> {
+        if let Some(data) = self.data.get() {
+            return Ok(data);
+        }
+        let loaded = mnist::load(&self.request)?;
+        Ok(self.data.get_or_init(|| loaded))
+    }
+
+    /// Where its networks compute.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    fn train(&self, spec: &TrainCell, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult> {
+        let data = &self.data()?.0;
+        let teachers: Vec<&Path> = needed.all("teacher").iter().map(|f| f.dir.as_path()).collect();
+        let images = |spec: &TrainCell| -> Result<usize> {
+            Ok(crate::transfer::select(&data.train.labels, &spec.examples, Seed(cell.seed))?.rows.len())
+        };
+        let (per_epoch, started) = (images(spec)?, Instant::now());
+        let mut trained = 0.;
+        cells::train::run(spec, Seed(cell.seed), data, dir.path(), &teachers, &self.device, &mut |record: &EpochRecord| {
+            trained += record.seconds;
+            let rate = (trained > 0.).then(|| (record.epoch * per_epoch) as f64 / trained);
+            progress.update(&Update {
+                phase: "train",
+                epoch: record.epoch,
+                epochs: spec.train.epochs,
+                step: 1,
+                steps: 1,
+                loss: Some(record.loss),
+                metric: None,
+                examples_per_second: rate,
+            });
+        })
+        .map(|mut result| {
+            result.seconds = trained.max(started.elapsed().as_secs_f64());
+            result
+        })
+    }
+}
+
+impl Paper for HintonMnist {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn check(&self, cell: &Cell) -> Result<(), AnyError> {
+        CellSpec::read(&cell.kind, &cell.spec)?;
+        Ok(())
+    }
+
+    fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
+        let data = &self.data()?.0;
+        let paths = |finished: &[Finished]| finished.iter().map(|f| f.dir.clone()).collect::<Vec<_>>();
+        let mut result = match CellSpec::read(&cell.kind, &cell.spec)? {
+            CellSpec::Train(spec) => self.train(&spec, cell, dir, needed, progress)?,
+            CellSpec::Bias(spec) => cells::bias::run(&spec, Seed(cell.seed), data, &needed.one("student")?.dir)?,
+            CellSpec::Ensemble(spec) => {
+                let members = paths(needed.all("members"));
+                cells::ensemble::run(&spec, data, &members.iter().map(PathBuf::as_path).collect::<Vec<_>>())?
+            }
+            CellSpec::GradientLimit(spec) => {
+                cells::gradient_limit::run(&spec, &needed.one("student")?.dir, &needed.one("teacher")?.dir)?
+            }
+            CellSpec::SoftTargets(spec) => cells::soft_targets::run(&spec, data, &needed.one("teacher")?.dir)?,
+        };
+        result.device = device::name(&self.device);
+        Ok(result)
+    }
+
+    fn cost(&self, cell: &Cell) -> Option<f64> {
+        match CellSpec::read(&cell.kind, &cell.spec).ok()? {
+            CellSpec::Train(spec) => Some(spec.seconds_on_two_cores()),
+            _ => Some(1.),
+        }
+    }
+
+    fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>, AnyError> {
+        figures::draw(table, out_dir)
+    }
+}

@@ -1,0 +1,142 @@
+//! Times one training step or evaluation pass, for `scripts/bench-vs-pytorch`, which describes workloads and protocol.
+//!
+//! `bench_steps WORKLOAD --threads N --warmup W --steps S` prints one JSON line: workload, step_ms (median), peak_mb.
+
+use std::time::{Duration, Instant};
+
+use candle_core::Device;
+use clap::{Parser, ValueEnum};
+use kd_core::data::{ImageExamples, LabelledImages};
+use kd_core::method::MethodSpec;
+use kd_core::model::Model;
+use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
+use kd_core::params::Params;
+use kd_core::seed::{Seed, StepSeed};
+use kd_core::train::{Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Workload {
+    MnistTeacherStep,
+    MnistDistillationStep,
+    MnistEvaluation,
+}
+
+#[derive(Parser)]
+struct Arguments {
+    workload: Workload,
+    #[arg(long)]
+    threads: usize,
+    #[arg(long)]
+    warmup: usize,
+    #[arg(long)]
+    steps: usize,
+}
+
+const BATCH: usize = 100;
+
+fn images(n: usize) -> LabelledImages {
+    let stream = Seed(1).stream("bench.images", 0, 0);
+    let mut words = vec![0u32; n * 784 / 4];
+    stream.fill_u32(0, &mut words);
+    let bytes = words.iter().flat_map(|w| w.to_le_bytes()).collect();
+    LabelledImages { images: bytes, labels: (0..n).map(|i| (i % 10) as u8).collect(), rows: 28, cols: 28, classes: 10 }
+}
+
+fn net(hidden: usize, dropout: bool) -> MlpSpec {
+    let (input, inner) = if dropout { (0.2, 0.5) } else { (0., 0.) };
+    MlpSpec { inputs: 784, hidden: vec![hidden; 2], classes: 10, dropout_input: input, dropout_hidden: inner, init: WeightInit::HeNormal }
+}
+
+fn main() -> kd_core::Result<()> {
+    let arguments = Arguments::parse();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global();
+    pool.map_err(|e| kd_core::Error::bad_input(format!("--threads: {e}")))?;
+    let times = match arguments.workload {
+        Workload::MnistTeacherStep => training(&arguments, net(1200, true), MethodSpec::HardTargets {}, 2, 3.87)?,
+        Workload::MnistDistillationStep => {
+            let soft = MethodSpec::SoftTargets { temperature: 20., soft_weight: 1., hard_weight: 0.1 };
+            training(&arguments, net(800, false), soft, 0, 0.)?
+        }
+        Workload::MnistEvaluation => evaluation(&arguments)?,
+    };
+    let name = arguments.workload.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
+    println!("{{\"workload\": \"{name}\", \"step_ms\": {:.4}, \"peak_mb\": {:.1}}}", median(times), peak_mb());
+    Ok(())
+}
+
+/// Milliseconds of each timed step, making the batch included.
+fn training(arguments: &Arguments, net: MlpSpec, method: MethodSpec, jitter: u8, max_norm: f32) -> kd_core::Result<Vec<f64>> {
+    let images = images(60_000);
+    let mut logits = vec![0f32; 600_000];
+    Seed(1).stream("bench.logits", 0, 0).fill_normal(0, &mut logits);
+    logits.iter_mut().for_each(|v| *v *= 5.);
+    let method = method.build()?;
+    let teacher_logits = method.wants().teacher.then_some(logits);
+    let examples = ImageExamples { images: &images, rows: (0..60_000).collect(), jitter, teacher_logits };
+    let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let model = Mlp::new(&net, vb)?;
+    let spec = TrainSpec {
+        epochs: 1,
+        batch_size: BATCH,
+        learning_rate: 0.1,
+        schedule: Schedule::Constant {},
+        warm_up_epochs: 0,
+        optimizer: OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0. },
+        max_norm,
+        average_epochs: 0,
+    };
+    let mut optimizer = Optimizer::new(&spec.optimizer, (max_norm > 0.).then_some(max_norm), &params)?;
+    let fit = Fit {
+        model: &model,
+        params: &params,
+        method: &*method,
+        examples: &examples,
+        spec: &spec,
+        seed: Seed(1),
+        device: &Device::Cpu,
+        state: None,
+        save_every: Duration::MAX,
+    };
+    let (mut order, per_epoch) = (Vec::new(), examples.len() / BATCH);
+    let mut times = Vec::with_capacity(arguments.steps);
+    for i in 0..arguments.warmup + arguments.steps {
+        let started = Instant::now();
+        let (epoch, step) = (i / per_epoch, i % per_epoch);
+        if step == 0 {
+            order = Seed(1).stream("shuffle", epoch, 0).permutation(examples.len()).into_iter().map(|r| r as u32).collect();
+        }
+        fit.step(&mut optimizer, &order[step * BATCH..][..BATCH], StepSeed { seed: Seed(1), epoch, step }, spec.learning_rate)?;
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times.split_off(arguments.warmup))
+}
+
+/// Milliseconds of each timed pass over 10,000 images, from bytes to counted errors.
+fn evaluation(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
+    let images = images(10_000);
+    let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let model: Box<dyn Model> = Box::new(Mlp::new(&net(1200, true), vb)?);
+    let mut times = Vec::with_capacity(arguments.steps);
+    for _ in 0..arguments.warmup + arguments.steps {
+        let started = Instant::now();
+        let logits = predict(&*model, &images.to_tensor(&Device::Cpu)?, 500, &Device::Cpu)?;
+        std::hint::black_box(Errors::count(&logits, &images.labels)?.total());
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times.split_off(arguments.warmup))
+}
+
+fn median(mut times: Vec<f64>) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// Peak resident memory of this process in MiB; NaN where the system does not say.
+fn peak_mb() -> f64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
+    line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse::<f64>().ok()).map_or(f64::NAN, |kb| kb / 1024.)
+}
