@@ -1,1 +1,4 @@
 //! What distillation experiments share.
+
+pub mod cli;
+pub mod run;
