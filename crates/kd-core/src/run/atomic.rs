@@ -1,0 +1,138 @@
+//! Files that appear whole or not at all.
+//!
+//! A file is written beside its place under a temporary name, flushed to the disk and renamed. The temporary file is locked while its
+//! writer lives, and the operating system releases the lock when the writer dies, so a temporary file that can be locked is litter.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::error::{Result, RunError};
+
+const PREFIX: &str = ".tmp-";
+
+/// Writes `bytes` to `path` atomically: readers see the old file or the new one, and after a crash one of the two is there.
+/// The folder must exist. Errors name `path` and keep the system's text.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+    // A sweeper may take the temporary file for litter in the moment between its creation and its lock; then we start again.
+    for _ in 0..16 {
+        match try_write(path, bytes) {
+            Err(error) if error.kind() == ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => continue,
+            done => return done.map_err(RunError::io("write", path)),
+        }
+    }
+    Err(RunError::io("write", path)(ErrorKind::NotFound.into()))
+}
+
+/// Like [`write()`], and leaves the file untouched (time stamp included) where it already holds `bytes`. True where it was written.
+pub fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<bool> {
+    if fs::read(path).is_ok_and(|old| old == bytes) {
+        return Ok(false);
+    }
+    write(path, bytes).map(|()| true)
+}
+
+/// Creates a folder and its parents; the error names the folder.
+pub fn create_dir(dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir).map_err(RunError::io("create", dir))
+}
+
+/// Removes the temporary files that dead writers left in `dir`. Those of living writers, here or in other processes, stay.
+pub fn sweep(dir: &Path) -> Result<()> {
+    let entries = fs::read_dir(dir).map_err(RunError::io("read", dir))?;
+    for entry in entries {
+        let entry = entry.map_err(RunError::io("read", dir))?;
+        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            continue;
+        }
+        let path = entry.path();
+        // A file that is gone by now was renamed or swept by another process: nothing to do.
+        if let Ok(file) = File::open(&path)
+            && file.try_lock().is_ok()
+        {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(RunError::io("remove", &path)(error)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn try_write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    // Distinct names for the threads of one process; the process id keeps processes apart. No name reaches any result.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let temporary = path.with_file_name(format!("{PREFIX}{name}-{}-{count}", std::process::id()));
+    // Not `create_new`: a dead process with our id may have left this very name behind.
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+    file.lock()?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // Best effort: on a full disk the temporary file is what fills it. The first error is the one to report.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
+    sync_dir(path);
+    Ok(())
+}
+
+/// Makes the rename itself durable where the system lets a folder be flushed. Elsewhere the file is whole all the same.
+fn sync_dir(path: &Path) {
+    if let Some(dir) = path.parent()
+        && let Ok(dir) = File::open(dir)
+    {
+        let _ = dir.sync_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_file_replaces_the_old_one_and_leaves_no_litter() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn identical_content_is_not_rewritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.txt");
+        assert!(write_if_changed(&path, b"one").unwrap());
+        assert!(!write_if_changed(&path, b"one").unwrap());
+        assert!(write_if_changed(&path, b"two").unwrap());
+    }
+
+    #[test]
+    fn the_sweep_removes_what_the_dead_left_and_spares_the_living() {
+        let dir = tempfile::tempdir().unwrap();
+        let (dead, living, other) = (dir.path().join(".tmp-dead"), dir.path().join(".tmp-living"), dir.path().join("epochs.csv"));
+        fs::write(&dead, "half").unwrap();
+        fs::write(&other, "kept").unwrap();
+        let writer = File::create(&living).unwrap();
+        writer.lock().unwrap();
+        sweep(dir.path()).unwrap();
+        assert!(!dead.exists());
+        assert!(living.exists());
+        assert!(other.exists());
+    }
+
+    #[test]
+    fn a_path_below_a_regular_file_is_refused_with_its_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        let error = write(&file.join("a.txt"), b"x").unwrap_err();
+        assert!(error.is_bad_input());
+        assert!(error.to_string().contains("a.txt"), "{error}");
+        assert!(create_dir(&file.join("sub")).unwrap_err().is_bad_input());
+    }
+}

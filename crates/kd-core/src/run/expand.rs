@@ -1,0 +1,231 @@
+//! From experiment files to cells: rows × grids × seeds, and the cells that those need.
+
+use std::collections::BTreeMap;
+
+use toml::Value;
+
+use super::cell::{Cell, CellId, canonical};
+use super::error::{Result, RunError};
+use super::experiment::{Experiment, Need, Row};
+use super::nearest;
+use super::overrides;
+use super::plan::{Line, Plan, TablePlan};
+use super::preset::Preset;
+use super::seeds::Seeds;
+
+/// The data set that a plan is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataIdentity {
+    /// Its name: `mnist`, `embedded`. Names the results folder.
+    pub dataset: String,
+    /// What tells its content apart from another of the same name, for instance a checksum.
+    pub fingerprint: String,
+    /// What the user has to know about it, for instance that it stands in for another.
+    pub note: Option<String>,
+}
+
+impl DataIdentity {
+    /// True for the generated stand-in, whose numbers must not stand beside a paper's.
+    pub fn is_embedded(&self) -> bool {
+        self.dataset.starts_with("embedded")
+    }
+}
+
+/// What to expand.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The paper's name.
+    pub paper: &'a str,
+    /// All of the paper's experiment files: rows may need rows of other tables.
+    pub experiments: &'a [Experiment],
+    /// The tables to expand; empty: all.
+    pub selected: &'a [String],
+    /// The budget.
+    pub preset: Preset,
+    /// The data.
+    pub data: &'a DataIdentity,
+    /// In place of the seeds of the presets. Rows with seeds of their own keep them.
+    pub seeds: Option<&'a Seeds>,
+}
+
+/// Expands the selected tables to a plan: every cell once, after the cells that it needs.
+///
+/// Errors: an unknown table or row (with the nearest name), needs that form a cycle or fit several cells, two rows that fill one line.
+pub fn expand(request: &Request) -> Result<Plan> {
+    let mut expansion = Expansion { request, cells: Vec::new(), known: BTreeMap::new(), open: Vec::new() };
+    let mut tables = Vec::new();
+    for experiment in select(request.experiments, request.selected)? {
+        tables.push(expansion.table(experiment)?);
+    }
+    Ok(Plan { cells: expansion.cells, tables })
+}
+
+/// The experiments with the given names, in the files' order; all where there are no names.
+fn select<'a>(experiments: &'a [Experiment], selected: &[String]) -> Result<Vec<&'a Experiment>> {
+    for name in selected {
+        find_table(experiments, name).map_err(RunError::Input)?;
+    }
+    Ok(experiments.iter().filter(|experiment| selected.is_empty() || selected.contains(&experiment.name)).collect())
+}
+
+fn find_table<'a>(experiments: &'a [Experiment], name: &str) -> Result<&'a Experiment, String> {
+    let found = experiments.iter().find(|experiment| experiment.name == name);
+    let hint = || nearest::hint(name, experiments.iter().map(|experiment| experiment.name.as_str()));
+    found.ok_or_else(|| format!("no table `{name}`{}", hint()))
+}
+
+/// One point of a row's grids: the key columns as text, and the values to set.
+struct Point<'a> {
+    keys: Vec<(String, String)>,
+    values: Vec<(&'a str, &'a Value)>,
+}
+
+struct Expansion<'a> {
+    request: &'a Request<'a>,
+    cells: Vec<Cell>,
+    known: BTreeMap<CellId, usize>,
+    /// The cells whose needs are being expanded, outermost first: a cell that is met again here is part of a cycle.
+    open: Vec<String>,
+}
+
+impl<'a> Expansion<'a> {
+    fn table(&mut self, experiment: &'a Experiment) -> Result<TablePlan> {
+        let mut lines: Vec<Line> = Vec::new();
+        let mut columns: Vec<String> = Vec::new();
+        for row in &experiment.rows {
+            for grid in &row.grids {
+                if !columns.contains(&grid.column) {
+                    columns.push(grid.column.clone());
+                }
+            }
+            let seeds = match (&row.seeds, self.request.seeds) {
+                (Some(own), _) => own.at(self.request.preset),
+                (None, Some(given)) => given,
+                (None, None) => experiment.seeds.at(self.request.preset),
+            };
+            for point in self.points(row) {
+                let cells = seeds.0.iter().map(|seed| self.cell(experiment, row, &point, *seed)).collect::<Result<Vec<_>>>()?;
+                for report in &row.report {
+                    let twice = lines.iter().any(|line| line.row == report.row && line.keys == point.keys && line.metric == report.metric);
+                    if twice {
+                        let message = format!("row[{}]: another row fills the line {} {} too", row.name, report.row, report.metric.name);
+                        return Err(RunError::file(&experiment.file, message));
+                    }
+                    lines.push(Line {
+                        row: report.row.clone(),
+                        keys: point.keys.clone(),
+                        metric: report.metric.clone(),
+                        key: report.key.clone(),
+                        cells: cells.clone(),
+                    });
+                }
+            }
+        }
+        Ok(TablePlan {
+            name: experiment.name.clone(),
+            title: experiment.title.clone(),
+            source: experiment.source.clone(),
+            claim: experiment.claim.clone(),
+            file: experiment.file.clone(),
+            preset: self.request.preset,
+            dataset: self.request.data.dataset.clone(),
+            embedded: self.request.data.is_embedded(),
+            columns,
+            lines,
+        })
+    }
+
+    /// The product of a row's grids, the first varying slowest; one empty point where there are none.
+    fn points(&self, row: &'a Row) -> Vec<Point<'a>> {
+        let mut points = vec![Point { keys: Vec::new(), values: Vec::new() }];
+        for grid in &row.grids {
+            let longer = |point: &Point<'a>, value: &'a Value| Point {
+                keys: [point.keys.as_slice(), &[(grid.column.clone(), key_text(value))]].concat(),
+                values: [point.values.as_slice(), &[(grid.path.as_str(), value)]].concat(),
+            };
+            let values = grid.values.at(self.request.preset);
+            points = points.iter().flat_map(|point| values.iter().map(move |value| longer(point, value))).collect();
+        }
+        points
+    }
+
+    /// The cell of a row at a point with a seed; adds it, after its needs, unless it is known.
+    fn cell(&mut self, experiment: &'a Experiment, row: &'a Row, point: &Point<'a>, seed: u64) -> Result<CellId> {
+        let mut spec = row.spec.at(self.request.preset).clone();
+        for (path, value) in &point.values {
+            overrides::set(&mut spec, path, value).map_err(|message| RunError::file(&experiment.file, message))?;
+        }
+        let mut cell = Cell {
+            id: Cell::unnamed_id(),
+            paper: self.request.paper.to_string(),
+            table: experiment.name.clone(),
+            row: row.name.clone(),
+            keys: point.keys.clone(),
+            kind: row.kind.clone(),
+            spec,
+            seed,
+            data: format!("{}:{}", self.request.data.dataset, self.request.data.fingerprint),
+            needs: BTreeMap::new(),
+        };
+        let label = cell.short_label();
+        if let Some(start) = self.open.iter().position(|open| *open == label) {
+            let mut cycle = self.open[start..].to_vec();
+            cycle.push(label);
+            return Err(RunError::file(&experiment.file, format!("needs form a cycle: {}", cycle.join(" -> "))));
+        }
+        self.open.push(label);
+        for (role, need) in &row.needs {
+            let ids = self.needed(experiment, row, role, need.at(self.request.preset), point, seed)?;
+            cell.needs.insert(role.clone(), ids);
+        }
+        self.open.pop();
+        let cell = cell.named();
+        let id = cell.id.clone();
+        if !self.known.contains_key(&id) {
+            self.known.insert(id.clone(), self.cells.len());
+            self.cells.push(cell);
+        }
+        Ok(id)
+    }
+
+    fn needed(
+        &mut self,
+        experiment: &'a Experiment,
+        row: &Row,
+        role: &str,
+        need: &Need,
+        point: &Point<'a>,
+        seed: u64,
+    ) -> Result<Vec<CellId>> {
+        let wrong = |message: String| RunError::file(&experiment.file, format!("row[{}].needs.{role}: {message}", row.name));
+        let table = match &need.table {
+            Some(name) => find_table(self.request.experiments, name).map_err(&wrong)?,
+            None => experiment,
+        };
+        let found = table.rows.iter().find(|other| other.name == need.row);
+        let hint = || nearest::hint(&need.row, table.rows.iter().map(|other| other.name.as_str()));
+        let other = found.ok_or_else(|| wrong(format!("no row `{}` in table `{}`{}", need.row, table.name, hint())))?;
+        // In columns that both rows have, the values have to agree.
+        let fits = |candidate: &Point| {
+            let clash = |(column, value): &(String, String)| point.keys.iter().any(|(mine, own)| mine == column && own != value);
+            !candidate.keys.iter().any(clash)
+        };
+        let points: Vec<Point> = self.points(other).into_iter().filter(fits).collect();
+        let [point] = points.as_slice() else {
+            let message = format!("expected one cell of `{}/{}` for each seed, got {} points of its grids", table.name, other.name, points.len());
+            return Err(wrong(message));
+        };
+        let own = [seed];
+        let seeds = need.seeds.as_ref().map_or(own.as_slice(), |seeds| seeds.0.as_slice());
+        seeds.iter().map(|seed| self.cell(table, other, point, *seed)).collect()
+    }
+}
+
+/// A grid value as the text of its key column: lists as `800x800`, strings without quotes.
+fn key_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(items) => items.iter().map(key_text).collect::<Vec<_>>().join("x"),
+        other => canonical(other),
+    }
+}

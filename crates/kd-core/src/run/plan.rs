@@ -1,0 +1,125 @@
+//! A plan: the cells to run, in order, and the tables that they fill.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use super::cell::{Cell, CellId};
+use super::experiment::Metric;
+use super::preset::Preset;
+
+/// The cells of the selected tables and of everything they need, each once, after the cells that it needs itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// In an order in which they can be run.
+    pub cells: Vec<Cell>,
+    /// The selected tables.
+    pub tables: Vec<TablePlan>,
+}
+
+/// A table, and the cells of each of its lines.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TablePlan {
+    /// The table's name.
+    pub name: String,
+    /// A heading for people.
+    pub title: String,
+    /// Authors, year, table or section.
+    pub source: String,
+    /// What the table shows.
+    pub claim: String,
+    /// The experiment file, for messages.
+    pub file: String,
+    /// The budget.
+    pub preset: Preset,
+    /// The data set's name.
+    pub dataset: String,
+    /// True where the data is a generated stand-in.
+    pub embedded: bool,
+    /// The key columns of the rows, in order of appearance.
+    pub columns: Vec<String>,
+    /// The lines, in the experiment file's order.
+    pub lines: Vec<Line>,
+}
+
+/// One line of a table: a row at a point of its grids, and one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// The table's row.
+    pub row: String,
+    /// Key columns and values.
+    pub keys: Vec<(String, String)>,
+    /// Metric and unit.
+    pub metric: Metric,
+    /// The key of the number in a cell's result.
+    pub key: String,
+    /// One cell for each seed.
+    pub cells: Vec<CellId>,
+}
+
+impl Plan {
+    /// The cell with this name, if it belongs to the plan.
+    pub fn cell(&self, id: &CellId) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.id == *id)
+    }
+
+    /// The indices of the cells that a shard runs: those whose index modulo N is I-1, and everything they need.
+    /// Shards of one store never run a needed cell twice, because the store locks it; on separate stores each runs its own copy.
+    pub fn shard(&self, shard: Shard) -> Vec<usize> {
+        let mut wanted: BTreeSet<&CellId> = BTreeSet::new();
+        let mut indices = Vec::new();
+        // Backwards: a cell comes after what it needs, so needs are met after the cells that want them.
+        for (index, cell) in self.cells.iter().enumerate().rev() {
+            if index % shard.count == shard.index || wanted.contains(&cell.id) {
+                indices.push(index);
+                wanted.extend(cell.needs.values().flatten());
+            }
+        }
+        indices.reverse();
+        indices
+    }
+}
+
+/// Part I of N of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: usize,
+    count: usize,
+}
+
+impl Shard {
+    /// The whole plan.
+    pub const ALL: Shard = Shard { index: 0, count: 1 };
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    /// Reads `I/N` with 1 ≤ I ≤ N.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+        match parts {
+            Some((i, n)) if 1 <= i && i <= n => Ok(Shard { index: i - 1, count: n }),
+            _ => Err(format!("expected I/N with 1 <= I <= N, for instance 1/2, got `{text}`")),
+        }
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index + 1, self.count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_read_and_checked() {
+        assert_eq!("2/3".parse::<Shard>().unwrap().to_string(), "2/3");
+        for text in ["0/2", "3/2", "1", "a/b", "1/0"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
+}
