@@ -29,7 +29,6 @@
 //! Exit codes: 0 done; 2 bad input, clap's own errors included; 1 our failure. Messages are one line on the standard error.
 
 mod commands;
-mod device;
 mod experiments;
 mod options;
 mod progress;
@@ -39,7 +38,7 @@ use std::io;
 use std::process::ExitCode;
 
 pub use commands::{Application, Command, execute};
-pub use device::DeviceChoice;
+pub use crate::device::DeviceChoice;
 pub use options::Options;
 pub use progress::{Bars, PlainLines, progress};
 

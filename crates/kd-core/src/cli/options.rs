@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::device::DeviceChoice;
+use crate::device::DeviceChoice;
 use crate::run::{Preset, RunError, Seeds, Shard};
 
 /// Options that stand before or after any command.
