@@ -1,0 +1,169 @@
+use super::*;
+use proptest::prelude::*;
+
+/// Values in [-1, 1), the same for the same seed.
+fn values(len: usize, seed: u64) -> Vec<f32> {
+    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+    let next = || {
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        (x >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// How an operand lies in memory.
+#[derive(Clone, Copy, Debug)]
+enum Lie {
+    RowMajor,
+    ColumnMajor,
+    Padded,
+    Sparse,
+}
+
+fn lie() -> impl Strategy<Value = Lie> {
+    prop::sample::select(vec![Lie::RowMajor, Lie::ColumnMajor, Lie::Padded, Lie::Sparse])
+}
+
+fn strides(lie: Lie, rows: usize, cols: usize) -> (usize, usize) {
+    match lie {
+        Lie::RowMajor => (cols, 1),
+        Lie::ColumnMajor => (1, rows),
+        Lie::Padded => (cols + 3, 1),
+        Lie::Sparse => (2 * cols + 1, 2),
+    }
+}
+
+/// The product in f64, and the sum of magnitudes that bounds the rounding error.
+fn exact(a: MatRef, b: MatRef, i: usize, j: usize) -> (f64, f64) {
+    (0..a.cols).fold((0.0, 0.0), |(sum, size), k| {
+        let x = a.data[i * a.row_stride + k * a.col_stride] as f64 * b.data[k * b.row_stride + j * b.col_stride] as f64;
+        (sum + x, size + x.abs())
+    })
+}
+
+fn assert_product(a: MatRef, b: MatRef, bias: Option<&[f32]>, relu: bool, c: &[f32]) {
+    for i in 0..a.rows {
+        for j in 0..b.cols {
+            let (mut want, size) = exact(a, b, i, j);
+            want += bias.map_or(0.0, |b| b[j] as f64);
+            if relu {
+                want = want.max(0.0)
+            }
+            let got = c[i * b.cols + j] as f64;
+            let slack = 1e-6 * (a.cols as f64).sqrt().max(1.0) * (size + 1.0);
+            assert!((got - want).abs() <= slack, "({i}, {j}): got {got}, expected {want} within {slack}");
+        }
+    }
+}
+
+/// Runs the AVX-512 path where there is one, and always the portable path.
+fn both_paths(a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
+    let mut portable = vec![f32::NAN; a.rows * b.cols];
+    if !portable.is_empty() {
+        // SAFETY: the sizes fit.
+        unsafe { portable::gemm(a, b, epilogue, portable.as_mut_ptr()) };
+    }
+    vec![gemm(a, b, epilogue).unwrap(), portable]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn product_of_any_shape_and_stride_is_right(
+        m in prop::sample::select(vec![1usize, 2, 5, 13, 14, 15, 28, 29, 43]),
+        n in prop::sample::select(vec![1usize, 10, 15, 16, 17, 31, 32, 33, 64, 100, 130]),
+        k in prop::sample::select(vec![0usize, 1, 2, 3, 4, 7, 16, 19, 64, 101]),
+        la in lie(), lb in lie(), with_bias: bool, relu: bool, seed: u64,
+    ) {
+        let (sa, sb) = (strides(la, m, k), strides(lb, k, n));
+        let da = values((m + 1) * (k + 1) * 2 + 3 * m, seed);
+        let db = values((k + 1) * (n + 1) * 2 + 3 * k, seed ^ 7);
+        let bias = values(n, seed ^ 11);
+        let a = MatRef::new(&da, m, k, sa.0, sa.1).unwrap();
+        let b = MatRef::new(&db, k, n, sb.0, sb.1).unwrap();
+        let epilogue = match (with_bias, relu) {
+            (false, false) => Epilogue::Identity,
+            (false, true) => Epilogue::Relu,
+            (true, false) => Epilogue::Bias(&bias),
+            (true, true) => Epilogue::BiasRelu(&bias),
+        };
+        for c in both_paths(a, b, epilogue) {
+            assert_product(a, b, with_bias.then_some(&bias[..]), relu, &c);
+        }
+    }
+}
+
+/// Every order of work, on one, two and three threads: shapes that pack A once, that pack B once, that run serially, and whose
+/// sums are split.
+#[test]
+fn result_is_bitwise_the_same_on_any_number_of_threads() {
+    for (m, k, n) in [(100, 784, 1200), (1000, 784, 130), (100, 1200, 10), (600, 3000, 40), (20, 9000, 70), (7, 50, 64)] {
+        let (da, db, bias) = (values(m * k, 1), values(k * n, 2), values(n, 3));
+        let a = MatRef::row_major(&da, m, k).unwrap();
+        let b = MatRef::row_major(&db, n, k).unwrap().t();
+        let runs: Vec<[Vec<u32>; 2]> = [1, 2, 3]
+            .into_iter()
+            .map(|threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let out = pool.install(|| both_paths(a, b, Epilogue::BiasRelu(&bias)));
+                [0, 1].map(|p| out[p].iter().map(|x| x.to_bits()).collect())
+            })
+            .collect();
+        assert!(runs[0] == runs[1] && runs[0] == runs[2], "{m}x{k}x{n} differs between thread counts");
+    }
+}
+
+#[test]
+fn long_sums_are_split_without_changing_them() {
+    let (m, k, n) = (5, 9001, 33);
+    let (da, db, bias) = (values(m * k, 1), values(k * n, 2), values(n, 3));
+    let (a, b) = (MatRef::row_major(&da, m, k).unwrap(), MatRef::row_major(&db, k, n).unwrap());
+    for c in both_paths(a, b, Epilogue::BiasRelu(&bias)) {
+        assert_product(a, b, Some(&bias), true, &c);
+    }
+}
+
+#[test]
+fn rows_and_columns_of_stride_zero_are_repeated() {
+    let da = values(50, 1);
+    let db = values(50, 2);
+    let a = MatRef::new(&da, 20, 50, 0, 1).unwrap();
+    let b = MatRef::new(&db, 50, 40, 1, 0).unwrap();
+    for c in both_paths(a, b, Epilogue::Identity) {
+        assert_product(a, b, None, false, &c);
+    }
+}
+
+#[test]
+fn nan_survives_relu() {
+    let a = [f32::NAN, 1.0];
+    let b = [1.0, 1.0];
+    let (a, b) = (MatRef::row_major(&a, 2, 1).unwrap(), MatRef::row_major(&b, 1, 2).unwrap());
+    for c in both_paths(a, b, Epilogue::Relu) {
+        assert!(c[0].is_nan() && c[1].is_nan());
+        assert_eq!(c[2..], [1.0, 1.0]);
+    }
+}
+
+#[test]
+fn empty_sides_give_an_empty_result() {
+    let empty = MatRef::row_major(&[], 0, 5).unwrap();
+    let b = values(15, 1);
+    let b = MatRef::row_major(&b, 5, 3).unwrap();
+    assert!(gemm(empty, b, Epilogue::Identity).unwrap().is_empty());
+    assert!(gemm(b.t(), empty.t(), Epilogue::Identity).unwrap().is_empty());
+}
+
+#[test]
+fn wrong_sizes_are_errors_that_say_which() {
+    let x = values(12, 1);
+    let a = MatRef::row_major(&x, 3, 4).unwrap();
+    let message = |r: Result<Vec<f32>>| r.unwrap_err().to_string();
+    assert!(message(gemm(a, a, Epilogue::Identity)).contains("3x4 times 3x4"));
+    assert!(message(gemm(a, a.t(), Epilogue::Bias(&x))).contains("12 values, expected 3"));
+    assert!(gemm_into(a, a.t(), Epilogue::Identity, &mut [0.0; 8]).unwrap_err().to_string().contains("expected 3x3"));
+    assert!(MatRef::new(&x, 3, 4, 5, 1).unwrap_err().to_string().contains("does not fit in 12 elements"));
+    assert!(MatRef::new(&x, 2, 2, usize::MAX, 1).is_err());
+}
