@@ -1,0 +1,79 @@
+//! The kernel behind [`super::cross_entropy`]: value and gradient in one pass over the rows.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::exp::{exp_sum, row_max};
+use crate::kept_grad::KeptGrad;
+use crate::multiversion::multiversioned;
+use crate::operand::{TASK, contiguous_f32};
+
+/// Keeps the gradient that the forward pass computed; the backward pass scales it by the gradient of the loss.
+pub(super) struct CrossEntropy {
+    labels: Vec<u32>,
+    with_grad: bool,
+    grad: KeptGrad,
+}
+
+impl CrossEntropy {
+    /// `labels` are within the classes of the logits that the op will be applied to.
+    pub(super) fn new(labels: Vec<u32>, with_grad: bool) -> Self {
+        Self { labels, with_grad, grad: KeptGrad::default() }
+    }
+}
+
+impl CustomOp1 for CrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross_entropy"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let logits = contiguous_f32(storage, layout, self.name())?;
+        let (b, c) = layout.shape().dims2()?;
+        let rows = (TASK / c).max(1);
+        let scale = 1.0 / b as f64;
+        let mut losses = vec![0f64; b];
+        let mut grad = vec![0f32; if self.with_grad { logits.len() } else { 0 }];
+        if b <= rows {
+            cross_entropy_rows(logits, &self.labels, scale, &mut losses, &mut grad);
+        } else if self.with_grad {
+            let inputs = logits.par_chunks(rows * c).zip(self.labels.par_chunks(rows));
+            let outputs = losses.par_chunks_mut(rows).zip(grad.par_chunks_mut(rows * c));
+            inputs.zip(outputs).for_each(|((z, y), (l, g))| cross_entropy_rows(z, y, scale, l, g));
+        } else {
+            let inputs = logits.par_chunks(rows * c).zip(self.labels.par_chunks(rows));
+            inputs.zip(losses.par_chunks_mut(rows)).for_each(|((z, y), l)| cross_entropy_rows(z, y, scale, l, &mut []));
+        }
+        if self.with_grad {
+            self.grad.keep(grad);
+        }
+        let mean = losses.iter().sum::<f64>() * scale;
+        Ok((CpuStorage::F32(vec![mean as f32]), Shape::from(())))
+    }
+
+    fn bwd(&self, logits: &Tensor, _loss: &Tensor, upstream: &Tensor) -> Result<Option<Tensor>> {
+        self.grad.scaled(logits.shape(), upstream, self.name()).map(Some)
+    }
+}
+
+multiversioned! {
+    /// One loss a row; the gradient, times `scale`, where `grad` is as long as `logits` rather than empty.
+    fn cross_entropy_rows(logits: &[f32], labels: &[u32], scale: f64, losses: &mut [f64], grad: &mut [f32]) {
+        let c = logits.len() / labels.len();
+        let mut terms = vec![0f64; c];
+        for (i, ((z, &label), loss)) in logits.chunks_exact(c).zip(labels).zip(losses).enumerate() {
+            let label = label as usize;
+            let max = row_max(z);
+            let sum = exp_sum(z, max, 1.0, &mut terms);
+            *loss = sum.ln() - (f64::from(z[label]) - f64::from(max));
+            if !grad.is_empty() {
+                let g = &mut grad[i * c..][..c];
+                let inv = scale / sum;
+                for (g, e) in g.iter_mut().zip(&terms) {
+                    *g = (e * inv) as f32;
+                }
+                g[label] = (terms[label] * inv - scale) as f32;
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The kernel behind [`super::dropout`]: words are drawn, compared and used in registers.
+
+use std::mem::MaybeUninit;
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::multiversion::multiversioned;
+use crate::operand::{TASK, contiguous_f32};
+use crate::stream::Stream;
+
+/// Words of the stream that one step of the kernel draws; a divisor of [`TASK`].
+const STEP: usize = 32;
+
+#[derive(Clone, Copy)]
+pub(super) struct Dropout {
+    threshold: u32,
+    scale: f32,
+    stream: Stream,
+}
+
+impl Dropout {
+    pub(super) fn new(p: f64, stream: Stream) -> Self {
+        Self { threshold: super::threshold(p), scale: (1.0 / (1.0 - p)) as f32, stream }
+    }
+}
+
+impl CustomOp1 for Dropout {
+    fn name(&self) -> &'static str {
+        "dropout"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let xs = contiguous_f32(storage, layout, self.name())?;
+        let mut out = Vec::with_capacity(xs.len());
+        let spare = &mut out.spare_capacity_mut()[..xs.len()];
+        if xs.len() <= TASK {
+            dropout_from(self, 0, xs, spare);
+        } else {
+            let tasks = spare.par_chunks_mut(TASK).zip(xs.par_chunks(TASK)).enumerate();
+            tasks.for_each(|(task, (out, xs))| dropout_from(self, (task * TASK) as u64, xs, out));
+        }
+        // SAFETY: the capacity is at least `xs.len()`, and `dropout_from` has written each of those elements.
+        unsafe { out.set_len(xs.len()) };
+        Ok((CpuStorage::F32(out), layout.shape().clone()))
+    }
+
+    // Dropout is linear and its matrix is diagonal, so that its backward is itself.
+    fn bwd(&self, _xs: &Tensor, _ys: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        grad.contiguous()?.apply_op1_no_bwd(self).map(Some)
+    }
+}
+
+multiversioned! {
+    /// Writes all of `out`, which is as long as `xs`. `start`, a multiple of [`STEP`], is the logical index of the first element.
+    fn dropout_from(op: &Dropout, start: u64, xs: &[f32], out: &mut [MaybeUninit<f32>]) {
+        let (x_groups, x_rest) = xs.as_chunks::<STEP>();
+        let (out_groups, out_rest) = out.as_chunks_mut::<STEP>();
+        let mut block = start / 4;
+        for (xs, out) in x_groups.iter().zip(out_groups) {
+            let words = op.stream.words32(block);
+            for l in 0..STEP {
+                out[l].write(if words[l] >= op.threshold { xs[l] * op.scale } else { 0.0 });
+            }
+            block += STEP as u64 / 4;
+        }
+        if !x_rest.is_empty() {
+            let words = op.stream.words32(block);
+            for ((out, &x), &word) in out_rest.iter_mut().zip(x_rest).zip(&words) {
+                out.write(if word >= op.threshold { x * op.scale } else { 0.0 });
+            }
+        }
+    }
+}

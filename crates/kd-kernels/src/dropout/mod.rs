@@ -1,0 +1,39 @@
+//! Inverted dropout whose mask is a function of a stream.
+
+mod cpu;
+pub mod reference;
+
+use candle_core::{Result, Tensor, bail};
+
+use crate::operand::on_kernel;
+use crate::stream::Stream;
+
+/// Inverted dropout: y_i = x_i/(1 − p) where element i is kept, and 0 where it is not, so that the expectation of y is x.
+///
+/// `xs` of any shape → the same shape. Element i, counted in row-major order of the logical shape whatever the strides, is kept iff
+/// `stream.u32_at(i) >= p·2^32`. Backward: ∂x_i = ∂y_i/(1 − p) where kept, else 0; the mask is derived again from the stream, not kept.
+/// `p` = 0 returns `xs` itself.
+///
+/// Errors: p outside [0, 1).
+///
+/// ```
+/// use candle_core::{Device, DType, Tensor};
+/// use kd_kernels::{dropout::dropout, stream::Stream};
+/// let ys = dropout(&Tensor::ones(1000, DType::F32, &Device::Cpu)?, 0.5, Stream::new(1, 0))?.to_vec1::<f32>()?;
+/// assert!(ys.iter().all(|&y| y == 0.0 || y == 2.0));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn dropout(xs: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
+    if !(0.0..1.0).contains(&p) {
+        bail!("dropout: expected p in [0, 1), got {p}");
+    }
+    if p == 0.0 {
+        return Ok(xs.clone());
+    }
+    if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::Dropout::new(p, stream)) } else { reference::dropout(xs, p, stream) }
+}
+
+/// The least word that keeps its element: p·2^32 rounded up, at most the largest word.
+fn threshold(p: f64) -> u32 {
+    (p * 4294967296.0).ceil() as u32
+}

@@ -1,0 +1,90 @@
+//! The kernel behind [`super::softened_kl`]: value and gradient in one pass over the rows, in f64 because T² multiplies the rounding.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::exp::{exp_sum, lane_sum, row_max};
+use crate::kept_grad::KeptGrad;
+use crate::multiversion::multiversioned;
+use crate::operand::{TASK, contiguous_f32};
+
+/// Keeps the gradient that the forward pass computed; the backward pass scales it by the gradient of the loss.
+pub(super) struct SoftenedKl {
+    temperature: f64,
+    with_grad: bool,
+    grad: KeptGrad,
+}
+
+impl SoftenedKl {
+    pub(super) fn new(temperature: f64, with_grad: bool) -> Self {
+        Self { temperature, with_grad, grad: KeptGrad::default() }
+    }
+}
+
+impl CustomOp2 for SoftenedKl {
+    fn name(&self) -> &'static str {
+        "softened_kl"
+    }
+
+    fn cpu_fwd(&self, student: &CpuStorage, student_l: &Layout, teacher: &CpuStorage, teacher_l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let student = contiguous_f32(student, student_l, self.name())?;
+        let teacher = contiguous_f32(teacher, teacher_l, self.name())?;
+        let (b, c) = student_l.shape().dims2()?;
+        let rows = (TASK / c).max(1);
+        let softness = Softness { inv_t: 1.0 / self.temperature, grad_scale: self.temperature / b as f64 };
+        let mut losses = vec![0f64; b];
+        let mut grad = vec![0f32; if self.with_grad { student.len() } else { 0 }];
+        if b <= rows {
+            softened_kl_rows(student, teacher, &softness, &mut losses, &mut grad);
+        } else if self.with_grad {
+            let inputs = student.par_chunks(rows * c).zip(teacher.par_chunks(rows * c));
+            let outputs = losses.par_chunks_mut(rows).zip(grad.par_chunks_mut(rows * c));
+            inputs.zip(outputs).for_each(|((z, v), (l, g))| softened_kl_rows(z, v, &softness, l, g));
+        } else {
+            let inputs = student.par_chunks(rows * c).zip(teacher.par_chunks(rows * c));
+            inputs.zip(losses.par_chunks_mut(rows)).for_each(|((z, v), l)| softened_kl_rows(z, v, &softness, l, &mut []));
+        }
+        if self.with_grad {
+            self.grad.keep(grad);
+        }
+        let value = losses.iter().sum::<f64>() * self.temperature * self.temperature / b as f64;
+        Ok((CpuStorage::F32(vec![value as f32]), Shape::from(())))
+    }
+
+    fn bwd(&self, student: &Tensor, _teacher: &Tensor, _loss: &Tensor, upstream: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let grad = self.grad.scaled(student.shape(), upstream, self.name())?;
+        Ok((Some(grad), None))
+    }
+}
+
+/// 1/T and T/b.
+struct Softness {
+    inv_t: f64,
+    grad_scale: f64,
+}
+
+multiversioned! {
+    /// One divergence a row, without the factor T²; the gradient where `grad` is as long as `student` rather than empty.
+    fn softened_kl_rows(student: &[f32], teacher: &[f32], softness: &Softness, losses: &mut [f64], grad: &mut [f32]) {
+        let c = student.len() / losses.len();
+        let mut q = vec![0f64; c];
+        let mut p = vec![0f64; c];
+        for (i, ((z, v), loss)) in student.chunks_exact(c).zip(teacher.chunks_exact(c)).zip(losses).enumerate() {
+            let (z_max, v_max) = (row_max(z), row_max(v));
+            let q_sum = exp_sum(z, z_max, softness.inv_t, &mut q);
+            let p_sum = exp_sum(v, v_max, softness.inv_t, &mut p);
+            // Σ p·(ln p − ln q) = Σ p·((v − max v) − (z − max z))/T + ln Σq − ln Σp, before p is divided by its sum.
+            let shift = f64::from(z_max) - f64::from(v_max);
+            let dot = lane_sum(c, |j| p[j] * (f64::from(v[j]) - f64::from(z[j]) + shift));
+            let kl = dot * softness.inv_t / p_sum + (q_sum / p_sum).ln();
+            // Rounding may leave a hair below 0 where the two agree; a NaN has to pass.
+            *loss = if kl < 0.0 { 0.0 } else { kl };
+            if !grad.is_empty() {
+                let (q_scale, p_scale) = (softness.grad_scale / q_sum, softness.grad_scale / p_sum);
+                for ((g, q), p) in grad[i * c..][..c].iter_mut().zip(&q).zip(&p) {
+                    *g = (q * q_scale - p * p_scale) as f32;
+                }
+            }
+        }
+    }
+}

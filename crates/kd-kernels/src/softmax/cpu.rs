@@ -1,0 +1,139 @@
+//! The kernels behind [`super::softmax`] and [`super::log_softmax`]: contiguous f32 rows, one row at a time in f64.
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::exp::{exp_nonpos, exp_sum, lane_sum, row_max};
+use crate::multiversion::multiversioned;
+use crate::operand::{TASK, contiguous_f32};
+
+pub(super) struct Softmax;
+pub(super) struct LogSoftmax;
+struct SoftmaxGrad;
+struct LogSoftmaxGrad;
+
+impl CustomOp1 for Softmax {
+    fn name(&self) -> &'static str {
+        "softmax"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        map_rows(contiguous_f32(storage, layout, self.name())?, layout, softmax_rows)
+    }
+
+    fn bwd(&self, _xs: &Tensor, ys: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        ys.apply_op2_no_bwd(&grad.contiguous()?, &SoftmaxGrad).map(Some)
+    }
+}
+
+impl CustomOp1 for LogSoftmax {
+    fn name(&self) -> &'static str {
+        "log_softmax"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        map_rows(contiguous_f32(storage, layout, self.name())?, layout, log_softmax_rows)
+    }
+
+    fn bwd(&self, _xs: &Tensor, ys: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        ys.apply_op2_no_bwd(&grad.contiguous()?, &LogSoftmaxGrad).map(Some)
+    }
+}
+
+impl CustomOp2 for SoftmaxGrad {
+    fn name(&self) -> &'static str {
+        "softmax-backward"
+    }
+
+    fn cpu_fwd(&self, ys: &CpuStorage, ys_l: &Layout, grad: &CpuStorage, grad_l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let ys = contiguous_f32(ys, ys_l, self.name())?;
+        zip_rows(ys, contiguous_f32(grad, grad_l, self.name())?, ys_l, softmax_grad_rows)
+    }
+}
+
+impl CustomOp2 for LogSoftmaxGrad {
+    fn name(&self) -> &'static str {
+        "log_softmax-backward"
+    }
+
+    fn cpu_fwd(&self, ys: &CpuStorage, ys_l: &Layout, grad: &CpuStorage, grad_l: &Layout) -> Result<(CpuStorage, Shape)> {
+        let ys = contiguous_f32(ys, ys_l, self.name())?;
+        zip_rows(ys, contiguous_f32(grad, grad_l, self.name())?, ys_l, log_softmax_grad_rows)
+    }
+}
+
+/// The length of a row and of a task's run of whole rows. The public functions have refused rows of length 0.
+fn row_and_task(layout: &Layout) -> (usize, usize) {
+    let row = layout.dims().last().copied().unwrap_or(1).max(1);
+    (row, row * (TASK / row).max(1))
+}
+
+fn map_rows(xs: &[f32], layout: &Layout, rows: fn(&[f32], usize, &mut [f32])) -> Result<(CpuStorage, Shape)> {
+    let (row, task) = row_and_task(layout);
+    let mut out = vec![0f32; xs.len()];
+    if xs.len() <= task {
+        rows(xs, row, &mut out);
+    } else {
+        out.par_chunks_mut(task).zip(xs.par_chunks(task)).for_each(|(out, xs)| rows(xs, row, out));
+    }
+    Ok((CpuStorage::F32(out), layout.shape().clone()))
+}
+
+fn zip_rows(ys: &[f32], grad: &[f32], layout: &Layout, rows: fn(&[f32], &[f32], usize, &mut [f32])) -> Result<(CpuStorage, Shape)> {
+    let (row, task) = row_and_task(layout);
+    let mut out = vec![0f32; ys.len()];
+    if ys.len() <= task {
+        rows(ys, grad, row, &mut out);
+    } else {
+        let inputs = ys.par_chunks(task).zip(grad.par_chunks(task));
+        out.par_chunks_mut(task).zip(inputs).for_each(|(out, (ys, grad))| rows(ys, grad, row, out));
+    }
+    Ok((CpuStorage::F32(out), layout.shape().clone()))
+}
+
+multiversioned! {
+    fn softmax_rows(xs: &[f32], row: usize, out: &mut [f32]) {
+        let mut terms = vec![0f64; row];
+        for (xs, out) in xs.chunks_exact(row).zip(out.chunks_exact_mut(row)) {
+            let scale = 1.0 / exp_sum(xs, row_max(xs), 1.0, &mut terms);
+            for (y, e) in out.iter_mut().zip(&terms) {
+                *y = (e * scale) as f32;
+            }
+        }
+    }
+}
+
+multiversioned! {
+    fn log_softmax_rows(xs: &[f32], row: usize, out: &mut [f32]) {
+        let mut terms = vec![0f64; row];
+        for (xs, out) in xs.chunks_exact(row).zip(out.chunks_exact_mut(row)) {
+            let max = row_max(xs);
+            let log_sum = f64::from(max) + exp_sum(xs, max, 1.0, &mut terms).ln();
+            for (y, &x) in out.iter_mut().zip(xs) {
+                *y = (f64::from(x) - log_sum) as f32;
+            }
+        }
+    }
+}
+
+multiversioned! {
+    fn softmax_grad_rows(ys: &[f32], grad: &[f32], row: usize, out: &mut [f32]) {
+        for ((ys, grad), out) in ys.chunks_exact(row).zip(grad.chunks_exact(row)).zip(out.chunks_exact_mut(row)) {
+            let dot = lane_sum(row, |j| f64::from(grad[j]) * f64::from(ys[j]));
+            for ((o, &y), &g) in out.iter_mut().zip(ys).zip(grad) {
+                *o = (f64::from(y) * (f64::from(g) - dot)) as f32;
+            }
+        }
+    }
+}
+
+multiversioned! {
+    fn log_softmax_grad_rows(ys: &[f32], grad: &[f32], row: usize, out: &mut [f32]) {
+        for ((ys, grad), out) in ys.chunks_exact(row).zip(grad.chunks_exact(row)).zip(out.chunks_exact_mut(row)) {
+            let sum = lane_sum(row, |j| f64::from(grad[j]));
+            for ((o, &y), &g) in out.iter_mut().zip(ys).zip(grad) {
+                *o = (f64::from(g) - exp_nonpos(f64::from(y)) * sum) as f32;
+            }
+        }
+    }
+}
