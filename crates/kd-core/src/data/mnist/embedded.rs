@@ -103,13 +103,14 @@ struct Hand {
 impl Hand {
     fn new(random: &mut Counter, key: u64) -> Self {
         // Writers differ in care: most are steady, some are not.
-        let tremor = 0.028 + 0.045 * random.unit() * random.unit();
-        let slant = 0.25 * random.gauss();
+        let tremor = 0.016 + 0.03 * random.unit() * random.unit();
+        // Most hands lean to the right.
+        let slant = 0.12 + 0.17 * random.gauss();
         // A rotation by a small angle a as two shears (and back): exact enough below 0.4, and without sine and cosine.
-        let angle = 0.12 * random.gauss();
-        let width = (1.0 + 0.16 * random.gauss()).clamp(0.6, 1.5);
+        let angle = 0.08 * random.gauss();
+        let width = (1.0 + 0.13 * random.gauss()).clamp(0.6, 1.5);
         let linear = [width, angle - slant, -angle * width, 1.0];
-        let mut coefficient = || 0.22 * random.gauss();
+        let mut coefficient = || 0.13 * random.gauss();
         let warp = [[coefficient(), coefficient(), coefficient(), coefficient()], [coefficient(), coefficient(), coefficient(), coefficient()]];
         Self { key, tremor, linear, warp }
     }
@@ -158,7 +159,7 @@ fn fit(strokes: &mut [Vec<Point>], random: &mut Counter) {
     let (top, bottom) = points().fold((f32::MAX, f32::MIN), |(t, b), p| (t.min(p.1), b.max(p.1)));
     let scale = random.between(16.0, 20.0) / (right - left).max(bottom - top);
     let middle = (SIDE as f32 - 1.0) / 2.0;
-    let (x, y) = (middle + 0.9 * random.gauss(), middle + 0.9 * random.gauss());
+    let (x, y) = (middle + 0.7 * random.gauss(), middle + 0.7 * random.gauss());
     for point in strokes.iter_mut().flatten() {
         *point = (x + scale * (point.0 - (left + right) / 2.0), y + scale * (point.1 - (top + bottom) / 2.0));
     }

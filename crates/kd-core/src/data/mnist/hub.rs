@@ -3,6 +3,7 @@
 //! The cache is looked at first, without a connection. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT` and `HF_TOKEN` mean what they mean to
 //! `hf-hub`; `HF_HUB_OFFLINE`, which `hf-hub` 1.0 does not read, is read here.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
@@ -159,6 +160,12 @@ impl Hub {
         match error {
             HFError::Io(_) | HFError::CacheLockTimeout { .. } | HFError::CacheNotEnabled => {
                 DataError::Cache { dataset: dataset(), cache: client.cache.clone(), reason: one_line(&error) }
+            }
+            // The outer layers of a transport error only repeat the address.
+            error @ HFError::Request { .. } => {
+                let transport = error.source();
+                let cause = transport.and_then(Error::source).or(transport).map(one_line);
+                self.unreachable(client, cause.unwrap_or_else(|| one_line(&error)))
             }
             error => self.unreachable(client, one_line(&error)),
         }
