@@ -32,8 +32,8 @@ pub enum CellSpec {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NetworkPart {
     hidden: Vec<usize>,
-    dropout_input: f32,
-    dropout_hidden: f32,
+    dropout_input: f64,
+    dropout_hidden: f64,
     init: WeightInit,
 }
 
@@ -57,6 +57,8 @@ pub struct ExamplesPart {
     pub fraction: f64,
     /// Of those, only these classes.
     pub classes: Vec<u8>,
+    /// And not this one, if it is given.
+    pub omit: Option<u8>,
     /// Each image is shifted by up to so many pixels in each direction, anew every time it is shown.
     pub jitter: u8,
 }
@@ -73,12 +75,18 @@ impl ExamplesPart {
         if self.jitter > 27 {
             return fault(format!("expected a jitter of less than an image's 28 pixels, got {}", self.jitter));
         }
-        check_classes("classes", &self.classes)
+        check_classes("classes", &self.classes)?;
+        check_classes("omit", &[self.omit.unwrap_or(0)])
     }
 
     /// The classes that are left out.
     pub fn omitted(&self) -> Vec<u8> {
-        (0..CLASSES as u8).filter(|c| !self.classes.contains(c)).collect()
+        (0..CLASSES as u8).filter(|&c| !self.takes(c)).collect()
+    }
+
+    /// Whether images of this class are trained on.
+    pub fn takes(&self, class: u8) -> bool {
+        self.classes.contains(&class) && self.omit != Some(class)
     }
 }
 
@@ -113,7 +121,7 @@ impl TrainCell {
         let widths: Vec<usize> = [net.inputs].into_iter().chain(net.hidden).chain([net.classes]).collect();
         let weights: usize = widths.windows(2).map(|w| w[0] * w[1]).sum();
         let all = if self.examples.limit == 0 { 60_000 } else { self.examples.limit };
-        let share = self.examples.fraction * (1. - self.examples.held_out) * self.examples.classes.len() as f64 / CLASSES as f64;
+        let share = self.examples.fraction * (1. - self.examples.held_out) * (CLASSES - self.examples.omitted().len()) as f64 / CLASSES as f64;
         6. * weights as f64 * all as f64 * share * self.train.epochs as f64 / 150e9
     }
 }
@@ -122,8 +130,8 @@ impl TrainCell {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct BiasCell {
-    /// The classes whose biases move together.
-    pub digits: Vec<u8>,
+    /// The classes whose biases move together: a list, or a digit alone.
+    pub digits: Digits,
     /// The shifts that are tried: from, to and step.
     pub from: f64,
     /// See `from`.
@@ -134,6 +142,26 @@ pub struct BiasCell {
     pub limit: usize,
     /// The student's own `examples.held-out`, likewise.
     pub held_out: f64,
+}
+
+/// One class or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Digits {
+    /// One.
+    One(u8),
+    /// Several, in ascending order.
+    Several(Vec<u8>),
+}
+
+impl Digits {
+    /// As a list.
+    pub fn list(&self) -> Vec<u8> {
+        match self {
+            Self::One(digit) => vec![*digit],
+            Self::Several(digits) => digits.clone(),
+        }
+    }
 }
 
 /// Networks voting.
@@ -203,7 +231,7 @@ impl CellSpec {
                 cell.method.build().map(drop)
             }
             Self::Bias(cell) => {
-                check_classes("digits", &cell.digits)?;
+                check_classes("digits", &cell.digits.list())?;
                 let steps = (cell.to - cell.from) / cell.step;
                 if !(steps.is_finite() && (0. ..=10_000.).contains(&steps) && cell.step > 0.) {
                     let BiasCell { from, to, step, .. } = cell;

@@ -24,6 +24,6 @@ pub fn select(labels: &[u8], part: &ExamplesPart, seed: Seed) -> Result<Selectio
     let split = split::held_out(first, apart, seed.0)?;
     let rest: Vec<u8> = split.train.iter().map(|&r| first[r as usize]).collect();
     let share = split::stratified_fraction(&rest, part.fraction, seed.0)?;
-    let rows = share.into_iter().map(|i| split.train[i as usize]).filter(|&r| part.classes.contains(&first[r as usize]));
+    let rows = share.into_iter().map(|i| split.train[i as usize]).filter(|&r| part.takes(first[r as usize]));
     Ok(Selection { rows: rows.collect(), held_out: split.held_out })
 }

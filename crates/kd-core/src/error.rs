@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// Result with the crate's [`Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+/// Result, with the crate's [`Error`] unless another is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Everything that can go wrong, one line each.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +57,10 @@ impl Error {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::BadInput(_) | Self::Io { .. } => true,
-            Self::Data(e) => e.is_bad_input(),
+            Self::Data(e) => {
+                use crate::data::DataError::{Index, Length, Tensor};
+                !matches!(e, Index { .. } | Length { .. } | Tensor { .. })
+            }
             Self::Run(e) => e.is_bad_input(),
             Self::NonFinite { .. } | Self::Tensor(_) => false,
         }

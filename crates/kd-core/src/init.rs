@@ -16,13 +16,13 @@ pub fn draw(init: Init, name: &str, shape: &Shape, seed: Seed, dtype: DType, dev
     let stream = seed.stream(name, 0, 0);
     let normal = |mean: f64, std: f64| -> Vec<f32> {
         let mut values = vec![0f32; count];
-        stream.fill_normal(&mut values);
+        stream.fill_normal(0, &mut values);
         values.iter_mut().for_each(|v| *v = (f64::from(*v) * std + mean) as f32);
         values
     };
     let uniform = |lo: f64, up: f64| -> Vec<f32> {
         let mut values = vec![0f32; count];
-        stream.fill_uniform(&mut values);
+        stream.fill_uniform(0, &mut values);
         values.iter_mut().for_each(|v| *v = (f64::from(*v) * (up - lo) + lo) as f32);
         values
     };

@@ -25,15 +25,16 @@ use crate::transfer::select;
 /// Bad input when no image was held out.
 pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<CellResult> {
     let logits = Logits::read(student)?;
+    let digits = cell.digits.list();
     let all: Vec<u8> = (0..CLASSES as u8).collect();
-    let part = ExamplesPart { limit: cell.limit, held_out: cell.held_out, fraction: 1., classes: all, jitter: 0 };
+    let part = ExamplesPart { limit: cell.limit, held_out: cell.held_out, fraction: 1., classes: all, omit: None, jitter: 0 };
     let apart = select(&data.train.labels, &part, seed)?.held_out;
     if apart.is_empty() {
         return Err(Error::bad_input("the bias is chosen on held-out images: expected held-out above 0, got 0"));
     }
-    let test = Shifted::new(&logits.test, data.test.labels.clone(), &cell.digits);
+    let test = Shifted::new(&logits.test, data.test.labels.clone(), &digits);
     let rows = apart.iter().flat_map(|&r| &logits.train[r as usize * CLASSES..][..CLASSES]).copied().collect::<Vec<_>>();
-    let held_out = Shifted::new(&rows, apart.iter().map(|&r| data.train.labels[r as usize]).collect(), &cell.digits);
+    let held_out = Shifted::new(&rows, apart.iter().map(|&r| data.train.labels[r as usize]).collect(), &digits);
 
     let steps = ((cell.to - cell.from) / cell.step).round() as usize;
     // Rounded, so that the grid's numbers read as they were written: 0.1 steps give 0.3, not 0.30000000000000004.

@@ -9,7 +9,7 @@ use super::options::Options;
 use super::{experiments, is_closed_pipe, output_error};
 use crate::run::result::current_commit;
 use crate::run::{
-    AnyError, CellState, DataIdentity, Paper, Plan, Progress, References, Request, Result, RunError, Shard, Store, Table, TablePlan, atomic,
+    AnyError, CellState, DataIdentity, Experiment, Paper, Plan, Progress, References, Request, Result, RunError, Seeds, Shard, Store, Table, TablePlan, atomic,
     execute as run_cells, expand, pretty, table,
 };
 
@@ -56,6 +56,8 @@ pub struct Application<'a> {
     pub reference: &'a str,
     /// Finds out which data set is there. Called once, and only by commands that need it.
     pub identity: &'a dyn Fn() -> Result<DataIdentity, AnyError>,
+    /// Changes the experiments after they are read, as options of the binary's own ask.
+    pub adjust: &'a dyn Fn(&mut Vec<Experiment>) -> Result<()>,
     /// Shows the progress of `run`.
     pub progress: &'a dyn Progress,
 }
@@ -70,7 +72,8 @@ pub fn execute(command: &Command, options: &Options, application: &Application, 
 
 fn run_command(command: &Command, options: &Options, application: &Application, out: &mut dyn Write) -> Result<()> {
     let (Command::Run { tables } | Command::List { tables } | Command::Table { tables, .. }) = command;
-    let (experiments, references) = experiments::load(application, options.experiments.as_deref())?;
+    let (mut experiments, references) = experiments::load(application, options.experiments.as_deref())?;
+    (application.adjust)(&mut experiments)?;
     let data = (application.identity)().map_err(data_error)?;
     let request = Request {
         paper: application.paper.name(),
@@ -96,6 +99,41 @@ fn run_command(command: &Command, options: &Options, application: &Application, 
         }
         Command::List { .. } => session.list(out),
         Command::Table { partial, .. } => session.tables(*partial, out),
+    }
+}
+
+/// The folder of the finished cell that `name` means: `TABLE/ROW` or `TABLE/ROW#SEED`, at the preset of `options`; without a seed,
+/// the first of the preset's.
+///
+/// Errors: a name of another form, an unknown table or row, several cells that fit (a row with grids), a cell that is not finished.
+pub fn finished_cell(name: &str, options: &Options, application: &Application) -> Result<PathBuf> {
+    let wrong = |what: String| RunError::Input(format!("{name}: {what}"));
+    let (place, seed) = name.split_once('#').map_or((name, None), |(place, seed)| (place, Some(seed)));
+    let seed = seed.map(|s| s.parse::<u64>().map_err(|_| wrong(format!("expected a seed after #, got `{s}`")))).transpose()?;
+    let Some((table, row)) = place.split_once('/') else {
+        return Err(wrong("no such file; expected a network's file or TABLE/ROW[#SEED]".into()));
+    };
+    let (mut experiments, _) = experiments::load(application, options.experiments.as_deref())?;
+    (application.adjust)(&mut experiments)?;
+    let data = (application.identity)().map_err(data_error)?;
+    let selected = [table.to_owned()];
+    let seeds = seed.and_then(|s| Seeds::new(vec![s]).ok());
+    let (paper, preset) = (application.paper.name(), options.preset);
+    let seeds = seeds.as_ref().or(options.seeds.as_ref());
+    let plan = expand(&Request { paper, experiments: &experiments, selected: &selected, preset, data: &data, seeds })?;
+    let fits = plan.cells.iter().filter(|c| c.table == table && c.row == row && seed.is_none_or(|s| s == c.seed));
+    let fits: Vec<_> = fits.collect();
+    let Some(first) = fits.first() else {
+        return Err(wrong(format!("table `{table}` has no such row at preset {preset}")));
+    };
+    if let Some(other) = fits.iter().find(|c| c.seed == first.seed && c.keys != first.keys) {
+        let (a, b) = (first.short_label(), other.short_label());
+        return Err(wrong(format!("several cells fit, {a} and {b}; give the file of one of them")));
+    }
+    let store = Store::new(&options.runs_dir, paper);
+    match store.result(first)? {
+        Some(_) => Ok(store.dir(first)),
+        None => Err(wrong(format!("the cell {} is not finished; run `{} run {table}` first", first.label(), paper))),
     }
 }
 

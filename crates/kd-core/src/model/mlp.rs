@@ -20,9 +20,9 @@ pub struct MlpSpec {
     /// Classes.
     pub classes: usize,
     /// Probability with which an input is dropped in training, in [0, 1).
-    pub dropout_input: f32,
+    pub dropout_input: f64,
     /// Probability with which a hidden unit is dropped in training, in [0, 1).
-    pub dropout_hidden: f32,
+    pub dropout_hidden: f64,
     /// How weights begin. Biases begin at 0.
     pub init: WeightInit,
 }
@@ -120,9 +120,9 @@ impl Model for Mlp {
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
         let wanted = taps.iter().map(|name| self.tap_index(name)).collect::<Result<Vec<_>>>()?;
-        let drop = |xs: Tensor, p: f32, place: usize| -> Result<Tensor> {
+        let drop = |xs: Tensor, p: f64, place: usize| -> Result<Tensor> {
             match mode {
-                Mode::Train(step) if p > 0. => Ok(dropout(&xs, p, &step.stream(&format!("dropout.{place}")))?),
+                Mode::Train(step) if p > 0. => Ok(dropout(&xs, p, step.stream(&format!("dropout.{place}")))?),
                 _ => Ok(xs),
             }
         };

@@ -31,7 +31,7 @@ pub struct TrainSpec {
     /// The optimiser.
     pub optimizer: OptimizerSpec,
     /// Longest weight vector into a unit (L2 norm), kept after every step; 0 for no limit.
-    pub max_norm: f32,
+    pub max_norm: f64,
     /// How many of the last epochs give their final weights to the average that becomes the network; 0 or 1 for the last alone.
     pub average_epochs: usize,
 }

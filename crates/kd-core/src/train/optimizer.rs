@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
-use kd_kernels::adam::{AdamConfig, AdamState};
+use kd_kernels::adam::{AdamConfig, AdamState, Decay};
 use kd_kernels::backward::Gradients;
 use kd_kernels::sgd::{SgdConfig, SgdState};
 use serde::{Deserialize, Serialize};
@@ -18,22 +18,22 @@ pub enum OptimizerSpec {
     /// Stochastic gradient descent; see [`kd_kernels::sgd`].
     Sgd {
         /// Momentum.
-        momentum: f32,
+        momentum: f64,
         /// Whether the step looks ahead along the momentum.
         nesterov: bool,
         /// L2 decay, added to the gradient.
-        weight_decay: f32,
+        weight_decay: f64,
     },
     /// Adam, or AdamW where the decay is decoupled; see [`kd_kernels::adam`].
     Adam {
         /// Decay of the first moment.
-        beta1: f32,
+        beta1: f64,
         /// Decay of the second moment.
-        beta2: f32,
+        beta2: f64,
         /// Added to the denominator.
-        epsilon: f32,
+        epsilon: f64,
         /// L2 decay.
-        weight_decay: f32,
+        weight_decay: f64,
         /// Whether the decay acts on the weight itself (AdamW) and not through the gradient.
         decoupled: bool,
     },
@@ -45,20 +45,20 @@ impl OptimizerSpec {
     /// # Errors
     /// Bad input that names the one outside its domain.
     pub fn check(&self) -> Result<()> {
-        let within = |name: &str, value: f32, top: f32| match (0. ..top).contains(&value) {
+        let within = |name: &str, value: f64, top: f64| match (0. ..top).contains(&value) {
             true => Ok(()),
             false => Err(Error::bad_input(format!("optimizer: expected {name} in [0, {top}), got {value}"))),
         };
         match *self {
             Self::Sgd { momentum, weight_decay, .. } => {
                 within("momentum", momentum, 1.)?;
-                within("weight-decay", weight_decay, f32::INFINITY)
+                within("weight-decay", weight_decay, f64::INFINITY)
             }
             Self::Adam { beta1, beta2, epsilon, weight_decay, .. } => {
                 within("beta1", beta1, 1.)?;
                 within("beta2", beta2, 1.)?;
-                within("epsilon", epsilon, f32::INFINITY)?;
-                within("weight-decay", weight_decay, f32::INFINITY)
+                within("epsilon", epsilon, f64::INFINITY)?;
+                within("weight-decay", weight_decay, f64::INFINITY)
             }
         }
     }
@@ -79,7 +79,7 @@ struct Slot {
 /// An optimiser at work on a set of parameters.
 pub struct Optimizer {
     spec: OptimizerSpec,
-    max_norm: Option<f32>,
+    max_norm: Option<f64>,
     slots: Vec<Slot>,
 }
 
@@ -89,7 +89,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// Bad input when a hyper-parameter is outside its domain.
-    pub fn new(spec: &OptimizerSpec, max_norm: Option<f32>, params: &Params) -> Result<Self> {
+    pub fn new(spec: &OptimizerSpec, max_norm: Option<f64>, params: &Params) -> Result<Self> {
         spec.check()?;
         if let Some(c) = max_norm
             && !(c.is_finite() && c > 0.)
@@ -111,7 +111,7 @@ impl Optimizer {
     /// # Errors
     /// When a gradient's shape is not its parameter's.
     pub fn step(&mut self, gradients: &Gradients, learning_rate: f64) -> Result<()> {
-        let lr = learning_rate as f32;
+        let lr = learning_rate;
         for slot in &mut self.slots {
             let Some(gradient) = gradients.get(slot.var.as_tensor()) else { continue };
             let max_norm = if slot.var.rank() == 2 { self.max_norm } else { None };
@@ -121,7 +121,8 @@ impl Optimizer {
                     state.step(&slot.var, gradient, &config)?;
                 }
                 (&OptimizerSpec::Adam { beta1, beta2, epsilon, weight_decay, decoupled }, Moments::Adam(state)) => {
-                    let config = AdamConfig { lr, beta1, beta2, eps: epsilon, weight_decay, decoupled };
+                    let decay = if decoupled { Decay::Decoupled(weight_decay) } else { Decay::L2(weight_decay) };
+                    let config = AdamConfig { lr, beta1, beta2, eps: epsilon, decay };
                     state.step(&slot.var, gradient, &config)?;
                     if let Some(c) = max_norm {
                         kd_kernels::max_norm::max_norm(&slot.var, c)?;
@@ -147,10 +148,10 @@ impl Optimizer {
                     }
                 }
                 Moments::Adam(state) => {
-                    if let Some((m, v)) = state.moments()? {
+                    if let (Some(m), Some(v)) = (state.m()?, state.v()?) {
                         tensors.insert(format!("{name}.first"), m);
                         tensors.insert(format!("{name}.second"), v);
-                        tensors.insert(format!("{name}.steps"), Tensor::new(&[state.steps() as i64], var.device())?);
+                        tensors.insert(format!("{name}.steps"), Tensor::new(&[state.t() as i64], var.device())?);
                     }
                 }
             }
@@ -166,11 +167,11 @@ impl Optimizer {
         for Slot { name, moments, .. } in &mut self.slots {
             let part = |what: &str| tensors.get(&format!("{name}.{what}"));
             match moments {
-                Moments::Sgd(state) => *state = part("momentum").map(SgdState::from_momentum).transpose()?.unwrap_or_default(),
+                Moments::Sgd(state) => *state = part("momentum").cloned().map(SgdState::from_momentum).unwrap_or_default(),
                 Moments::Adam(state) => match (part("first"), part("second"), part("steps")) {
                     (Some(m), Some(v), Some(t)) => {
                         let steps = t.to_vec1::<i64>()?.first().copied().unwrap_or_default();
-                        *state = AdamState::from_moments(m, v, steps as u64)?;
+                        *state = AdamState::from_moments(m.clone(), v.clone(), steps as u64);
                     }
                     (None, None, None) => *state = AdamState::new(),
                     _ => return Err(Error::bad_input(format!("the optimiser's state of {name} is incomplete"))),
