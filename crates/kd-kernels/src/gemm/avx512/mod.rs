@@ -113,7 +113,9 @@ impl Product {
         let fits = A_BLOCK / (self.k * LANES * size_of::<f32>()).max(1);
         // SAFETY: the caller's promise.
         unsafe {
-            if tiles <= fits && (threads == 1 || panels >= 2 * threads) {
+            if panels * COLS < tiles * LANES && panels * COLS <= fits * LANES && tiles >= 2 * threads {
+                self.share_b(tiles, panels, tiles, threads)
+            } else if tiles <= fits && (threads == 1 || panels >= 2 * threads) {
                 self.share_a(tiles, panels, threads)
             } else {
                 let block = tiles.div_ceil(2 * threads).min(fits).max(1);
@@ -196,23 +198,20 @@ impl Product {
             k: self.k,
         };
         // SAFETY: the strip is inside A, and the caller gives a buffer of k groups.
-        unsafe { pack::pack(strip, to, LANES) }
+        unsafe { pack::pack(strip, to) }
     }
 
     unsafe fn pack_b(&self, p: usize, to: *mut f32) {
-        let registers = self.registers(p);
-        for r in 0..registers {
-            let col = p * COLS + r * LANES;
-            let strip = Strip {
-                from: self.b.wrapping_add(col * self.b_strides.1),
-                lane_stride: self.b_strides.1,
-                k_stride: self.b_strides.0,
-                lanes: (self.n - col).min(LANES),
-                k: self.k,
-            };
-            // SAFETY: the strip is inside B, and the caller gives a buffer of k groups of `registers`.
-            unsafe { pack::pack(strip, to.wrapping_add(r * LANES), registers * LANES) }
-        }
+        let col = p * COLS;
+        let strip = Strip {
+            from: self.b.wrapping_add(col * self.b_strides.1),
+            lane_stride: self.b_strides.1,
+            k_stride: self.b_strides.0,
+            lanes: (self.n - col).min(COLS),
+            k: self.k,
+        };
+        // SAFETY: the strip is inside B, and the caller gives a buffer of k groups of the panel's registers.
+        unsafe { pack::pack(strip, to) }
     }
 
     /// Computes tile `t` of panel `p` and prefetches a part of the next panel from row or chunk `ahead` on.

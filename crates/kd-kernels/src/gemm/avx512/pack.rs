@@ -1,53 +1,65 @@
-//! Copies rows of A, or columns of B, to the order in which the tile reads them: for each k, the values of up to 16 lanes
+//! Copies rows of A, or columns of B, to the order in which the tile reads them: for each k, the values of up to 32 lanes
 //! beside one another.
 
 use super::kernel::LANES;
 use std::arch::x86_64::*;
 
-/// A strip of up to 16 lanes: lane l at k is `from[l * lane_stride + k * k_stride]`.
+/// A strip of lanes: lane l at k is `from[l * lane_stride + k * k_stride]`.
 #[derive(Clone, Copy)]
 pub(super) struct Strip {
     pub from: *const f32,
     pub lane_stride: usize,
     pub k_stride: usize,
-    /// 1 to 16.
+    /// 1 to 32.
     pub lanes: usize,
     pub k: usize,
 }
 
-/// Writes 16 lanes to `to[k * to_step ..]` for each k. Lanes beyond `strip.lanes` get finite filler or a copy of a real lane;
-/// nothing that is computed from them is ever stored.
+/// Writes the lanes, rounded up to whole registers of 16, to consecutive places of `to` for each k. Lanes beyond
+/// `strip.lanes` get 0 or a copy of a real lane; nothing that is computed from them is ever stored.
 ///
 /// # Safety
-/// The processor has AVX-512F, the strip is readable, and `to` is writable for `k` groups of 16, `to_step` apart.
+/// The processor has AVX-512F, the strip is readable, and `to` is writable for `k` groups of lanes.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn pack(strip: Strip, to: *mut f32, to_step: usize) {
-    // SAFETY: the caller's promise.
+pub(super) unsafe fn pack(strip: Strip, to: *mut f32) {
+    let step = strip.lanes.next_multiple_of(LANES);
+    // SAFETY: the caller's promise; each part below stays within its lanes of the strip and of `to`.
     unsafe {
         if strip.lane_stride == 1 {
-            copy(strip, to, to_step)
-        } else if strip.k_stride == 1 {
-            transpose(strip, to, to_step)
-        } else {
-            scalar(strip, 0, to, to_step)
+            return copy(strip, to, step);
+        }
+        for first in (0..strip.lanes).step_by(LANES) {
+            let from = strip.from.add(first * strip.lane_stride);
+            let part = Strip { from, lanes: (strip.lanes - first).min(LANES), ..strip };
+            if part.k_stride == 1 {
+                transpose(part, to.add(first), step)
+            } else {
+                scalar(part, 0, to.add(first), step)
+            }
         }
     }
 }
 
-/// Lanes are contiguous: one load and one store per k.
+/// Lanes are contiguous: all lanes of one k after another, so that a row of the matrix is visited once.
 #[target_feature(enable = "avx512f")]
 unsafe fn copy(strip: Strip, to: *mut f32, to_step: usize) {
-    let mask: __mmask16 = if strip.lanes >= LANES { !0 } else { (1 << strip.lanes) - 1 };
+    let whole = strip.lanes - strip.lanes % LANES;
+    let mask: __mmask16 = (1 << (strip.lanes % LANES)) - 1;
     for k in 0..strip.k {
         // SAFETY: masked lanes are not read; the rest is the caller's promise.
         unsafe {
-            let x = _mm512_maskz_loadu_ps(mask, strip.from.add(k * strip.k_stride));
-            _mm512_storeu_ps(to.add(k * to_step), x);
+            let (from, to) = (strip.from.add(k * strip.k_stride), to.add(k * to_step));
+            for l in (0..whole).step_by(LANES) {
+                _mm512_storeu_ps(to.add(l), _mm512_loadu_ps(from.add(l)));
+            }
+            if mask != 0 {
+                _mm512_storeu_ps(to.add(whole), _mm512_maskz_loadu_ps(mask, from.add(whole)));
+            }
         }
     }
 }
 
-/// k is contiguous: 16 lanes by 4 k at a time.
+/// k is contiguous: up to 16 lanes by 4 k at a time.
 ///
 /// A register is filled with 4 values of k from each of the lanes r, r+4, r+8, r+12, so that a transpose of 4x4 within each
 /// quarter of the register, two shuffles per value, is all that is left to do. Filling it from memory by quarters costs no
