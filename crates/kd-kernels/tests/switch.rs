@@ -1,0 +1,41 @@
+//! The switch, in a process of its own because it is global: with the kernels off every op is its twin, bit for bit, and optimiser
+//! state goes from one path to the other.
+
+mod common;
+
+use candle_core::{Device, Tensor, Var};
+use common::{assert_close, bits, flat, wave32};
+use kd_kernels::sgd::{SgdConfig, SgdState};
+use kd_kernels::stream::Stream;
+use kd_kernels::switch::{kernels_enabled, set_kernels_enabled};
+use kd_kernels::{cross_entropy, dropout, softened_kl, softmax};
+
+#[test]
+fn with_the_kernels_off_each_op_is_its_twin_and_state_carries_over() {
+    let (z, v) = (wave32(&[6, 37], 3.0, 0.7, 0.1), wave32(&[6, 37], 4.0, 1.3, 0.5));
+    let labels = Tensor::new(&[2u32, 0, 7, 9, 1, 1], &Device::Cpu).unwrap();
+    let stream = Stream::new(1, 2);
+
+    set_kernels_enabled(false);
+    assert!(!kernels_enabled());
+    assert_eq!(bits(&softmax::softmax(&z).unwrap()), bits(&softmax::reference::softmax(&z).unwrap()));
+    assert_eq!(bits(&softmax::log_softmax(&z).unwrap()), bits(&softmax::reference::log_softmax(&z).unwrap()));
+    let twin = cross_entropy::reference::cross_entropy(&z, &labels).unwrap();
+    assert_eq!(bits(&cross_entropy::cross_entropy(&z, &labels).unwrap()), bits(&twin));
+    let twin = softened_kl::reference::softened_kl(&z, &v, 3.0).unwrap();
+    assert_eq!(bits(&softened_kl::softened_kl(&z, &v, 3.0).unwrap()), bits(&twin));
+    assert_eq!(bits(&dropout::dropout(&z, 0.5, stream).unwrap()), bits(&dropout::reference::dropout(&z, 0.5, stream).unwrap()));
+
+    let cfg = SgdConfig { momentum: 0.9, max_norm: Some(4.0), ..SgdConfig::new(0.1) };
+    let run = |on: fn(usize) -> bool| {
+        let (var, mut state) = (Var::from_tensor(&z).unwrap(), SgdState::new());
+        for step in 0..4 {
+            set_kernels_enabled(on(step));
+            state.step(&var, &v, &cfg).unwrap();
+        }
+        flat(&var)
+    };
+    let kernels = run(|_| true);
+    assert_close(&run(|_| false), &kernels, 1e-6, 1e-6, "twins");
+    assert_close(&run(|step| step % 2 == 0), &kernels, 1e-6, 1e-6, "kernels and twins in turn");
+}
