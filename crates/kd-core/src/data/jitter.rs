@@ -81,3 +81,97 @@ fn scale(from: &[u8], to: &mut [f32]) {
 fn check_len(what: &'static str, expected: usize, got: usize) -> Result<(), DataError> {
     if expected == got { Ok(()) } else { Err(DataError::Length { what, expected, got }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn images(n: usize, rows: usize, cols: usize) -> LabelledImages {
+        let images = (0..n * rows * cols).map(|i| draw(0, 0, i as u64) as u8).collect();
+        LabelledImages { images, labels: vec![0; n], rows, cols, classes: 1 }
+    }
+
+    fn naive(set: &LabelledImages, idx: &[u32], shifts: &[(i8, i8)]) -> Vec<f32> {
+        let mut out = Vec::new();
+        for (&i, &(dx, dy)) in idx.iter().zip(shifts) {
+            for y in 0..set.rows as isize {
+                for x in 0..set.cols as isize {
+                    let (sy, sx) = (y - isize::from(dy), x - isize::from(dx));
+                    let inside = (0..set.rows as isize).contains(&sy) && (0..set.cols as isize).contains(&sx);
+                    let pixel = if inside { set.images[i as usize * set.pixels() + sy as usize * set.cols + sx as usize] } else { 0 };
+                    out.push(f32::from(pixel) / 255.0);
+                }
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_is_the_naive_one_for_any_shift_and_size(
+            rows in 1usize..9, cols in 1usize..9, picks in prop::collection::vec((0u32..5, any::<i8>(), any::<i8>(), any::<bool>()), 0..6)
+        ) {
+            let set = images(5, rows, cols);
+            let idx: Vec<u32> = picks.iter().map(|p| p.0).collect();
+            // Half of the shifts small enough to leave something of the image.
+            let shifts: Vec<(i8, i8)> = picks.iter().map(|&(_, x, y, small)| if small { (x % 4, y % 4) } else { (x, y) }).collect();
+            let mut out = vec![f32::NAN; idx.len() * rows * cols];
+            gather_jittered(&set, &idx, &shifts, &mut out).unwrap();
+            prop_assert_eq!(out, naive(&set, &idx, &shifts));
+        }
+    }
+
+    #[test]
+    fn a_pixel_moves_right_and_down() {
+        let set = LabelledImages { images: vec![255, 0, 0, 0], labels: vec![0], rows: 2, cols: 2, classes: 1 };
+        let mut out = [0.0; 4];
+        gather_jittered(&set, &[0], &[(1, 0)], &mut out).unwrap();
+        assert_eq!(out, [0.0, 1.0, 0.0, 0.0]);
+        gather_jittered(&set, &[0], &[(0, 1)], &mut out).unwrap();
+        assert_eq!(out, [0.0, 0.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn scaling_is_the_correctly_rounded_quotient_for_every_byte() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let mut out = vec![0.0; 256];
+        scale(&bytes, &mut out);
+        assert_eq!(out, bytes.iter().map(|&b| f32::from(b) / 255.0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn gather_equals_rows_of_the_tensor() {
+        let set = images(4, 3, 2);
+        let mut out = vec![0.0; 12];
+        gather(&set, &[3, 1], &mut out).unwrap();
+        let all = set.to_tensor(&candle_core::Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
+        assert_eq!(out, [all[3].clone(), all[1].clone()].concat());
+    }
+
+    #[test]
+    fn shifts_cover_the_square_evenly_and_are_a_function_of_epoch_and_image() {
+        let idx: Vec<u32> = (0..25_000).collect();
+        let (mut a, mut b, mut c) = (vec![], vec![], vec![]);
+        draw_shifts(1, 0, &idx, 2, &mut a);
+        draw_shifts(1, 0, &[7, 3], 2, &mut b);
+        draw_shifts(1, 1, &idx, 2, &mut c);
+        assert_eq!(b, [a[7], a[3]]);
+        assert_ne!(a, c);
+        let mut counts = [0u32; 25];
+        for (dx, dy) in a {
+            counts[((dy + 2) * 5 + dx + 2) as usize] += 1;
+        }
+        // 1000 expected, standard deviation 31.
+        assert!(counts.iter().all(|n| n.abs_diff(1000) < 150), "{counts:?}");
+    }
+
+    #[test]
+    fn wrong_lengths_and_indices_are_errors() {
+        let set = images(2, 2, 2);
+        let message = |r: Result<(), DataError>| r.unwrap_err().to_string();
+        assert_eq!(message(gather(&set, &[2], &mut [0.0; 4])), "image index: expected less than 2, got 2");
+        assert_eq!(message(gather(&set, &[1], &mut [0.0; 5])), "batch buffer: expected 4 elements, got 5");
+        assert_eq!(message(gather_jittered(&set, &[1], &[], &mut [0.0; 4])), "shifts: expected 1 elements, got 0");
+    }
+}

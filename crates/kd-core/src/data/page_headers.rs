@@ -2,7 +2,7 @@
 //!
 //! A page header states how large the page is once decompressed and how many values its dictionary holds, and the decoder allocates that
 //! much before it looks at the data: a forged header asks for gigabytes. This walks the headers (Thrift's compact protocol) and refuses a
-//! column whose headers claim more than its limit.
+//! column whose headers claim more than its limit, or an encoding whose decoder trusts a length in the data in the same way.
 
 /// The most that one column chunk may unfold to.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,10 @@ const DATA_HEADER: i16 = 5;
 const DICTIONARY_HEADER: i16 = 7;
 const DATA_HEADER_V2: i16 = 8;
 const NUM_VALUES: i16 = 1;
+/// The field `encoding` of a dictionary header, a data header and a data header of version 2.
+const ENCODING: [i16; 3] = [2, 2, 4];
+/// Plain, and two numbers for dictionary indices.
+const ENCODINGS: [i64; 3] = [0, 2, 8];
 
 /// Checks all page headers in `chunk`, the bytes of one column chunk.
 ///
@@ -46,6 +50,9 @@ pub(crate) fn check(chunk: &[u8], limits: Limits) -> Result<(), String> {
         if header.values < 0 || values.saturating_add(header.values) > limits.values {
             return too_much("values", limits.values, header.values);
         }
+        if !ENCODINGS.contains(&header.encoding) {
+            return Err(format!("page {page} in encoding {}, expected plain or dictionary", header.encoding));
+        }
         values += header.values;
         rest = &thrift.bytes[size..];
         page += 1;
@@ -59,6 +66,7 @@ struct PageHeader {
     compressed: i64,
     dictionary: i64,
     values: i64,
+    encoding: i64,
 }
 
 impl PageHeader {
@@ -69,8 +77,9 @@ impl PageHeader {
             match id {
                 UNCOMPRESSED => header.uncompressed = thrift.integer(kind)?,
                 COMPRESSED => header.compressed = thrift.integer(kind)?,
-                DICTIONARY_HEADER => header.dictionary = thrift.first_integer(kind)?,
-                DATA_HEADER | DATA_HEADER_V2 => header.values = thrift.first_integer(kind)?,
+                DICTIONARY_HEADER => (header.dictionary, header.encoding) = thrift.values_and_encoding(kind, ENCODING[0])?,
+                DATA_HEADER => (header.values, header.encoding) = thrift.values_and_encoding(kind, ENCODING[1])?,
+                DATA_HEADER_V2 => (header.values, header.encoding) = thrift.values_and_encoding(kind, ENCODING[2])?,
                 _ => thrift.skip(kind, 0)?,
             }
         }
@@ -131,22 +140,22 @@ impl Thrift<'_> {
         matches!(kind, 4..=6).then(|| self.signed())?
     }
 
-    /// Of a struct its field `num_values`, which is the first of all three page headers.
-    fn first_integer(&mut self, kind: u8) -> Option<i64> {
+    /// Of a page header's inner struct the fields `num_values` and `encoding`; -1 where one is missing, which no check admits.
+    fn values_and_encoding(&mut self, kind: u8, encoding_field: i16) -> Option<(i64, i64)> {
         if kind != STRUCT {
             return None;
         }
-        let mut id = 0;
-        // -1 where it is missing, which no limit admits.
-        let mut value = -1;
+        let (mut id, mut values, mut encoding) = (0, -1, -1);
         while let Some(kind) = self.field(&mut id)? {
             if id == NUM_VALUES {
-                value = self.integer(kind)?;
+                values = self.integer(kind)?;
+            } else if id == encoding_field {
+                encoding = self.integer(kind)?;
             } else {
                 self.skip(kind, 0)?;
             }
         }
-        Some(value)
+        Some((values, encoding))
     }
 
     fn skip(&mut self, kind: u8, depth: u8) -> Option<()> {
@@ -178,6 +187,81 @@ impl Thrift<'_> {
                 Some(())
             }
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: Limits = Limits { page_bytes: 1000, dictionary: 10, values: 20 };
+
+    /// A page header with a data header, and a body of zeros.
+    fn page(uncompressed: i64, compressed: usize, values: i64, encoding: i64) -> Vec<u8> {
+        let mut bytes = vec![0x15, 0];
+        for (field, n) in [(0x15, uncompressed), (0x15, compressed as i64)] {
+            bytes.push(field);
+            varint(&mut bytes, n);
+        }
+        bytes.extend([0x2C, 0x15]);
+        varint(&mut bytes, values);
+        bytes.push(0x15);
+        varint(&mut bytes, encoding);
+        bytes.extend([0, 0]);
+        bytes.resize(bytes.len() + compressed, 0);
+        bytes
+    }
+
+    fn varint(bytes: &mut Vec<u8>, n: i64) {
+        let mut n = ((n << 1) ^ (n >> 63)) as u64;
+        while n >= 0x80 {
+            bytes.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        bytes.push(n as u8);
+    }
+
+    #[test]
+    fn pages_within_the_limits_pass() {
+        assert_eq!(check(&[page(1000, 7, 12, 0), page(3, 3, 8, 8)].concat(), LIMITS), Ok(()));
+    }
+
+    #[test]
+    fn a_page_that_unfolds_too_far_is_refused() {
+        assert_eq!(check(&page(1001, 7, 12, 0), LIMITS), Err("page 0 with 1001 bytes, more than 1000".to_string()));
+        assert!(check(&page(-1, 7, 12, 0), LIMITS).is_err());
+    }
+
+    #[test]
+    fn values_are_counted_over_all_pages() {
+        let error = check(&[page(9, 7, 12, 0), page(9, 7, 9, 0)].concat(), LIMITS);
+        assert_eq!(error, Err("page 1 with 9 values, more than 20".to_string()));
+    }
+
+    #[test]
+    fn a_dictionary_larger_than_the_limit_is_refused() {
+        // Type, sizes 9 and 0, then field 7: a dictionary header of 11 plain values.
+        let header = [0x15, 4, 0x15, 18, 0x15, 0, 0x4C, 0x15, 22, 0x15, 0, 0, 0];
+        assert_eq!(check(&header, LIMITS), Err("page 0 with 11 dictionary entries, more than 10".to_string()));
+    }
+
+    #[test]
+    fn an_encoding_that_trusts_its_data_is_refused() {
+        assert_eq!(check(&page(9, 7, 12, 6), LIMITS), Err("page 0 in encoding 6, expected plain or dictionary".to_string()));
+    }
+
+    #[test]
+    fn a_page_longer_than_its_column_is_refused() {
+        let mut bytes = page(9, 7, 12, 0);
+        bytes.pop();
+        assert_eq!(check(&bytes, LIMITS), Err("page 0 of 7 bytes where 6 are left".to_string()));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_accepted_or_refused_without_a_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
+            let _ = check(&bytes, LIMITS);
         }
     }
 }

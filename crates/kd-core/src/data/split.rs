@@ -93,3 +93,86 @@ fn by_class(labels: &[u8], seed: u64) -> Vec<Vec<u32>> {
     }
     classes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn counts(labels: &[u8], rows: &[u32]) -> Vec<usize> {
+        let mut counts = vec![0; 10];
+        for &row in rows {
+            counts[usize::from(labels[row as usize])] += 1;
+        }
+        counts
+    }
+
+    fn ascending(rows: &[u32]) -> bool {
+        rows.windows(2).all(|w| w[0] < w[1])
+    }
+
+    proptest! {
+        #[test]
+        fn a_held_out_split_is_exact_disjoint_complete_and_stratified(
+            labels in prop::collection::vec(0u8..10, 2..300), share in 0.0f64..1.0, seed in any::<u64>()
+        ) {
+            let n = (share * labels.len() as f64) as usize;
+            let split = held_out(&labels, n, seed).unwrap();
+            prop_assert_eq!(split.held_out.len(), n);
+            prop_assert!(ascending(&split.train) && ascending(&split.held_out));
+            let mut all = [split.train.clone(), split.held_out.clone()].concat();
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..labels.len() as u32).collect::<Vec<_>>());
+            let everything: Vec<u32> = (0..labels.len() as u32).collect();
+            for (have, of) in counts(&labels, &split.held_out).into_iter().zip(counts(&labels, &everything)) {
+                let ideal = of as f64 * n as f64 / labels.len() as f64;
+                prop_assert!((have as f64 - ideal).abs() < 1.0, "{} of {}, ideally {}", have, of, ideal);
+            }
+            prop_assert_eq!(held_out(&labels, n, seed).unwrap(), split);
+        }
+    }
+
+    #[test]
+    fn fractions_are_stratified_and_nested() {
+        let labels: Vec<u8> = (0..6000).map(|i| (i % 10) as u8).collect();
+        let mut last: Vec<u32> = vec![];
+        for (fraction, each) in [(0.01, 6), (0.03, 18), (0.1, 60), (0.3, 180), (1.0, 600)] {
+            let rows = stratified_fraction(&labels, fraction, 5).unwrap();
+            assert_eq!(counts(&labels, &rows), vec![each; 10]);
+            assert!(ascending(&rows) && last.iter().all(|row| rows.contains(row)));
+            last = rows;
+        }
+    }
+
+    #[test]
+    fn the_seed_decides_the_rows() {
+        let labels: Vec<u8> = (0..1000).map(|i| (i % 10) as u8).collect();
+        assert_ne!(held_out(&labels, 100, 1).unwrap(), held_out(&labels, 100, 2).unwrap());
+        assert_eq!(held_out(&labels, 100, 1).unwrap(), held_out(&labels, 100, 1).unwrap());
+        // The first rows are not favoured: of 100 rows among 1000, about 50 lie in the first half.
+        let low = held_out(&labels, 100, 1).unwrap().held_out.iter().filter(|&&row| row < 500).count();
+        assert!((30..=70).contains(&low), "{low}");
+    }
+
+    #[test]
+    fn a_class_of_one_row_survives_a_small_fraction() {
+        assert_eq!(counts(&[0, 0, 0, 7], &stratified_fraction(&[0, 0, 0, 7], 0.01, 0).unwrap())[7], 1);
+    }
+
+    #[test]
+    fn keeping_and_omitting_are_complements() {
+        let labels = [3, 7, 8, 3, 0];
+        assert_eq!(keep_classes(&labels, &[7, 8]), [1, 2]);
+        assert_eq!(omit_classes(&labels, &[3]), [1, 2, 4]);
+        assert_eq!(omit_classes(&labels, &[]), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn arguments_outside_their_domain_are_errors() {
+        let message = |e: DataError| e.to_string();
+        assert_eq!(message(held_out(&[0, 1], 2, 0).unwrap_err()), "held-out rows: expected less than the 2 rows there are, got 2");
+        let error = stratified_fraction(&[0], f64::NAN, 0).unwrap_err();
+        assert_eq!(message(error), "fraction of the training set: expected more than 0 and at most 1, got NaN");
+        assert!(stratified_fraction(&[0], 0.0, 0).is_err());
+    }
+}

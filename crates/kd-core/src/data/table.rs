@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::ImageReader;
+use parquet::basic::Compression;
 use parquet::column::reader::{ColumnReader, get_typed_column_reader};
 use parquet::data_type::{ByteArray, ByteArrayType, DataType, Int64Type};
 use parquet::file::properties::ReaderProperties;
@@ -85,7 +86,10 @@ fn read_columns(path: &Path, columns: Columns) -> Result<(Vec<ByteArray>, Vec<i6
         let group = reader.get_row_group(i).map_err(parse)?;
         let n = group.metadata().num_rows();
         let left = total as usize - labels.len();
-        let n = usize::try_from(n).ok().filter(|&n| n <= left).ok_or_else(|| table(format!("a row group of {n} rows where {left} are left")))?;
+        let n = usize::try_from(n)
+            .ok()
+            .filter(|&n| n <= left)
+            .ok_or_else(|| table(format!("a row group of {n} rows where {left} are left")))?;
         read_column::<ByteArrayType>(group.as_ref(), &bytes, columns.image, n, &mut images).map_err(table)?;
         read_column::<Int64Type>(group.as_ref(), &bytes, columns.label, n, &mut labels).map_err(table)?;
     }
@@ -103,6 +107,10 @@ fn read_column<T: DataType>(group: &dyn RowGroupReader, file: &[u8], name: &str,
     let (index, meta) = column.ok_or_else(|| format!("no column {name}"))?;
     if meta.column_type() != T::get_physical_type() || meta.column_descr().max_rep_level() != 0 {
         return Err(at(format!("type {} where one {} for each row was expected", meta.column_type(), T::get_physical_type())));
+    }
+    // The other codecs unfold without a bound.
+    if !matches!(meta.compression(), Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) | Compression::LZ4_RAW) {
+        return Err(at(format!("compression {}, expected none, SNAPPY, ZSTD or LZ4_RAW", meta.compression())));
     }
     let start = meta.dictionary_page_offset().unwrap_or_else(|| meta.data_page_offset());
     let chunk = usize::try_from(start)

@@ -102,7 +102,10 @@ impl Hub {
         loop {
             match receive.recv_timeout(self.patience.saturating_sub(alive.elapsed())) {
                 Ok(Message::Done([train, test])) => {
-                    return Ok(Files { train: train.map_err(|e| self.failed(&client, e))?, test: test.map_err(|e| self.failed(&client, e))? });
+                    return Ok(Files {
+                        train: train.map_err(|e| self.failed(&client, e))?,
+                        test: test.map_err(|e| self.failed(&client, e))?,
+                    });
                 }
                 // Some transfers report at fixed intervals whether or not anything came.
                 Ok(Message::Bytes(n)) if n != bytes => (alive, bytes) = (Instant::now(), n),
