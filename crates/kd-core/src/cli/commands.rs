@@ -9,8 +9,8 @@ use super::options::Options;
 use super::{experiments, is_closed_pipe, output_error};
 use crate::run::result::current_commit;
 use crate::run::{
-    AnyError, CellState, DataIdentity, Experiment, Paper, Plan, Progress, References, Request, Result, RunError, Seeds, Shard, Store, Table, TablePlan, atomic,
-    execute as run_cells, expand, pretty, table,
+    AnyError, CellState, DataIdentity, Experiment, Paper, Plan, Progress, References, Request, Result, RunError, Seeds, Shard, Store, Table,
+    TablePlan, atomic, execute as run_cells, expand, pretty, table,
 };
 
 /// The commands that every binary has.
@@ -160,7 +160,8 @@ impl Session<'_> {
         for table in &self.plan.tables {
             let (finished, count) = table::collect(&self.store, &self.plan, table)?;
             if !count.is_complete() && (!partial || count.finished == 0) {
-                writeln!(out, "{}: {} of {} cells are finished; not written", table.name, count.finished, count.cells).map_err(output_error)?;
+                writeln!(out, "{}: {} of {} cells are finished; not written", table.name, count.finished, count.cells)
+                    .map_err(output_error)?;
                 continue;
             }
             let derived = table::derive(table, finished, &self.references)?;

@@ -185,7 +185,7 @@ mod tests {
             canonical_table(&cell.identity()),
             r#"{"data":"embedded:1","format":1,"kind":"train","needs":{"teacher":["00112233aabbccdd"]},"paper":"toy","seed":1,"spec":{"epochs":3,"hidden":[2,2],"method":{"kind":"kd","temperature":4},"rate":0.1}}"#
         );
-        assert_eq!(cell.id.as_str(), "0000000000000000");
+        assert_eq!(cell.id.as_str(), "7eb212570c6cc6e3");
     }
 
     #[test]

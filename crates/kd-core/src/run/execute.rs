@@ -169,7 +169,8 @@ fn gather(plan: &Plan, store: &Store, cell: &Cell) -> Result<Option<Needed>> {
         let mut finished = Vec::with_capacity(ids.len());
         for id in ids {
             // Expansion adds every needed cell to the plan; a plan built otherwise may lack it, and then it can never be run.
-            let other = plan.cell(id).ok_or_else(|| RunError::Input(format!("{}: needs.{role}: no cell {id} in the plan", cell.label())))?;
+            let other =
+                plan.cell(id).ok_or_else(|| RunError::Input(format!("{}: needs.{role}: no cell {id} in the plan", cell.label())))?;
             match store.result(other)? {
                 Some(result) => finished.push(Finished { cell: other.clone(), dir: store.dir(other), result }),
                 None => return Ok(None),

@@ -212,7 +212,8 @@ impl<'a> Expansion<'a> {
         };
         let points: Vec<Point> = self.points(other).into_iter().filter(fits).collect();
         let [point] = points.as_slice() else {
-            let message = format!("expected one cell of `{}/{}` for each seed, got {} points of its grids", table.name, other.name, points.len());
+            let message =
+                format!("expected one cell of `{}/{}` for each seed, got {} points of its grids", table.name, other.name, points.len());
             return Err(wrong(message));
         };
         let own = [seed];

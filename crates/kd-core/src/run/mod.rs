@@ -26,6 +26,7 @@ pub mod nearest;
 pub mod number;
 mod overrides;
 pub mod plan;
+pub mod plot;
 pub mod preset;
 pub mod pretty;
 pub mod progress;

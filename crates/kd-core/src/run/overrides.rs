@@ -19,7 +19,9 @@ fn merge_at(spec: &mut Table, change: &Table, path: &str) -> Result<(), String> 
         match (&mut spec[key], new) {
             (Value::Table(old), Value::Table(new)) => merge_at(old, new, &full)?,
             (Value::Table(_), _) => return Err(format!("`{full}` is a table in the row's spec: expected a table, got {}", new.type_str())),
-            (old, Value::Table(_)) => return Err(format!("`{full}` is no table in the row's spec: expected {}, got a table", old.type_str())),
+            (old, Value::Table(_)) => {
+                return Err(format!("`{full}` is no table in the row's spec: expected {}, got a table", old.type_str()));
+            }
             (old, new) => *old = new.clone(),
         }
     }

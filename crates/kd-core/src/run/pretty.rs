@@ -25,7 +25,11 @@ pub fn render(table: &Table) -> String {
         let once = |text: &str| if repeated { String::new() } else { text.to_string() };
         let mut row = vec![once(&line.row)];
         row.extend(plan.columns.iter().map(|column| once(table.key(line, column))));
-        row.push(if line.metric.unit.is_empty() { line.metric.name.clone() } else { format!("{} ({})", line.metric.name, line.metric.unit) });
+        row.push(if line.metric.unit.is_empty() {
+            line.metric.name.clone()
+        } else {
+            format!("{} ({})", line.metric.name, line.metric.unit)
+        });
         row.push(measured(line));
         row.push(line.n.to_string());
         if any_reference {
@@ -73,8 +77,10 @@ pub fn align(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let cell = |row: &Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
     let width = |column: usize| rows.iter().map(|row| cell(row, column).chars().count()).max().unwrap_or(0);
-    let is_number = |text: &str| text.is_empty() || text == "ok" || text.starts_with(|c: char| c.is_ascii_digit() || c == '+' || c == '-' || c == '~');
-    let numeric: Vec<bool> = (0..columns).map(|column| rows.len() > 1 && rows[1..].iter().all(|row| is_number(&cell(row, column)))).collect();
+    let is_number =
+        |text: &str| text.is_empty() || text == "ok" || text.starts_with(|c: char| c.is_ascii_digit() || c == '+' || c == '-' || c == '~');
+    let numeric: Vec<bool> =
+        (0..columns).map(|column| rows.len() > 1 && rows[1..].iter().all(|row| is_number(&cell(row, column)))).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();

@@ -120,9 +120,9 @@ impl References {
     pub fn find(&self, table: &str, line: &Line) -> Option<&Reference> {
         let mut keys = line.keys.clone();
         keys.sort();
-        self.entries.iter().find(|entry| {
-            entry.table == table && entry.row == line.row && entry.metric == line.metric.name && entry.keys == keys
-        })
+        self.entries
+            .iter()
+            .find(|entry| entry.table == table && entry.row == line.row && entry.metric == line.metric.name && entry.keys == keys)
     }
 
     /// Checks that the numbers given for a table name rows and metrics that it has. A point of a grid may be missing: presets differ.

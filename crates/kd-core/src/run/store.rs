@@ -136,7 +136,10 @@ impl Store {
         } else {
             let path = dir.join(SPEC);
             let text = toml::to_string(&cell.identity()).map_err(|error| {
-                RunError::file(path.display().to_string(), format!("the spec of {} cannot be written as TOML: {}", cell.label(), one_line(&error)))
+                RunError::file(
+                    path.display().to_string(),
+                    format!("the spec of {} cannot be written as TOML: {}", cell.label(), one_line(&error)),
+                )
             })?;
             atomic::write(&path, text.as_bytes())?;
         }
@@ -170,7 +173,8 @@ impl CellDir {
     /// Writes the result and gives the cell back: from here on it is finished.
     pub fn finish(self, result: &CellResult) -> Result<()> {
         let path = self.path.join(RESULT);
-        let mut text = serde_json::to_string_pretty(result).map_err(|error| RunError::file(path.display().to_string(), one_line(&error)))?;
+        let mut text =
+            serde_json::to_string_pretty(result).map_err(|error| RunError::file(path.display().to_string(), one_line(&error)))?;
         text.push('\n');
         atomic::write(&path, text.as_bytes())
     }
@@ -181,7 +185,8 @@ fn check_spec(dir: &Path, cell: &Cell) -> Result<()> {
     let path = dir.join(SPEC);
     let corrupt = |problem: String| RunError::Corrupt { file: path.clone(), dir: dir.to_path_buf(), problem };
     let text = read_if_there(&path)?.ok_or_else(|| corrupt("missing".to_string()))?;
-    let found: Table = text.parse().map_err(|error: toml::de::Error| corrupt(format!("not TOML, truncated perhaps ({})", error.message())))?;
+    let found: Table =
+        text.parse().map_err(|error: toml::de::Error| corrupt(format!("not TOML, truncated perhaps ({})", error.message())))?;
     let expected = cell.identity();
     if canonical_table(&found) == canonical_table(&expected) {
         return Ok(());

@@ -213,7 +213,8 @@ impl Table {
             let old = String::from_utf8_lossy(&old);
             let first = old.lines().next().unwrap_or_default();
             if !is_our_header(first) {
-                let message = format!("expected one of our tables (row,..,metric,..,cells), found the header `{first}`; move the file away");
+                let message =
+                    format!("expected one of our tables (row,..,metric,..,cells), found the header `{first}`; move the file away");
                 return Err(RunError::file(path.display().to_string(), message));
             }
         }

@@ -1,0 +1,303 @@
+//! The run store under everything that may happen to it: killed processes, several processes, damaged files, folders copied together.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use toy::{Toy, files, main};
+
+mod toy;
+
+/// The runs and results folders of a test.
+struct Place {
+    _dir: tempfile::TempDir,
+    root: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().to_path_buf();
+        Self { _dir: dir, root }
+    }
+
+    fn arguments<'a>(&self, more: &[&'a str]) -> Vec<String> {
+        let own = ["--runs-dir", self.runs().to_str().unwrap(), "--out", self.out().to_str().unwrap()].map(str::to_string);
+        own.into_iter().chain(more.iter().map(|text: &&'a str| text.to_string())).collect()
+    }
+
+    fn run(&self, toy: &Toy, more: &[&str]) -> Result<String, kd_core::run::RunError> {
+        let arguments = self.arguments(more);
+        main(toy, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    fn out(&self) -> PathBuf {
+        self.root.join("results")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
+    fn logged(&self) -> Vec<String> {
+        fs::read_to_string(self.log()).unwrap_or_default().lines().map(str::to_string).collect()
+    }
+
+    /// The toy binary in a process of its own: this test binary, told to run `child_process` alone.
+    fn spawn(&self, more: &[&str], epoch: Duration) -> Child {
+        let arguments = self.arguments(more).join("\n");
+        Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "child_process", "--nocapture"])
+            .env("KD_TOY_ARGUMENTS", arguments)
+            .env("KD_TOY_LOG", self.log())
+            .env("KD_TOY_EPOCH", epoch.as_millis().to_string())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap()
+    }
+}
+
+/// Not a test of its own: the body of the processes that [`Place::spawn`] starts.
+#[test]
+fn child_process() {
+    let Ok(arguments) = std::env::var("KD_TOY_ARGUMENTS") else { return };
+    let milliseconds = std::env::var("KD_TOY_EPOCH").unwrap().parse().unwrap();
+    let toy = Toy { log: std::env::var_os("KD_TOY_LOG").map(PathBuf::from), epoch: Duration::from_millis(milliseconds), fail_on: None };
+    main(&toy, &arguments.lines().collect::<Vec<_>>()).unwrap();
+}
+
+/// The result of one uninterrupted process, to compare with.
+fn undisturbed() -> Place {
+    let place = Place::new();
+    place.run(&Toy::default(), &[]).unwrap();
+    place
+}
+
+fn cell_dirs(place: &Place) -> Vec<PathBuf> {
+    let mut dirs: Vec<PathBuf> = fs::read_dir(place.runs().join("toy")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    dirs.sort();
+    dirs
+}
+
+#[test]
+fn a_process_killed_again_and_again_ends_with_the_same_tables() {
+    let place = Place::new();
+    // A linear congruential generator: the moments are odd, and the same each time the test is run.
+    let mut state = 12345u64;
+    let mut kills = 0;
+    for _ in 0..500 {
+        let mut child = place.spawn(&[], Duration::from_millis(6));
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        std::thread::sleep(Duration::from_millis(15 + (state >> 33) % 60));
+        match child.try_wait().unwrap() {
+            Some(status) => {
+                assert!(status.success());
+                break;
+            }
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+            }
+        }
+    }
+    assert!(kills >= 3, "only {kills} kills: the test kills too late to say anything");
+    assert_eq!(files(&place.out()), files(&undisturbed().out()));
+    assert!(files(&place.root).iter().all(|(path, _)| !path.to_string_lossy().contains(".tmp-")), "temporary files are left");
+}
+
+#[test]
+fn two_processes_on_one_store_run_each_cell_once() {
+    let place = Place::new();
+    let children = [0, 1].map(|_| place.spawn(&[], Duration::from_millis(10)));
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let mut logged = place.logged();
+    logged.sort();
+    let entered = logged.len();
+    logged.dedup();
+    assert_eq!(logged.len(), entered, "a cell was entered twice");
+    assert_eq!(entered, cell_dirs(&place).len());
+    assert_eq!(files(&place.out()), files(&undisturbed().out()));
+}
+
+#[test]
+fn a_cell_that_another_process_holds_is_awaited_and_taken_over_when_that_process_dies() {
+    let place = Place::new();
+    // Slow enough that it surely holds its first cell when it is killed.
+    let mut holder = place.spawn(&[], Duration::from_secs(60));
+    while place.logged().is_empty() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(place.run(&Toy::default(), &["list"]).unwrap().contains("running"));
+    let mut heir = place.spawn(&[], Duration::ZERO);
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(heir.try_wait().unwrap().is_none(), "it did not wait");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+    assert!(heir.wait().unwrap().success());
+    assert_eq!(files(&place.out()), files(&undisturbed().out()));
+}
+
+#[test]
+fn finished_cells_are_not_run_again_and_tables_are_derived_with_the_same_bytes() {
+    let place = Place::new();
+    let toy = Toy { log: Some(place.log()), ..Toy::default() };
+    place.run(&toy, &[]).unwrap();
+    let (before, entered) = (files(&place.out()), place.logged().len());
+    fs::remove_dir_all(place.out()).unwrap();
+    place.run(&toy, &["table"]).unwrap();
+    assert_eq!(files(&place.out()), before);
+    place.run(&toy, &["run"]).unwrap();
+    assert_eq!(place.logged().len(), entered);
+}
+
+#[test]
+fn a_table_has_the_expected_columns_and_numbers() {
+    let place = undisturbed();
+    let text = fs::read_to_string(place.out().join("toy/mnist-quick/nets.csv")).unwrap();
+    let commit = kd_core::run::result::current_commit();
+    insta::assert_snapshot!("nets.csv", text.replace(&commit, "<commit>"));
+    let text = fs::read_to_string(place.out().join("toy/mnist-quick/shift.csv")).unwrap();
+    insta::assert_snapshot!("shift.csv", text.replace(&commit, "<commit>"));
+    let printed = place.run(&Toy::default(), &["table"]).unwrap();
+    insta::assert_snapshot!("printed", printed.replace(place.root.to_str().unwrap(), "<place>"));
+    insta::assert_snapshot!("list", place.run(&Toy::default(), &["list", "--seeds", "1,9"]).unwrap());
+}
+
+#[test]
+fn shards_run_apart_and_merged_by_copying_are_the_same_as_the_whole() {
+    let (one, two, merged) = (Place::new(), Place::new(), Place::new());
+    one.run(&Toy::default(), &["--shard", "1/2"]).unwrap();
+    two.run(&Toy::default(), &["--shard", "2/2"]).unwrap();
+    let whole = undisturbed();
+    for place in [&one, &two] {
+        assert!(cell_dirs(place).len() < cell_dirs(&whole).len(), "a shard ran everything");
+        for (path, bytes) in files(&place.runs()) {
+            let target = merged.runs().join(path);
+            fs::create_dir_all(target.parent().unwrap()).unwrap();
+            fs::write(target, bytes).unwrap();
+        }
+    }
+    merged.run(&Toy::default(), &["table"]).unwrap();
+    assert_eq!(files(&merged.out()), files(&whole.out()));
+}
+
+#[test]
+fn a_table_with_unfinished_cells_is_written_only_when_asked_for() {
+    let place = Place::new();
+    place.run(&Toy::default(), &["run", "nets", "--seeds", "1"]).unwrap();
+    fs::remove_dir_all(place.out()).unwrap();
+    let printed = place.run(&Toy::default(), &["table", "nets"]).unwrap();
+    assert_eq!(printed, "nets: 3 of 6 cells are finished; not written\n");
+    assert!(!place.out().exists());
+    let printed = place.run(&Toy::default(), &["table", "nets", "--partial"]).unwrap();
+    assert!(printed.contains("partial: 3 of 6 cells are finished"), "{printed}");
+    let csv = fs::read_to_string(place.out().join("toy/mnist-quick/nets.csv")).unwrap();
+    let mut reader = csv::Reader::from_reader(csv.as_bytes());
+    let n = reader.headers().unwrap().iter().position(|name| name == "n").unwrap();
+    assert!(reader.records().all(|record| &record.unwrap()[n] == "1"));
+}
+
+#[test]
+fn a_failed_cell_stops_the_run_by_name_and_finished_cells_stay() {
+    let place = Place::new();
+    let error = place.run(&Toy { fail_on: Some(2), ..Toy::default() }, &[]).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("nets/teacher seed 2 (") && text.ends_with("term `kd` is not finite at step 3"), "{text}");
+    assert!(!error.is_bad_input());
+    let finished = || cell_dirs(&place).into_iter().filter(|dir| dir.join("result.json").exists()).count();
+    assert_eq!(finished(), 1);
+    place.run(&Toy::default(), &[]).unwrap();
+    assert_eq!(files(&place.out()), files(&undisturbed().out()));
+}
+
+#[test]
+fn damaged_files_are_reported_with_the_folder_to_delete_and_never_redone() {
+    let place = undisturbed();
+    let dir = cell_dirs(&place)[0].clone();
+    let (result, spec) = (dir.join("result.json"), dir.join("spec.toml"));
+    let (good_result, good_spec) = (fs::read(&result).unwrap(), fs::read(&spec).unwrap());
+    let expect = |path: &Path, content: &[u8], part: &str| {
+        fs::write(path, content).unwrap();
+        let error = place.run(&Toy::default(), &[]).unwrap_err();
+        let text = error.to_string();
+        assert!(error.is_bad_input());
+        assert!(text.contains(part) && text.contains(&format!("delete the folder {}", dir.display())) && !text.contains('\n'), "{text}");
+        assert_eq!(fs::read(path).unwrap(), content, "the damaged file was touched");
+    };
+    expect(&result, &good_result[..good_result.len() / 2], "result.json: not a result, truncated perhaps");
+    expect(&result, b"", "result.json: not a result");
+    fs::write(&result, &good_result).unwrap();
+    expect(&spec, &good_spec[..good_spec.len() / 2], "spec.toml: not");
+    let other = String::from_utf8(good_spec).unwrap().replace("seed = ", "seed = 4");
+    expect(&spec, other.as_bytes(), "spec.toml: not the spec of this cell: seed: expected");
+    fs::remove_file(&spec).unwrap();
+    let text = place.run(&Toy::default(), &[]).unwrap_err().to_string();
+    assert!(text.contains("spec.toml: missing"), "{text}");
+    fs::remove_dir_all(&dir).unwrap();
+    place.run(&Toy::default(), &[]).unwrap();
+    assert_eq!(files(&place.out()), files(&undisturbed().out()));
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_named() {
+    let place = Place::new();
+    fs::write(place.root.join("file"), "").unwrap();
+    let below = place.root.join("file/below");
+    for option in ["--runs-dir", "--out"] {
+        let other = place.root.join("elsewhere").join(&option[2..]);
+        let other_option = if option == "--out" { "--runs-dir" } else { "--out" };
+        let arguments = [option, below.to_str().unwrap(), other_option, other.to_str().unwrap()];
+        let error = main(&Toy::default(), &arguments).unwrap_err();
+        assert!(error.is_bad_input());
+        assert!(error.to_string().contains(below.to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn a_file_of_somebody_elses_is_not_overwritten() {
+    let place = Place::new();
+    let dir = place.out().join("toy/mnist-quick");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("nets.csv"), "my,own,notes\n1,2,3\n").unwrap();
+    let error = place.run(&Toy::default(), &[]).unwrap_err();
+    assert!(error.is_bad_input());
+    assert!(error.to_string().contains("found the header `my,own,notes`"), "{error}");
+    assert_eq!(fs::read_to_string(dir.join("nets.csv")).unwrap(), "my,own,notes\n1,2,3\n");
+}
+
+#[test]
+fn a_misspelt_spec_is_refused_before_anything_is_run() {
+    let place = Place::new();
+    let dir = place.root.join("experiments/toy");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("nets.toml"), toy::EXPERIMENTS[0].1.replace("rate = 0.5", "raet = 0.5")).unwrap();
+    let experiments = place.root.join("experiments");
+    let error = place.run(&Toy::default(), &["--experiments", experiments.to_str().unwrap()]).unwrap_err();
+    let text = error.to_string();
+    assert!(error.is_bad_input());
+    assert!(text.contains("nets/student") && text.contains("did you mean `rate`?") && !text.contains('\n'), "{text}");
+    assert!(!place.runs().exists());
+}
+
+#[test]
+fn references_to_rows_that_do_not_exist_are_refused() {
+    let place = Place::new();
+    let dir = place.root.join("experiments/toy");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("nets.toml"), toy::EXPERIMENTS[0].1).unwrap();
+    fs::create_dir_all(place.out().join("toy")).unwrap();
+    let reference = place.out().join("toy/reference.csv");
+    fs::write(&reference, "table,row,keys,metric,value,kind,where\nnets,teecher,,test-errors,1,paper,x\n").unwrap();
+    let experiments = place.root.join("experiments");
+    let error = place.run(&Toy::default(), &["--experiments", experiments.to_str().unwrap()]).unwrap_err();
+    assert_eq!(error.to_string(), format!("{}: table `nets` has no row `teecher`; did you mean `teacher`?", reference.display()));
+}

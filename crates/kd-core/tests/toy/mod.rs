@@ -1,0 +1,150 @@
+//! A paper of nobody's, small enough to be killed at any moment: nothing is trained, but epochs take time, leave checkpoints and depend
+//! on what came before.
+
+#![allow(dead_code)]
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+use kd_core::cli::{self, Application};
+use kd_core::run::{
+    AnyError, Cell, CellDir, CellResult, DataIdentity, Needed, Paper, Progress, RunError, Series, Silent, Table, Update, atomic,
+};
+
+pub const EXPERIMENTS: [(&str, &str); 2] = [("nets", include_str!("nets.toml")), ("shift", include_str!("shift.toml"))];
+pub const REFERENCE: &str = include_str!("reference.csv");
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spec {
+    epochs: usize,
+    rate: f64,
+    temperature: f64,
+}
+
+/// The toy paper. `log` gets a line for each cell that is entered; an epoch takes `epoch` of time.
+#[derive(Default)]
+pub struct Toy {
+    pub log: Option<PathBuf>,
+    pub epoch: Duration,
+    pub fail_on: Option<u64>,
+}
+
+impl Paper for Toy {
+    fn name(&self) -> &'static str {
+        "toy"
+    }
+
+    fn check(&self, cell: &Cell) -> Result<(), AnyError> {
+        cell.spec_as::<Spec>()?;
+        match cell.kind.as_str() {
+            "train" | "ensemble" => Ok(()),
+            other => Err(format!("no kind `{other}`").into()),
+        }
+    }
+
+    fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
+        if let Some(log) = &self.log {
+            OpenOptions::new().create(true).append(true).open(log)?.write_all(format!("{}\n", cell.id).as_bytes())?;
+        }
+        let spec: Spec = cell.spec_as()?;
+        let members = needed.all("members");
+        let mut state = cell.seed as f64 + 100.0 * spec.temperature;
+        if cell.kind == "train" && !needed.all("teacher").is_empty() {
+            let checkpoint = std::fs::read_to_string(needed.one("teacher")?.dir.join("checkpoint"))?;
+            state += checkpoint.split_once(' ').ok_or("no checkpoint")?.1.parse::<f64>()?;
+        }
+        let mut start = 0;
+        if let Some(text) = dir.read("checkpoint")? {
+            let (epoch, saved) = text.split_once(' ').ok_or("a torn checkpoint")?;
+            (start, state) = (epoch.parse()?, saved.parse()?);
+        }
+        for epoch in start..spec.epochs {
+            std::thread::sleep(self.epoch);
+            state = (state * (1.0 + spec.rate)) % 97.0 + epoch as f64;
+            dir.write("checkpoint", format!("{} {state:?}", epoch + 1).as_bytes())?;
+            progress.update(&Update { phase: "train", epoch: epoch + 1, epochs: spec.epochs, step: 1, steps: 1, ..Update::default() });
+        }
+        if self.fail_on == Some(cell.seed) {
+            return Err("train: term `kd` is not finite at step 3".into());
+        }
+        let mut result = CellResult { epochs: spec.epochs as u64, seconds: 1.25, device: "cpu".into(), ..CellResult::default() };
+        if cell.kind == "ensemble" {
+            let mean = members.iter().map(|member| member.result.metrics["test-errors"]).sum::<f64>() / members.len() as f64;
+            result.metrics.insert("before.test-errors".into(), mean);
+            result.metrics.insert("after.test-errors".into(), mean / 2.0);
+        } else {
+            result.metrics.insert("test-errors".into(), state.round());
+            result.metrics.insert("loss".into(), state / 97.0);
+        }
+        result.series.insert("curve".into(), Series { columns: vec!["epoch".into(), "state".into()], rows: vec![vec![1.0, state]] });
+        Ok(result)
+    }
+
+    fn cost(&self, cell: &Cell) -> Option<f64> {
+        cell.spec.get("epochs").and_then(|epochs| epochs.as_integer()).map(|epochs| epochs as f64)
+    }
+
+    fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>, AnyError> {
+        let path = out_dir.join(format!("{}-curve.csv", table.plan.name));
+        let mut text = String::from("cell,state\n");
+        for finished in table.cells.values() {
+            text.push_str(&format!("{},{}\n", finished.cell.id, finished.result.series["curve"].rows[0][1]));
+        }
+        atomic::write_if_changed(&path, text.as_bytes())?;
+        Ok(vec![path])
+    }
+}
+
+pub fn identity() -> DataIdentity {
+    DataIdentity { dataset: "mnist".into(), fingerprint: "0123".into(), note: None }
+}
+
+#[derive(Parser)]
+#[command(name = "toy")]
+pub struct Arguments {
+    #[command(flatten)]
+    pub options: cli::Options,
+    #[command(subcommand)]
+    pub command: Option<cli::Command>,
+}
+
+/// The arguments as a binary would parse them; the message of clap where it refuses them.
+pub fn parse(arguments: &[&str]) -> Result<Arguments, String> {
+    let matches = Arguments::command().try_get_matches_from(std::iter::once(&"toy").chain(arguments)).map_err(|error| error.to_string())?;
+    Arguments::from_arg_matches(&matches).map_err(|error| error.to_string())
+}
+
+/// Runs the toy binary within this process and returns what it prints. The working directory has no experiments folder for it.
+pub fn main(toy: &Toy, arguments: &[&str]) -> Result<String, RunError> {
+    let arguments = parse(arguments).expect("the test's arguments are well-formed");
+    let application =
+        Application { paper: toy, experiments: &EXPERIMENTS, reference: REFERENCE, identity: &|| Ok(identity()), progress: &Silent };
+    let mut out = Vec::new();
+    cli::execute(&arguments.command.unwrap_or_default(), &arguments.options, &application, &mut out)?;
+    Ok(String::from_utf8(out).expect("the output is text"))
+}
+
+/// Every file below a folder with its content, by relative path.
+pub fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut folders = vec![dir.to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("the folder can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((
+                    path.strip_prefix(dir).expect("below the folder").to_path_buf(),
+                    std::fs::read(&path).expect("the file can be read"),
+                ));
+            }
+        }
+    }
+    files.sort();
+    files
+}
