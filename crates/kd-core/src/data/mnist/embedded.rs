@@ -1,6 +1,6 @@
 //! Generated digits for machines without a network: handwriting-like, of MNIST's form, and not MNIST.
 //!
-//! A digit starts as one of a few ways to write its class ([`super::strokes`]) and is then bent, slanted, stretched, thickened, moved and
+//! A digit starts as one of a few ways to write its class (in `strokes.rs`) and is then bent, slanted, stretched, thickened, moved and
 //! smeared at random. Image `i` of a set is a function of `(seed, set, i)` alone and is computed without functions whose last bits differ
 //! between platforms, so a seed names the same bytes everywhere, whatever the number of threads.
 
@@ -230,7 +230,7 @@ mod tests {
                 nearest == Some(usize::from(**label))
             })
             .count();
-        // MNIST itself gives 82 %.
+        // On the whole of MNIST this rule is right for 82 %.
         assert!((500..=950).contains(&right), "{right} of 1000");
     }
 }

@@ -125,7 +125,7 @@ impl Hub {
     /// Reads both files and checks their content.
     ///
     /// # Errors
-    /// As [`read_grey`](crate::data::table::read_grey), and [`DataError::Content`] where they hold something other than MNIST.
+    /// As [`read_grey`], and [`DataError::Content`] where they hold something other than MNIST.
     pub fn read(&self, files: &Files) -> Result<Mnist, DataError> {
         let read = |path| read_grey(path, COLUMNS, SIDE, SIDE, CLASSES);
         let mnist = Mnist { train: read(&files.train)?, test: read(&files.test)? };

@@ -1,0 +1,169 @@
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use kd_core::data::DataError;
+use kd_core::data::mnist::hub::Hub;
+use kd_core::data::mnist::{Request, Source, load};
+use tempfile::TempDir;
+
+use crate::fixtures::{digits, message, parquet};
+
+const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+
+fn hub(cache: &Path, endpoint: &str) -> Hub {
+    Hub {
+        cache: Some(cache.to_path_buf()),
+        endpoint: Some(endpoint.to_string()),
+        offline: false,
+        patience: Duration::from_secs(10),
+        content: Some(digits().content_hash()),
+    }
+}
+
+fn request(source: Source, hub: Hub) -> Request {
+    let mut request = Request { hub, ..Request::new(source, None) };
+    (request.embedded.train, request.embedded.test) = (20, 10);
+    request
+}
+
+/// A cache as the hub's clients lay it out.
+fn fill(cache: &Path) {
+    let repo = cache.join("datasets--ylecun--mnist");
+    fs::create_dir_all(repo.join("refs/refs/convert")).unwrap();
+    fs::write(repo.join("refs/refs/convert/parquet"), COMMIT).unwrap();
+    for (set, bytes) in [("train", parquet(&digits().train)), ("test", parquet(&digits().test))] {
+        let dir = repo.join("snapshots").join(COMMIT).join("mnist").join(set);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("0000.parquet"), bytes).unwrap();
+    }
+}
+
+/// How far a server goes.
+#[derive(Clone, Copy, PartialEq)]
+enum Serves {
+    Everything,
+    Nothing,
+    HalfOfEachFile,
+    Errors,
+}
+
+/// A server on this machine for as many connections as come; its thread ends with the test program.
+fn server(serves: Serves) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    thread::spawn(move || {
+        let mut silent = Vec::new();
+        for stream in listener.incoming().flatten() {
+            match serves {
+                Serves::Nothing => silent.push(stream),
+                _ => silent.extend(answer(stream, serves)),
+            }
+        }
+    });
+    address
+}
+
+/// Answers one request; returns the connection if it is to stay open.
+fn answer(mut stream: TcpStream, serves: Serves) -> Option<TcpStream> {
+    let mut request = String::new();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).unwrap() > 0 {}
+    let set = if request.contains("train") { digits().train } else { digits().test };
+    let body = parquet(&set);
+    let (tag, n) = (request.contains("train"), body.len());
+    let status = if serves == Serves::Errors { "503 Service Unavailable" } else { "200 OK" };
+    let head =
+        format!("HTTP/1.1 {status}\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {n}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    if request.starts_with("GET") {
+        let sent = if serves == Serves::HalfOfEachFile { n / 2 } else { n };
+        stream.write_all(&body[..sent]).unwrap();
+        return (sent < n).then_some(stream);
+    }
+    None
+}
+
+#[test]
+fn a_cached_data_set_needs_no_server() {
+    let cache = TempDir::new().unwrap();
+    fill(cache.path());
+    for source in [Source::Auto, Source::Mnist] {
+        let offline = Hub { offline: true, ..hub(cache.path(), "http://127.0.0.1:1") };
+        let (mnist, provenance) = load(&request(source, offline)).unwrap();
+        assert_eq!(mnist, digits());
+        assert_eq!((provenance.dataset, provenance.note), ("mnist", None));
+        assert!(provenance.found.ends_with("mnist/train/0000.parquet"));
+    }
+}
+
+#[test]
+fn a_server_is_asked_once_and_its_files_stay_in_the_cache() {
+    let cache = TempDir::new().unwrap();
+    let (mnist, provenance) = load(&request(Source::Mnist, hub(cache.path(), &server(Serves::Everything)))).unwrap();
+    assert_eq!((mnist, provenance.note), (digits(), None));
+    assert_eq!(load(&request(Source::Mnist, hub(cache.path(), "http://127.0.0.1:1"))).unwrap().0, digits());
+}
+
+#[test]
+fn without_a_server_auto_generates_and_says_so_and_mnist_fails() {
+    let cache = TempDir::new().unwrap();
+    let nowhere = || hub(cache.path(), "http://127.0.0.1:1");
+    let (mnist, provenance) = load(&request(Source::Auto, nowhere())).unwrap();
+    assert_eq!((mnist.train.len(), mnist.test.len(), provenance.dataset), (20, 10, "embedded"));
+    assert_eq!(provenance.found, "generated: 20 + 10 digits, seed 0");
+    let error = load(&request(Source::Mnist, nowhere())).unwrap_err();
+    assert!(matches!(error, DataError::Unreachable { .. }));
+    // The number of the system's error differs between systems.
+    let note = provenance.note.unwrap();
+    let why = "ylecun/mnist: not in the Hugging Face cache and not downloaded from http://127.0.0.1:1: client error (Connect): ";
+    assert!(note.starts_with(why) && note.contains("refused"), "{note}");
+    assert_eq!(note, format!("{error}; using generated digits instead, whose results are not MNIST's"));
+}
+
+#[test]
+fn offline_means_no_connection() {
+    let cache = TempDir::new().unwrap();
+    let offline = Hub { offline: true, ..hub(cache.path(), &server(Serves::Everything)) };
+    let error = load(&request(Source::Mnist, offline.clone())).unwrap_err().to_string();
+    assert!(error.ends_with("HF_HUB_OFFLINE is set"), "{error}");
+    assert_eq!(load(&request(Source::Auto, offline)).unwrap().1.dataset, "embedded");
+}
+
+#[test]
+fn a_server_that_stays_silent_or_stops_halfway_is_given_up() {
+    for (serves, reason) in [(Serves::Nothing, "no answer within 0 s"), (Serves::HalfOfEachFile, "no more data for 0 s after")] {
+        let cache = TempDir::new().unwrap();
+        let started = Instant::now();
+        let hub = Hub { patience: Duration::from_millis(400), ..hub(cache.path(), &server(serves)) };
+        let error = load(&request(Source::Mnist, hub)).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+        assert!(started.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn a_server_in_trouble_counts_as_no_server() {
+    let cache = TempDir::new().unwrap();
+    let error = load(&request(Source::Mnist, hub(cache.path(), &server(Serves::Errors)))).unwrap_err();
+    assert!(matches!(&error, DataError::Unreachable { reason, .. } if reason.contains("503")), "{error}");
+}
+
+#[test]
+fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
+    let cache = TempDir::new().unwrap();
+    fill(cache.path());
+    let nowhere = hub(cache.path(), "http://127.0.0.1:1");
+    let foreign = Hub { content: Some("0000000000000000".to_string()), ..nowhere.clone() };
+    let foreign = message(load(&request(Source::Auto, foreign)).unwrap_err(), cache.path());
+    let file = cache.path().join("datasets--ylecun--mnist/snapshots").join(COMMIT).join("mnist/test/0000.parquet");
+    fs::write(file, b"PAR1 and no more").unwrap();
+    let corrupt = message(load(&request(Source::Auto, nowhere)).unwrap_err(), cache.path());
+    insta::assert_snapshot!([foreign, corrupt].join("\n"), @r"
+    DIR/datasets--ylecun--mnist/snapshots/0123456789abcdef0123456789abcdef01234567/mnist/train/0000.parquet: expected the images and labels of MNIST (content 0000000000000000), got content 8f29d857f6689b4b
+    DIR/datasets--ylecun--mnist/snapshots/0123456789abcdef0123456789abcdef01234567/mnist/test/0000.parquet: expected a Parquet table of images and labels, got Parquet error: Invalid Parquet file. Corrupt footer
+    ");
+}

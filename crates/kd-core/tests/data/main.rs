@@ -1,0 +1,8 @@
+//! Reading data from files and servers: round trips, each kind of bad input with its message, and mutated bytes.
+
+mod allocations;
+mod fixtures;
+mod hub;
+mod idx;
+mod real;
+mod table;
