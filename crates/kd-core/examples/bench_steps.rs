@@ -68,7 +68,7 @@ fn main() -> kd_core::Result<()> {
 }
 
 /// Milliseconds of each timed step, making the batch included.
-fn training(arguments: &Arguments, net: MlpSpec, method: MethodSpec, jitter: u8, max_norm: f32) -> kd_core::Result<Vec<f64>> {
+fn training(arguments: &Arguments, net: MlpSpec, method: MethodSpec, jitter: u8, max_norm: f64) -> kd_core::Result<Vec<f64>> {
     let images = images(60_000);
     let mut logits = vec![0f32; 600_000];
     Seed(1).stream("bench.logits", 0, 0).fill_normal(0, &mut logits);
