@@ -36,8 +36,8 @@ pub(crate) fn exp_nonpos(x: f64) -> f64 {
 /// The largest value of a row; NaN is passed over (the terms of [`exp_rows`] then carry it).
 #[inline(always)]
 pub(crate) fn row_max(xs: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; 16];
-    let (chunks, rest) = xs.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = xs.as_chunks::<LANES>();
     for chunk in chunks {
         for (m, &x) in lanes.iter_mut().zip(chunk) {
             *m = if x > *m { x } else { *m };
@@ -46,7 +46,12 @@ pub(crate) fn row_max(xs: &[f32]) -> f32 {
     for (m, &x) in lanes.iter_mut().zip(rest) {
         *m = if x > *m { x } else { *m };
     }
-    lanes.iter().fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m })
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] = if lanes[l + half] > lanes[l] { lanes[l + half] } else { lanes[l] };
+        }
+    }
+    lanes[0]
 }
 
 /// For each row of `row` values: its largest to `maxes`, and e^((x_j − max)·scale) to `terms`, with scale >= 0.
@@ -84,7 +89,7 @@ pub(crate) fn sum(xs: &[f64]) -> f64 {
     for (lane, &x) in lanes.iter_mut().zip(rest) {
         *lane += x;
     }
-    lanes.iter().sum()
+    fold(lanes)
 }
 
 /// Σ_j x_j·y_j in f64, in lanes of a fixed number; `ys` is as long as `xs`.
@@ -101,7 +106,18 @@ pub(crate) fn dot(xs: &[f32], ys: &[f32]) -> f64 {
     for (lane, (&x, &y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
         *lane += f64::from(x) * f64::from(y);
     }
-    lanes.iter().sum()
+    fold(lanes)
+}
+
+/// The lanes' sum by halves: four additions deep rather than sixteen.
+#[inline(always)]
+fn fold(mut lanes: [f64; LANES]) -> f64 {
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+    }
+    lanes[0]
 }
 
 #[cfg(test)]
