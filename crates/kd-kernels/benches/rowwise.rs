@@ -13,6 +13,10 @@ use kd_kernels::stream::Stream;
 use kd_kernels::switch::set_kernels_enabled;
 use kd_kernels::{cross_entropy, dropout, max_norm, softened_kl, softmax};
 
+/// The allocator of the binaries: with the system's, page faults of fresh outputs would be most of what is measured.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const BATCH: usize = 100;
 const CLASSES: usize = 10;
 const UNITS: usize = 1200;

@@ -3,7 +3,7 @@
 //! Sums are taken in f64: softened losses multiply by T², which would raise f32 rounding by the same factor.
 
 /// Lanes of one step of a reduction. Fixed, so that sums have one order on every machine.
-const LANES: usize = 8;
+const LANES: usize = 16;
 
 /// e^x for x <= 0, to about 1e-14 of its value; 0 below -700; NaN for NaN.
 ///
@@ -33,11 +33,11 @@ pub(crate) fn exp_nonpos(x: f64) -> f64 {
     if x < -700.0 { 0.0 } else { p * two_to_n }
 }
 
-/// The largest value of a row; NaN is passed over (the terms of [`exp_sum`] then carry it).
+/// The largest value of a row; NaN is passed over (the terms of [`exp_rows`] then carry it).
 #[inline(always)]
 pub(crate) fn row_max(xs: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; 16];
-    let (chunks, rest) = xs.as_chunks::<16>();
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    let (chunks, rest) = xs.as_chunks::<LANES>();
     for chunk in chunks {
         for (m, &x) in lanes.iter_mut().zip(chunk) {
             *m = if x > *m { x } else { *m };
@@ -46,56 +46,78 @@ pub(crate) fn row_max(xs: &[f32]) -> f32 {
     for (m, &x) in lanes.iter_mut().zip(rest) {
         *m = if x > *m { x } else { *m };
     }
-    lanes.iter().fold(f32::NEG_INFINITY, |m, &x| if x > m { x } else { m })
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] = if lanes[l + half] > lanes[l] { lanes[l + half] } else { lanes[l] };
+        }
+    }
+    lanes[0]
 }
 
-/// Writes e^((x_j − max)·scale) to `terms` and returns the sum. `max` must be the row's largest value, and scale >= 0.
+/// For each row of `row` values: its largest to `maxes`, and e^((x_j − max)·scale) to `terms`, with scale >= 0.
+///
+/// The exponential runs over all rows in one loop, because a loop over ten classes is too short to be vectorised.
 #[inline(always)]
-pub(crate) fn exp_sum(xs: &[f32], max: f32, scale: f64, terms: &mut [f64]) -> f64 {
+pub(crate) fn exp_rows(xs: &[f32], row: usize, scale: f64, maxes: &mut [f32], terms: &mut [f64]) {
+    for ((xs, terms), max) in xs.chunks_exact(row).zip(terms.chunks_exact_mut(row)).zip(maxes) {
+        *max = row_max(xs);
+        let max = f64::from(*max);
+        for (t, &x) in terms.iter_mut().zip(xs) {
+            *t = (f64::from(x) - max) * scale;
+        }
+    }
+    for t in terms {
+        *t = exp_nonpos(*t);
+    }
+}
+
+/// How many rows go through [`exp_rows`] at once: enough for a long loop, few enough that their terms stay in the first cache.
+pub(crate) fn block_rows(row: usize) -> usize {
+    (1024 / row).max(1)
+}
+
+/// Σ_j x_j, in lanes of a fixed number.
+#[inline(always)]
+pub(crate) fn sum(xs: &[f64]) -> f64 {
     let mut lanes = [0f64; LANES];
-    let max = max as f64;
     let (chunks, rest) = xs.as_chunks::<LANES>();
-    let (outs, out_rest) = terms.as_chunks_mut::<LANES>();
-    for (chunk, out) in chunks.iter().zip(outs) {
+    for chunk in chunks {
         for l in 0..LANES {
-            out[l] = exp_nonpos((chunk[l] as f64 - max) * scale);
-            lanes[l] += out[l];
+            lanes[l] += chunk[l];
         }
     }
-    if !rest.is_empty() {
-        // The tail goes through the same lanes, filled up with values whose exponential is 0.
-        let mut padded = [f64::NEG_INFINITY; LANES];
-        for (p, &x) in padded.iter_mut().zip(rest) {
-            *p = (x as f64 - max) * scale;
-        }
-        for (lane, p) in lanes.iter_mut().zip(&mut padded) {
-            *p = exp_nonpos(*p);
-            *lane += *p;
-        }
-        out_rest[..rest.len()].copy_from_slice(&padded[..rest.len()]);
+    for (lane, &x) in lanes.iter_mut().zip(rest) {
+        *lane += x;
     }
-    sum_lanes(lanes)
+    fold(lanes)
 }
 
-/// Σ_j f(j) over 0..n, in lanes of a fixed number.
+/// Σ_j x_j·y_j in f64, in lanes of a fixed number; `ys` is as long as `xs`.
 #[inline(always)]
-pub(crate) fn lane_sum(n: usize, f: impl Fn(usize) -> f64) -> f64 {
+pub(crate) fn dot(xs: &[f32], ys: &[f32]) -> f64 {
     let mut lanes = [0f64; LANES];
-    let whole = n - n % LANES;
-    for start in (0..whole).step_by(LANES) {
-        for (l, lane) in lanes.iter_mut().enumerate() {
-            *lane += f(start + l);
+    let (x_chunks, x_rest) = xs.as_chunks::<LANES>();
+    let (y_chunks, y_rest) = ys.as_chunks::<LANES>();
+    for (x, y) in x_chunks.iter().zip(y_chunks) {
+        for l in 0..LANES {
+            lanes[l] += f64::from(x[l]) * f64::from(y[l]);
         }
     }
-    for (lane, j) in lanes.iter_mut().zip(whole..n) {
-        *lane += f(j);
+    for (lane, (&x, &y)) in lanes.iter_mut().zip(x_rest.iter().zip(y_rest)) {
+        *lane += f64::from(x) * f64::from(y);
     }
-    sum_lanes(lanes)
+    fold(lanes)
 }
 
+/// The lanes' sum by halves: four additions deep rather than sixteen.
 #[inline(always)]
-fn sum_lanes(lanes: [f64; LANES]) -> f64 {
-    lanes.iter().sum()
+fn fold(mut lanes: [f64; LANES]) -> f64 {
+    for half in [8, 4, 2, 1] {
+        for l in 0..half {
+            lanes[l] += lanes[l + half];
+        }
+    }
+    lanes[0]
 }
 
 #[cfg(test)]
@@ -122,25 +144,29 @@ mod tests {
     #[test]
     fn row_reductions_agree_with_the_plain_loop_at_every_length() {
         for n in 1..70 {
-            let xs: Vec<f32> = (0..n).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
-            let max = xs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            assert_eq!(row_max(&xs), max);
-            let mut terms = vec![0.0; n];
-            let sum = exp_sum(&xs, max, 0.25, &mut terms);
-            let want: Vec<f64> = xs.iter().map(|&x| ((x as f64 - max as f64) * 0.25).exp()).collect();
-            for (got, want) in terms.iter().zip(&want) {
-                assert!((got - want).abs() < 1e-14);
+            let xs: Vec<f32> = (0..2 * n).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
+            let (mut terms, mut maxes) = (vec![0.0; 2 * n], [0.0; 2]);
+            exp_rows(&xs, n, 0.25, &mut maxes, &mut terms);
+            for r in 0..2 {
+                let (xs, terms) = (&xs[r * n..][..n], &terms[r * n..][..n]);
+                let max = xs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                assert_eq!(maxes[r], max);
+                let want: Vec<f64> = xs.iter().map(|&x| ((f64::from(x) - f64::from(max)) * 0.25).exp()).collect();
+                assert!(terms.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-14));
+                assert!((sum(terms) - want.iter().sum::<f64>()).abs() < 1e-12);
+                let squares: f64 = xs.iter().map(|&x| f64::from(x).powi(2)).sum();
+                assert!((dot(xs, xs) - squares).abs() < 1e-12);
             }
-            assert!((sum - want.iter().sum::<f64>()).abs() < 1e-12);
-            assert!((lane_sum(n, |j| terms[j]) - sum).abs() < 1e-12);
         }
     }
 
     #[test]
-    fn a_nan_in_a_row_reaches_the_sum() {
-        let mut xs = [0.5f32; 19];
+    fn a_nan_in_a_row_reaches_the_sum_of_that_row_only() {
+        let mut xs = [0.5f32; 38];
         xs[17] = f32::NAN;
-        let mut terms = [0.0; 19];
-        assert!(exp_sum(&xs, row_max(&xs), 1.0, &mut terms).is_nan());
+        let (mut terms, mut maxes) = ([0.0; 38], [0.0; 2]);
+        exp_rows(&xs, 19, 1.0, &mut maxes, &mut terms);
+        assert!(sum(&terms[..19]).is_nan());
+        assert_eq!(sum(&terms[19..]), 19.0);
     }
 }

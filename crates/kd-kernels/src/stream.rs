@@ -131,12 +131,6 @@ impl Stream {
         }
         order
     }
-
-    /// The words of the 8 blocks that start at `block`, for kernels that use them in place of storing them.
-    #[inline(always)]
-    pub(crate) fn words32(&self, block: u64) -> [u32; philox::WORDS] {
-        philox::words(self.key, self.counter_hi, block)
-    }
 }
 
 const fn halves(x: u64) -> [u32; 2] {

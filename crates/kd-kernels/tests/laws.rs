@@ -94,7 +94,7 @@ proptest! {
             if was > cap * (1.0 + 1e-6) {
                 prop_assert!(norm > cap * (1.0 - 1e-6), "row {i}: a capped row lies at the cap");
             } else if was < cap * (1.0 - 1e-6) {
-                let unchanged = &flat(&var)[i * cols..(i + 1) * cols] == &before.1[i * cols..(i + 1) * cols];
+                let unchanged = flat(&var)[i * cols..(i + 1) * cols] == before.1[i * cols..(i + 1) * cols];
                 prop_assert!(unchanged, "row {i}: a short row stays as it is");
             }
         }

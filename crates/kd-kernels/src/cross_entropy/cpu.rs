@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::exp::{exp_sum, row_max};
+use crate::exp::{block_rows, exp_rows, sum};
 use crate::kept_grad::KeptGrad;
 use crate::multiversion::multiversioned;
 use crate::operand::{TASK, contiguous_f32};
@@ -60,19 +60,24 @@ multiversioned! {
     /// One loss a row; the gradient, times `scale`, where `grad` is as long as `logits` rather than empty.
     fn cross_entropy_rows(logits: &[f32], labels: &[u32], scale: f64, losses: &mut [f64], grad: &mut [f32]) {
         let c = logits.len() / labels.len();
-        let mut terms = vec![0f64; c];
-        for (i, ((z, &label), loss)) in logits.chunks_exact(c).zip(labels).zip(losses).enumerate() {
-            let label = label as usize;
-            let max = row_max(z);
-            let sum = exp_sum(z, max, 1.0, &mut terms);
-            *loss = sum.ln() - (f64::from(z[label]) - f64::from(max));
-            if !grad.is_empty() {
-                let g = &mut grad[i * c..][..c];
-                let inv = scale / sum;
-                for (g, e) in g.iter_mut().zip(&terms) {
-                    *g = (e * inv) as f32;
+        let block = block_rows(c);
+        let (mut maxes, mut terms) = (vec![0f32; block], vec![0f64; block * c]);
+        for (b, (z, (labels, losses))) in logits.chunks(block * c).zip(labels.chunks(block).zip(losses.chunks_mut(block))).enumerate() {
+            exp_rows(z, c, 1.0, &mut maxes, &mut terms[..z.len()]);
+            let grad = if grad.is_empty() { &mut [] } else { &mut grad[b * block * c..][..z.len()] };
+            for (i, (&label, loss)) in labels.iter().zip(losses).enumerate() {
+                let label = label as usize;
+                let terms = &terms[i * c..][..c];
+                let sum = sum(terms);
+                *loss = sum.ln() - (f64::from(z[i * c + label]) - f64::from(maxes[i]));
+                if !grad.is_empty() {
+                    let g = &mut grad[i * c..][..c];
+                    let inv = scale / sum;
+                    for (g, e) in g.iter_mut().zip(terms) {
+                        *g = (e * inv) as f32;
+                    }
+                    g[label] = (terms[label] * inv - scale) as f32;
                 }
-                g[label] = (terms[label] * inv - scale) as f32;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The kernel behind [`super::dropout`]: words are drawn, compared and used in registers.
+//! The kernel behind [`super::dropout`]: words are drawn into a buffer on the stack and used at once.
 
 use std::mem::MaybeUninit;
 
@@ -9,8 +9,8 @@ use crate::multiversion::multiversioned;
 use crate::operand::{TASK, contiguous_f32};
 use crate::stream::Stream;
 
-/// Words of the stream that one step of the kernel draws; a divisor of [`TASK`].
-const STEP: usize = 32;
+/// Words of the stream that one step of the kernel draws.
+const STEP: usize = 1024;
 
 #[derive(Clone, Copy)]
 pub(super) struct Dropout {
@@ -52,21 +52,13 @@ impl CustomOp1 for Dropout {
 }
 
 multiversioned! {
-    /// Writes all of `out`, which is as long as `xs`. `start`, a multiple of [`STEP`], is the logical index of the first element.
+    /// Writes all of `out`, which is as long as `xs`. `start` is the logical index of the first element.
     fn dropout_from(op: &Dropout, start: u64, xs: &[f32], out: &mut [MaybeUninit<f32>]) {
-        let (x_groups, x_rest) = xs.as_chunks::<STEP>();
-        let (out_groups, out_rest) = out.as_chunks_mut::<STEP>();
-        let mut block = start / 4;
-        for (xs, out) in x_groups.iter().zip(out_groups) {
-            let words = op.stream.words32(block);
-            for l in 0..STEP {
-                out[l].write(if words[l] >= op.threshold { xs[l] * op.scale } else { 0.0 });
-            }
-            block += STEP as u64 / 4;
-        }
-        if !x_rest.is_empty() {
-            let words = op.stream.words32(block);
-            for ((out, &x), &word) in out_rest.iter_mut().zip(x_rest).zip(&words) {
+        let mut words = [0u32; STEP];
+        for (at, (xs, out)) in (start..).step_by(STEP).zip(xs.chunks(STEP).zip(out.chunks_mut(STEP))) {
+            let words = &mut words[..xs.len()];
+            op.stream.fill_u32(at, words);
+            for ((out, &x), &word) in out.iter_mut().zip(xs).zip(&*words) {
                 out.write(if word >= op.threshold { x * op.scale } else { 0.0 });
             }
         }

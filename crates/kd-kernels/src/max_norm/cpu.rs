@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result};
 use rayon::prelude::*;
 
-use crate::exp::lane_sum;
+use crate::exp::dot;
 use crate::multiversion::multiversioned;
 use crate::operand::{TASK, contiguous_f32_mut};
 
@@ -37,8 +37,7 @@ pub(crate) fn row_len(layout: &Layout) -> usize {
 /// Scales one row where it is longer than `cap`. The norm is summed in f64, in one order whatever the machine.
 #[inline(always)]
 pub(crate) fn max_norm_row(row: &mut [f32], cap: f64) {
-    let values = &*row;
-    let norm = lane_sum(values.len(), |j| f64::from(values[j]) * f64::from(values[j])).sqrt();
+    let norm = dot(row, row).sqrt();
     if norm > cap {
         let scale = cap * super::MARGIN / norm;
         for w in row {

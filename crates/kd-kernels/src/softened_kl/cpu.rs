@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::exp::{exp_sum, lane_sum, row_max};
+use crate::exp::{block_rows, exp_rows, sum};
 use crate::kept_grad::KeptGrad;
 use crate::multiversion::multiversioned;
 use crate::operand::{TASK, contiguous_f32};
@@ -67,23 +67,31 @@ multiversioned! {
     /// One divergence a row, without the factor T²; the gradient where `grad` is as long as `student` rather than empty.
     fn softened_kl_rows(student: &[f32], teacher: &[f32], softness: &Softness, losses: &mut [f64], grad: &mut [f32]) {
         let c = student.len() / losses.len();
-        let mut q = vec![0f64; c];
-        let mut p = vec![0f64; c];
-        for (i, ((z, v), loss)) in student.chunks_exact(c).zip(teacher.chunks_exact(c)).zip(losses).enumerate() {
-            let (z_max, v_max) = (row_max(z), row_max(v));
-            let q_sum = exp_sum(z, z_max, softness.inv_t, &mut q);
-            let p_sum = exp_sum(v, v_max, softness.inv_t, &mut p);
-            // Σ p·(ln p − ln q) = Σ p·((v − max v) − (z − max z))/T + ln Σq − ln Σp, before p is divided by its sum.
-            let shift = f64::from(z_max) - f64::from(v_max);
-            let dot = lane_sum(c, |j| p[j] * (f64::from(v[j]) - f64::from(z[j]) + shift));
-            let kl = dot * softness.inv_t / p_sum + (q_sum / p_sum).ln();
-            // Rounding may leave a hair below 0 where the two agree; a NaN has to pass.
-            *loss = if kl < 0.0 { 0.0 } else { kl };
-            if !grad.is_empty() {
-                let (q_scale, p_scale) = (softness.grad_scale / q_sum, softness.grad_scale / p_sum);
-                for ((g, q), p) in grad[i * c..][..c].iter_mut().zip(&q).zip(&p) {
-                    *g = (q * q_scale - p * p_scale) as f32;
+        let block = block_rows(c);
+        let (mut z_maxes, mut q) = (vec![0f32; block], vec![0f64; block * c]);
+        let (mut v_maxes, mut p) = (vec![0f32; block], vec![0f64; block * c]);
+        for (b, (z, (v, losses))) in student.chunks(block * c).zip(teacher.chunks(block * c).zip(losses.chunks_mut(block))).enumerate() {
+            exp_rows(z, c, softness.inv_t, &mut z_maxes, &mut q[..z.len()]);
+            exp_rows(v, c, softness.inv_t, &mut v_maxes, &mut p[..v.len()]);
+            let grad = if grad.is_empty() { &mut [] } else { &mut grad[b * block * c..][..z.len()] };
+            for (i, loss) in losses.iter_mut().enumerate() {
+                let (z, v) = (&z[i * c..][..c], &v[i * c..][..c]);
+                let (q, p) = (&q[i * c..][..c], &mut p[i * c..][..c]);
+                let (q_sum, p_sum) = (sum(q), sum(p));
+                if !grad.is_empty() {
+                    let (q_scale, p_scale) = (softness.grad_scale / q_sum, softness.grad_scale / p_sum);
+                    for ((g, q), p) in grad[i * c..][..c].iter_mut().zip(q).zip(&*p) {
+                        *g = (q * q_scale - p * p_scale) as f32;
+                    }
                 }
+                // Σ p·(ln p − ln q) = Σ p·((v − max v) − (z − max z))/T + ln Σq − ln Σp, before p is divided by its sum.
+                let shift = f64::from(z_maxes[i]) - f64::from(v_maxes[i]);
+                for ((p, &v), &z) in p.iter_mut().zip(v).zip(z) {
+                    *p *= f64::from(v) - f64::from(z) + shift;
+                }
+                let kl = sum(p) * softness.inv_t / p_sum + (q_sum / p_sum).ln();
+                // Rounding may leave a hair below 0 where the two agree; a NaN has to pass.
+                *loss = if kl < 0.0 { 0.0 } else { kl };
             }
         }
     }

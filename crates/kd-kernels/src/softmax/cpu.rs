@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::exp::{exp_nonpos, exp_sum, lane_sum, row_max};
+use crate::exp::{block_rows, dot, exp_nonpos, exp_rows, sum};
 use crate::multiversion::multiversioned;
 use crate::operand::{TASK, contiguous_f32};
 
@@ -93,11 +93,15 @@ fn zip_rows(ys: &[f32], grad: &[f32], layout: &Layout, rows: fn(&[f32], &[f32], 
 
 multiversioned! {
     fn softmax_rows(xs: &[f32], row: usize, out: &mut [f32]) {
-        let mut terms = vec![0f64; row];
-        for (xs, out) in xs.chunks_exact(row).zip(out.chunks_exact_mut(row)) {
-            let scale = 1.0 / exp_sum(xs, row_max(xs), 1.0, &mut terms);
-            for (y, e) in out.iter_mut().zip(&terms) {
-                *y = (e * scale) as f32;
+        let block = block_rows(row);
+        let (mut maxes, mut terms) = (vec![0f32; block], vec![0f64; block * row]);
+        for (xs, out) in xs.chunks(block * row).zip(out.chunks_mut(block * row)) {
+            exp_rows(xs, row, 1.0, &mut maxes, &mut terms[..xs.len()]);
+            for (terms, out) in terms.chunks_exact(row).zip(out.chunks_exact_mut(row)) {
+                let scale = 1.0 / sum(terms);
+                for (y, e) in out.iter_mut().zip(terms) {
+                    *y = (e * scale) as f32;
+                }
             }
         }
     }
@@ -105,12 +109,16 @@ multiversioned! {
 
 multiversioned! {
     fn log_softmax_rows(xs: &[f32], row: usize, out: &mut [f32]) {
-        let mut terms = vec![0f64; row];
-        for (xs, out) in xs.chunks_exact(row).zip(out.chunks_exact_mut(row)) {
-            let max = row_max(xs);
-            let log_sum = f64::from(max) + exp_sum(xs, max, 1.0, &mut terms).ln();
-            for (y, &x) in out.iter_mut().zip(xs) {
-                *y = (f64::from(x) - log_sum) as f32;
+        let block = block_rows(row);
+        let (mut maxes, mut terms) = (vec![0f32; block], vec![0f64; block * row]);
+        for (xs, out) in xs.chunks(block * row).zip(out.chunks_mut(block * row)) {
+            exp_rows(xs, row, 1.0, &mut maxes, &mut terms[..xs.len()]);
+            let reductions = terms.chunks_exact(row).zip(&maxes);
+            for ((xs, out), (terms, &max)) in xs.chunks_exact(row).zip(out.chunks_exact_mut(row)).zip(reductions) {
+                let log_sum = sum(terms).ln();
+                for (y, &x) in out.iter_mut().zip(xs) {
+                    *y = (f64::from(x) - f64::from(max) - log_sum) as f32;
+                }
             }
         }
     }
@@ -119,7 +127,7 @@ multiversioned! {
 multiversioned! {
     fn softmax_grad_rows(ys: &[f32], grad: &[f32], row: usize, out: &mut [f32]) {
         for ((ys, grad), out) in ys.chunks_exact(row).zip(grad.chunks_exact(row)).zip(out.chunks_exact_mut(row)) {
-            let dot = lane_sum(row, |j| f64::from(grad[j]) * f64::from(ys[j]));
+            let dot = dot(ys, grad);
             for ((o, &y), &g) in out.iter_mut().zip(ys).zip(grad) {
                 *o = (f64::from(y) * (f64::from(g) - dot)) as f32;
             }
@@ -129,8 +137,12 @@ multiversioned! {
 
 multiversioned! {
     fn log_softmax_grad_rows(ys: &[f32], grad: &[f32], row: usize, out: &mut [f32]) {
+        let mut wide = vec![0f64; row];
         for ((ys, grad), out) in ys.chunks_exact(row).zip(grad.chunks_exact(row)).zip(out.chunks_exact_mut(row)) {
-            let sum = lane_sum(row, |j| f64::from(grad[j]));
+            for (w, &g) in wide.iter_mut().zip(grad) {
+                *w = f64::from(g);
+            }
+            let sum = sum(&wide);
             for ((o, &y), &g) in out.iter_mut().zip(ys).zip(grad) {
                 *o = (f64::from(g) - exp_nonpos(f64::from(y)) * sum) as f32;
             }
