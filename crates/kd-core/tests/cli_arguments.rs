@@ -26,6 +26,7 @@ fn malformed_options_are_refused_with_what_was_expected() {
         (["--seeds", "a"], "expected 1,2,3 or 1..3"),
         (["--shard", "3/2"], "expected I/N with 1 <= I <= N"),
         (["--device", "gpu"], "expected auto, cpu, cuda, cuda:N or metal"),
+        (["--data", "mnits"], "[possible values: auto, mnist, embedded]"),
         (["--threads", "0"], "at least 1"),
     ] {
         let message = toy::parse(&arguments).err().unwrap_or_default();

@@ -88,13 +88,14 @@ fn cell_dirs(place: &Place) -> Vec<PathBuf> {
 #[test]
 fn a_process_killed_again_and_again_ends_with_the_same_tables() {
     let place = Place::new();
-    // A linear congruential generator: the moments are odd, and the same each time the test is run.
+    // A linear congruential generator: the moments are odd, and the same each time the test is run. They come later and later, so that
+    // a slow machine gets there too.
     let mut state = 12345u64;
     let mut kills = 0;
-    for _ in 0..500 {
+    for attempt in 0..500 {
         let mut child = place.spawn(&[], Duration::from_millis(6));
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        std::thread::sleep(Duration::from_millis(15 + (state >> 33) % 60));
+        std::thread::sleep(Duration::from_millis(15 + (state >> 33) % 60 + attempt));
         match child.try_wait().unwrap() {
             Some(status) => {
                 assert!(status.success());
@@ -163,10 +164,9 @@ fn finished_cells_are_not_run_again_and_tables_are_derived_with_the_same_bytes()
 fn a_table_has_the_expected_columns_and_numbers() {
     let place = undisturbed();
     let text = fs::read_to_string(place.out().join("toy/mnist-quick/nets.csv")).unwrap();
-    let commit = kd_core::run::result::current_commit();
-    insta::assert_snapshot!("nets.csv", text.replace(&commit, "<commit>"));
+    insta::assert_snapshot!("nets.csv", text);
     let text = fs::read_to_string(place.out().join("toy/mnist-quick/shift.csv")).unwrap();
-    insta::assert_snapshot!("shift.csv", text.replace(&commit, "<commit>"));
+    insta::assert_snapshot!("shift.csv", text);
     let printed = place.run(&Toy::default(), &["table"]).unwrap();
     insta::assert_snapshot!("printed", printed.replace(place.root.to_str().unwrap(), "<place>"));
     insta::assert_snapshot!("list", place.run(&Toy::default(), &["list", "--seeds", "1,9"]).unwrap());

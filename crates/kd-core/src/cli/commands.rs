@@ -90,15 +90,15 @@ fn run_command(command: &Command, options: &Options, application: &Application, 
     if let Some(note) = &data.note {
         application.progress.note(note);
     }
-    let session = Session { options, application, references, store: Store::new(&options.runs_dir, application.paper.name()), plan };
+    let invocation = Invocation { options, application, references, store: Store::new(&options.runs_dir, application.paper.name()), plan };
     match command {
         Command::Run { .. } => {
             let shard = options.shard.unwrap_or(Shard::ALL);
-            run_cells(application.paper, &session.plan, &session.store, shard, &current_commit(), application.progress)?;
-            session.tables(false, out)
+            run_cells(application.paper, &invocation.plan, &invocation.store, shard, &current_commit(), application.progress)?;
+            invocation.tables(false, out)
         }
-        Command::List { .. } => session.list(out),
-        Command::Table { partial, .. } => session.tables(*partial, out),
+        Command::List { .. } => invocation.list(out),
+        Command::Table { partial, .. } => invocation.tables(*partial, out),
     }
 }
 
@@ -146,7 +146,7 @@ fn data_error(error: AnyError) -> RunError {
 }
 
 /// One command at work.
-struct Session<'a> {
+struct Invocation<'a> {
     options: &'a Options,
     application: &'a Application<'a>,
     references: References,
@@ -154,7 +154,7 @@ struct Session<'a> {
     plan: Plan,
 }
 
-impl Session<'_> {
+impl Invocation<'_> {
     /// Derives, writes and prints every table that is complete, or, with `partial`, every table that has a finished cell.
     fn tables(&self, partial: bool, out: &mut dyn Write) -> Result<()> {
         for table in &self.plan.tables {

@@ -33,6 +33,7 @@ mod experiments;
 mod options;
 mod progress;
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
@@ -47,9 +48,17 @@ use crate::run::{RunError, one_line};
 /// Parses the process's arguments, with `data` as the choices of `--data`. On `--help` and on errors the process ends here, as clap does
 /// it: code 0 and 2.
 pub fn parse<T: clap::CommandFactory + clap::FromArgMatches>(data: &'static [&'static str]) -> T {
-    let command = T::command().mut_arg("data", |argument| argument.value_parser(clap::builder::PossibleValuesParser::new(data)));
-    let matches = command.get_matches();
-    T::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    try_parse(data, std::env::args_os()).unwrap_or_else(|error| error.exit())
+}
+
+/// [`parse`] for given arguments, the program's name first, and with the error returned.
+pub fn try_parse<T: clap::CommandFactory + clap::FromArgMatches>(
+    data: &'static [&'static str],
+    arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
+) -> Result<T, clap::Error> {
+    let choices = clap::builder::PossibleValuesParser::new(data);
+    let command = T::command().mut_arg("data", |argument| argument.value_parser(choices));
+    T::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }
 
 /// Ends a program: prints an error as one line, `error: ...`, and turns it into the exit code, 2 for bad input and 1 for our failure.

@@ -19,7 +19,7 @@ pub struct Options {
     /// Folder with the data set's files
     #[arg(long, global = true, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Device: auto, cpu, cuda[:N] or metal
+    /// Device: auto, cpu, cuda, cuda:N or metal
     #[arg(long, global = true, default_value = "auto")]
     pub device: DeviceChoice,
     /// Seeds in place of the preset's: 1,2,3 or 1..3 (both ends belong to it)

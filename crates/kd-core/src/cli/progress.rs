@@ -102,10 +102,8 @@ impl Progress for Bars {
     fn note(&self, text: &str) {
         let _ = self.all.println(text);
     }
-}
 
-impl Drop for Bars {
-    fn drop(&mut self) {
+    fn run_finished(&self) {
         self.current.finish_and_clear();
         self.cells.finish_and_clear();
     }

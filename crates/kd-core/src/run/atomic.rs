@@ -48,7 +48,8 @@ pub fn sweep(dir: &Path) -> Result<()> {
         }
         let path = entry.path();
         // A file that is gone by now was renamed or swept by another process: nothing to do.
-        if let Ok(file) = File::open(&path)
+        // Opened for writing, because some network file systems grant an exclusive lock on nothing less.
+        if let Ok(file) = OpenOptions::new().write(true).open(&path)
             && file.try_lock().is_ok()
         {
             match fs::remove_file(&path) {
@@ -68,7 +69,8 @@ fn try_write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let temporary = path.with_file_name(format!("{PREFIX}{name}-{}-{count}", std::process::id()));
     // Not `create_new`: a dead process with our id may have left this very name behind.
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-    file.lock()?;
+    // Best effort: on a file system without locks nothing can be swept, and the write itself needs no lock.
+    let _ = file.lock();
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // Best effort: on a full disk the temporary file is what fills it. The first error is the one to report.

@@ -121,3 +121,29 @@ pub(crate) fn one_line(error: &dyn std::fmt::Display) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines.join("; ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_inside_a_cell_is_bad_input_and_other_failures_are_ours() {
+        let failed = |source: AnyError| RunError::Failed { cell: "t/r seed 1".into(), source };
+        let full = io::Error::new(io::ErrorKind::StorageFull, "No space left on device");
+        assert!(failed(RunError::io("write", Path::new("checkpoint"))(full).into()).is_bad_input());
+        assert!(failed(io::Error::from(io::ErrorKind::StorageFull).into()).is_bad_input());
+        assert!(!failed("term `kd` is not finite".into()).is_bad_input());
+    }
+
+    #[test]
+    fn an_io_error_keeps_the_systems_text_and_names_the_file() {
+        let full = io::Error::new(io::ErrorKind::StorageFull, "No space left on device");
+        let error = RunError::io("write", Path::new("runs/toy/result.json"))(full);
+        assert_eq!(error.to_string(), "cannot write runs/toy/result.json: No space left on device");
+    }
+
+    #[test]
+    fn a_message_of_several_lines_becomes_one() {
+        assert_eq!(one_line(&"a\n  | b\n\nc"), "a; | b; c");
+    }
+}

@@ -84,6 +84,12 @@ const POLL: Duration = Duration::from_millis(200);
 /// All cells of the shard are checked before the first is run. Cells that another process holds are passed over and awaited at the
 /// end. The first error stops the run and names its cell; finished cells stay, and a later call goes on from there.
 pub fn execute(paper: &dyn Paper, plan: &Plan, store: &Store, shard: Shard, commit: &str, progress: &dyn Progress) -> Result<Summary> {
+    let outcome = execute_cells(paper, plan, store, shard, commit, progress);
+    progress.run_finished();
+    outcome
+}
+
+fn execute_cells(paper: &dyn Paper, plan: &Plan, store: &Store, shard: Shard, commit: &str, progress: &dyn Progress) -> Result<Summary> {
     let wanted: Vec<&Cell> = plan.shard(shard).into_iter().map(|index| &plan.cells[index]).collect();
     for cell in &wanted {
         paper.check(cell).map_err(|source| spec_error(cell, source))?;

@@ -210,9 +210,13 @@ fn numbered(fields: &mut Fields, key: &'static str, letter: char) -> Result<Vec<
 fn preset_seeds(file: &str, presets: Table) -> Result<PerPreset<Seeds>> {
     let mut fields = Fields::new(file, "presets", presets);
     let seeds = PerPreset::build(|preset| {
-        let table = fields.table(preset.name())?;
+        let table = match fields.take(preset.name()) {
+            Some(Value::Table(table)) => table,
+            Some(other) => return Err(fields.expected(preset.name(), "a table", &other)),
+            None => return Err(fields.missing(preset.name())),
+        };
         let mut fields = Fields::new(file, format!("presets.{preset}"), table);
-        let value = fields.take("seeds").ok_or_else(|| fields.error("seeds", "missing"))?;
+        let value = fields.take("seeds").ok_or_else(|| fields.missing("seeds"))?;
         let seeds = seed_list(&fields, &value)?;
         fields.finish()?;
         Ok(seeds)
@@ -247,7 +251,7 @@ fn per_preset<T: Clone>(
     };
     let mut fields = Fields::new(file, path, table.clone());
     let values = PerPreset::build(|preset| {
-        let value = fields.take(preset.name()).ok_or_else(|| fields.error(preset.name(), "missing"))?;
+        let value = fields.take(preset.name()).ok_or_else(|| fields.missing(preset.name()))?;
         read(&fields, &value)
     })?;
     fields.finish()?;
@@ -272,7 +276,7 @@ fn row(file: &str, mut table: Table, metrics: &[Metric]) -> Result<Row> {
     let grids = fields.tables("grid")?.into_iter().map(|table| grid(file, &at, table, &base)).collect::<Result<Vec<_>>>()?;
     let mut needs = Vec::new();
     for (role, value) in fields.table("needs")? {
-        let need = per_preset(file, format!("{at}.needs.{role}"), &value, |_, value| need(&fields, value))?;
+        let need = per_preset(file, format!("{at}.needs.{role}"), &value, |_, value| need(&fields, &role, value))?;
         needs.push((role, need));
     }
     let seeds = match fields.take("seeds") {
@@ -292,7 +296,7 @@ fn grid(file: &str, row: &str, table: Table, spec: &Table) -> Result<Grid> {
         return Err(fields.error("column", format_args!("every table has a column `{column}` of its own")));
     }
     let path = fields.string("path")?;
-    let values = fields.take("values").ok_or_else(|| fields.error("values", "missing"))?;
+    let values = fields.take("values").ok_or_else(|| fields.missing("values"))?;
     let values = per_preset(file, fields.key("values"), &values, |fields, value| match value {
         Value::Array(items) if !items.is_empty() => Ok(items.clone()),
         other => Err(fields.expected("values", "a list of at least one value", other)),
@@ -304,12 +308,13 @@ fn grid(file: &str, row: &str, table: Table, spec: &Table) -> Result<Grid> {
     Ok(Grid { column, path, values })
 }
 
-fn need(fields: &Fields, value: &Value) -> Result<Need> {
+fn need(fields: &Fields, role: &str, value: &Value) -> Result<Need> {
+    let key = format!("needs.{role}");
     let Value::String(text) = value else {
-        return Err(fields.expected("needs", "\"table/row\", \"row\", \"row#1\" or \"row#1..10\"", value));
+        return Err(fields.expected(&key, "\"table/row\", \"row\", \"row#1\" or \"row#1..10\"", value));
     };
     let (place, seeds) = match text.split_once('#') {
-        Some((place, seeds)) => (place, Some(seeds.parse().map_err(|message: String| fields.error("needs", message))?)),
+        Some((place, seeds)) => (place, Some(seeds.parse().map_err(|message: String| fields.error(&key, message))?)),
         None => (text.as_str(), None),
     };
     let (table, row) = match place.split_once('/') {

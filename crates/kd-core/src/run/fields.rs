@@ -40,7 +40,16 @@ impl<'a> Fields<'a> {
         match self.take(key) {
             Some(Value::String(text)) => Ok(text),
             Some(other) => Err(self.expected(key, "a string", &other)),
-            None => Err(self.error(key, "missing")),
+            None => Err(self.missing(key)),
+        }
+    }
+
+    /// The error of a key that has to be there and is not: a key that looks like a misspelling of it is what the user has to see.
+    pub fn missing(&self, key: &str) -> RunError {
+        let left = self.table.keys().map(String::as_str).filter(|left| !self.known.contains(left));
+        match nearest::nearest(key, left) {
+            Some(typo) => RunError::file(self.file, format!("unknown key `{}`; did you mean `{key}`?", self.key(typo))),
+            None => self.error(key, "missing"),
         }
     }
 

@@ -34,6 +34,8 @@ pub trait Progress: Sync {
     fn cell_finished(&self, cell: &Cell, result: &CellResult);
     /// Something that the user should know, once.
     fn note(&self, text: &str);
+    /// The run is over, well or not: what is shown must not stand in the way of what is printed next.
+    fn run_finished(&self) {}
 }
 
 /// Tells nobody.

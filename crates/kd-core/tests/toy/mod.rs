@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches, Parser};
+use clap::Parser;
 use kd_core::cli::{self, Application};
 use kd_core::run::{
     AnyError, Cell, CellDir, CellResult, DataIdentity, Needed, Paper, Progress, RunError, Series, Silent, Table, Update, atomic,
@@ -71,7 +71,13 @@ impl Paper for Toy {
         if self.fail_on == Some(cell.seed) {
             return Err("train: term `kd` is not finite at step 3".into());
         }
-        let mut result = CellResult { epochs: spec.epochs as u64, seconds: 1.25, device: "cpu".into(), ..CellResult::default() };
+        let mut result = CellResult {
+            epochs: spec.epochs as u64,
+            seconds: 1.25,
+            device: "cpu".into(),
+            commit: "0abc123".into(),
+            ..CellResult::default()
+        };
         if cell.kind == "ensemble" {
             let mean = members.iter().map(|member| member.result.metrics["test-errors"]).sum::<f64>() / members.len() as f64;
             result.metrics.insert("before.test-errors".into(), mean);
@@ -103,6 +109,7 @@ pub fn identity() -> DataIdentity {
     DataIdentity { dataset: "mnist".into(), fingerprint: "0123".into(), note: None }
 }
 
+/// A paper of nobody's
 #[derive(Parser)]
 #[command(name = "toy")]
 pub struct Arguments {
@@ -114,8 +121,8 @@ pub struct Arguments {
 
 /// The arguments as a binary would parse them; the message of clap where it refuses them.
 pub fn parse(arguments: &[&str]) -> Result<Arguments, String> {
-    let matches = Arguments::command().try_get_matches_from(std::iter::once(&"toy").chain(arguments)).map_err(|error| error.to_string())?;
-    Arguments::from_arg_matches(&matches).map_err(|error| error.to_string())
+    let data = &["auto", "mnist", "embedded"];
+    cli::try_parse(data, std::iter::once(&"toy").chain(arguments)).map_err(|error| error.to_string())
 }
 
 /// Runs the toy binary within this process and returns what it prints. The working directory has no experiments folder for it.
