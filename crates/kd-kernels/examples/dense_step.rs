@@ -10,9 +10,12 @@ fn main() {
             let at = MatRef::row_major(&x, k, m).unwrap().t();
             let bn = MatRef::row_major(&y, k, n).unwrap();
             let bt = MatRef::row_major(&y, n, k).unwrap().t();
+            if let Some(f) = std::env::args().nth(1) { if f != format!("{m}x{k}x{n}") { continue } }
+            let only = std::env::args().nth(2);
             print!("{m} {k} {n}");
             for (name, a, b) in [("NN", an, bn), ("NT", an, bt), ("TN", at, bn)] {
-                let reps = if m == 2048 { 15 } else { 60 };
+                if only.as_deref().is_some_and(|o| o != name) { continue }
+                let reps = if only.is_some() { 2000 } else if m == 2048 { 15 } else { 60 };
                 let mut ts = vec![];
                 for _ in 0..reps {
                     let s = Instant::now();

@@ -11,6 +11,9 @@ pub(super) const LANES: usize = 16;
 /// The k loop is unrolled by this much; one row of the next panel is prefetched per round.
 pub(super) const UNROLL: usize = 4;
 
+/// Steps of k by which rows of an unpacked B are prefetched into the first-level cache.
+const SOON: usize = 12;
+
 /// What happens to a tile when k has run through.
 #[derive(Clone, Copy)]
 pub(super) struct Finish {
@@ -40,6 +43,8 @@ pub(super) struct Operands {
     /// Columns of B, `b_step` apart per k.
     pub b: *const f32,
     pub b_step: usize,
+    /// Where to leave a packed copy of the columns, or null.
+    pub copy: *mut f32,
     /// First element of the tile in C, and C's row stride.
     pub c: *mut f32,
     pub ldc: usize,
@@ -51,15 +56,17 @@ pub(super) struct Operands {
 ///
 /// # Safety
 /// The processor has AVX-512F. `a` is readable for `k` groups of [`LANES`], `b` for `k` whole groups of `16 * registers`, `c`
-/// is writable for the tile's rows and unmasked columns, and so is the bias readable for these columns.
+/// is writable for the tile's rows and unmasked columns, and so is the bias readable for these columns. `copy` is null or
+/// writable for `k` groups of `16 * registers`.
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn tile(rows: usize, registers: usize, ops: Operands, finish: Finish, prefetch: Prefetch) {
     macro_rules! pick {
         ($($mr:literal)*) => {
-            match (rows, registers) {
+            match (rows, registers, ops.copy.is_null()) {
                 // SAFETY: the caller's promise.
-                $(($mr, 1) => unsafe { tile_of::<$mr, 1>(ops, finish, prefetch) },
-                  ($mr, _) => unsafe { tile_of::<$mr, 2>(ops, finish, prefetch) },)*
+                $(($mr, 1, _) => unsafe { tile_of::<$mr, 1, false>(ops, finish, prefetch) },
+                  ($mr, _, true) => unsafe { tile_of::<$mr, 2, false>(ops, finish, prefetch) },
+                  ($mr, _, false) => unsafe { tile_of::<$mr, 2, true>(ops, finish, prefetch) },)*
                 _ => debug_assert!(false, "a tile has 1 to {MAX_ROWS} rows, got {rows}"),
             }
         };
@@ -68,8 +75,8 @@ pub(super) unsafe fn tile(rows: usize, registers: usize, ops: Operands, finish: 
 }
 
 #[target_feature(enable = "avx512f")]
-unsafe fn tile_of<const MR: usize, const NV: usize>(ops: Operands, finish: Finish, prefetch: Prefetch) {
-    let Operands { k, mut a, mut b, b_step, c, ldc, mask } = ops;
+unsafe fn tile_of<const MR: usize, const NV: usize, const COPY: bool>(ops: Operands, finish: Finish, prefetch: Prefetch) {
+    let Operands { k, mut a, mut b, b_step, mut copy, c, ldc, mask } = ops;
     let mask_of = |v: usize| if v + 1 == NV { mask } else { !0 };
     let mut acc = [[_mm512_setzero_ps(); NV]; MR];
     // SAFETY: all addresses below lie in the ranges that the caller promised.
@@ -86,6 +93,16 @@ unsafe fn tile_of<const MR: usize, const NV: usize>(ops: Operands, finish: Finis
                 let mut cols = [_mm512_setzero_ps(); NV];
                 for (v, x) in cols.iter_mut().enumerate() {
                     *x = _mm512_loadu_ps(b.add(v * LANES));
+                    if COPY {
+                        _mm512_storeu_ps(copy.add(v * LANES), *x);
+                    }
+                }
+                if COPY {
+                    // The rows lie too far apart for the processor to foresee them.
+                    let soon = b.wrapping_add(SOON * b_step);
+                    _mm_prefetch::<_MM_HINT_T0>(soon.cast());
+                    _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(LANES).cast());
+                    copy = copy.wrapping_add(NV * LANES);
                 }
                 for i in 0..MR {
                     let x = _mm512_set1_ps(*a.add(i));

@@ -103,6 +103,20 @@ impl Scratch {
     }
 }
 
+/// Columns of B as a tile reads them, `step` elements apart per k, and where it leaves a packed copy, or null.
+#[derive(Clone, Copy)]
+struct Panel {
+    from: *const f32,
+    step: usize,
+    copy: *mut f32,
+}
+
+impl Panel {
+    fn in_place(from: *const f32, step: usize) -> Self {
+        Self { from, step, copy: std::ptr::null_mut() }
+    }
+}
+
 impl Product {
     /// # Safety
     /// The processor has AVX-512F, and the pointers are valid for the sizes and strides.
@@ -138,17 +152,23 @@ impl Product {
                     // Each value of B is used once: packing it would only copy it.
                     let b = self.b.wrapping_add(p * COLS);
                     // SAFETY: the panel's 32 columns exist.
-                    unsafe { self.tile_at(0, 1, p, a.at(0), (b, self.b_strides.0), None) };
+                    unsafe { self.tile_at(0, 1, p, a.at(0), Panel::in_place(b, self.b_strides.0), None) };
                     return;
                 }
                 with_lines(&SPARE_B, self.k * registers, |b| {
-                    // SAFETY: the buffer holds the panel.
-                    unsafe { self.pack_b(p, b) };
+                    let packed = Panel::in_place(b, registers * LANES);
+                    let as_it_is = Panel { from: self.b.wrapping_add(p * COLS), step: self.b_strides.0, copy: b };
+                    let fused = self.b_strides.1 == 1 && whole;
+                    if !fused {
+                        // SAFETY: the buffer holds the panel.
+                        unsafe { self.pack_b(p, b) };
+                    }
                     for t in 0..tiles {
+                        let panel = if fused && t == 0 { as_it_is } else { packed };
                         let at = a.at(t * self.k * LANES);
                         let ahead = if p + 1 < panels { Some(t * (self.k / UNROLL)) } else { None };
                         // SAFETY: tile t and panel p are packed.
-                        unsafe { self.tile_at(t, tiles, p, at, (b, registers * LANES), ahead) };
+                        unsafe { self.tile_at(t, tiles, p, at, panel, ahead) };
                     }
                 });
             });
@@ -171,11 +191,11 @@ impl Product {
                         unsafe { self.pack_a(t, tiles, a.at((t - first) * self.k * LANES)) };
                     }
                     for p in 0..panels {
-                        let step = self.registers(p) * LANES;
+                        let panel = Panel::in_place(b.at(p * panel_len), self.registers(p) * LANES);
                         for t in first..end {
                             let at = a.at((t - first) * self.k * LANES);
                             // SAFETY: tile t and panel p are packed.
-                            unsafe { self.tile_at(t, tiles, p, at, (b.at(p * panel_len), step), None) };
+                            unsafe { self.tile_at(t, tiles, p, at, panel, None) };
                         }
                     }
                 });
@@ -215,7 +235,7 @@ impl Product {
     }
 
     /// Computes tile `t` of panel `p` and prefetches a part of the next panel from row or chunk `ahead` on.
-    unsafe fn tile_at(&self, t: usize, tiles: usize, p: usize, a: *const f32, b: (*const f32, usize), ahead: Option<usize>) {
+    unsafe fn tile_at(&self, t: usize, tiles: usize, p: usize, a: *const f32, panel: Panel, ahead: Option<usize>) {
         let (first, end) = (t * self.m / tiles, (t + 1) * self.m / tiles);
         let col = p * COLS;
         let registers = self.registers(p);
@@ -224,8 +244,9 @@ impl Product {
         let ops = Operands {
             k: self.k,
             a,
-            b: b.0,
-            b_step: b.1,
+            b: panel.from,
+            b_step: panel.step,
+            copy: panel.copy,
             c: self.c.wrapping_add(first * self.n + col),
             ldc: self.n,
             mask: if lanes == LANES { !0 } else { (1 << lanes) - 1 },
