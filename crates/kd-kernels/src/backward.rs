@@ -1,0 +1,101 @@
+//! The backward pass without the detour that Candle takes for the gradients of variables.
+//!
+//! Candle's [`Tensor::backward`] adds each gradient to a tensor of zeros that it makes first: three passes over fresh memory,
+//! on one thread, which for a large weight costs more than the gradient itself. Inside [`backward`], this crate's ops hand the
+//! gradients of their variables to a sink instead; everything else flows as in Candle.
+
+use candle_core::backprop::GradStore;
+use candle_core::{Result, Tensor, TensorId};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+thread_local! {
+    /// The sink of the backward pass that runs on this thread, if one does.
+    static SINK: RefCell<Option<Sink>> = const { RefCell::new(None) };
+}
+
+type Sink = HashMap<TensorId, Tensor>;
+
+/// The gradients of one backward pass.
+#[derive(Debug, Default)]
+pub struct Gradients {
+    deposited: Sink,
+    flowed: GradStore,
+}
+
+impl Gradients {
+    /// The gradient with respect to `var`, of its shape, or `None` if the loss does not depend on it.
+    pub fn get(&self, var: &Tensor) -> Option<&Tensor> {
+        self.deposited.get(&var.id()).or_else(|| self.flowed.get(var))
+    }
+
+    /// Takes the gradient with respect to `var` out, so that its memory is free as soon as it has been used.
+    pub fn remove(&mut self, var: &Tensor) -> Option<Tensor> {
+        // Out of both: what was deposited already holds what flowed.
+        let flowed = self.flowed.remove(var);
+        self.deposited.remove(&var.id()).or(flowed)
+    }
+}
+
+/// The gradients of `loss` with respect to every variable it depends on: the values of [`Tensor::backward`], in less time.
+///
+/// A loss of more than one element is summed, as in Candle. Gradients have no graph of their own. Fails if an op on the way
+/// has no backward pass.
+pub fn backward(loss: &Tensor) -> Result<Gradients> {
+    let scope = Scope::open();
+    let flowed = loss.backward()?;
+    let mut deposited = scope.close();
+    // A variable that is used by this crate's ops and by others has a part in either store.
+    for (id, grad) in deposited.iter_mut() {
+        if let Some(part) = flowed.get_id(*id) {
+            *grad = grad.add(part)?.detach();
+        }
+    }
+    Ok(Gradients { deposited, flowed })
+}
+
+/// The time of one backward pass on this thread. Dropping it, also by an error or a panic, puts back the sink that was there.
+struct Scope {
+    outer: Option<Sink>,
+}
+
+impl Scope {
+    fn open() -> Self {
+        Self { outer: SINK.replace(Some(Sink::new())) }
+    }
+
+    fn close(self) -> Sink {
+        SINK.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        SINK.set(self.outer.take());
+    }
+}
+
+/// What an op's `bwd` should return for its argument `arg` whose gradient is `grad`: `None` if a sink has taken the gradient,
+/// and otherwise the gradient itself.
+///
+/// Only gradients of variables are taken: Candle needs the others to go on with the pass. `arg` deposited twice is summed in
+/// the order of the deposits.
+pub(crate) fn deposit(arg: &Tensor, grad: Tensor) -> Result<Option<Tensor>> {
+    if !arg.is_variable() {
+        return Ok(Some(grad));
+    }
+    SINK.with_borrow_mut(|sink| {
+        let Some(sink) = sink else { return Ok(Some(grad)) };
+        match sink.entry(arg.id()) {
+            Entry::Vacant(entry) => {
+                entry.insert(grad);
+            }
+            Entry::Occupied(mut entry) => {
+                let sum = entry.get().add(&grad)?;
+                entry.insert(sum);
+            }
+        }
+        Ok(None)
+    })
+}

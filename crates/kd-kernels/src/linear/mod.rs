@@ -1,0 +1,60 @@
+//! A dense layer: product, bias and activation in one pass.
+
+mod cpu;
+pub mod reference;
+
+use crate::switch::takes_kernel;
+use candle_core::{Result, Tensor, bail};
+
+/// What follows the affine map of a dense layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// Nothing.
+    None,
+    /// max(z, 0). Its derivative at 0 is 0, as in PyTorch; Candle's own `relu` takes 1 there.
+    Relu,
+}
+
+/// y = act(x · wᵀ + b).
+///
+/// * `x`: `[.., in]`, of any strides; leading dimensions are batch.
+/// * `w`: `[out, in]`, the layout of PyTorch's `nn.Linear`.
+/// * `b`: `[out]`.
+/// * result: `[.., out]`, contiguous.
+///
+/// Gradients flow to `x`, `w` and `b`, as far as each of them tracks one. A batch of 0 gives an empty result, and gradients of
+/// 0. `f32` tensors on the CPU run the kernel while [`crate::kernels_enabled`]; all others run
+/// [`reference::linear`](reference::linear). Fails on shapes that do not fit.
+///
+/// ```
+/// use candle_core::{Device, Tensor};
+/// use kd_kernels::linear::{Activation, linear};
+///
+/// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
+/// let w = Tensor::new(&[[1f32, 1.0], [0.0, -1.0]], &Device::Cpu)?;
+/// let b = Tensor::new(&[0.5f32, 1.0], &Device::Cpu)?;
+/// let y = linear(&x, &w, Some(&b), Activation::Relu)?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[3.5, 0.0]]);
+/// # Ok::<(), candle_core::Error>(())
+/// ```
+pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation) -> Result<Tensor> {
+    check(x, w, b)?;
+    let mut all = vec![x, w];
+    all.extend(b);
+    if takes_kernel(&all) { cpu::linear(x, w, b, act) } else { reference::linear(x, w, b, act) }
+}
+
+fn check(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<()> {
+    let (out, inner) = match w.dims() {
+        &[out, inner] => (out, inner),
+        dims => bail!("linear: w has shape {dims:?}, expected [out, in]"),
+    };
+    match x.dims().last() {
+        Some(&last) if last == inner => {}
+        _ => bail!("linear: x has shape {:?}, expected [.., {inner}] for w of shape {:?}", x.dims(), w.dims()),
+    }
+    match b {
+        Some(b) if b.dims() != [out] => bail!("linear: b has shape {:?}, expected [{out}]", b.dims()),
+        _ => Ok(()),
+    }
+}
