@@ -1,98 +1,71 @@
-//! Candle's backward pass, without its detour for the gradients of parameters.
+//! The backward pass without the detour that Candle takes for the gradients of variables.
 //!
-//! [`Tensor::backward`] begins every gradient with zeros and adds to them, each time in fresh memory and on one thread. For a
-//! weight of megabytes that costs more than the product that gave the gradient. Inside [`backward`], the ops of this crate
-//! hand the gradient of a variable over as it is; outside, under Candle's own backward, they return it the usual way.
-
-use std::cell::RefCell;
-use std::collections::HashMap;
+//! Candle's [`Tensor::backward`] adds each gradient to a tensor of zeros that it makes first: three passes over fresh memory,
+//! on one thread, which for a large weight costs more than the gradient itself. Inside [`backward`], this crate's ops hand the
+//! gradients of their variables to a sink instead; everything else flows as in Candle.
 
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, TensorId};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 thread_local! {
-    /// The gradients handed over so far, while a [`backward`] runs on this thread.
-    static SINK: RefCell<Option<HashMap<TensorId, Tensor>>> = const { RefCell::new(None) };
+    /// The sink of the backward pass that runs on this thread, if one does.
+    static SINK: RefCell<Option<Sink>> = const { RefCell::new(None) };
 }
 
-/// The gradients of a loss with respect to the variables that it depends on.
+type Sink = HashMap<TensorId, Tensor>;
+
+/// The gradients of one backward pass.
+#[derive(Debug, Default)]
 pub struct Gradients {
-    handed_over: HashMap<TensorId, Tensor>,
-    returned: GradStore,
+    deposited: Sink,
+    flowed: GradStore,
 }
 
 impl Gradients {
-    /// The gradient of `var`, detached and of its shape; none where the loss does not depend on it.
+    /// The gradient with respect to `var`, of its shape, or `None` if the loss does not depend on it.
     pub fn get(&self, var: &Tensor) -> Option<&Tensor> {
-        self.handed_over.get(&var.id()).or_else(|| self.returned.get(var))
+        self.deposited.get(&var.id()).or_else(|| self.flowed.get(var))
     }
 
-    /// [`Gradients::get`], taking the gradient out.
+    /// Takes the gradient with respect to `var` out, so that its memory is free as soon as it has been used.
     pub fn remove(&mut self, var: &Tensor) -> Option<Tensor> {
-        let returned = self.returned.remove(var);
-        self.handed_over.remove(&var.id()).or(returned)
+        // Out of both: what was deposited already holds what flowed.
+        let flowed = self.flowed.remove(var);
+        self.deposited.remove(&var.id()).or(flowed)
     }
 }
 
-/// The gradients of the scalar `loss`: what [`Tensor::backward`] computes, and for variables used by the ops of this crate
-/// without the zero-filled copies.
+/// The gradients of `loss` with respect to every variable it depends on: the values of [`Tensor::backward`], in less time.
 ///
-/// # Errors
-/// Where an op in the graph has no backward, and as Candle's ops do.
-///
-/// ```
-/// use candle_core::{Device, Tensor, Var};
-/// let w = Var::new(&[[1f32, 2.]], &Device::Cpu)?;
-/// let x = Tensor::new(&[[3f32, 4.]], &Device::Cpu)?;
-/// let y = kd_kernels::linear::linear(&x, &w, None, kd_kernels::linear::Activation::None)?;
-/// let gradients = kd_kernels::backward::backward(&y.sum_all()?)?;
-/// assert_eq!(gradients.get(&w).unwrap().to_vec2::<f32>()?, [[3., 4.]]);
-/// # Ok::<(), candle_core::Error>(())
-/// ```
+/// A loss of more than one element is summed, as in Candle. Gradients have no graph of their own. Fails if an op on the way
+/// has no backward pass.
 pub fn backward(loss: &Tensor) -> Result<Gradients> {
     let scope = Scope::open();
-    let mut returned = loss.backward()?;
-    let mut handed_over = scope.close();
-    // A variable may be used by an op of this crate and by one of Candle's: its gradient is the sum of both parts.
-    for (id, part) in &mut handed_over {
-        if let Some(other) = returned.get_id(*id) {
-            *part = (&*part + other)?.detach();
-            returned.insert_id(*id, part.clone());
+    let flowed = loss.backward()?;
+    let mut deposited = scope.close();
+    // A variable that is used by this crate's ops and by others has a part in either store.
+    for (id, grad) in deposited.iter_mut() {
+        if let Some(part) = flowed.get_id(*id) {
+            *grad = grad.add(part)?.detach();
         }
     }
-    Ok(Gradients { handed_over, returned })
+    Ok(Gradients { deposited, flowed })
 }
 
-/// For an op's `bwd`: keeps `grad` for the variable `arg` where a [`backward`] runs on this thread, and gives it back, to be
-/// returned to Candle, otherwise.
-pub(crate) fn hand_over(arg: &Tensor, grad: Tensor) -> Result<Option<Tensor>> {
-    if !arg.is_variable() {
-        return Ok(Some(grad));
-    }
-    SINK.with_borrow_mut(|sink| {
-        let Some(sink) = sink else { return Ok(Some(grad)) };
-        let sum = match sink.remove(&arg.id()) {
-            Some(before) => (before + &grad)?.detach(),
-            None => grad.detach(),
-        };
-        sink.insert(arg.id(), sum);
-        Ok(None)
-    })
-}
-
-/// Opens the sink, and empties it however the backward pass ends. A pass within a pass (from an op's own `bwd`) gets a sink of
-/// its own and puts the outer one back.
+/// The time of one backward pass on this thread. Dropping it, also by an error or a panic, puts back the sink that was there.
 struct Scope {
-    outer: Option<HashMap<TensorId, Tensor>>,
+    outer: Option<Sink>,
 }
 
 impl Scope {
     fn open() -> Self {
-        Self { outer: SINK.replace(Some(HashMap::new())) }
+        Self { outer: SINK.replace(Some(Sink::new())) }
     }
 
-    fn close(self) -> HashMap<TensorId, Tensor> {
-        // Dropping `self` at the end puts the outer sink back.
+    fn close(self) -> Sink {
         SINK.take().unwrap_or_default()
     }
 }
@@ -101,4 +74,28 @@ impl Drop for Scope {
     fn drop(&mut self) {
         SINK.set(self.outer.take());
     }
+}
+
+/// What an op's `bwd` should return for its argument `arg` whose gradient is `grad`: `None` if a sink has taken the gradient,
+/// and otherwise the gradient itself.
+///
+/// Only gradients of variables are taken: Candle needs the others to go on with the pass. `arg` deposited twice is summed in
+/// the order of the deposits.
+pub(crate) fn deposit(arg: &Tensor, grad: Tensor) -> Result<Option<Tensor>> {
+    if !arg.is_variable() {
+        return Ok(Some(grad));
+    }
+    SINK.with_borrow_mut(|sink| {
+        let Some(sink) = sink else { return Ok(Some(grad)) };
+        match sink.entry(arg.id()) {
+            Entry::Vacant(entry) => {
+                entry.insert(grad);
+            }
+            Entry::Occupied(mut entry) => {
+                let sum = entry.get().add(&grad)?;
+                entry.insert(sum);
+            }
+        }
+        Ok(None)
+    })
 }

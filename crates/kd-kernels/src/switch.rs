@@ -1,20 +1,26 @@
 //! The switch between the kernels and their twins from stock Candle ops.
 
-use std::sync::LazyLock;
+use candle_core::{DType, Tensor};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-static ENABLED: LazyLock<AtomicBool> = LazyLock::new(|| {
-    let off = std::env::var("KD_KERNELS").is_ok_and(|v| matches!(v.as_str(), "off" | "0"));
-    AtomicBool::new(!off)
-});
-
-/// Whether ops take their CPU kernel where one applies: yes unless the environment variable `KD_KERNELS` was `off` or `0` when this was
-/// first asked, or [`set_kernels_enabled`] has said otherwise since.
-pub fn kernels_enabled() -> bool {
-    ENABLED.load(Ordering::Relaxed)
+fn switch() -> &'static AtomicBool {
+    static SWITCH: OnceLock<AtomicBool> = OnceLock::new();
+    SWITCH.get_or_init(|| AtomicBool::new(std::env::var("KD_KERNELS").map_or(true, |v| v != "off")))
 }
 
-/// Turns the kernels of the whole process on or off. With the kernels off every op is computed by its twin from stock Candle ops.
+/// Whether ops on `f32` CPU tensors run this crate's kernels; true unless the environment says `KD_KERNELS=off` or
+/// [`set_kernels_enabled`] said otherwise.
+pub fn kernels_enabled() -> bool {
+    switch().load(Ordering::Relaxed)
+}
+
+/// Turns the kernels on or off for the whole process. Ops that ran before keep the backward pass they were recorded with.
 pub fn set_kernels_enabled(enabled: bool) {
-    ENABLED.store(enabled, Ordering::Relaxed);
+    switch().store(enabled, Ordering::Relaxed)
+}
+
+/// Whether an op on these tensors can take its kernel: the kernels are on, and every tensor is `f32` on the CPU.
+pub(crate) fn takes_kernel(tensors: &[&Tensor]) -> bool {
+    kernels_enabled() && tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
 }

@@ -38,10 +38,7 @@ impl<'a> MatRef<'a> {
         };
         match needed {
             Some(n) if n <= data.len() => Ok(Self { data, rows, cols, row_stride, col_stride }),
-            _ => bail!(
-                "gemm: a {rows}x{cols} matrix with strides ({row_stride}, {col_stride}) does not fit in {} elements",
-                data.len()
-            ),
+            _ => bail!("gemm: a {rows}x{cols} matrix with strides ({row_stride}, {col_stride}) does not fit in {} elements", data.len()),
         }
     }
 

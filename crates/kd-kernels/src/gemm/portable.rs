@@ -17,8 +17,7 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, c: *mut f32)
     let tasks = if by_columns { n } else { m }.div_ceil(CHUNK);
     (0..tasks).into_par_iter().for_each(|task| {
         let from = task * CHUNK;
-        let (row, col, rows, cols) =
-            if by_columns { (0, from, m, CHUNK.min(n - from)) } else { (from, 0, CHUNK.min(m - from), n) };
+        let (row, col, rows, cols) = if by_columns { (0, from, m, CHUNK.min(n - from)) } else { (from, 0, CHUNK.min(m - from), n) };
         // SAFETY: the task's block lies inside C, and no other task writes to it; A and B were checked by `MatRef::new`.
         unsafe {
             block(

@@ -1,61 +1,60 @@
-//! A dense layer: the affine map with its activation in one op.
+//! A dense layer: product, bias and activation in one pass.
 
 mod cpu;
 pub mod reference;
 
+use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
-use crate::operand::on_kernel;
-
-/// What follows the affine map.
+/// What follows the affine map of a dense layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// Nothing.
     None,
-    /// max(·, 0).
+    /// max(z, 0). Its derivative at 0 is 0, as in PyTorch; Candle's own `relu` takes 1 there.
     Relu,
 }
 
-/// y = act(x·wᵀ + b).
+/// y = act(x · wᵀ + b).
 ///
-/// `x [.., in]`, of any strides; `w [out, in]`, as PyTorch keeps it; `b [out]` → `[.., out]`.
+/// * `x`: `[.., in]`, of any strides; leading dimensions are batch.
+/// * `w`: `[out, in]`, the layout of PyTorch's `nn.Linear`.
+/// * `b`: `[out]`.
+/// * result: `[.., out]`, contiguous.
 ///
-/// Backward, with g the incoming gradient, and 0 where ReLU gave 0: ∂w = gᵀ·x, ∂b = Σ g over all rows, ∂x = g·w. The last is
-/// left out where `x` does not depend on a variable. At a pre-activation of exactly 0 ReLU's derivative is 0, as PyTorch's is.
-///
-/// # Errors
-/// Shapes that do not fit.
+/// Gradients flow to `x`, `w` and `b`, as far as each of them tracks one. A batch of 0 gives an empty result, and gradients of
+/// 0. `f32` tensors on the CPU run the kernel while [`crate::kernels_enabled`]; all others run
+/// [`reference::linear`](reference::linear). Fails on shapes that do not fit.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use kd_kernels::linear::{Activation, linear};
-/// let x = Tensor::new(&[[1f32, 2.]], &Device::Cpu)?;
-/// let w = Tensor::new(&[[1f32, 1.], [-1., 0.]], &Device::Cpu)?;
-/// let b = Tensor::new(&[0.5f32, 0.], &Device::Cpu)?;
-/// assert_eq!(linear(&x, &w, Some(&b), Activation::Relu)?.to_vec2::<f32>()?, [[3.5, 0.]]);
+///
+/// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
+/// let w = Tensor::new(&[[1f32, 1.0], [0.0, -1.0]], &Device::Cpu)?;
+/// let b = Tensor::new(&[0.5f32, 1.0], &Device::Cpu)?;
+/// let y = linear(&x, &w, Some(&b), Activation::Relu)?;
+/// assert_eq!(y.to_vec2::<f32>()?, [[3.5, 0.0]]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
-    let (outputs, inputs) = w.dims2()?;
-    let fits = x.dims().last() == Some(&inputs) && b.is_none_or(|b| b.dims() == [outputs]);
-    if !fits {
-        let bias = b.map(|b| format!(", b {:?}", b.dims())).unwrap_or_default();
-        bail!("linear: expected x [.., in], w [out, in] and b [out], got x {:?}, w {:?}{bias}", x.dims(), w.dims());
-    }
-    let operands: Vec<&Tensor> = [Some(x), Some(w), b].into_iter().flatten().collect();
-    if !on_kernel(&operands) || x.elem_count() == 0 {
-        return reference::linear(x, w, b, activation);
-    }
-    let rows = if x.rank() == 2 { x.clone() } else { x.reshape(((), inputs))? };
-    let y = match b {
-        Some(b) => rows.apply_op3(w, b, cpu::Linear { activation })?,
-        None => rows.apply_op2(w, cpu::Linear { activation })?,
+pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation) -> Result<Tensor> {
+    check(x, w, b)?;
+    let mut all = vec![x, w];
+    all.extend(b);
+    if takes_kernel(&all) { cpu::linear(x, w, b, act) } else { reference::linear(x, w, b, act) }
+}
+
+fn check(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<()> {
+    let (out, inner) = match w.dims() {
+        &[out, inner] => (out, inner),
+        dims => bail!("linear: w has shape {dims:?}, expected [out, in]"),
     };
-    if x.rank() == 2 {
-        return Ok(y);
+    match x.dims().last() {
+        Some(&last) if last == inner => {}
+        _ => bail!("linear: x has shape {:?}, expected [.., {inner}] for w of shape {:?}", x.dims(), w.dims()),
     }
-    let mut dims = x.dims().to_vec();
-    dims.pop();
-    dims.push(outputs);
-    y.reshape(dims)
+    match b {
+        Some(b) if b.dims() != [out] => bail!("linear: b has shape {:?}, expected [{out}]", b.dims()),
+        _ => Ok(()),
+    }
 }

@@ -1,27 +1,24 @@
-//! The dense layer from stock Candle ops: the oracle, and the path on CUDA and Metal.
-
-use candle_core::{Result, Tensor};
+//! The dense layer from stock Candle ops: the oracle of the kernel, and what runs on other devices and types.
 
 use super::Activation;
+use candle_core::{Result, Tensor};
 
-/// As [`super::linear`], for any device and float type.
-///
-/// # Errors
-/// Shapes that do not fit.
-pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
-    // A matrix times a matrix whatever the rank: Candle's batched product would copy `w` for each leading index.
-    let (outputs, inputs) = w.dims2()?;
-    let y = x.reshape((x.elem_count() / inputs.max(1), inputs))?.matmul(&w.t()?)?;
-    let y = match b {
-        Some(b) => y.broadcast_add(b)?,
-        None => y,
+/// The same function as [`super::linear`], which checks the shapes first.
+pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation) -> Result<Tensor> {
+    super::check(x, w, b)?;
+    let mut shape = x.dims().to_vec();
+    let inner = shape.pop().unwrap_or(0);
+    let rows: usize = shape.iter().product();
+    shape.push(w.dim(0)?);
+    let flat = x.reshape((rows, inner))?;
+    let mut z = flat.matmul(&w.t()?)?;
+    if let Some(b) = b {
+        z = z.broadcast_add(b)?;
+    }
+    let y = match act {
+        Activation::None => z,
+        // Not `relu`: its gradient at 0 is 1. `le` lets NaN pass, forward and backward, as PyTorch does.
+        Activation::Relu => z.le(&z.zeros_like()?)?.where_cond(&z.zeros_like()?, &z)?,
     };
-    let y = match activation {
-        Activation::None => y,
-        Activation::Relu => y.relu()?,
-    };
-    let mut dims = x.dims().to_vec();
-    dims.pop();
-    dims.push(outputs);
-    y.reshape(dims)
+    y.reshape(shape)
 }

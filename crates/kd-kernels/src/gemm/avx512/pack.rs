@@ -31,11 +31,7 @@ pub(super) unsafe fn pack(strip: Strip, to: *mut f32) {
         for first in (0..strip.lanes).step_by(LANES) {
             let from = strip.from.add(first * strip.lane_stride);
             let part = Strip { from, lanes: (strip.lanes - first).min(LANES), ..strip };
-            if part.k_stride == 1 {
-                transpose(part, to.add(first), step)
-            } else {
-                scalar(part, 0, to.add(first), step)
-            }
+            if part.k_stride == 1 { transpose(part, to.add(first), step) } else { scalar(part, 0, to.add(first), step) }
         }
     }
 }
