@@ -71,6 +71,7 @@ const EXPERIMENTS: [(&str, &str); 8] = [
 const REFERENCE: &str = include_str!("../../../results/hinton-mnist/reference.csv");
 
 fn main() -> ExitCode {
+    cli::prepare_process();
     let arguments: Arguments = cli::parse(&["auto", "mnist", "embedded"]);
     cli::finish(run(&arguments), Error::is_bad_input)
 }

@@ -51,6 +51,7 @@ fn net(hidden: usize, dropout: bool) -> MlpSpec {
 }
 
 fn main() -> kd_core::Result<()> {
+    kd_core::cli::prepare_process();
     let arguments = Arguments::parse();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global();
     pool.map_err(|e| kd_core::Error::bad_input(format!("--threads: {e}")))?;

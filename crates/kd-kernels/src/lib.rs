@@ -1,8 +1,26 @@
 //! Training kernels that Candle lacks or runs slowly on CPU.
+//!
+//! Each op is one folder: `mod.rs` holds the public function, its contract and the choice of path; `cpu.rs` the kernel for contiguous
+//! f32 on the CPU; `reference.rs` the same function from stock Candle ops, which is the oracle of the tests and the path for every other
+//! device and dtype. Results do not depend on the number of threads.
+
+mod exp;
+mod kept_grad;
+mod moment;
+mod multiversion;
+mod operand;
+
+pub mod adam;
 pub mod backward;
+pub mod cross_entropy;
+pub mod dropout;
 pub mod gemm;
 pub mod linear;
+pub mod max_norm;
+pub mod sgd;
+pub mod softened_kl;
+pub mod softmax;
+pub mod stream;
 pub mod switch;
 
-pub use backward::{Gradients, backward};
 pub use switch::{kernels_enabled, set_kernels_enabled};

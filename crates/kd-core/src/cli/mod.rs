@@ -45,6 +45,17 @@ pub use progress::{Bars, PlainLines, progress};
 
 use crate::run::{RunError, one_line};
 
+/// To be called first in `main`, before anything computes: keeps Candle's own element-wise ops on the calling thread.
+///
+/// Candle runs them on a pool whose idle threads spin, and which takes the cores from the threads of our kernels: a training step
+/// took a fifth longer with it. A value that the user gave to `CANDLE_NUM_THREADS` is left alone.
+pub fn prepare_process() {
+    if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+        // SAFETY: the process has one thread so far, so nobody reads the environment at the same time.
+        unsafe { std::env::set_var("CANDLE_NUM_THREADS", "1") };
+    }
+}
+
 /// Parses the process's arguments, with `data` as the choices of `--data`. On `--help` and on errors the process ends here, as clap does
 /// it: code 0 and 2.
 pub fn parse<T: clap::CommandFactory + clap::FromArgMatches>(data: &'static [&'static str]) -> T {

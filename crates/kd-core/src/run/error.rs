@@ -101,6 +101,9 @@ fn blames_the_machine(error: &(dyn std::error::Error + 'static)) -> bool {
         if let Some(error) = error.downcast_ref::<RunError>() {
             return error.is_bad_input();
         }
+        if let Some(error) = error.downcast_ref::<crate::Error>() {
+            return error.is_bad_input();
+        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             return matches!(
                 error.kind(),
