@@ -1,0 +1,219 @@
+"""Runs each workload by turns in our bench program and in PyTorch, and writes the comparison. Started by run.sh.
+
+Standard library only: it checks the arguments before anything is installed.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+FEWEST_ROUNDS = 5
+QUICK = {"rounds": 1, "warmup": 2, "steps": 5}
+COLUMNS = ["workload", "ours_ms", "pytorch_ms", "ratio", "ours_peak_mb", "pytorch_peak_mb"]
+
+
+class Failure(Exception):
+    """A one-line reason to stop."""
+
+
+def positive(text):
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return value
+
+
+def parse(argv):
+    parser = argparse.ArgumentParser(prog="run.sh", description="Time our training steps against PyTorch eager, by turns.")
+    parser.add_argument("--workloads", metavar="A,B", help="only these (default: all that torch_steps.py lists)")
+    parser.add_argument("--rounds", type=positive, help=f"rounds a workload, at least {FEWEST_ROUNDS} (default {FEWEST_ROUNDS})")
+    parser.add_argument("--threads", type=positive, default=os.cpu_count() or 1, help="threads on both sides (default: all cores)")
+    parser.add_argument("--quick", action="store_true", help="one round of a few steps: shows that both sides run, writes no file")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: results/bench)")
+    parser.add_argument("--ours", type=Path, metavar="PROGRAM", help="time this program instead of building bench_steps")
+    parser.add_argument("--root", type=Path, default=HERE.parents[1], help=argparse.SUPPRESS)
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.rounds and not args.quick and args.rounds < FEWEST_ROUNDS:
+        parser.error(f"--rounds: expected at least {FEWEST_ROUNDS}, got {args.rounds} (use --quick to try things out)")
+    args.rounds = args.rounds or (QUICK["rounds"] if args.quick else FEWEST_ROUNDS)
+    args.out = args.out or args.root / "results" / "bench"
+    return args
+
+
+def capture(command, env=None):
+    """Standard output of `command`; a failure names the command and its last line of output."""
+    try:
+        done = subprocess.run([str(part) for part in command], capture_output=True, text=True, env=env)
+    except OSError as error:
+        raise Failure(f"cannot start {command[0]}: {error.strerror}") from error
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip() or "no output").splitlines()[-1]
+        raise Failure(f"{' '.join(str(part) for part in command)}: exit status {done.returncode}: {said}")
+    return done.stdout
+
+
+def registry():
+    """The workloads of the PyTorch side in its order: name to (warmup, steps)."""
+    lines = capture([sys.executable, HERE / "torch_steps.py", "--list"]).splitlines()
+    rows = [json.loads(line) for line in lines]
+    return {row["workload"]: (row["warmup"], row["steps"]) for row in rows}
+
+
+def chosen(args, known):
+    if args.workloads is None:
+        return list(known)
+    names = [name for name in args.workloads.split(",") if name]
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        got = ", ".join(unknown) or "none"
+        raise Failure(f"--workloads: expected some of {', '.join(known)}, got {got}")
+    return list(dict.fromkeys(names))
+
+
+def build_ours(root):
+    """Builds the bench program and returns the path that Cargo reports for it."""
+    command = ["cargo", "build", "--release", "-p", "kd-core", "--example", "bench_steps", "--message-format=json-render-diagnostics"]
+    try:
+        done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    except OSError as error:
+        raise Failure(f"cannot start cargo: {error.strerror}") from error
+    if done.returncode != 0:
+        raise Failure(f"{' '.join(command[:7])}: exit status {done.returncode}")
+    for line in done.stdout.splitlines():
+        message = json.loads(line)
+        if message.get("reason") == "compiler-artifact" and message["target"]["name"] == "bench_steps" and message.get("executable"):
+            return Path(message["executable"])
+    raise Failure("cargo build: no executable of the example bench_steps in its messages")
+
+
+def measure(program, workload, counts, threads):
+    """One process: (step_ms, peak_mb) from the one JSON line that it prints."""
+    warmup, steps = counts
+    # The argument counts; the variables are for the pools that a program's libraries start on their own.
+    env = dict(os.environ, OMP_NUM_THREADS=str(threads), RAYON_NUM_THREADS=str(threads))
+    command = [*program, workload, "--threads", threads, "--warmup", warmup, "--steps", steps]
+    out = capture(command, env)
+    try:
+        row = json.loads(out)
+        got, step_ms, peak_mb = row["workload"], float(row["step_ms"]), float(row["peak_mb"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Failure(f"{program[-1]} {workload}: expected one JSON line with workload, step_ms, peak_mb, got {out.strip()!r}") from error
+    if got != workload or not (step_ms > 0 and peak_mb > 0):
+        raise Failure(f"{program[-1]} {workload}: expected positive figures of {workload}, got {out.strip()!r}")
+    return step_ms, peak_mb
+
+
+def compare(sides, workload, counts, args):
+    """Every round of one workload. The side that goes first changes each round, so that neither always meets the warmer machine."""
+    rounds = []
+    for number in range(args.rounds):
+        order = list(sides) if number % 2 == 0 else list(reversed(sides))
+        for side in order:
+            step_ms, peak_mb = measure(sides[side], workload, counts, args.threads)
+            rounds.append({"workload": workload, "round": number + 1, "side": side, "step_ms": step_ms, "peak_mb": peak_mb})
+            print(f"{workload} round {number + 1}/{args.rounds} {side}: {step_ms:.3f} ms, {peak_mb:.0f} MiB", file=sys.stderr, flush=True)
+    return rounds
+
+
+def summarise(workload, rounds):
+    """Medians over the rounds; `ratio` is ours_ms / pytorch_ms, so below 1 means that we take less time."""
+
+    def median(side, column):
+        return statistics.median(row[column] for row in rounds if row["side"] == side)
+
+    ours, pytorch = median("ours", "step_ms"), median("pytorch", "step_ms")
+    return {
+        "workload": workload,
+        "ours_ms": f"{ours:.3f}",
+        "pytorch_ms": f"{pytorch:.3f}",
+        "ratio": f"{ours / pytorch:.3f}",
+        "ours_peak_mb": f"{median('ours', 'peak_mb'):.0f}",
+        "pytorch_peak_mb": f"{median('pytorch', 'peak_mb'):.0f}",
+    }
+
+
+def cpu_model():
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def os_name():
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"] + f" ({platform.system()} {platform.release()})"
+    except OSError:
+        return platform.platform()
+
+
+def commit(root):
+    """The commit that was measured, marked when tracked files differ from it."""
+    name = capture(["git", "-C", root, "rev-parse", "HEAD"]).strip()
+    changed = capture(["git", "-C", root, "status", "--porcelain", "--untracked-files=no"]).strip()
+    return name + ("-modified" if changed else "")
+
+
+def machine(args):
+    rustc = capture(["rustc", "--version"]).strip()
+    torch = capture([sys.executable, "-c", "import torch; print(torch.__version__)"]).strip()
+    return (
+        f"{cpu_model()}; {os.cpu_count()} cores; {os_name()}; {rustc}; torch {torch}; "
+        f"{args.threads} threads; {args.rounds} rounds; commit {commit(args.root)}\n"
+    )
+
+
+def write_rows(path, columns, rows):
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def main(argv):
+    args = parse(argv)
+    if args.check:
+        return
+    known = registry()
+    names = chosen(args, known)
+    ours = args.ours.resolve() if args.ours else build_ours(args.root)
+    sides = {"ours": [ours], "pytorch": [sys.executable, HERE / "torch_steps.py"]}
+    rounds, summary = [], []
+    for name in names:
+        counts = (QUICK["warmup"], QUICK["steps"]) if args.quick else known[name]
+        measured = compare(sides, name, counts, args)
+        rounds += measured
+        summary.append(summarise(name, measured))
+    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(summary)
+    if args.quick:
+        print("quick: nothing was written", file=sys.stderr)
+        return
+    stem = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    args.out.mkdir(parents=True, exist_ok=True)
+    write_rows(args.out / f"{stem}.csv", COLUMNS, summary)
+    write_rows(args.out / f"{stem}.rounds.csv", list(rounds[0]), rounds)
+    (args.out / f"{stem}.machine.txt").write_text(machine(args))
+    print(f"wrote {args.out / stem}.csv, .rounds.csv and .machine.txt", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Failure as failure:
+        sys.exit(f"bench-vs-pytorch: {failure}")
