@@ -106,7 +106,7 @@ fn bias_plot(table: &Table) -> LinePlot {
         x_label: "added to the biases".to_owned(),
         y_label: "errors".to_owned(),
         x_scale: Scale::Linear,
-        y_scale: Scale::Linear,
+        y_scale: Scale::Log,
         series: vec![series("all test images", 1), series("test images of these digits", 2), series("held-out images", 3)],
         references: references.collect(),
     }

@@ -13,6 +13,7 @@ mod spec;
 mod transfer;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use kd_core::cli::{self, Application};
@@ -80,7 +81,8 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let options = &arguments.options;
     options.start_threads()?;
     let source = options.data.parse::<mnist::Source>()?;
-    let paper = HintonMnist::new(mnist::Request::new(source, options.data_dir.clone()), device::open(options.device)?);
+    let request = mnist::Request::new(source, options.data_dir.clone());
+    let paper = HintonMnist::new(request, device::open(options.device)?, Duration::from_secs(options.save_every));
     let progress = cli::progress();
     let identity = || -> Result<DataIdentity, AnyError> {
         let found = &paper.data()?.1;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use kd_core::data::Mnist;
@@ -18,6 +18,7 @@ use crate::{cells, figures};
 pub struct HintonMnist {
     request: mnist::Request,
     device: Device,
+    save_every: Duration,
     data: OnceLock<(Mnist, Provenance)>,
 }
 
@@ -25,9 +26,10 @@ impl HintonMnist {
     /// The name of its experiments, runs and results folders.
     pub const NAME: &str = "hinton-mnist";
 
-    /// The paper on this data and device. Nothing is loaded until [`HintonMnist::data`] is called.
-    pub fn new(request: mnist::Request, device: Device) -> Self {
-        Self { request, device, data: OnceLock::new() }
+    /// The paper on this data and device, saving the state of a network in training no oftener than `save_every`. Nothing is
+    /// loaded until [`HintonMnist::data`] is called.
+    pub fn new(request: mnist::Request, device: Device, save_every: Duration) -> Self {
+        Self { request, device, save_every, data: OnceLock::new() }
     }
 
     /// The data, found, downloaded or generated at the first call.
@@ -55,7 +57,8 @@ impl HintonMnist {
         };
         let (per_epoch, started) = (images(spec)?, Instant::now());
         let mut trained = 0.;
-        cells::train::run(spec, Seed(cell.seed), data, dir.path(), &teachers, &self.device, &mut |record: &EpochRecord| {
+        let place = cells::train::Place { dir: dir.path(), device: &self.device, save_every: self.save_every };
+        cells::train::run(spec, Seed(cell.seed), data, &place, &teachers, &mut |record: &EpochRecord| {
             trained += record.seconds;
             let rate = (trained > 0.).then(|| (record.epoch * per_epoch) as f64 / trained);
             progress.update(&Update {

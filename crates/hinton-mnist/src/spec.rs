@@ -59,6 +59,9 @@ pub struct ExamplesPart {
     pub classes: Vec<u8>,
     /// And not this one, if it is given.
     pub omit: Option<u8>,
+    /// An epoch shows at least so many images: the chosen ones are gone through again until it does; 0 for each once. It keeps
+    /// the number of steps alike where the number of images is not.
+    pub epoch_images: usize,
     /// Each image is shifted by up to so many pixels in each direction, anew every time it is shown.
     pub jitter: u8,
 }
@@ -122,7 +125,9 @@ impl TrainCell {
         let weights: usize = widths.windows(2).map(|w| w[0] * w[1]).sum();
         let all = if self.examples.limit == 0 { 60_000 } else { self.examples.limit };
         let share = self.examples.fraction * (1. - self.examples.held_out) * (CLASSES - self.examples.omitted().len()) as f64 / CLASSES as f64;
-        6. * weights as f64 * all as f64 * share * self.train.epochs as f64 / 150e9
+        let images = (all as f64 * share).max(1.);
+        let passes = (self.examples.epoch_images as f64 / images).ceil().max(1.);
+        6. * weights as f64 * all as f64 * share * passes * self.train.epochs as f64 / 150e9
     }
 }
 

@@ -27,8 +27,18 @@ pub const EVALUATION_CHUNK: usize = 500;
 /// The state of a network that is still training.
 const STATE: &str = "state.safetensors";
 
-/// Trains the network of `cell` and leaves it, its logits and `epochs.csv` in `dir`; `teachers` are the folders of its
-/// teachers' cells.
+/// Where and on what a network trains.
+pub struct Place<'a> {
+    /// The cell's folder.
+    pub dir: &'a Path,
+    /// The device.
+    pub device: &'a Device,
+    /// Least time between two saves of the state.
+    pub save_every: Duration,
+}
+
+/// Trains the network of `cell` and leaves it, its logits and `epochs.csv` in the cell's folder; `teachers` are the folders of
+/// its teachers' cells.
 ///
 /// # Errors
 /// Bad input when the method needs a teacher and there is none, or there are several and no mean is named.
@@ -36,16 +46,18 @@ pub fn run(
     cell: &TrainCell,
     seed: Seed,
     data: &Mnist,
-    dir: &Path,
+    place: &Place,
     teachers: &[&Path],
-    device: &Device,
     observe: &mut dyn FnMut(&EpochRecord),
 ) -> Result<CellResult> {
+    let &Place { dir, device, save_every } = place;
     let method = cell.method.build()?;
     let selection = select(&data.train.labels, &cell.examples, seed)?;
     let teacher = if method.wants().teacher { Some(teacher_logits(cell, teachers)?) } else { None };
     let images = &data.train;
-    let examples = ImageExamples { images, rows: selection.rows, jitter: cell.examples.jitter, teacher_logits: teacher };
+    // Whole passes, so that every image counts alike.
+    let passes = cell.examples.epoch_images.div_ceil(selection.rows.len().max(1)).max(1);
+    let examples = ImageExamples { images, rows: selection.rows.repeat(passes), jitter: cell.examples.jitter, teacher_logits: teacher };
     let spec = NetworkSpec::Mlp(cell.network.full());
     let (params, vb) = Params::seeded(seed, device);
     let model = spec.build(vb)?;
@@ -59,20 +71,16 @@ pub fn run(
         seed,
         device,
         state: Some(state.clone()),
-        save_every: Duration::from_secs(20),
+        save_every,
     };
-    let mut seen = Vec::new();
-    let records = fit.run(&mut |record| {
-        seen.push(record.clone());
-        observe(record);
-    })?;
+    let records = fit.run(observe)?;
     write_epochs(&dir.join("epochs.csv"), &records)?;
     checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
 
     let logits = |images: &Tensor| predict(&*model, images, EVALUATION_CHUNK, device);
     let train = logits(&data.train.to_tensor(&Device::Cpu)?)?;
     let test = logits(&data.test.to_tensor(&Device::Cpu)?)?;
-    let mut result = metrics(cell, &train, &test, data, &examples.rows, &selection.held_out)?;
+    let mut result = metrics(cell, &train, &test, data, &selection.rows, &selection.held_out)?;
     result.epochs = records.len() as u64;
     Logits::write(dir, train, test)?;
     // The network is written: the state, twice its size, has served. A failure here costs disk space only.

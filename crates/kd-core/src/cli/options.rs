@@ -37,6 +37,9 @@ pub struct Options {
     /// Folder of the experiment files [default: `experiments` here or in a parent folder, else the built-in ones]
     #[arg(long, global = true, value_name = "DIR")]
     pub experiments: Option<PathBuf>,
+    /// Least seconds between two saves of a network that is training: what a killed run may lose
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 20)]
+    pub save_every: u64,
     /// Threads of the CPU kernels [default: all cores]; results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
