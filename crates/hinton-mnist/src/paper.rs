@@ -52,15 +52,13 @@ impl HintonMnist {
     fn train(&self, spec: &TrainCell, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult> {
         let data = &self.data()?.0;
         let teachers: Vec<&Path> = needed.all("teacher").iter().map(|f| f.dir.as_path()).collect();
-        let images = |spec: &TrainCell| -> Result<usize> {
-            Ok(crate::transfer::select(&data.train.labels, &spec.examples, Seed(cell.seed))?.rows.len())
-        };
-        let (per_epoch, started) = (images(spec)?, Instant::now());
-        let mut trained = 0.;
+        let started = Instant::now();
+        let (mut trained, mut shown) = (0., 0);
         let place = cells::train::Place { dir: dir.path(), device: &self.device, save_every: self.save_every };
         cells::train::run(spec, Seed(cell.seed), data, &place, &teachers, &mut |record: &EpochRecord| {
             trained += record.seconds;
-            let rate = (trained > 0.).then(|| (record.epoch * per_epoch) as f64 / trained);
+            shown += record.examples;
+            let rate = (trained > 0.).then(|| shown as f64 / trained);
             progress.update(&Update {
                 phase: "train",
                 epoch: record.epoch,

@@ -71,6 +71,8 @@ pub struct EpochRecord {
     pub loss: f64,
     /// Mean over its steps of each term's raw value.
     pub terms: BTreeMap<String, f64>,
+    /// Examples shown.
+    pub examples: usize,
     /// Time it took; not a result.
     pub seconds: f64,
 }
@@ -165,7 +167,8 @@ impl Fit<'_> {
         }
         let n = steps as f64;
         terms.values_mut().for_each(|v| *v /= n);
-        Ok(EpochRecord { epoch: epoch + 1, learning_rate: lr, loss: total / n, terms, seconds: started.elapsed().as_secs_f64() })
+        let (learning_rate, loss, examples) = (lr, total / n, order.len());
+        Ok(EpochRecord { epoch: epoch + 1, learning_rate, loss, terms, examples, seconds: started.elapsed().as_secs_f64() })
     }
 
     /// One step on these examples: forward, backward and update. Returns each loss term's name, weight and raw value.
