@@ -1,0 +1,131 @@
+//! The binary as a user runs it, on embedded data: repeats, kills, threads and bad input.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+fn binary(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hinton-mnist"));
+    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments");
+    command.args(arguments).arg("--experiments").arg(experiments).current_dir(dir);
+    // A machine without a network and with an empty cache, whatever the one that runs the test has.
+    command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
+    command
+}
+
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    binary(dir, arguments).output().expect("the binary starts")
+}
+
+/// The table without its timing column.
+fn table(dir: &Path) -> String {
+    let path = dir.join("results/hinton-mnist/embedded-quick/small.csv");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let seconds = text.lines().next().expect("a header").split(',').position(|c| c == "seconds").expect("a column seconds");
+    let without = |line: &str| line.split(',').enumerate().filter(|(i, _)| *i != seconds).map(|(_, c)| c).collect::<Vec<_>>().join(",");
+    text.lines().map(without).collect::<Vec<_>>().join("\n")
+}
+
+fn finished(dir: &Path, arguments: &[&str]) -> String {
+    let output = run(dir, arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    table(dir)
+}
+
+#[test]
+fn killed_at_random_moments_and_started_again_it_ends_with_the_table_of_an_uninterrupted_run() {
+    let (whole, torn) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let expected = finished(whole.path(), &["--data", "embedded"]);
+    assert!(expected.lines().count() == 4, "{expected}");
+    let mut kills = 0;
+    // A fixed list of waits, of no relation to anything: some fall into loading, most into training, some into writing.
+    for wait in [150u64, 420, 233, 610, 377, 90, 505, 290, 720, 340].into_iter().cycle() {
+        let mut child = binary(torn.path(), &["--data", "embedded", "--save-every", "0"]).spawn().expect("the binary starts");
+        let end = std::time::Instant::now() + Duration::from_millis(wait + 15 * kills);
+        let status = loop {
+            match child.try_wait().expect("a status") {
+                Some(status) => break Some(status),
+                None if std::time::Instant::now() > end => break None,
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        if let Some(status) = status {
+            assert!(status.success(), "{status}");
+            break;
+        }
+        child.kill().expect("a kill");
+        child.wait().expect("its end");
+        kills += 1;
+        assert!(kills < 500, "no progress between the kills");
+    }
+    assert!(kills >= 3, "only {kills} kills: the run is too short to be torn");
+    assert_eq!(table(torn.path()), expected);
+    let runs = torn.path().join("runs/hinton-mnist");
+    let litter: Vec<PathBuf> = std::fs::read_dir(&runs)
+        .expect("the runs")
+        .flat_map(|cell| std::fs::read_dir(cell.expect("a cell").path()).expect("its files"))
+        .map(|file| file.expect("a file").path())
+        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.') || n == "state.safetensors"))
+        .collect();
+    assert!(litter.is_empty(), "{litter:?}");
+}
+
+#[test]
+fn one_thread_and_three_give_the_same_table_and_a_second_run_computes_nothing() {
+    let (one, three) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let a = finished(one.path(), &["--data", "embedded", "--threads", "1"]);
+    let b = finished(three.path(), &["--data", "embedded", "--threads", "3"]);
+    assert_eq!(a, b);
+    let again = run(one.path(), &["--data", "embedded"]);
+    assert!(again.status.success() && !String::from_utf8_lossy(&again.stderr).contains("epoch"), "{again:?}");
+    assert_eq!(table(one.path()), a);
+}
+
+#[test]
+fn compare_reads_finished_cells_and_prints_both_networks() {
+    let dir = tempfile::tempdir().expect("a folder");
+    finished(dir.path(), &["--data", "embedded"]);
+    let output = run(dir.path(), &["compare", "small/teacher#1", "small/student#2", "--data", "embedded"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for part in ["test errors", "errors on 9", "calibration error", "parameters", "multiply-adds", "latency of 1 image", "same class"] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    // 784·60 + 60·60 + 60·10 weights and 130 biases; 784·30 + 30·10 and 40.
+    assert!(text.contains("51370") && text.contains("23860"), "{text}");
+}
+
+#[test]
+fn bad_input_is_one_line_that_says_what_and_where_with_exit_code_2() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| dir.path().join(name).to_str().expect("a path").to_owned();
+    std::fs::write(at("file"), "x").expect("a file");
+    std::fs::create_dir(at("empty")).expect("a folder");
+    std::fs::create_dir(at("short")).expect("a folder");
+    for name in ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
+        std::fs::write(dir.path().join("short").join(name), [0, 0, 8, 3, 0, 0, 0, 1]).expect("a file");
+    }
+    let (file, empty, short) = (at("file"), at("empty"), at("short"));
+    let below = format!("{file}/runs");
+    let cases: [(&[&str], &str); 12] = [
+        (&["run", "smal", "--data", "embedded"], "did you mean `small`?"),
+        (&["--preset", "huge"], "huge"),
+        (&["--device", "tpu"], "expected auto, cpu, cuda"),
+        (&["--omit", "11"], "11"),
+        (&["--omit", "5", "--data", "embedded"], "--omit"),
+        (&["--data-dir", &empty], "train-images-idx3-ubyte"),
+        (&["--data-dir", &short], "train-images-idx3-ubyte"),
+        (&["--data", "mnist"], "HF_HUB_OFFLINE"),
+        (&["--data", "embedded", "--runs-dir", &below], "file"),
+        (&["compare", &file, &file, "--data", "embedded"], "safetensors"),
+        (&["compare", "small/teacher", "small/nobody", "--data", "embedded"], "not finished"),
+        (&["--threads", "0"], "at least 1"),
+    ];
+    for (arguments, part) in cases {
+        let output = run(dir.path(), arguments);
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
+        let errors: Vec<&str> = text.lines().filter(|l| l.starts_with("error")).collect();
+        assert!(errors.len() == 1 && text.contains(part), "{arguments:?}: expected {part:?} in\n{text}");
+    }
+}
