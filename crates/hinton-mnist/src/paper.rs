@@ -97,9 +97,7 @@ impl Paper for HintonMnist {
                 let members = paths(needed.all("members"));
                 cells::ensemble::run(&spec, data, &members.iter().map(PathBuf::as_path).collect::<Vec<_>>())?
             }
-            CellSpec::GradientLimit(spec) => {
-                cells::gradient_limit::run(&spec, &needed.one("student")?.dir, &needed.one("teacher")?.dir)?
-            }
+            CellSpec::GradientLimit(spec) => cells::gradient_limit::run(&spec, &needed.one("student")?.dir, &needed.one("teacher")?.dir)?,
             CellSpec::SoftTargets(spec) => cells::soft_targets::run(&spec, data, &needed.one("teacher")?.dir)?,
         };
         result.device = device::name(&self.device);

@@ -16,7 +16,7 @@ pub const CLASSES: usize = 10;
 /// A kind of cell with its specification.
 pub enum CellSpec {
     /// `train`: a network, with or without a teacher.
-    Train(TrainCell),
+    Train(Box<TrainCell>),
     /// `bias`: the biases of some classes of a finished network shifted together.
     Bias(BiasCell),
     /// `ensemble`: finished networks voting.
@@ -124,7 +124,8 @@ impl TrainCell {
         let widths: Vec<usize> = [net.inputs].into_iter().chain(net.hidden).chain([net.classes]).collect();
         let weights: usize = widths.windows(2).map(|w| w[0] * w[1]).sum();
         let all = if self.examples.limit == 0 { 60_000 } else { self.examples.limit };
-        let share = self.examples.fraction * (1. - self.examples.held_out) * (CLASSES - self.examples.omitted().len()) as f64 / CLASSES as f64;
+        let share =
+            self.examples.fraction * (1. - self.examples.held_out) * (CLASSES - self.examples.omitted().len()) as f64 / CLASSES as f64;
         let images = (all as f64 * share).max(1.);
         let passes = (self.examples.epoch_images as f64 / images).ceil().max(1.);
         6. * weights as f64 * all as f64 * share * passes * self.train.epochs as f64 / 150e9
@@ -209,7 +210,7 @@ impl CellSpec {
             T::deserialize(toml::Value::Table(spec.clone())).map_err(one_line)
         }
         let cell = match kind {
-            "train" => Self::Train(part(spec)?),
+            "train" => Self::Train(Box::new(part(spec)?)),
             "bias" => Self::Bias(part(spec)?),
             "ensemble" => Self::Ensemble(part(spec)?),
             "gradient-limit" => Self::GradientLimit(part(spec)?),

@@ -10,7 +10,11 @@ use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{Batch, Examples, Fit, OptimizerSpec, Schedule, TrainSpec, evaluate, predict};
 
 /// Two noisy spirals: 2 inputs, 2 classes. Any data works: say how many examples there are and make a batch of some.
-struct Spirals { points: Vec<[f32; 2]>, labels: Vec<u8>, teacher: Option<Vec<Vec<f32>>> }
+struct Spirals {
+    points: Vec<[f32; 2]>,
+    labels: Vec<u8>,
+    teacher: Option<Vec<Vec<f32>>>,
+}
 
 impl Spirals {
     fn new(n: usize, seed: Seed) -> Self {
@@ -28,7 +32,9 @@ impl Spirals {
 }
 
 impl Examples for Spirals {
-    fn len(&self) -> usize { self.points.len() }
+    fn len(&self) -> usize {
+        self.points.len()
+    }
     fn batch(&self, rows: &[u32], _: StepSeed, device: &Device) -> kd_core::Result<Batch> {
         let pick = rows.iter().map(|&r| r as usize);
         let labels: Vec<u32> = pick.clone().map(|r| u32::from(self.labels[r])).collect();
@@ -44,15 +50,31 @@ impl Examples for Spirals {
 fn main() -> kd_core::Result<()> {
     let (mut train, test) = (Spirals::new(300, Seed(1)), Spirals::new(2000, Seed(2)));
     let spec = TrainSpec {
-        epochs: 150, batch_size: 20, learning_rate: 0.02, schedule: Schedule::Cosine {}, warm_up_epochs: 0, max_norm: 0., average_epochs: 0,
+        epochs: 150,
+        batch_size: 20,
+        learning_rate: 0.02,
+        schedule: Schedule::Cosine {},
+        warm_up_epochs: 0,
+        max_norm: 0.,
+        average_epochs: 0,
         optimizer: OptimizerSpec::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0. },
     };
     let fit = |hidden: Vec<usize>, method: MethodSpec, train: &Spirals| -> kd_core::Result<(usize, Tensor)> {
         let net = MlpSpec { inputs: 2, hidden, classes: 2, dropout_input: 0., dropout_hidden: 0., init: WeightInit::HeNormal };
         let (params, vb) = Params::seeded(Seed(7), &Device::Cpu);
         let (model, method) = (Mlp::new(&net, vb)?, method.build()?);
-        Fit { model: &model, params: &params, method: &*method, examples: train, spec: &spec, seed: Seed(7), device: &Device::Cpu,
-            state: None, save_every: std::time::Duration::MAX }.run(&mut |_| ())?;
+        Fit {
+            model: &model,
+            params: &params,
+            method: &*method,
+            examples: train,
+            spec: &spec,
+            seed: Seed(7),
+            device: &Device::Cpu,
+            state: None,
+            save_every: std::time::Duration::MAX,
+        }
+        .run(&mut |_| ())?;
         let errors = evaluate(&model, &test.inputs()?, &test.labels, 500, &Device::Cpu)?;
         Ok((errors.total(), predict(&model, &train.inputs()?, 500, &Device::Cpu)?))
     };

@@ -54,7 +54,8 @@ impl fmt::Display for DeviceChoice {
 /// Bad input when this build was made without the feature, or the machine has no such device.
 pub fn open(choice: DeviceChoice) -> Result<Device> {
     use candle_core::utils::{cuda_is_available, metal_is_available};
-    let missing = |feature: &str| Err(Error::bad_input(format!("--device {choice}: this program was built without `--features {feature}`")));
+    let missing =
+        |feature: &str| Err(Error::bad_input(format!("--device {choice}: this program was built without `--features {feature}`")));
     let failed = |e: candle_core::Error| {
         let text = e.to_string();
         Error::bad_input(format!("--device {choice}: {}", text.lines().next().unwrap_or_default()))

@@ -6,8 +6,8 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 
-use crate::model::{Mode, Model, Outputs};
 use crate::model::NetworkSpec;
+use crate::model::{Mode, Model, Outputs};
 use crate::train::checkpoint;
 use crate::{Error, Result, params};
 
@@ -20,11 +20,7 @@ impl<M: Model> Frozen<M> {
     ///
     /// # Errors
     /// Bad input when the tensors do not fit the network exactly.
-    pub fn build(
-        tensors: BTreeMap<String, Tensor>,
-        device: &Device,
-        build: impl FnOnce(VarBuilder<'static>) -> Result<M>,
-    ) -> Result<Self> {
+    pub fn build(tensors: BTreeMap<String, Tensor>, device: &Device, build: impl FnOnce(VarBuilder<'static>) -> Result<M>) -> Result<Self> {
         params::build_frozen(tensors, device, build).map(Self)
     }
 

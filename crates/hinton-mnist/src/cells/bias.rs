@@ -27,7 +27,8 @@ pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<
     let logits = Logits::read(student)?;
     let digits = cell.digits.list();
     let all: Vec<u8> = (0..CLASSES as u8).collect();
-    let part = ExamplesPart { limit: cell.limit, held_out: cell.held_out, fraction: 1., classes: all, omit: None, epoch_images: 0, jitter: 0 };
+    let part =
+        ExamplesPart { limit: cell.limit, held_out: cell.held_out, fraction: 1., classes: all, omit: None, epoch_images: 0, jitter: 0 };
     let apart = select(&data.train.labels, &part, seed)?.held_out;
     if apart.is_empty() {
         return Err(Error::bad_input("the bias is chosen on held-out images: expected held-out above 0, got 0"));

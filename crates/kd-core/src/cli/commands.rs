@@ -9,8 +9,8 @@ use super::options::Options;
 use super::{experiments, is_closed_pipe, output_error};
 use crate::run::result::current_commit;
 use crate::run::{
-    AnyError, CellState, DataIdentity, Experiment, Paper, Plan, Progress, References, Request, Result, RunError, Seeds, Shard, Store, Table,
-    TablePlan, atomic, execute as run_cells, expand, pretty, table,
+    AnyError, CellState, DataIdentity, Experiment, Paper, Plan, Progress, References, Request, Result, RunError, Seeds, Shard, Store,
+    Table, TablePlan, atomic, execute as run_cells, expand, pretty, table,
 };
 
 /// The commands that every binary has.

@@ -38,8 +38,8 @@ use std::fmt::Display;
 use std::io;
 use std::process::ExitCode;
 
-pub use commands::{Application, Command, execute, finished_cell};
 pub use crate::device::DeviceChoice;
+pub use commands::{Application, Command, execute, finished_cell};
 pub use options::Options;
 pub use progress::{Bars, PlainLines, progress};
 

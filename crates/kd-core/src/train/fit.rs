@@ -59,6 +59,17 @@ impl TrainSpec {
     }
 }
 
+/// What one loss term came to at one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TermValue {
+    /// Its name.
+    pub name: &'static str,
+    /// Its weight in the total.
+    pub weight: f64,
+    /// The raw value.
+    pub value: f32,
+}
+
 /// What one epoch came to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -158,9 +169,8 @@ impl Fit<'_> {
         let (mut total, mut terms, mut lr) = (0f64, BTreeMap::<String, f64>::new(), 0f64);
         for (step, rows) in order.chunks(self.spec.batch_size).enumerate() {
             let draws = StepSeed { seed: self.seed, epoch, step };
-            lr = self.spec.learning_rate
-                * self.spec.schedule.factor(epoch, step, self.spec.epochs, steps, self.spec.warm_up_epochs);
-            for (name, weight, value) in self.step(optimizer, rows, draws, lr)? {
+            lr = self.spec.learning_rate * self.spec.schedule.factor(epoch, step, self.spec.epochs, steps, self.spec.warm_up_epochs);
+            for TermValue { name, weight, value } in self.step(optimizer, rows, draws, lr)? {
                 total += weight * f64::from(value);
                 *terms.entry(name.to_owned()).or_default() += f64::from(value);
             }
@@ -171,21 +181,21 @@ impl Fit<'_> {
         Ok(EpochRecord { epoch: epoch + 1, learning_rate, loss, terms, examples, seconds: started.elapsed().as_secs_f64() })
     }
 
-    /// One step on these examples: forward, backward and update. Returns each loss term's name, weight and raw value.
+    /// One step on these examples: forward, backward and update. Returns the loss terms.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when a term is not finite; the parameters are left alone then.
-    pub fn step(&self, optimizer: &mut Optimizer, rows: &[u32], draws: StepSeed, lr: f64) -> Result<Vec<(&'static str, f64, f32)>> {
+    pub fn step(&self, optimizer: &mut Optimizer, rows: &[u32], draws: StepSeed, lr: f64) -> Result<Vec<TermValue>> {
         let (loss, values) = self.loss(rows, draws)?;
-        if let Some(&(name, _, value)) = values.iter().find(|(_, _, value)| !value.is_finite()) {
+        if let Some(&TermValue { name, value, .. }) = values.iter().find(|term| !term.value.is_finite()) {
             return Err(Error::NonFinite { term: name.to_owned(), value, epoch: draws.epoch + 1, step: draws.step + 1 });
         }
         optimizer.step(&kd_kernels::backward::backward(&loss)?, lr)?;
         Ok(values)
     }
 
-    /// The total loss of a step, and each term's name, weight and raw value.
-    fn loss(&self, rows: &[u32], draws: StepSeed) -> Result<(Tensor, Vec<(&'static str, f64, f32)>)> {
+    /// The total loss of a step, and its terms.
+    fn loss(&self, rows: &[u32], draws: StepSeed) -> Result<(Tensor, Vec<TermValue>)> {
         let wants = self.method.wants();
         let batch = self.examples.batch(rows, draws, self.device)?;
         let taps: Vec<&str> = wants.student_taps.iter().map(String::as_str).collect();
@@ -195,7 +205,8 @@ impl Fit<'_> {
         let mut values = Vec::with_capacity(terms.len());
         let mut loss: Option<Tensor> = None;
         for term in &terms {
-            values.push((term.name, term.weight, term.value.to_scalar::<f32>()?));
+            let (name, weight) = (term.name, term.weight);
+            values.push(TermValue { name, weight, value: term.value.to_scalar()? });
             let weighted = if term.weight == 1. { term.value.clone() } else { (&term.value * term.weight)? };
             loss = Some(match loss {
                 Some(sum) => (sum + weighted)?,
@@ -212,12 +223,7 @@ impl Fit<'_> {
         for (part, values) in parts {
             tensors.extend(values.into_iter().map(|(n, t)| (format!("{part}/{n}"), t)));
         }
-        let progress = Progress {
-            spec: self.spec.clone(),
-            seed: self.seed.0,
-            epochs: records.to_vec(),
-            averaged: average.count,
-        };
+        let progress = Progress { spec: self.spec.clone(), seed: self.seed.0, epochs: records.to_vec(), averaged: average.count };
         checkpoint::save(path, &tensors, &progress)
     }
 

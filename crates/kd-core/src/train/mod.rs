@@ -9,6 +9,6 @@ pub mod schedule;
 
 pub use evaluate::{Errors, evaluate, predict};
 pub use examples::{Batch, Examples};
-pub use fit::{EpochRecord, Fit, TrainSpec};
+pub use fit::{EpochRecord, Fit, TermValue, TrainSpec};
 pub use optimizer::{Optimizer, OptimizerSpec};
 pub use schedule::Schedule;

@@ -128,8 +128,14 @@ pub fn parse(arguments: &[&str]) -> Result<Arguments, String> {
 /// Runs the toy binary within this process and returns what it prints. The working directory has no experiments folder for it.
 pub fn main(toy: &Toy, arguments: &[&str]) -> Result<String, RunError> {
     let arguments = parse(arguments).expect("the test's arguments are well-formed");
-    let application =
-        Application { paper: toy, experiments: &EXPERIMENTS, reference: REFERENCE, identity: &|| Ok(identity()), progress: &Silent };
+    let application = Application {
+        paper: toy,
+        experiments: &EXPERIMENTS,
+        reference: REFERENCE,
+        identity: &|| Ok(identity()),
+        adjust: &|_| Ok(()),
+        progress: &Silent,
+    };
     let mut out = Vec::new();
     cli::execute(&arguments.command.unwrap_or_default(), &arguments.options, &application, &mut out)?;
     Ok(String::from_utf8(out).expect("the output is text"))
