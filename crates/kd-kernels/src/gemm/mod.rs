@@ -2,7 +2,7 @@
 //! is still in registers.
 //!
 //! Two implementations, chosen once per process from what the processor offers: hand-written AVX-512 (`avx512`) and the
-//! `gemm` crate elsewhere (`portable`), whose AVX2 and NEON kernels are good. Both sum an element in one fixed order on
+//! `gemm` crate elsewhere (`portable`), which has AVX2 and NEON kernels. Both sum an element in one fixed order on
 //! one thread, so a result does not depend on how many threads share the work.
 
 #[cfg(target_arch = "x86_64")]
