@@ -3,6 +3,10 @@
 //! Candle's [`Tensor::backward`] adds each gradient to a tensor of zeros that it makes first: three passes over fresh memory,
 //! on one thread, which for a large weight costs more than the gradient itself. Inside [`backward`], this crate's ops hand the
 //! gradients of their variables to a sink instead; everything else flows as in Candle.
+//!
+//! The sink keeps no buffers between passes. In a training loop that drops the gradients before the next step, glibc's and
+//! mimalloc's allocators both give the same memory again: 0 page faults per step were counted with glibc and up to 18 with
+//! mimalloc, for gradients of up to 5.8 MB (784-1200-1200-10, batch 100).
 
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, TensorId};

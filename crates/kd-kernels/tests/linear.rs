@@ -193,15 +193,19 @@ fn nan_reaches_the_output_through_relu() -> Result<()> {
 }
 
 #[test]
-fn empty_batch_gives_an_empty_result_and_zero_gradients() -> Result<()> {
+fn empty_batch_gives_an_empty_result_and_no_gradient_but_zero() -> Result<()> {
     let x = Tensor::zeros((0, 4), DType::F32, &Device::Cpu)?;
     let w = Var::from_tensor(&values(&[5, 4], 1))?;
     let b = Var::from_tensor(&values(&[5], 2))?;
     let y = linear(&x, &w, Some(&b), Activation::Relu)?;
     assert_eq!(y.dims(), [0, 5]);
     let grads = backward(&y.sum_all()?)?;
-    assert_eq!(flat(grads.get(&w).unwrap()), [0.0; 20]);
-    assert_eq!(flat(grads.get(&b).unwrap()), [0.0; 5]);
+    for var in [&w, &b] {
+        match grads.get(var) {
+            Some(grad) => assert_eq!(flat(grad), vec![0.0; var.elem_count()]),
+            None => assert!(!kd_kernels::kernels_enabled(), "only the twin may leave it out"),
+        }
+    }
     Ok(())
 }
 

@@ -1,8 +1,8 @@
 //! Matrix product of `f32` matrices with arbitrary strides, with the bias and the activation applied to the result while it
 //! is still in registers.
 //!
-//! Two implementations, chosen once per process from what the processor offers: hand-written AVX-512 ([`avx512`]) and the
-//! `gemm` crate elsewhere ([`portable`]), whose AVX2 and NEON kernels are good. Both sum an element in one fixed order on
+//! Two implementations, chosen once per process from what the processor offers: hand-written AVX-512 (`avx512`) and the
+//! `gemm` crate elsewhere (`portable`), which has AVX2 and NEON kernels. Both sum an element in one fixed order on
 //! one thread, so a result does not depend on how many threads share the work.
 
 #[cfg(target_arch = "x86_64")]
@@ -107,9 +107,9 @@ pub fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue) -> Result<Vec<f32>> {
     Ok(c)
 }
 
-/// [`gemm`] into memory that exists already: overwrites `c`, row-major M x N.
+/// [`gemm()`] into memory that exists already: overwrites `c`, row-major M x N.
 ///
-/// Fails as [`gemm`] does, and if `c` does not have M·N elements.
+/// Fails as [`gemm()`] does, and if `c` does not have M·N elements.
 pub fn gemm_into(a: MatRef, b: MatRef, epilogue: Epilogue, c: &mut [f32]) -> Result<()> {
     check(&a, &b, epilogue)?;
     if c.len() != a.rows * b.cols {

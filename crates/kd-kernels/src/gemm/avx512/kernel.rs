@@ -11,7 +11,8 @@ pub(super) const LANES: usize = 16;
 /// The k loop is unrolled by this much; one row of the next panel is prefetched per round.
 pub(super) const UNROLL: usize = 4;
 
-/// Steps of k by which rows of an unpacked B are prefetched into the first-level cache.
+/// Steps of k by which A and B are prefetched from the second-level into the first-level cache. Worth 1 to 3 %, as measured on
+/// 100x1200x1200; cutting k so that a panel of B stays in the first-level cache was 5 to 10 % slower than not cutting it.
 const SOON: usize = 12;
 
 /// What happens to a tile when k has run through.
@@ -98,12 +99,12 @@ unsafe fn tile_of<const MR: usize, const NV: usize, const COPY: bool>(ops: Opera
                     }
                 }
                 if COPY {
-                    // The rows lie too far apart for the processor to foresee them.
-                    let soon = b.wrapping_add(SOON * b_step);
-                    _mm_prefetch::<_MM_HINT_T0>(soon.cast());
-                    _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(LANES).cast());
                     copy = copy.wrapping_add(NV * LANES);
                 }
+                let soon = b.wrapping_add(SOON * b_step);
+                _mm_prefetch::<_MM_HINT_T0>(soon.cast());
+                _mm_prefetch::<_MM_HINT_T0>(soon.wrapping_add(LANES).cast());
+                _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(SOON * LANES).cast());
                 for i in 0..MR {
                     let x = _mm512_set1_ps(*a.add(i));
                     for v in 0..NV {

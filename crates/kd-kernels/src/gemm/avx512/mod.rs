@@ -4,9 +4,11 @@
 //! 14 and one of 2). Both operands are packed, because the tile then reads two streams of consecutive lines whatever the
 //! strides are. Two orders of work:
 //!
-//! * A fits in the second-level cache (a training batch): it is packed once, and each task packs 32 columns of B, uses them for
-//!   all rows and forgets them, so the weights are read from memory exactly once and never written in packed form.
-//! * A does not fit (evaluation): B is packed once, and each task packs a block of A that fits and runs through all of B.
+//! * The rows fit in the second-level cache and are not the larger operand (a training batch): A is packed once, and each task
+//!   packs 32 columns of B, uses them for all rows and forgets them. Weights are so read from memory once, and never written
+//!   in packed form. Where columns are contiguous (G·W), the first tile packs them as it goes.
+//! * Otherwise (evaluation; the gradient of a weight): B is packed once, and each task packs some rows of A and runs through
+//!   all of B. For the gradient of a 1200x1200 weight from a batch of 100 this order is 14 % faster than the other one.
 //!
 //! Which order is taken, and by which thread, does not change a bit of the result: an element is always one chain of fused
 //! multiply-adds over k, started from 0.
@@ -127,6 +129,7 @@ impl Product {
         let fits = A_BLOCK / (self.k * LANES * size_of::<f32>()).max(1);
         // SAFETY: the caller's promise.
         unsafe {
+            // B is small beside A and stays in the second-level cache: a task per tile writes C's rows from left to right.
             if panels * COLS < tiles * LANES && panels * COLS <= fits * LANES && tiles >= 2 * threads {
                 self.share_b(tiles, panels, tiles, threads)
             } else if tiles <= fits && (threads == 1 || panels >= 2 * threads) {
