@@ -171,9 +171,11 @@ def commit(root):
 def machine(args):
     rustc = capture(["rustc", "--version"]).strip()
     torch = capture([sys.executable, "-c", "import torch; print(torch.__version__)"]).strip()
+    # A program given by hand need not come from this commit, so the line says so.
+    ours = f"; ours given as {args.ours.name}" if args.ours else ""
     return (
         f"{cpu_model()}; {os.cpu_count()} cores; {os_name()}; {rustc}; torch {torch}; "
-        f"{args.threads} threads; {args.rounds} rounds; commit {commit(args.root)}\n"
+        f"threads {args.threads}; rounds {args.rounds}; commit {commit(args.root)}{ours}\n"
     )
 
 
@@ -191,6 +193,8 @@ def main(argv):
     known = registry()
     names = chosen(args, known)
     ours = args.ours.resolve() if args.ours else build_ours(args.root)
+    # Taken now, so that an edit during the rounds does not change what the line says was measured.
+    described = None if args.quick else machine(args)
     sides = {"ours": [ours], "pytorch": [sys.executable, HERE / "torch_steps.py"]}
     rounds, summary = [], []
     for name in names:
@@ -208,7 +212,7 @@ def main(argv):
     args.out.mkdir(parents=True, exist_ok=True)
     write_rows(args.out / f"{stem}.csv", COLUMNS, summary)
     write_rows(args.out / f"{stem}.rounds.csv", list(rounds[0]), rounds)
-    (args.out / f"{stem}.machine.txt").write_text(machine(args))
+    (args.out / f"{stem}.machine.txt").write_text(described)
     print(f"wrote {args.out / stem}.csv, .rounds.csv and .machine.txt", file=sys.stderr)
 
 
