@@ -19,9 +19,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Workload {
-    MnistTeacherStep,
-    MnistDistillationStep,
-    MnistEvaluation,
+    #[value(name = "mnist-teacher-step")]
+    TeacherStep,
+    #[value(name = "mnist-distillation-step")]
+    DistillationStep,
+    #[value(name = "mnist-evaluation")]
+    Evaluation,
 }
 
 #[derive(Parser)]
@@ -56,12 +59,12 @@ fn main() -> kd_core::Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global();
     pool.map_err(|e| kd_core::Error::bad_input(format!("--threads: {e}")))?;
     let times = match arguments.workload {
-        Workload::MnistTeacherStep => training(&arguments, net(1200, true), MethodSpec::HardTargets {}, 2, 3.87)?,
-        Workload::MnistDistillationStep => {
+        Workload::TeacherStep => training(&arguments, net(1200, true), MethodSpec::HardTargets {}, 2, 3.87)?,
+        Workload::DistillationStep => {
             let soft = MethodSpec::SoftTargets { temperature: 20., soft_weight: 1., hard_weight: 0.1 };
             training(&arguments, net(800, false), soft, 0, 0.)?
         }
-        Workload::MnistEvaluation => evaluation(&arguments)?,
+        Workload::Evaluation => evaluation(&arguments)?,
     };
     let name = arguments.workload.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
     println!("{{\"workload\": \"{name}\", \"step_ms\": {:.4}, \"peak_mb\": {:.1}}}", median(times), peak_mb());

@@ -23,4 +23,5 @@ pub mod softmax;
 pub mod stream;
 pub mod switch;
 
+pub use backward::{Gradients, backward};
 pub use switch::{kernels_enabled, set_kernels_enabled};
