@@ -57,12 +57,13 @@ enum Command {
 }
 
 /// The experiment files, for a binary that is run away from the checkout.
-const EXPERIMENTS: [(&str, &str); 8] = [
+const EXPERIMENTS: [(&str, &str); 9] = [
     ("distillation", include_str!("../../../experiments/hinton-mnist/distillation.toml")),
     ("ensemble", include_str!("../../../experiments/hinton-mnist/ensemble.toml")),
     ("few-labels", include_str!("../../../experiments/hinton-mnist/few-labels.toml")),
     ("high-temperature-limit", include_str!("../../../experiments/hinton-mnist/high-temperature-limit.toml")),
     ("omitted-digit", include_str!("../../../experiments/hinton-mnist/omitted-digit.toml")),
+    ("recipe", include_str!("../../../experiments/hinton-mnist/recipe.toml")),
     ("soft-targets", include_str!("../../../experiments/hinton-mnist/soft-targets.toml")),
     ("temperature", include_str!("../../../experiments/hinton-mnist/temperature.toml")),
     ("two-digits", include_str!("../../../experiments/hinton-mnist/two-digits.toml")),

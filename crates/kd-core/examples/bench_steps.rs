@@ -126,7 +126,7 @@ fn evaluation(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
     let mut times = Vec::with_capacity(arguments.steps);
     for _ in 0..arguments.warmup + arguments.steps {
         let started = Instant::now();
-        let logits = predict(&*model, &images.to_tensor(&Device::Cpu)?, 500, &Device::Cpu)?;
+        let logits = predict(&*model, images.len(), 1000, |rows| Ok(images.range_to_tensor(rows, &Device::Cpu)?))?;
         std::hint::black_box(Errors::count(&logits, &images.labels)?.total());
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }

@@ -1,5 +1,6 @@
 //! A student beside its teacher: accuracy, agreement, calibration, size and speed of any two saved networks.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
@@ -54,7 +55,8 @@ pub fn compare(teacher: &Saved, student: &Saved, inputs: &Tensor, labels: &[u8],
     if labels.is_empty() {
         return Err(Error::bad_input("comparing needs at least 1 example, got 0"));
     }
-    let logits = |saved: &Saved| predict(saved.network.model(), inputs, 500, device);
+    let rows = |rows: Range<usize>| Ok(inputs.narrow(0, rows.start, rows.len())?.to_device(device)?);
+    let logits = |saved: &Saved| predict(saved.network.model(), labels.len(), 500, rows);
     let (a, b) = (logits(teacher)?, logits(student)?);
     let classes = |l: &Tensor| Ok::<_, Error>(l.to_vec2::<f32>()?.iter().map(|r| largest(r)).collect::<Vec<_>>());
     let same = classes(&a)?.iter().zip(classes(&b)?).filter(|(x, y)| **x == *y).count();

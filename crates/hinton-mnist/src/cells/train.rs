@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
-use kd_core::data::{ImageExamples, Mnist};
+use kd_core::data::{ImageExamples, LabelledImages, Mnist};
 use kd_core::method::MethodSpec;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
@@ -22,7 +22,7 @@ use crate::spec::{CLASSES, TrainCell};
 use crate::transfer::select;
 
 /// Images in one forward pass of an evaluation.
-pub const EVALUATION_CHUNK: usize = 500;
+pub const EVALUATION_CHUNK: usize = 1000;
 
 /// The state of a network that is still training.
 const STATE: &str = "state.safetensors";
@@ -77,9 +77,8 @@ pub fn run(
     write_epochs(&dir.join("epochs.csv"), &records)?;
     checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
 
-    let logits = |images: &Tensor| predict(&*model, images, EVALUATION_CHUNK, device);
-    let train = logits(&data.train.to_tensor(&Device::Cpu)?)?;
-    let test = logits(&data.test.to_tensor(&Device::Cpu)?)?;
+    let logits = |set: &LabelledImages| predict(&*model, set.len(), EVALUATION_CHUNK, |rows| Ok(set.range_to_tensor(rows, device)?));
+    let (train, test) = (logits(&data.train)?, logits(&data.test)?);
     let mut result = metrics(cell, &train, &test, data, &selection.rows, &selection.held_out)?;
     result.epochs = records.len() as u64;
     Logits::write(dir, train, test)?;

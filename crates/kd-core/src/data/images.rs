@@ -1,6 +1,9 @@
 //! Grey images with labels, kept as bytes.
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::DataError;
@@ -61,8 +64,20 @@ impl LabelledImages {
     /// # Errors
     /// [`DataError::Tensor`] where Candle cannot put it on `device`.
     pub fn to_tensor(&self, device: &Device) -> Result<Tensor, DataError> {
-        let values: Vec<f32> = self.images.iter().map(|&p| f32::from(p) / 255.0).collect();
-        Ok(Tensor::from_vec(values, (self.len(), self.pixels()), device)?)
+        self.range_to_tensor(0..self.len(), device)
+    }
+
+    /// [`LabelledImages::to_tensor`] of some images that follow each other.
+    ///
+    /// # Errors
+    /// [`DataError::Index`] where the range ends beyond the images; [`DataError::Tensor`] where Candle cannot put it on `device`.
+    pub fn range_to_tensor(&self, range: Range<usize>, device: &Device) -> Result<Tensor, DataError> {
+        let d = self.pixels();
+        let Some(bytes) = self.images.get(range.start * d..range.end * d) else {
+            return Err(DataError::Index { index: range.end, len: self.len() });
+        };
+        let values: Vec<f32> = bytes.par_iter().with_min_len(64 * 1024).map(|&p| f32::from(p) / 255.0).collect();
+        Ok(Tensor::from_vec(values, (range.len(), d), device)?)
     }
 
     /// All labels as `u32` (what `cross_entropy` takes), shape `[len]`.

@@ -1,19 +1,24 @@
 //! Evaluation: logits of a whole data set, and what follows from them.
 
+use std::ops::Range;
+
 use candle_core::{D, DType, Device, Tensor};
 
 use crate::Result;
 use crate::model::{Mode, Model};
 
-/// Logits of the rows of `inputs` in evaluation mode, in chunks of `chunk`: `[n, classes]` on the CPU, detached.
+/// Logits of `n` inputs in evaluation mode: `[n, classes]` on the CPU, detached.
+///
+/// `inputs(rows)` makes the network's input for a range of rows; it is asked for at most `chunk` at a time, so that no more of
+/// a data set than that has to exist as floats.
 ///
 /// # Errors
-/// When `inputs` does not fit the network.
-pub fn predict(model: &dyn Model, inputs: &Tensor, chunk: usize, device: &Device) -> Result<Tensor> {
-    let n = inputs.dim(0)?;
-    let mut parts = Vec::with_capacity(n.div_ceil(chunk.max(1)));
-    for start in (0..n).step_by(chunk.max(1)) {
-        let rows = inputs.narrow(0, start, chunk.min(n - start))?.to_device(device)?;
+/// When the inputs do not fit the network.
+pub fn predict(model: &dyn Model, n: usize, chunk: usize, inputs: impl Fn(Range<usize>) -> Result<Tensor>) -> Result<Tensor> {
+    let chunk = chunk.max(1);
+    let mut parts = Vec::with_capacity(n.div_ceil(chunk));
+    for start in (0..n).step_by(chunk) {
+        let rows = inputs(start..n.min(start + chunk))?;
         parts.push(model.forward(&rows, &[], Mode::Evaluate)?.logits.detach().to_device(&Device::Cpu)?);
     }
     match parts.is_empty() {
@@ -64,10 +69,11 @@ pub fn largest(row: &[f32]) -> usize {
     best
 }
 
-/// Counts a network's errors on labelled inputs.
+/// Counts a network's errors on labelled inputs `[n, …]`, `chunk` of them at a time.
 ///
 /// # Errors
 /// When `inputs` does not fit the network.
 pub fn evaluate(model: &dyn Model, inputs: &Tensor, labels: &[u8], chunk: usize, device: &Device) -> Result<Errors> {
-    Errors::count(&predict(model, inputs, chunk, device)?, labels)
+    let rows = |rows: Range<usize>| Ok(inputs.narrow(0, rows.start, rows.len())?.to_device(device)?);
+    Errors::count(&predict(model, inputs.dim(0)?, chunk, rows)?, labels)
 }
