@@ -1,0 +1,214 @@
+//! The training loop, parameters and frozen networks, on a toy problem.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use candle_core::{Device, Tensor};
+use kd_core::frozen::Frozen;
+use kd_core::method::{Distillation, MethodSpec};
+use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
+use kd_core::model::{Mode, Model};
+use kd_core::params::Params;
+use kd_core::seed::{Seed, StepSeed};
+use kd_core::train::{Batch, EpochRecord, Examples, Fit, OptimizerSpec, Schedule, TrainSpec};
+use kd_core::{Error, Result};
+
+/// Points on a line of eight dimensions: two classes by the sign of their sum.
+struct Points;
+
+impl Examples for Points {
+    fn len(&self) -> usize {
+        70
+    }
+
+    fn batch(&self, rows: &[u32], _: StepSeed, device: &Device) -> Result<Batch> {
+        let value = |row: u32, i: u32| ((row * 8 + i) as f32 * 0.7).sin();
+        let points: Vec<Vec<f32>> = rows.iter().map(|&r| (0..8).map(|i| value(r, i)).collect()).collect();
+        let labels: Vec<u32> = points.iter().map(|p| u32::from(p.iter().sum::<f32>() > 0.)).collect();
+        let n = rows.len();
+        Ok(Batch { inputs: Tensor::from_vec(points.concat(), (n, 8), device)?, labels: Tensor::new(labels, device)?, teacher_logits: None })
+    }
+}
+
+fn net(dropout: f64) -> MlpSpec {
+    MlpSpec { inputs: 8, hidden: vec![6, 5], classes: 2, dropout_input: 0., dropout_hidden: dropout, init: WeightInit::HeNormal }
+}
+
+fn spec(epochs: usize) -> TrainSpec {
+    TrainSpec {
+        epochs,
+        batch_size: 16,
+        learning_rate: 0.1,
+        schedule: Schedule::Cosine {},
+        warm_up_epochs: 1,
+        optimizer: OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 0. },
+        max_norm: 2.,
+        average_epochs: 0,
+    }
+}
+
+type Weights = BTreeMap<String, Vec<f32>>;
+
+fn train(spec: &TrainSpec, state: Option<PathBuf>, stop_after: usize) -> Result<(Weights, Vec<EpochRecord>)> {
+    let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+    let model = Mlp::new(&net(0.3), vb)?;
+    let method = MethodSpec::HardTargets {}.build()?;
+    let fit = Fit {
+        model: &model,
+        params: &params,
+        method: &*method,
+        examples: &Points,
+        spec,
+        seed: Seed(3),
+        device: &Device::Cpu,
+        state,
+        save_every: Duration::ZERO,
+    };
+    let records = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        fit.run(&mut |record| assert!(record.epoch <= stop_after, "stopped as if killed"))
+    }));
+    let records = records.unwrap_or_else(|_| Ok(Vec::new()))?;
+    let weights = params.snapshot()?.into_iter().map(|(n, t)| Ok((n, t.flatten_all()?.to_vec1()?)));
+    Ok((weights.collect::<Result<_>>()?, records))
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_records_to_the_bit() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a folder");
+    for average_epochs in [0, 4] {
+        let spec = TrainSpec { average_epochs, ..spec(7) };
+        let (whole, records) = train(&spec, None, 7)?;
+        let state = dir.path().join(format!("{average_epochs}.safetensors"));
+        train(&spec, Some(state.clone()), 4)?;
+        assert!(state.exists());
+        let (torn, again) = train(&spec, Some(state), 7)?;
+        assert_eq!(whole, torn);
+        let losses = |records: &[EpochRecord]| records.iter().map(|r| r.loss.to_bits()).collect::<Vec<_>>();
+        assert_eq!(losses(&records), losses(&again));
+        assert_eq!(records.len(), 7);
+    }
+    Ok(())
+}
+
+#[test]
+fn training_lowers_the_loss_and_keeps_every_unit_within_the_cap() -> Result<()> {
+    let (weights, records) = train(&spec(20), None, 20)?;
+    assert!(records[19].loss < 0.7 * records[0].loss, "{} to {}", records[0].loss, records[19].loss);
+    for row in weights["layers.0.weight"].chunks(8) {
+        assert!(row.iter().map(|w| w * w).sum::<f32>().sqrt() <= 2.);
+    }
+    Ok(())
+}
+
+#[test]
+fn averaging_gives_the_mean_of_the_last_epochs_weights() -> Result<()> {
+    let constant = TrainSpec { schedule: Schedule::Constant {}, warm_up_epochs: 0, ..spec(3) };
+    let short = TrainSpec { epochs: 2, ..constant.clone() };
+    let (second, _) = train(&short, None, 3)?;
+    let (third, _) = train(&constant, None, 3)?;
+    let (mean, _) = train(&TrainSpec { average_epochs: 2, ..constant }, None, 3)?;
+    for (name, values) in &mean {
+        for (i, v) in values.iter().enumerate() {
+            let expected = (second[name][i] + third[name][i]) / 2.;
+            assert!((v - expected).abs() < 1e-6, "{name}[{i}]: {v}, expected {expected}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_state_of_another_run_is_refused_and_not_overwritten() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = dir.path().join("state.safetensors");
+    train(&spec(2), Some(state.clone()), 2)?;
+    let before = std::fs::read(&state).expect("the state");
+    let e = train(&spec(3), Some(state.clone()), 3).expect_err("another recipe");
+    assert!(e.is_bad_input() && e.to_string().contains("state.safetensors"), "{e}");
+    assert_eq!(std::fs::read(&state).expect("the state"), before);
+    Ok(())
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step() -> Result<()> {
+    let wild = TrainSpec { learning_rate: 1e30, warm_up_epochs: 0, max_norm: 0., ..spec(3) };
+    match train(&wild, None, 3) {
+        Err(e @ Error::NonFinite { epoch: 1, .. }) => {
+            let text = e.to_string();
+            assert!(text.contains("'hard'") && text.contains("epoch 1, step ") && !e.is_bad_input(), "{text}");
+        }
+        other => panic!("expected a stop, got {other:?}"),
+    }
+    Ok(())
+}
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused_with_every_name_that_does_not_fit() -> Result<()> {
+    let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let model = Mlp::new(&net(0.), vb)?;
+    let mut tensors = params.snapshot()?;
+    let frozen = Frozen::build(tensors.clone(), &Device::Cpu, |vb| Mlp::new(&net(0.), vb))?;
+    let xs = Tensor::ones((3, 8), candle_core::DType::F32, &Device::Cpu)?;
+    let (a, b) = (model.forward(&xs, &[], Mode::Evaluate)?.logits, frozen.forward(&xs, &[])?.logits);
+    assert_eq!(a.to_vec2::<f32>()?, b.to_vec2::<f32>()?);
+    assert!(!b.track_op(), "a frozen network's logits carry a graph");
+
+    tensors.remove("layers.0.bias");
+    tensors.insert("head.weight".into(), Tensor::zeros(4, candle_core::DType::F32, &Device::Cpu)?);
+    tensors.insert("layers.2.bias".into(), Tensor::zeros(7, candle_core::DType::F32, &Device::Cpu)?);
+    let Err(e) = Frozen::build(tensors, &Device::Cpu, |vb| Mlp::new(&net(0.), vb)) else { panic!("it was accepted") };
+    let text = e.to_string();
+    for part in ["missing layers.0.bias", "extra head.weight", "layers.2.bias: expected [2], got [7]"] {
+        assert!(e.is_bad_input() && text.contains(part), "{part} is missing in {text}");
+    }
+    Ok(())
+}
+
+#[test]
+fn taps_come_as_declared_and_an_unknown_one_lists_those_there_are() -> Result<()> {
+    let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let model = Mlp::new(&net(0.), vb)?;
+    let xs = Tensor::ones((3, 8), candle_core::DType::F32, &Device::Cpu)?;
+    let out = model.forward(&xs, &["hidden.1", "hidden.0"], Mode::Evaluate)?;
+    let declared: Vec<usize> = model.taps().iter().map(|t| t.channels).collect();
+    assert_eq!([out.taps[1].dims()[1], out.taps[0].dims()[1]].to_vec(), declared);
+    let Err(e) = model.forward(&xs, &["hidden.7"], Mode::Evaluate) else { panic!("an unknown tap was accepted") };
+    assert!(e.to_string().contains("hidden.0, hidden.1"), "{e}");
+    Ok(())
+}
+
+#[test]
+fn initial_weights_depend_on_seed_and_name_alone() -> Result<()> {
+    let weights = |seed: u64, hidden: Vec<usize>| -> Result<Vec<f32>> {
+        let (params, vb) = Params::seeded(Seed(seed), &Device::Cpu);
+        Mlp::new(&MlpSpec { hidden, ..net(0.) }, vb)?;
+        Ok(params.snapshot()?["layers.0.weight"].flatten_all()?.to_vec1()?)
+    };
+    assert_eq!(weights(1, vec![6])?, weights(1, vec![6, 5])?);
+    assert_ne!(weights(1, vec![6])?, weights(2, vec![6])?);
+    Ok(())
+}
+
+#[test]
+fn hyper_parameters_outside_their_domain_are_bad_input_that_names_them() {
+    let soft = |temperature, soft_weight, hard_weight| MethodSpec::SoftTargets { temperature, soft_weight, hard_weight };
+    for (method, part) in [(soft(0., 1., 0.), "temperature"), (soft(4., -1., 0.), "soft-weight"), (soft(4., 0., 0.), "not both 0")] {
+        let built: Result<Box<dyn Distillation>> = method.build();
+        let Err(e) = built else { panic!("{method:?} was accepted") };
+        assert!(e.is_bad_input() && e.to_string().contains(part), "{e}");
+    }
+    let cases = [
+        (TrainSpec { batch_size: 0, ..spec(1) }, "batch-size"),
+        (TrainSpec { learning_rate: f64::NAN, ..spec(1) }, "learning-rate"),
+        (TrainSpec { max_norm: -1., ..spec(1) }, "max-norm"),
+        (TrainSpec { average_epochs: 2, ..spec(1) }, "average-epochs"),
+        (TrainSpec { optimizer: OptimizerSpec::Sgd { momentum: 1., nesterov: false, weight_decay: 0. }, ..spec(1) }, "momentum"),
+    ];
+    for (spec, part) in cases {
+        let e = spec.check().expect_err(part);
+        assert!(e.is_bad_input() && e.to_string().contains(part), "{e}");
+    }
+    for dropout in [1., -0.1] {
+        assert!(net(dropout).check().is_err_and(|e| e.to_string().contains("dropout-hidden")));
+    }
+}
