@@ -49,3 +49,42 @@ impl Examples for ImageExamples<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Seed;
+
+    #[test]
+    fn shifts_cover_the_square_evenly_and_are_a_function_of_the_step() -> Result<()> {
+        // One lit pixel in the middle of 5x5: where it lands says what the shift was.
+        let n = 25_000;
+        let image: Vec<u8> = (0..25).map(|i| if i == 12 { 255 } else { 0 }).collect();
+        let images = LabelledImages { images: image.repeat(n), labels: vec![0; n], rows: 5, cols: 5, classes: 1 };
+        let examples = ImageExamples { images: &images, rows: (0..n as u32).collect(), jitter: 2, teacher_logits: None };
+        let rows: Vec<u32> = (0..n as u32).collect();
+        let step = |step| StepSeed { seed: Seed(1), epoch: 0, step };
+        let batch = |s| -> Result<Vec<Vec<f32>>> { Ok(examples.batch(&rows, step(s), &Device::Cpu)?.inputs.to_vec2()?) };
+        let first = batch(0)?;
+        assert_eq!(first, batch(0)?);
+        assert_ne!(first, batch(1)?);
+        for place in 0..25 {
+            // 1000 expected, standard deviation 31.
+            let count = first.iter().filter(|image| image[place] == 1.).count();
+            assert!(count.abs_diff(1000) < 150, "{place}: {count}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_batch_is_the_rows_asked_for_with_their_labels_and_teacher_logits() -> Result<()> {
+        let images = LabelledImages { images: (0..12).collect(), labels: vec![2, 0, 1], rows: 2, cols: 2, classes: 3 };
+        let teacher_logits = Some((0..9).map(|v| v as f32).collect());
+        let examples = ImageExamples { images: &images, rows: vec![2, 0], jitter: 0, teacher_logits };
+        let batch = examples.batch(&[1, 0], StepSeed { seed: Seed(1), epoch: 0, step: 0 }, &Device::Cpu)?;
+        assert_eq!(batch.labels.to_vec1::<u32>()?, [2, 1]);
+        assert_eq!(batch.teacher_logits.map(|t| t.to_vec2::<f32>()).transpose()?, Some(vec![vec![0., 1., 2.], vec![6., 7., 8.]]));
+        assert_eq!(batch.inputs.to_vec2::<f32>()?[1], [8. / 255., 9. / 255., 10. / 255., 11. / 255.]);
+        Ok(())
+    }
+}

@@ -1,10 +1,6 @@
 //! Batches of images as `f32` rows, optionally moved by a few pixels.
 
-use super::counter::draw;
 use super::{DataError, LabelledImages};
-
-/// Keeps these draws apart from every other use of the same seed.
-const PURPOSE: u64 = 0x6A69_7474;
 
 /// Writes the images at `idx` to `out`: `out[b, p] = images[idx[b], p] / 255`, shape `[idx.len(), rows × cols]`, in `[0, 1]`.
 ///
@@ -52,22 +48,6 @@ pub fn gather_jittered(images: &LabelledImages, idx: &[u32], shifts: &[(i8, i8)]
         }
     }
     Ok(())
-}
-
-/// The moves of one batch: for each image independently and uniformly one of the `(2·radius + 1)²` pairs `(dx, dy)` with
-/// `|dx|, |dy| <= radius`, a function of `(seed, epoch, image index)` and of nothing else, so it does not depend on the batch that an
-/// image is in. Replaces what is in `out`.
-pub fn draw_shifts(seed: u64, epoch: u64, idx: &[u32], radius: u8, out: &mut Vec<(i8, i8)>) {
-    // i8 is enough up to a radius of 127; images are smaller than that, and a wider shift than the image blanks it anyway.
-    let radius = radius.min(127) as i8;
-    let side = 2 * radius as u64 + 1;
-    out.clear();
-    out.extend(idx.iter().map(|&i| {
-        let bits = draw(seed, PURPOSE ^ (epoch << 32), u64::from(i));
-        // Two 32-bit halves scaled to 0..side; the bias is below side/2³².
-        let pick = |half: u64| (((half & 0xFFFF_FFFF) * side) >> 32) as i64 - i64::from(radius);
-        (pick(bits) as i8, pick(bits >> 32) as i8)
-    }));
 }
 
 fn scale(from: &[u8], to: &mut [f32]) {
@@ -147,23 +127,6 @@ mod tests {
         gather(&set, &[3, 1], &mut out).unwrap();
         let all = set.to_tensor(&candle_core::Device::Cpu).unwrap().to_vec2::<f32>().unwrap();
         assert_eq!(out, [all[3].clone(), all[1].clone()].concat());
-    }
-
-    #[test]
-    fn shifts_cover_the_square_evenly_and_are_a_function_of_epoch_and_image() {
-        let idx: Vec<u32> = (0..25_000).collect();
-        let (mut a, mut b, mut c) = (vec![], vec![], vec![]);
-        draw_shifts(1, 0, &idx, 2, &mut a);
-        draw_shifts(1, 0, &[7, 3], 2, &mut b);
-        draw_shifts(1, 1, &idx, 2, &mut c);
-        assert_eq!(b, [a[7], a[3]]);
-        assert_ne!(a, c);
-        let mut counts = [0u32; 25];
-        for (dx, dy) in a {
-            counts[((dy + 2) * 5 + dx + 2) as usize] += 1;
-        }
-        // 1000 expected, standard deviation 31.
-        assert!(counts.iter().all(|n| n.abs_diff(1000) < 150), "{counts:?}");
     }
 
     #[test]

@@ -3,7 +3,6 @@
 //! [`mnist::load`] is the entry: it finds, downloads or generates a data set and says which of the three it did.
 //! [`jitter`] writes batches, [`split`] chooses rows. Every choice is a pure function of an explicit seed.
 
-mod counter;
 pub mod error;
 pub mod image_examples;
 pub mod images;

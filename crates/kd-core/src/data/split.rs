@@ -3,9 +3,7 @@
 //! All return row numbers for [`LabelledImages::subset`](super::LabelledImages::subset) and [`super::jitter::gather`], in ascending order.
 
 use super::DataError;
-use super::counter::draw;
-
-const PURPOSE: u64 = 0x7370_6C69;
+use crate::Seed;
 
 /// Two disjoint sets of rows that together are all rows, each in ascending order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,14 +80,15 @@ fn filter(labels: &[u8], keep: impl Fn(u8) -> bool) -> Vec<u32> {
     labels.iter().enumerate().filter(|&(_, &l)| keep(l)).map(|(row, _)| row as u32).collect()
 }
 
-/// The rows of each class, by class, each shuffled by `seed`: sorted by a hash that has no ties.
+/// The rows of each class, by class, each shuffled by `seed`: sorted by a word of the seed's stream, equal words by row.
 fn by_class(labels: &[u8], seed: u64) -> Vec<Vec<u32>> {
     let mut classes: Vec<Vec<u32>> = vec![Vec::new(); labels.iter().max().map_or(0, |&l| usize::from(l) + 1)];
     for (row, &label) in labels.iter().enumerate() {
         classes[usize::from(label)].push(row as u32);
     }
+    let stream = Seed(seed).stream("split", 0, 0);
     for rows in &mut classes {
-        rows.sort_unstable_by_key(|&row| draw(seed, PURPOSE, u64::from(row)));
+        rows.sort_unstable_by_key(|&row| (stream.u32_at(u64::from(row)), row));
     }
     classes
 }

@@ -3,6 +3,7 @@
 //! One file for each source: [`idx`] (a directory), [`hub`] (the Hugging Face hub and its cache), [`embedded`] (the generator).
 //! [`load`] chooses between them.
 
+mod counter;
 pub mod embedded;
 pub mod hub;
 pub mod idx;

@@ -53,7 +53,8 @@ const AXIS: i32 = 40;
 const MARGIN: i32 = 24;
 
 impl ImageBars {
-    /// The picture as an SVG. The same picture gives the same bytes. All bars have one linear axis from 0 to 1.
+    /// The picture as an SVG. The same picture gives the same bytes. The bars of a column share a linear
+    /// axis from 0 to the first of 0.1, 0.2, 0.5 and 1 that holds them all.
     ///
     /// Errors: an image that is not rectangular, a row whose charts or values do not fit `columns` and `classes`.
     pub fn to_svg(&self) -> Result<String, AnyError> {
@@ -73,12 +74,13 @@ impl ImageBars {
         for (column, heading) in self.columns.iter().enumerate() {
             canvas.text(heading, (chart_left(column) + chart / 2, top - 20), HEADING, Align::Middle)?;
         }
+        let tops: Vec<f64> = (0..self.columns.len()).map(|column| self.axis_top(column)).collect();
         for (index, row) in self.rows.iter().enumerate() {
             let y = top + ROW * index as i32;
             image(&mut canvas, &row.image, (MARGIN + (caption - SIDE) / 2, y))?;
             canvas.text(&row.caption, (MARGIN + caption / 2, y + SIDE + 13), SMALL, Align::Middle)?;
             for (column, values) in row.bars.iter().enumerate() {
-                self.bars(&mut canvas, values, row.highlight, (chart_left(column), y))?;
+                self.bars(&mut canvas, (values, tops[column]), row.highlight, (chart_left(column), y))?;
             }
         }
         canvas.finish()?;
@@ -104,10 +106,23 @@ impl ImageBars {
         Ok(())
     }
 
-    fn bars(&self, canvas: &mut Canvas, values: &[f64], highlight: Option<usize>, (left, top): (i32, i32)) -> Result<(), AnyError> {
+    /// Where the axis of a column ends.
+    fn axis_top(&self, column: usize) -> f64 {
+        let largest = self.rows.iter().flat_map(|row| &row.bars[column]).copied().fold(0.0, f64::max);
+        [0.1, 0.2, 0.5].into_iter().find(|&top| largest <= top).unwrap_or(1.0)
+    }
+
+    fn bars(
+        &self,
+        canvas: &mut Canvas,
+        (values, axis): (&[f64], f64),
+        highlight: Option<usize>,
+        (left, top): (i32, i32),
+    ) -> Result<(), AnyError> {
         let bottom = top + SIDE;
         let right = left + PITCH * values.len() as i32;
-        for (part, text) in [(0.5, "0.5"), (1.0, "1")] {
+        for part in [0.5, 1.0] {
+            let text = &(part * axis).to_string();
             let y = bottom - (f64::from(SIDE) * part).round() as i32;
             canvas.line((left, y), (right, y), GRID, 1)?;
             canvas.text(text, (left - 6, y), SMALL, Align::Right)?;
@@ -115,7 +130,7 @@ impl ImageBars {
         canvas.text("0", (left - 6, bottom), SMALL, Align::Right)?;
         for (class, (value, name)) in values.iter().zip(&self.classes).enumerate() {
             let x = left + PITCH * class as i32 + (PITCH - BAR) / 2;
-            let height = (f64::from(SIDE) * value).round() as i32;
+            let height = (f64::from(SIDE) * value / axis).round() as i32;
             let shade = if highlight == Some(class) { color(1) } else { color(0) };
             if height > 0 {
                 canvas.rect((x, bottom - height), (x + BAR, bottom), shade)?;
