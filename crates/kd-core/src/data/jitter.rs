@@ -68,7 +68,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn images(n: usize, rows: usize, cols: usize) -> LabelledImages {
-        let images = (0..n * rows * cols).map(|i| draw(0, 0, i as u64) as u8).collect();
+        let images = (0..n * rows * cols).map(|i| crate::Seed(0).stream("test", 0, 0).u32_at(i as u64) as u8).collect();
         LabelledImages { images, labels: vec![0; n], rows, cols, classes: 1 }
     }
 
