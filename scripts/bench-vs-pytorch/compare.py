@@ -84,13 +84,13 @@ def chosen(args, known):
 
 def build_ours(root):
     """Builds the bench program and returns the path that Cargo reports for it."""
-    command = ["cargo", "build", "--release", "-p", "kd-core", "--example", "bench_steps", "--message-format=json-render-diagnostics"]
+    command = ["cargo", "build", "-p", "kd-core", "--example", "bench_steps", "--message-format=json-render-diagnostics"]
     try:
         done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True)
     except OSError as error:
         raise Failure(f"cannot start cargo: {error.strerror}") from error
     if done.returncode != 0:
-        raise Failure(f"{' '.join(command[:7])}: exit status {done.returncode}")
+        raise Failure(f"{' '.join(command[:6])}: exit status {done.returncode}")
     for line in done.stdout.splitlines():
         message = json.loads(line)
         if message.get("reason") == "compiler-artifact" and message["target"]["name"] == "bench_steps" and message.get("executable"):
