@@ -47,3 +47,16 @@ pub(crate) fn logits_dims(logits: &Tensor, op: &str, which: &str) -> Result<(usi
         dims => bail!("{op}: expected {which} [b, c] with b, c >= 1, got {dims:?}"),
     }
 }
+
+/// Size below which what an optimiser keeps is taken as 0.
+///
+/// A weight without gradients (a pixel that is always 0) halves its averages until they are subnormal, where they stay; arithmetic on
+/// subnormal numbers is microcode on many processors. While the small net of MNIST trained, 73 % of the samples of a profile were in Adam's
+/// kernel for this reason. A value of this size is far below what changes a weight.
+pub(crate) const NEGLIGIBLE: f32 = 1e-30;
+
+/// `x`, or 0 where its size is below `floor`.
+#[inline(always)]
+pub(crate) fn flushed(x: f32, floor: f32) -> f32 {
+    if x.abs() < floor { 0.0 } else { x }
+}

@@ -225,3 +225,25 @@ fn a_saved_moment_does_not_change_with_later_steps() {
     assert_eq!(bits(&saved), before);
     assert_ne!(bits(&state.momentum().unwrap().unwrap()), before);
 }
+
+#[test]
+fn averages_without_gradients_reach_zero_and_never_linger_as_subnormal_numbers() -> candle_core::Result<()> {
+    let device = Device::Cpu;
+    let (a, b) = (Var::new(&[1f32, 2., 3.], &device)?, Var::new(&[1f32, 2., 3.], &device)?);
+    let (mut sgd, mut adam) = (SgdState::new(), AdamState::new());
+    let sgd_config = SgdConfig { momentum: 0.9, ..SgdConfig::new(0.1) };
+    let adam_config = AdamConfig { beta2: 0.9, ..AdamConfig::adam(0.001) };
+    for step in 0..900 {
+        let gradient = Tensor::new(if step == 0 { [1f32, -1e-3, 1e-12] } else { [0.; 3] }.as_slice(), &device)?;
+        sgd.step(&a, &gradient, &sgd_config)?;
+        adam.step(&b, &gradient, &adam_config)?;
+        for kept in [sgd.momentum()?, adam.m()?, adam.v()?].into_iter().flatten() {
+            let values = kept.to_vec1::<f32>()?;
+            assert!(!values.iter().any(|v| v.is_subnormal()), "step {step}: {values:?}");
+        }
+    }
+    for kept in [sgd.momentum()?, adam.m()?, adam.v()?].into_iter().flatten() {
+        assert_eq!(kept.to_vec1::<f32>()?, [0.; 3]);
+    }
+    Ok(())
+}

@@ -7,7 +7,10 @@ use rayon::prelude::*;
 
 use super::{AdamConfig, Decay, bias_corrections};
 use crate::multiversion::multiversioned;
-use crate::operand::{TASK, contiguous_f32, contiguous_f32_mut};
+use crate::operand::{NEGLIGIBLE, TASK, contiguous_f32, contiguous_f32_mut, flushed};
+
+/// The size of a gradient whose square is [`NEGLIGIBLE`].
+const ROOT_OF_NEGLIGIBLE: f32 = 1e-15;
 
 /// The step's numbers in the dtype of the weight.
 #[derive(Clone, Copy)]
@@ -80,8 +83,10 @@ multiversioned! {
         for (((w, m), v), &g) in weight.iter_mut().zip(m).zip(v).zip(grad) {
             let d = g + c.l2 * *w;
             let shrunk = *w * c.shrink;
-            *m += c.one_minus_beta1 * (d - *m);
-            *v = c.beta2 * *v + c.one_minus_beta2 * (d * d);
+            *m = flushed(*m + c.one_minus_beta1 * (d - *m), NEGLIGIBLE);
+            // Flushed before it is squared, since the square is what would be subnormal.
+            let d = flushed(d, ROOT_OF_NEGLIGIBLE);
+            *v = flushed(c.beta2 * *v + c.one_minus_beta2 * (d * d), NEGLIGIBLE);
             *w = shrunk - c.step_size * (*m / ((*v).sqrt() / c.root_correction + c.eps));
         }
     }

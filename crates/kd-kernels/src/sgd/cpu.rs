@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::SgdConfig;
 use crate::max_norm::cpu::{max_norm_row, row_len};
 use crate::multiversion::multiversioned;
-use crate::operand::{TASK, contiguous_f32, contiguous_f32_mut};
+use crate::operand::{NEGLIGIBLE, TASK, contiguous_f32, contiguous_f32_mut, flushed};
 
 /// The step's numbers in the dtype of the weight.
 #[derive(Clone, Copy)]
@@ -87,12 +87,12 @@ multiversioned! {
             if c.nesterov {
                 for ((w, v), &g) in w.iter_mut().zip(v).zip(g) {
                     let d = g + c.weight_decay * *w;
-                    *v = c.momentum * *v + d;
+                    *v = flushed(c.momentum * *v + d, NEGLIGIBLE);
                     *w -= c.lr * (d + c.momentum * *v);
                 }
             } else {
                 for ((w, v), &g) in w.iter_mut().zip(v).zip(g) {
-                    *v = c.momentum * *v + (g + c.weight_decay * *w);
+                    *v = flushed(c.momentum * *v + (g + c.weight_decay * *w), NEGLIGIBLE);
                     *w -= c.lr * *v;
                 }
             }
