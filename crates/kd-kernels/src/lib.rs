@@ -12,6 +12,7 @@ mod operand;
 
 pub mod adam;
 pub mod backward;
+pub mod conv2d;
 pub mod cross_entropy;
 pub mod dropout;
 pub mod gemm;
