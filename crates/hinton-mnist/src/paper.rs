@@ -7,8 +7,7 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 use kd_core::data::Mnist;
 use kd_core::data::mnist::{self, Provenance};
-use kd_core::run::{AnyError, Cell, CellDir, CellResult, Finished, Needed, Paper, Progress, Table, Update};
-use kd_core::train::EpochRecord;
+use kd_core::run::{AnyError, Cell, CellDir, CellResult, Finished, Meter, Needed, Paper, Progress, Table};
 use kd_core::{Result, Seed, device};
 
 use crate::spec::{CellSpec, TrainCell};
@@ -53,27 +52,11 @@ impl HintonMnist {
         let data = &self.data()?.0;
         let teachers: Vec<&Path> = needed.all("teacher").iter().map(|f| f.dir.as_path()).collect();
         let started = Instant::now();
-        let (mut trained, mut shown) = (0., 0);
+        let mut meter = Meter::new(progress, spec.train.epochs);
         let place = cells::train::Place { dir: dir.path(), device: &self.device, save_every: self.save_every };
-        cells::train::run(spec, Seed(cell.seed), data, &place, &teachers, &mut |record: &EpochRecord| {
-            trained += record.seconds;
-            shown += record.examples;
-            let rate = (trained > 0.).then(|| shown as f64 / trained);
-            progress.update(&Update {
-                phase: "train",
-                epoch: record.epoch,
-                epochs: spec.train.epochs,
-                step: 1,
-                steps: 1,
-                loss: Some(record.loss),
-                metric: None,
-                examples_per_second: rate,
-            });
-        })
-        .map(|mut result| {
-            result.seconds = trained.max(started.elapsed().as_secs_f64());
-            result
-        })
+        let mut result = cells::train::run(spec, Seed(cell.seed), data, &place, &teachers, &mut |record| meter.observe(record))?;
+        result.seconds = meter.seconds().max(started.elapsed().as_secs_f64());
+        Ok(result)
     }
 }
 

@@ -11,6 +11,9 @@ use crate::model::{Mode, Model, Outputs};
 use crate::train::checkpoint;
 use crate::{Error, Result, params};
 
+/// The file of a trained network in its cell's folder.
+pub const NETWORK: &str = "network.safetensors";
+
 /// A network that cannot train: it is built from constants, runs in evaluation mode and returns detached tensors, so neither
 /// a graph nor a variable of it can reach an optimiser.
 pub struct Frozen<M>(M);

@@ -16,8 +16,6 @@ use kd_core::{Error, Result};
 
 use crate::spec::CLASSES;
 
-/// The file of a trained network in its cell's folder.
-pub const NETWORK: &str = "network.safetensors";
 /// The file of its logits on all training images and on the test images.
 pub const LOGITS: &str = "logits.safetensors";
 

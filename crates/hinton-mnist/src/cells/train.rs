@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use kd_core::data::{ImageExamples, LabelledImages, Mnist};
+use kd_core::frozen::NETWORK;
 use kd_core::method::MethodSpec;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
 use kd_core::run::CellResult;
-use kd_core::train::{EpochRecord, Errors, Fit, checkpoint, predict};
+use kd_core::train::{EpochRecord, Errors, Fit, checkpoint, predict, write_epochs};
 use kd_core::{Error, Result, Seed};
 
-use super::{Logits, NETWORK, matrix, result};
+use super::{Logits, matrix, result};
 use crate::ensemble::combine;
 use crate::spec::{CLASSES, TrainCell};
 use crate::transfer::select;
@@ -128,23 +129,6 @@ fn metrics(cell: &TrainCell, train: &Tensor, test: &Tensor, data: &Mnist, rows: 
         found.push(("held-out-errors".to_owned(), on_rows(held_out)?.total() as f64));
     }
     Ok(result(found))
-}
-
-/// One line per epoch; the last column is the only one that differs between two runs.
-fn write_epochs(path: &Path, records: &[EpochRecord]) -> Result<()> {
-    let fault = |e: csv::Error| Error::bad_input(format!("{}: {e}", path.display()));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let terms: Vec<String> = records.first().map(|r| r.terms.keys().cloned().collect()).unwrap_or_default();
-    let head = ["epoch", "learning-rate", "loss"].into_iter().map(str::to_owned).chain(terms.iter().cloned());
-    writer.write_record(head.chain(["seconds".to_owned()])).map_err(fault)?;
-    for r in records {
-        let numbers = [r.learning_rate, r.loss].into_iter().chain(terms.iter().map(|t| r.terms.get(t).copied().unwrap_or(f64::NAN)));
-        let line = [r.epoch.to_string()].into_iter().chain(numbers.map(|v| v.to_string()));
-        writer.write_record(line.chain([format!("{:.3}", r.seconds)])).map_err(fault)?;
-    }
-    let bytes = writer.into_inner().map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
-    kd_core::run::atomic::write(path, &bytes)?;
-    Ok(())
 }
 
 /// The errors of logits that are already at hand, row-major.

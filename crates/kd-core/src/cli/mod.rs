@@ -29,6 +29,7 @@
 //! Exit codes: 0 done; 2 bad input, clap's own errors included; 1 our failure. Messages are one line on the standard error.
 
 mod commands;
+mod compare;
 mod experiments;
 mod options;
 mod progress;
@@ -40,6 +41,7 @@ use std::process::ExitCode;
 
 pub use crate::device::DeviceChoice;
 pub use commands::{Application, Command, execute, finished_cell};
+pub use compare::{find_network, print_comparison};
 pub use options::Options;
 pub use progress::{Bars, PlainLines, progress};
 

@@ -1,12 +1,14 @@
 //! Training: one loop for every paper, with its optimisers, schedules, evaluation and checkpoints.
 
 pub mod checkpoint;
+pub mod epochs_csv;
 pub mod evaluate;
 pub mod examples;
 pub mod fit;
 pub mod optimizer;
 pub mod schedule;
 
+pub use epochs_csv::write_epochs;
 pub use evaluate::{Errors, evaluate, predict};
 pub use examples::{Batch, Examples};
 pub use fit::{EpochRecord, Fit, TermValue, TrainSpec};
