@@ -12,17 +12,24 @@ mod operand;
 
 pub mod adam;
 pub mod backward;
+pub mod batch_norm;
+pub mod channel_shuffle;
 pub mod conv2d;
 pub mod cross_entropy;
 pub mod dropout;
+pub mod gated_sum;
 pub mod gemm;
 pub mod linear;
 pub mod max_norm;
+pub mod pool;
+pub mod relu;
 pub mod sgd;
 pub mod softened_kl;
 pub mod softmax;
 pub mod stream;
 pub mod switch;
+pub mod upsample;
 
 pub use backward::{Gradients, backward};
+pub use linear::Activation;
 pub use switch::{kernels_enabled, set_kernels_enabled};

@@ -1,6 +1,8 @@
 //! What the tests of this crate share: formula inputs, comparisons and odd strides.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod graph;
+
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 /// scale·sin(a·i + b) over the row-major index i, in f64, as in the oracles' `g`.
