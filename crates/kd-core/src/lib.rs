@@ -18,6 +18,7 @@ pub mod model;
 pub mod params;
 pub mod run;
 pub mod seed;
+pub mod torch_checkpoint;
 pub mod train;
 
 pub use error::{Error, Result};

@@ -1,0 +1,191 @@
+//! Files that no PyTorch wrote: one line that names the file, no panic, and no more memory than the file is worth.
+
+use std::io::Write;
+use std::path::Path;
+
+use kd_core::torch_checkpoint::Checkpoint;
+use kd_core::{Error, Result};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::allocations::assert_modest;
+use super::golden;
+
+/// Writes the file and reads all of it.
+fn read(dir: &Path, bytes: &[u8]) -> Result<usize> {
+    let path = dir.join("net.pth");
+    std::fs::write(&path, bytes).expect("a write");
+    let mut checkpoint = Checkpoint::open(&path)?;
+    checkpoint.remarks()?;
+    checkpoint.part("abfs")?;
+    Ok(checkpoint.network()?.len())
+}
+
+fn refused(bytes: &[u8]) -> String {
+    let dir = TempDir::new().expect("a folder");
+    let e = read(dir.path(), bytes).expect_err("a file that cannot be read");
+    assert!(e.is_bad_input(), "{e}");
+    assert_modest();
+    e.to_string().replace(&format!("{}/", dir.path().display()), "")
+}
+
+/// The old layout around a pickled object, the keys of its storages and what follows.
+fn old(object: &[u8], keys: &[u8], rest: &[u8]) -> Vec<u8> {
+    let head = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    [head, object, keys, rest].concat()
+}
+
+/// A state dict of one tensor of these sizes in a storage of floats called `s`; each size is pickled as a signed 8-byte number.
+fn tensor(offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
+    let number = |n: &i64| [b"\x8a\x08".as_slice(), &n.to_le_bytes()].concat();
+    let tuple = |sizes: &[i64]| [b"(".to_vec(), sizes.iter().flat_map(number).collect(), b"t".to_vec()].concat();
+    let storage = b"(U\x07storagectorch\nFloatStorage\nU\x01sU\x03cpuK\x04NtQ";
+    let call = b"ctorch._utils\n_rebuild_tensor_v2\n(";
+    [b"\x80\x02}U\x01w".as_slice(), call, storage, &number(&offset), &tuple(shape), &tuple(strides), b"\x89NtRs."].concat()
+}
+
+const KEYS: &[u8] = b"\x80\x02]U\x01sa.";
+
+fn storage(count: u64, floats: usize) -> Vec<u8> {
+    [&count.to_le_bytes()[..], &vec![0; floats * 4]].concat()
+}
+
+#[test]
+fn the_forger_of_these_tests_can_write_an_honest_file() {
+    let dir = TempDir::new().expect("a folder");
+    assert_eq!(read(dir.path(), &old(&tensor(0, &[2, 2], &[2, 1]), KEYS, &storage(4, 4))).expect("an honest file"), 1);
+}
+
+#[test]
+fn a_file_that_is_no_checkpoint_or_is_cut_or_forged_is_one_line_that_says_what_was_expected() {
+    let deep = [b"\x80\x02".to_vec(), b"]".repeat(100_000), b"a".repeat(99_999), b".".to_vec()].concat();
+    let files = [
+        b"".to_vec(),
+        b"\x89HDF\r\n".to_vec(),
+        b"PK\x03\x04".to_vec(),
+        b"\x80\x02K\x01.".to_vec(),
+        old(b"\x80\x02cos\nsystem\nU\x04trueR.", b"\x80\x02].", b""),
+        old(b"\x80\x02}U\x01wK\x01s.", b"\x80\x02].", b""),
+        old(b"\x80\x02}.", b"\x80\x02].", b""),
+        old(b"\x80\x02X\xff\xff\xff\x7fabc.", b"", b""),
+        old(b"\x80\x02i", b"", b""),
+        old(&deep, b"\x80\x02].", b""),
+        old(&tensor(0, &[2, 2], &[2, 1]), KEYS, b"\x04\x00"),
+        old(&tensor(0, &[2, 2], &[2, 1]), KEYS, &storage(u64::MAX, 4)),
+        old(&tensor(0, &[2, 2], &[2, 1]), KEYS, &storage(3, 4)),
+        old(&tensor(1, &[2, 2], &[2, 1]), KEYS, &storage(4, 4)),
+        old(&tensor(0, &[-2], &[1]), KEYS, &storage(4, 4)),
+        old(&tensor(0, &[i64::MAX, i64::MAX], &[0, 0]), KEYS, &storage(4, 4)),
+        old(&tensor(0, &[1 << 40], &[0]), KEYS, &storage(4, 4)),
+        old(&tensor(i64::MAX, &[2], &[i64::MAX]), KEYS, &storage(4, 4)),
+    ];
+    let messages: Vec<String> = files.iter().map(|bytes| refused(bytes)).collect();
+    assert!(messages.iter().all(|m| !m.contains('\n')), "{messages:?}");
+    insta::assert_snapshot!(messages.join("\n"), @r"
+    net.pth: expected a PyTorch checkpoint (zip, or the pickles of PyTorch before 1.6), got another kind of file
+    net.pth: expected a PyTorch checkpoint (zip, or the pickles of PyTorch before 1.6), got another kind of file
+    net.pth: expected a whole zip file, got: invalid Zip archive: Could not find EOCD
+    net.pth: expected the magic number of a PyTorch checkpoint, got an integer
+    net.pth: expected a state dict at the top, got an object of os.system: save its state_dict() instead
+    net.pth: expected a tensor for every name in the state dict at the top, got an integer for w
+    net.pth: expected a state dict at the top, got an empty one
+    net.pth: from byte 25: pickle, byte 2: expected 2147483647 bytes more, got 4
+    net.pth: from byte 25: pickle, byte 2: operation 0x69 is not one of those that checkpoints use
+    net.pth: expected a state dict at the top, got a list
+    net.pth: storage s: expected its element count at byte 176, got the end of the file
+    net.pth: storage s: expected 18446744073709551615 elements of 4 bytes, got 16 bytes to the end of the file
+    net.pth: w: expected a storage of 4 elements, got 3
+    net.pth: w: expected a storage of 5 elements, got 4
+    net.pth: w: expected the storage, offset, shape and strides of a tensor, got other values
+    net.pth: w: expected a tensor that fits its storage, got shape [9223372036854775807, 9223372036854775807] with strides [0, 0]
+    net.pth: w: expected a tensor that fits its storage, got shape [1099511627776] with strides [0]
+    net.pth: w: expected a storage of 18446744073709551615 elements, got 4
+    ");
+}
+
+#[test]
+fn values_without_end_are_refused_before_they_fill_the_memory() {
+    let bytes = old(&[b"\x80\x02(".to_vec(), b"N".repeat(5 << 20), b"l.".to_vec()].concat(), b"", b"");
+    assert_eq!(refused(&bytes), "net.pth: from byte 25: pickle, byte 4194307: expected at most 4194304 values, got more");
+}
+
+#[test]
+fn a_zip_file_without_a_pickle_and_one_with_a_compressed_or_missing_storage_are_refused() {
+    let zip = |files: &[(&str, &[u8])]| {
+        let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        let how = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        for (name, bytes) in files {
+            writer.start_file(*name, how).expect("an entry");
+            writer.write_all(bytes).expect("a write");
+        }
+        writer.finish().expect("a zip file").into_inner()
+    };
+    let object = tensor(0, &[2, 2], &[2, 1]);
+    let messages = [
+        zip(&[("a/readme", b"hello")]),
+        zip(&[("a/data.pkl", &object), ("b/data.pkl", &object)]),
+        zip(&[("a/data.pkl", &object), ("a/byteorder", b"big")]),
+        zip(&[("a/data.pkl", &object)]),
+        zip(&[("a/data.pkl", &object), ("a/data/s", &[0; 15])]),
+    ];
+    let mut messages: Vec<String> = messages.iter().map(|bytes| refused(bytes)).collect();
+    let mut compressed = zip(&[("a/data.pkl", &object)]);
+    let central = compressed.windows(4).position(|w| w == b"PK\x01\x02").expect("the directory");
+    (compressed[8], compressed[central + 10]) = (8, 8);
+    messages.push(refused(&compressed));
+    insta::assert_snapshot!(messages.join("\n"), @r#"
+    net.pth: expected a PyTorch checkpoint, got a zip file with 0 files called data.pkl
+    net.pth: expected a PyTorch checkpoint, got a zip file with 2 files called data.pkl
+    net.pth: expected little-endian numbers, got "big"
+    net.pth: w: a/data/s in the zip file: specified file not found in archive
+    net.pth: w: expected a storage of 4 elements, got 3
+    net.pth: a/data.pkl in the zip file: expected it stored, as torch.save writes it, got it compressed
+    "#);
+}
+
+/// What a reader may do with changed bytes: read some numbers, or refuse with one line.
+fn read_or_refused(dir: &Path, bytes: &[u8]) -> Result<(), TestCaseError> {
+    match read(dir, bytes) {
+        Ok(_) => {}
+        Err(e @ (Error::BadInput(_) | Error::Io { .. })) => prop_assert!(!e.to_string().contains('\n'), "{e}"),
+        Err(other) => prop_assert!(false, "not bad input: {other}"),
+    }
+    assert_modest();
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn changed_and_cut_bytes_never_panic(
+        file in prop::sample::select(vec!["teacher", "teacher_old", "last_old", "distilled", "views", "views_old", "dtypes_old"]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let dir = TempDir::new().expect("a folder");
+        let mut bytes = std::fs::read(golden().join(format!("{file}.pth"))).expect("the golden file");
+        for (at, value) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+        }
+        bytes.truncate(cut.map_or(usize::MAX, |cut| cut.index(bytes.len())));
+        read_or_refused(dir.path(), &bytes)?;
+    }
+
+    #[test]
+    fn sizes_of_any_value_never_panic(offset: i64, shape: Vec<i64>, strides: Vec<i64>, count: u64) {
+        let dir = TempDir::new().expect("a folder");
+        read_or_refused(dir.path(), &old(&tensor(offset, &shape, &strides), KEYS, &storage(count, 8)))?;
+        read_or_refused(dir.path(), &old(&tensor(offset & 7, &[offset & 3, 2], &[count as i64 & 3, 1]), KEYS, &storage(8, 8)))?;
+    }
+
+    #[test]
+    fn any_operations_never_panic(operations in prop::collection::vec(prop_oneof![
+        prop::sample::select(b"(N.]})tlduseaRbQq\x00h\x00j2 01\x85\x86\x87\x94\x93\x81\x92\x8f\x90\x91K\x01".to_vec()),
+        any::<u8>(),
+    ], 0..60)) {
+        let dir = TempDir::new().expect("a folder");
+        read_or_refused(dir.path(), &old(&[b"\x80\x02", &operations[..]].concat(), KEYS, &storage(8, 8)))?;
+    }
+}
