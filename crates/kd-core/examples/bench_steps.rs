@@ -45,7 +45,7 @@ fn images(n: usize) -> LabelledImages {
     let mut words = vec![0u32; n * 784 / 4];
     stream.fill_u32(0, &mut words);
     let bytes = words.iter().flat_map(|w| w.to_le_bytes()).collect();
-    LabelledImages { images: bytes, labels: (0..n).map(|i| (i % 10) as u8).collect(), rows: 28, cols: 28, classes: 10 }
+    LabelledImages::grey(bytes, (0..n).map(|i| (i % 10) as u8).collect(), 28, 28, 10)
 }
 
 fn net(hidden: usize, dropout: bool) -> MlpSpec {

@@ -60,7 +60,7 @@ mod tests {
         // One lit pixel in the middle of 5x5: where it lands says what the shift was.
         let n = 25_000;
         let image: Vec<u8> = (0..25).map(|i| if i == 12 { 255 } else { 0 }).collect();
-        let images = LabelledImages { images: image.repeat(n), labels: vec![0; n], rows: 5, cols: 5, classes: 1 };
+        let images = LabelledImages::grey(image.repeat(n), vec![0; n], 5, 5, 1);
         let examples = ImageExamples { images: &images, rows: (0..n as u32).collect(), jitter: 2, teacher_logits: None };
         let rows: Vec<u32> = (0..n as u32).collect();
         let step = |step| StepSeed { seed: Seed(1), epoch: 0, step };
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_the_rows_asked_for_with_their_labels_and_teacher_logits() -> Result<()> {
-        let images = LabelledImages { images: (0..12).collect(), labels: vec![2, 0, 1], rows: 2, cols: 2, classes: 3 };
+        let images = LabelledImages::grey((0..12).collect(), vec![2, 0, 1], 2, 2, 3);
         let teacher_logits = Some((0..9).map(|v| v as f32).collect());
         let examples = ImageExamples { images: &images, rows: vec![2, 0], jitter: 0, teacher_logits };
         let batch = examples.batch(&[1, 0], StepSeed { seed: Seed(1), epoch: 0, step: 0 }, &Device::Cpu)?;

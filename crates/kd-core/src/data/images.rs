@@ -1,4 +1,4 @@
-//! Grey images with labels, kept as bytes.
+//! Images with labels, kept as bytes.
 
 use std::ops::Range;
 
@@ -10,14 +10,18 @@ use super::DataError;
 
 /// Images of one size, each with a class, in the order of their source.
 ///
-/// Pixels stay bytes: 60,000 MNIST images are 47 MB as bytes and 188 MB as `f32`, and [`super::jitter::gather`] converts a batch
-/// while it copies it.
+/// Pixels stay bytes: 60,000 MNIST images are 47 MB as bytes and 188 MB as `f32`, and [`super::jitter::gather`] and
+/// [`super::crop_flip::gather`] convert a batch while they copy it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelledImages {
-    /// Pixels, `len() × rows × cols`, row-major; 0 is background.
+    /// Pixels, `len() × channels × rows × cols`: the planes of an image one after the other, each row-major.
     pub images: Vec<u8>,
     /// One class for each image, each less than `classes`.
     pub labels: Vec<u8>,
+    /// The group of classes of each image, where the data set has groups.
+    pub coarse: Option<CoarseLabels>,
+    /// 1 for grey, 3 for red, green and blue.
+    pub channels: usize,
     /// Height of an image.
     pub rows: usize,
     /// Width of an image.
@@ -26,7 +30,21 @@ pub struct LabelledImages {
     pub classes: usize,
 }
 
+/// Groups of classes, such as the 20 superclasses of CIFAR-100.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CoarseLabels {
+    /// One group for each image, each less than `classes`.
+    pub labels: Vec<u8>,
+    /// Number of groups.
+    pub classes: usize,
+}
+
 impl LabelledImages {
+    /// Grey images without groups; see the fields for the arguments.
+    pub fn grey(images: Vec<u8>, labels: Vec<u8>, rows: usize, cols: usize, classes: usize) -> Self {
+        Self { images, labels, coarse: None, channels: 1, rows, cols, classes }
+    }
+
     /// Number of images.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -37,9 +55,9 @@ impl LabelledImages {
         self.labels.is_empty()
     }
 
-    /// Pixels of one image, `rows × cols`.
+    /// Bytes of one image, `channels × rows × cols`.
     pub fn pixels(&self) -> usize {
-        self.rows * self.cols
+        self.channels * self.rows * self.cols
     }
 
     /// The images and labels at `indices`, in that order; an index may occur more than once.
@@ -50,16 +68,17 @@ impl LabelledImages {
         self.check(indices)?;
         let d = self.pixels();
         let mut images = Vec::with_capacity(indices.len() * d);
-        let mut labels = Vec::with_capacity(indices.len());
         for &i in indices {
             let i = i as usize;
             images.extend_from_slice(&self.images[i * d..(i + 1) * d]);
-            labels.push(self.labels[i]);
         }
-        Ok(Self { images, labels, rows: self.rows, cols: self.cols, classes: self.classes })
+        let pick = |labels: &[u8]| indices.iter().map(|&i| labels[i as usize]).collect();
+        let coarse = self.coarse.as_ref().map(|c| CoarseLabels { labels: pick(&c.labels), classes: c.classes });
+        let Self { channels, rows, cols, classes, .. } = *self;
+        Ok(Self { images, labels: pick(&self.labels), coarse, channels, rows, cols, classes })
     }
 
-    /// All images as `f32` in `[0, 1]`, pixel / 255, shape `[len, rows × cols]`.
+    /// All images as `f32` in `[0, 1]`, pixel / 255, shape `[len, channels × rows × cols]`.
     ///
     /// # Errors
     /// [`DataError::Tensor`] where Candle cannot put it on `device`.
@@ -106,12 +125,27 @@ impl LabelledImages {
         }
     }
 
-    /// Adds the content (number, size, pixels, labels) to a hash.
-    pub(crate) fn digest(&self, hash: &mut Sha256) {
+    /// Adds the content (number, size, pixels, labels) to a hash. What grey images without groups lack adds nothing.
+    fn digest(&self, hash: &mut Sha256) {
         for n in [self.len(), self.rows, self.cols, self.classes] {
             hash.update((n as u64).to_le_bytes());
         }
+        if self.channels != 1 {
+            hash.update((self.channels as u64).to_le_bytes());
+        }
         hash.update(&self.images);
         hash.update(&self.labels);
+        if let Some(coarse) = &self.coarse {
+            hash.update((coarse.classes as u64).to_le_bytes());
+            hash.update(&coarse.labels);
+        }
     }
+}
+
+/// The first 16 hexadecimal digits of a SHA-256 over sets of images (number, size, pixels and labels of each in turn): equal hashes mean
+/// equal data, wherever it came from.
+pub(crate) fn content_hash<'a>(sets: impl IntoIterator<Item = &'a LabelledImages>) -> String {
+    let mut hash = Sha256::new();
+    sets.into_iter().for_each(|set| set.digest(&mut hash));
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,7 +2,7 @@
 
 use super::{DataError, LabelledImages};
 
-/// Writes the images at `idx` to `out`: `out[b, p] = images[idx[b], p] / 255`, shape `[idx.len(), rows × cols]`, in `[0, 1]`.
+/// Writes the images at `idx` to `out`: `out[b, p] = images[idx[b], p] / 255`, shape `[idx.len(), pixels]`, in `[0, 1]`.
 ///
 /// # Errors
 /// [`DataError::Index`] for an index without an image, [`DataError::Length`] for an `out` of another size.
@@ -17,7 +17,7 @@ pub fn gather(images: &LabelledImages, idx: &[u32], out: &mut [f32]) -> Result<(
     Ok(())
 }
 
-/// As [`gather`], each image moved by its `(dx, dy)` with zeros behind it: `out[b, y, x] = images[idx[b], y − dy, x − dx] / 255`,
+/// As [`gather`], each image moved by its `(dx, dy)` with zeros behind it: `out[b, c, y, x] = images[idx[b], c, y − dy, x − dx] / 255`,
 /// and 0 where that lies outside. Positive `dx` moves to the right, positive `dy` down.
 ///
 /// The jitter of Hinton, Vinyals and Dean (2015), section 3: "jittered by up to two pixels in any direction".
@@ -35,13 +35,14 @@ pub fn gather_jittered(images: &LabelledImages, idx: &[u32], shifts: &[(i8, i8)]
         let left = usize::try_from(dx).unwrap_or(0).min(cols);
         let cut = usize::from(dx.unsigned_abs()) - usize::try_from(dx).unwrap_or(0);
         let width = cols.saturating_sub(usize::from(dx.unsigned_abs()));
-        for (y, row) in image.chunks_exact_mut(cols.max(1)).enumerate() {
+        for (i, row) in image.chunks_exact_mut(cols.max(1)).enumerate() {
+            let (plane, y) = (i / rows, i % rows);
             let from = y.checked_add_signed(-isize::from(dy)).filter(|&y| y < rows && width > 0);
             match from {
                 None => row.fill(0.0),
                 Some(y) => {
                     row[..left].fill(0.0);
-                    scale(&source[y * cols + cut..][..width], &mut row[left..][..width]);
+                    scale(&source[(plane * rows + y) * cols + cut..][..width], &mut row[left..][..width]);
                     row[left + width..].fill(0.0);
                 }
             }
@@ -69,7 +70,7 @@ mod tests {
 
     fn images(n: usize, rows: usize, cols: usize) -> LabelledImages {
         let images = (0..n * rows * cols).map(|i| crate::Seed(0).stream("test", 0, 0).u32_at(i as u64) as u8).collect();
-        LabelledImages { images, labels: vec![0; n], rows, cols, classes: 1 }
+        LabelledImages::grey(images, vec![0; n], rows, cols, 1)
     }
 
     fn naive(set: &LabelledImages, idx: &[u32], shifts: &[(i8, i8)]) -> Vec<f32> {
@@ -104,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_pixel_moves_right_and_down() {
-        let set = LabelledImages { images: vec![255, 0, 0, 0], labels: vec![0], rows: 2, cols: 2, classes: 1 };
+        let set = LabelledImages::grey(vec![255, 0, 0, 0], vec![0], 2, 2, 1);
         let mut out = [0.0; 4];
         gather_jittered(&set, &[0], &[(1, 0)], &mut out).unwrap();
         assert_eq!(out, [0.0, 1.0, 0.0, 0.0]);

@@ -14,5 +14,5 @@ pub mod table;
 
 pub use error::DataError;
 pub use image_examples::ImageExamples;
-pub use images::LabelledImages;
+pub use images::{CoarseLabels, LabelledImages};
 pub use mnist::Mnist;

@@ -1,4 +1,4 @@
-//! Images in a Parquet table as the Hugging Face hub converts them: columns `image.bytes` (a PNG for each row) and `label`.
+//! Images in a Parquet table as the Hugging Face hub converts them: a column of PNGs and one or two of labels.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +14,7 @@ use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader}
 use rayon::prelude::*;
 
 use super::page_headers::{self, Limits};
-use super::{DataError, LabelledImages};
+use super::{CoarseLabels, DataError, LabelledImages};
 
 /// The largest file accepted; MNIST's larger one has 14.6 MB, CIFAR-100's 119 MB.
 const MAX_FILE: u64 = 1 << 28;
@@ -22,44 +22,67 @@ const MAX_ROWS: i64 = 1_000_000;
 /// The largest page accepted after decompression; MNIST's have 0.3 MB.
 const MAX_PAGE: i64 = 1 << 26;
 
-/// Names of the two columns, as dotted paths.
+/// What a table holds. Columns are dotted paths.
 #[derive(Clone, Copy, Debug)]
-pub struct Columns {
-    /// The PNG bytes, such as `image.bytes`.
+pub struct Form {
+    /// The column of PNG bytes, such as `image.bytes`.
     pub image: &'static str,
-    /// The class, such as `label`.
+    /// The column of classes, such as `label`.
     pub label: &'static str,
+    /// Number of classes.
+    pub classes: usize,
+    /// The column of groups of classes and their number, where there are groups.
+    pub coarse: Option<(&'static str, usize)>,
+    /// 1 for grey images, 3 for colour.
+    pub channels: usize,
+    /// Height of an image.
+    pub rows: usize,
+    /// Width of an image.
+    pub cols: usize,
 }
 
-/// Reads a table of grey `rows × cols` images of `classes` classes, in the order of the file. Images are decoded in parallel; the result
-/// does not depend on the number of threads.
+/// Reads a table in the order of the file. Images are decoded in parallel; the result does not depend on the number of threads.
 ///
 /// # Errors
 /// [`DataError::Table`] for a file that is corrupt, holds other columns, nulls, or images of another size; [`DataError::Label`] for a
 /// label outside of the classes; [`DataError::Count`] for too many rows or none; [`DataError::Io`].
-pub fn read_grey(path: &Path, columns: Columns, rows: usize, cols: usize, classes: usize) -> Result<LabelledImages, DataError> {
+pub fn read(path: &Path, form: &Form) -> Result<LabelledImages, DataError> {
     let table = |reason: String| DataError::Table { path: path.to_path_buf(), reason };
     // The parquet crate still panics on some malformed files (a dictionary page that is missing, an unknown level encoding), and a corrupt
     // download must not end the program with a backtrace. Nothing that the closure could leave half done survives it.
-    let (images, labels) = catch_unwind(AssertUnwindSafe(|| read_columns(path, columns)))
+    let columns = catch_unwind(AssertUnwindSafe(|| read_columns(path, form)))
         .unwrap_or_else(|_| Err(table("pages that cannot be decoded".to_string())))?;
-    let mut pixels = vec![0; images.len() * rows * cols];
-    pixels
-        .par_chunks_exact_mut(rows * cols)
-        .zip(&images)
+    let &Form { classes, channels, rows, cols, .. } = form;
+    let mut images = vec![0; columns.images.len() * channels * rows * cols];
+    images
+        .par_chunks_exact_mut(channels * rows * cols)
+        .zip(&columns.images)
         .enumerate()
-        .try_for_each(|(row, (out, png))| decode_grey(png.data(), rows, cols, out).map_err(|e| table(format!("row {row}: {e}"))))?;
-    let mut bytes = Vec::with_capacity(labels.len());
-    for (row, &label) in labels.iter().enumerate() {
-        match u8::try_from(label).ok().filter(|&l| usize::from(l) < classes) {
-            Some(l) => bytes.push(l),
-            None => return Err(DataError::Label { path: path.to_path_buf(), row, max: (classes - 1) as u8, got: label }),
-        }
-    }
-    Ok(LabelledImages { images: pixels, labels: bytes, rows, cols, classes })
+        .try_for_each(|(row, (out, png))| decode(png.data(), form, out).map_err(|e| table(format!("row {row}: {e}"))))?;
+    let labels = check_labels(path, &columns.labels, classes)?;
+    let coarse = match form.coarse {
+        Some((_, classes)) => Some(CoarseLabels { labels: check_labels(path, &columns.coarse, classes)?, classes }),
+        None => None,
+    };
+    Ok(LabelledImages { images, labels, coarse, channels, rows, cols, classes })
 }
 
-fn read_columns(path: &Path, columns: Columns) -> Result<(Vec<ByteArray>, Vec<i64>), DataError> {
+fn check_labels(path: &Path, labels: &[i64], classes: usize) -> Result<Vec<u8>, DataError> {
+    let check = |(row, &label): (usize, &i64)| match u8::try_from(label) {
+        Ok(l) if usize::from(l) < classes => Ok(l),
+        _ => Err(DataError::Label { path: path.to_path_buf(), row, max: (classes - 1) as u8, got: label }),
+    };
+    labels.iter().enumerate().map(check).collect()
+}
+
+#[derive(Default)]
+struct Columns {
+    images: Vec<ByteArray>,
+    labels: Vec<i64>,
+    coarse: Vec<i64>,
+}
+
+fn read_columns(path: &Path, form: &Form) -> Result<Columns, DataError> {
     let io = |source| DataError::Io { path: path.to_path_buf(), source };
     let table = |reason: String| DataError::Table { path: path.to_path_buf(), reason };
     let parse = |e: parquet::errors::ParquetError| table(super::error::one_line(&e));
@@ -80,23 +103,25 @@ fn read_columns(path: &Path, columns: Columns) -> Result<(Vec<ByteArray>, Vec<i6
         let got = u64::try_from(total).unwrap_or(0);
         return Err(DataError::Count { path: path.to_path_buf(), what: "rows", max: MAX_ROWS as u64, got });
     }
-    let mut images = Vec::new();
-    let mut labels = Vec::new();
+    let mut columns = Columns::default();
     for i in 0..reader.num_row_groups() {
         let group = reader.get_row_group(i).map_err(parse)?;
         let n = group.metadata().num_rows();
-        let left = total as usize - labels.len();
+        let left = total as usize - columns.labels.len();
         let n = usize::try_from(n)
             .ok()
             .filter(|&n| n <= left)
             .ok_or_else(|| table(format!("a row group of {n} rows where {left} are left")))?;
-        read_column::<ByteArrayType>(group.as_ref(), &bytes, columns.image, n, &mut images).map_err(table)?;
-        read_column::<Int64Type>(group.as_ref(), &bytes, columns.label, n, &mut labels).map_err(table)?;
+        read_column::<ByteArrayType>(group.as_ref(), &bytes, form.image, n, &mut columns.images).map_err(table)?;
+        read_column::<Int64Type>(group.as_ref(), &bytes, form.label, n, &mut columns.labels).map_err(table)?;
+        if let Some((name, _)) = form.coarse {
+            read_column::<Int64Type>(group.as_ref(), &bytes, name, n, &mut columns.coarse).map_err(table)?;
+        }
     }
-    if labels.len() as i64 != total {
-        return Err(table(format!("{} rows in its groups where its header says {total}", labels.len())));
+    if columns.labels.len() as i64 != total {
+        return Err(table(format!("{} rows in its groups where its header says {total}", columns.labels.len())));
     }
-    Ok((images, labels))
+    Ok(columns)
 }
 
 /// Appends the `n` values of one column of a row group; an error if one is null.
@@ -131,17 +156,26 @@ fn read_column<T: DataType>(group: &dyn RowGroupReader, file: &[u8], name: &str,
     Ok(())
 }
 
-fn decode_grey(png: &[u8], rows: usize, cols: usize, out: &mut [u8]) -> Result<(), String> {
+/// Decodes one PNG into the planes of its channels: a PNG holds the channels of a pixel side by side, rows from the top.
+fn decode(png: &[u8], form: &Form, out: &mut [u8]) -> Result<(), String> {
+    let &Form { channels, rows, cols, .. } = form;
     let mut reader = ImageReader::with_format(std::io::Cursor::new(png), image::ImageFormat::Png);
     let mut limits = image::Limits::no_limits();
     limits.max_image_width = Some(cols as u32);
     limits.max_image_height = Some(rows as u32);
     limits.max_alloc = Some(1 << 20);
     reader.limits(limits);
-    let image = reader.decode().map_err(|e| super::error::one_line(&e))?.into_luma8();
+    let image = reader.decode().map_err(|e| super::error::one_line(&e))?;
     if (image.height() as usize, image.width() as usize) != (rows, cols) {
         return Err(format!("an image of {}x{}, expected {rows}x{cols}", image.height(), image.width()));
     }
-    out.copy_from_slice(image.as_raw());
+    if channels == 1 {
+        out.copy_from_slice(image.into_luma8().as_raw());
+        return Ok(());
+    }
+    let image = image.into_rgb8();
+    for (plane, out) in out.chunks_exact_mut(rows * cols).enumerate() {
+        out.iter_mut().zip(image.as_raw().chunks_exact(3)).for_each(|(out, pixel)| *out = pixel[plane]);
+    }
     Ok(())
 }

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kd_core::data::table::{Columns, read_grey};
+use kd_core::data::table::{self, Form};
 use kd_core::data::{DataError, LabelledImages};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterVersion;
@@ -11,13 +11,13 @@ use tempfile::TempDir;
 use crate::allocations::assert_modest;
 use crate::fixtures::{HUB, Layout, Row, digits, message, parquet, parquet_rows, png, rows_of};
 
-const COLUMNS: Columns = Columns { image: "image.bytes", label: "label" };
+const FORM: Form = Form { image: "image.bytes", label: "label", classes: 10, coarse: None, channels: 1, rows: 28, cols: 28 };
 
 fn read(bytes: &[u8]) -> Result<LabelledImages, String> {
     let dir = TempDir::new().unwrap();
     let path: PathBuf = dir.path().join("0000.parquet");
     fs::write(&path, bytes).unwrap();
-    read_grey(&path, COLUMNS, 28, 28, 10).map_err(|e: DataError| message(e, dir.path()))
+    table::read(&path, &FORM).map_err(|e: DataError| message(e, dir.path()))
 }
 
 #[test]

@@ -43,7 +43,7 @@ fn set(seed: u64, purpose: u64, n: usize) -> LabelledImages {
     let labels = (0..n).map(|i| (i % CLASSES) as u8).collect();
     let mut images = vec![0; n * SIDE * SIDE];
     images.par_chunks_exact_mut(SIDE * SIDE).enumerate().for_each(|(i, out)| write(i % CLASSES, draw(seed, purpose, i as u64), out));
-    LabelledImages { images, labels, rows: SIDE, cols: SIDE, classes: CLASSES }
+    LabelledImages::grey(images, labels, SIDE, SIDE, CLASSES)
 }
 
 /// Draws one digit of `class`; `key` decides everything else.

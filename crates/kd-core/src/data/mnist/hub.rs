@@ -15,7 +15,7 @@ use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync, RepoTypeDataset}
 use super::{CLASSES, Mnist, SIDE};
 use crate::data::DataError;
 use crate::data::error::one_line;
-use crate::data::table::{Columns, read_grey};
+use crate::data::table::{self, Form};
 
 const OWNER: &str = "ylecun";
 const NAME: &str = "mnist";
@@ -23,7 +23,7 @@ const NAME: &str = "mnist";
 const REVISION: &str = "refs/convert/parquet";
 /// Training set, test set.
 const FILES: [&str; 2] = ["mnist/train/0000.parquet", "mnist/test/0000.parquet"];
-const COLUMNS: Columns = Columns { image: "image.bytes", label: "label" };
+const FORM: Form = Form { image: "image.bytes", label: "label", classes: CLASSES, coarse: None, channels: 1, rows: SIDE, cols: SIDE };
 
 /// Where and how long to look. [`Hub::from_env`] is what a program wants; the fields are for tests and mirrors.
 #[derive(Clone, Debug)]
@@ -125,9 +125,9 @@ impl Hub {
     /// Reads both files and checks their content.
     ///
     /// # Errors
-    /// As [`read_grey`], and [`DataError::Content`] where they hold something other than MNIST.
+    /// As [`table::read`], and [`DataError::Content`] where they hold something other than MNIST.
     pub fn read(&self, files: &Files) -> Result<Mnist, DataError> {
-        let read = |path| read_grey(path, COLUMNS, SIDE, SIDE, CLASSES);
+        let read = |path| table::read(path, &FORM);
         let mnist = Mnist { train: read(&files.train)?, test: read(&files.test)? };
         match (&self.content, mnist.content_hash()) {
             (Some(expected), got) if *expected != got => {

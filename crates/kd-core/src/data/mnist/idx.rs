@@ -67,7 +67,7 @@ fn read_set(images: &Path, labels: &Path) -> Result<LabelledImages, DataError> {
     if classes.len() != n {
         return Err(DataError::LabelCount { path: labels.to_path_buf(), images: n, labels: classes.len() });
     }
-    Ok(LabelledImages { images: pixels, labels: classes, rows: SIDE, cols: SIDE, classes: CLASSES })
+    Ok(LabelledImages::grey(pixels, classes, SIDE, SIDE, CLASSES))
 }
 
 fn read_images(path: &Path) -> Result<Vec<u8>, DataError> {

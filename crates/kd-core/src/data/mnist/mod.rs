@@ -15,8 +15,8 @@ pub use source::{Provenance, Request, Source, load};
 
 use candle_core::{Device, Tensor};
 use candle_datasets::vision::Dataset;
-use sha2::{Digest, Sha256};
 
+use super::images::content_hash;
 use super::{DataError, LabelledImages};
 
 /// Height and width of an image.
@@ -40,10 +40,7 @@ impl Mnist {
     /// The first 16 hexadecimal digits of a SHA-256 over both sets (number, size, pixels and labels, training set first): two data sets
     /// with the same hash are the same data, wherever they came from.
     pub fn content_hash(&self) -> String {
-        let mut hash = Sha256::new();
-        self.train.digest(&mut hash);
-        self.test.digest(&mut hash);
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        content_hash([&self.train, &self.test])
     }
 }
 
