@@ -3,16 +3,22 @@
 //! [`mnist::load`] is the entry: it finds, downloads or generates a data set and says which of the three it did.
 //! [`jitter`] writes batches, [`split`] chooses rows. Every choice is a pure function of an explicit seed.
 
+pub mod crop_flip;
 pub mod error;
 pub mod image_examples;
 pub mod images;
 pub mod jitter;
 pub mod mnist;
+pub mod normalisation;
+pub mod normalised;
 mod page_headers;
 pub mod split;
 pub mod table;
 
+pub use crop_flip::CropFlip;
 pub use error::DataError;
 pub use image_examples::ImageExamples;
 pub use images::{CoarseLabels, LabelledImages};
 pub use mnist::Mnist;
+pub use normalisation::Normalisation;
+pub use normalised::NormalisedExamples;

@@ -56,6 +56,11 @@ impl Errors {
     pub fn total(&self) -> usize {
         self.per_class.iter().sum()
     }
+
+    /// Percent of the examples that are right; NaN where there are none.
+    pub fn accuracy(&self) -> f64 {
+        100. * (self.of as f64 - self.total() as f64) / self.of as f64
+    }
 }
 
 /// Where the largest value stands; of equal ones, the first.
