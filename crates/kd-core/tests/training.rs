@@ -11,7 +11,7 @@ use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
 use kd_core::model::{Mode, Model};
 use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
-use kd_core::train::{Batch, EpochRecord, Examples, Fit, OptimizerSpec, Schedule, TrainSpec};
+use kd_core::train::{Batch, EpochRecord, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec};
 use kd_core::{Error, Result};
 
 /// Points on a line of eight dimensions: two classes by the sign of their sum.
@@ -88,6 +88,72 @@ fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_records_to_the_bit() -
         assert_eq!(losses(&records), losses(&again));
         assert_eq!(records.len(), 7);
     }
+    Ok(())
+}
+
+#[test]
+fn batches_made_ahead_train_to_the_weights_of_batches_made_at_each_step() -> Result<()> {
+    let spec = TrainSpec { schedule: Schedule::Constant {}, warm_up_epochs: 0, ..spec(3) };
+    let (ahead, records) = train(&spec, None, 3)?;
+    let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+    let model = Mlp::new(&net(0.3), vb)?;
+    let method = MethodSpec::HardTargets {}.build()?;
+    let (device, save_every) = (&Device::Cpu, Duration::ZERO);
+    let fit = Fit {
+        model: &model,
+        params: &params,
+        method: &*method,
+        examples: &Points,
+        spec: &spec,
+        seed: Seed(3),
+        device,
+        state: None,
+        save_every,
+    };
+    let mut optimizer = Optimizer::new(&spec.optimizer, Some(spec.max_norm), &params)?;
+    for (epoch, record) in records.iter().enumerate() {
+        let order = Seed(3).stream("shuffle", epoch, 0).permutation(Points.len());
+        let order: Vec<u32> = order.into_iter().map(|row| row as u32).collect();
+        let mut total = 0.;
+        for (step, rows) in order.chunks(spec.batch_size).enumerate() {
+            let terms = fit.step(&mut optimizer, rows, StepSeed { seed: Seed(3), epoch, step }, spec.learning_rate)?;
+            total += terms.iter().map(|t| t.weight * f64::from(t.value)).sum::<f64>();
+        }
+        assert_eq!(record.loss, total / 5.);
+    }
+    for (name, tensor) in params.snapshot()? {
+        assert_eq!(ahead[&name], tensor.flatten_all()?.to_vec1::<f32>()?, "{name}");
+    }
+    Ok(())
+}
+
+/// Points of which the batch of one step cannot be made.
+struct Torn;
+
+impl Examples for Torn {
+    fn len(&self) -> usize {
+        70
+    }
+
+    fn batch(&self, rows: &[u32], draws: StepSeed, device: &Device) -> Result<Batch> {
+        match (draws.epoch, draws.step) {
+            (1, 2) => Err(Error::bad_input("no batch for step 2")),
+            _ => Points.batch(rows, draws, device),
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_cannot_be_made_stops_the_run_with_its_error() -> Result<()> {
+    let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+    let model = Mlp::new(&net(0.3), vb)?;
+    let method = MethodSpec::HardTargets {}.build()?;
+    let (spec, device, save_every) = (&spec(3), &Device::Cpu, Duration::ZERO);
+    let fit =
+        Fit { model: &model, params: &params, method: &*method, examples: &Torn, spec, seed: Seed(3), device, state: None, save_every };
+    let mut epochs = 0;
+    let error = fit.run(&mut |_| epochs += 1).expect_err("no batch");
+    assert_eq!((error.to_string().as_str(), epochs), ("no batch for step 2", 1));
     Ok(())
 }
 

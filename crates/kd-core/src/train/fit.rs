@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{Examples, Optimizer, OptimizerSpec, Schedule, checkpoint};
+use super::ahead::ahead;
+use super::{Batch, Examples, Optimizer, OptimizerSpec, Schedule, checkpoint};
 use crate::method::{Distillation, Step};
 use crate::model::{Mode, Model, Outputs};
 use crate::params::Params;
@@ -167,26 +168,41 @@ impl Fit<'_> {
         let order: Vec<u32> = order.into_iter().map(|row| row as u32).collect();
         let steps = order.len().div_ceil(self.spec.batch_size);
         let (mut total, mut terms, mut lr) = (0f64, BTreeMap::<String, f64>::new(), 0f64);
-        for (step, rows) in order.chunks(self.spec.batch_size).enumerate() {
-            let draws = StepSeed { seed: self.seed, epoch, step };
+        // A batch is a function of its rows and its draws, so it is the same wherever and whenever it is made.
+        let (examples, device, seed, batch_size) = (self.examples, self.device, self.seed, self.spec.batch_size);
+        let draws = |step| StepSeed { seed, epoch, step };
+        let make = |step: usize| {
+            let rows = &order[step * batch_size..order.len().min((step + 1) * batch_size)];
+            examples.batch(rows, draws(step), device)
+        };
+        ahead(steps, make, |step, batch| {
             lr = self.spec.learning_rate * self.spec.schedule.factor(epoch, step, self.spec.epochs, steps, self.spec.warm_up_epochs);
-            for TermValue { name, weight, value } in self.step(optimizer, rows, draws, lr)? {
+            for TermValue { name, weight, value } in self.step_on(optimizer, &batch, draws(step), lr)? {
                 total += weight * f64::from(value);
                 *terms.entry(name.to_owned()).or_default() += f64::from(value);
             }
-        }
+            Ok(())
+        })?;
         let n = steps as f64;
         terms.values_mut().for_each(|v| *v /= n);
         let (learning_rate, loss, examples) = (lr, total / n, order.len());
         Ok(EpochRecord { epoch: epoch + 1, learning_rate, loss, terms, examples, seconds: started.elapsed().as_secs_f64() })
     }
 
-    /// One step on these examples: forward, backward and update. Returns the loss terms.
+    /// One step on these examples, whose batch is made here. Returns the loss terms.
+    ///
+    /// # Errors
+    /// As [`Fit::step_on`], and when the batch cannot be made.
+    pub fn step(&self, optimizer: &mut Optimizer, rows: &[u32], draws: StepSeed, lr: f64) -> Result<Vec<TermValue>> {
+        self.step_on(optimizer, &self.examples.batch(rows, draws, self.device)?, draws, lr)
+    }
+
+    /// One step on a batch that [`Examples::batch`] made of the same `draws`: forward, backward and update. Returns the loss terms.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when a term is not finite; the parameters are left alone then.
-    pub fn step(&self, optimizer: &mut Optimizer, rows: &[u32], draws: StepSeed, lr: f64) -> Result<Vec<TermValue>> {
-        let (loss, values) = self.loss(rows, draws)?;
+    pub fn step_on(&self, optimizer: &mut Optimizer, batch: &Batch, draws: StepSeed, lr: f64) -> Result<Vec<TermValue>> {
+        let (loss, values) = self.loss(batch, draws)?;
         if let Some(&TermValue { name, value, .. }) = values.iter().find(|term| !term.value.is_finite()) {
             return Err(Error::NonFinite { term: name.to_owned(), value, epoch: draws.epoch + 1, step: draws.step + 1 });
         }
@@ -195,12 +211,11 @@ impl Fit<'_> {
     }
 
     /// The total loss of a step, and its terms.
-    fn loss(&self, rows: &[u32], draws: StepSeed) -> Result<(Tensor, Vec<TermValue>)> {
+    fn loss(&self, batch: &Batch, draws: StepSeed) -> Result<(Tensor, Vec<TermValue>)> {
         let wants = self.method.wants();
-        let batch = self.examples.batch(rows, draws, self.device)?;
         let taps: Vec<&str> = wants.student_taps.iter().map(String::as_str).collect();
         let student = self.model.forward(&batch.inputs, &taps, Mode::Train(draws))?;
-        let teacher = batch.teacher_logits.map(|logits| Outputs { logits, taps: Vec::new() });
+        let teacher = batch.teacher_logits.clone().map(|logits| Outputs { logits, taps: Vec::new() });
         let terms = self.method.terms(&Step { student: &student, teacher: teacher.as_ref(), labels: &batch.labels })?;
         let mut values = Vec::with_capacity(terms.len());
         let mut loss: Option<Tensor> = None;

@@ -1,5 +1,6 @@
 //! Training: one loop for every paper, with its optimisers, schedules, evaluation and checkpoints.
 
+mod ahead;
 pub mod checkpoint;
 pub mod epochs_csv;
 pub mod evaluate;
