@@ -1,7 +1,7 @@
 //! Convolution on the CPU: which algorithm runs each of the three passes.
 
 use super::shape::Shape;
-use super::{Precision, im2col};
+use super::{Precision, im2col, winograd};
 use crate::backward::deposit;
 use crate::operand::contiguous_f32;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Storage, Tensor, bail};
@@ -26,6 +26,8 @@ struct Conv2d {
 enum Algorithm {
     /// Copies of the image under the kernel, as a matrix product. Takes every shape.
     Im2col,
+    /// Winograd's, for 3×3 with stride 1.
+    Winograd,
 }
 
 /// The three passes of a convolution.
@@ -37,7 +39,10 @@ enum Pass {
 }
 
 /// The algorithm for this pass of this shape.
-fn choose(_shape: &Shape, _pass: Pass, _precision: Precision) -> Algorithm {
+fn choose(shape: &Shape, _pass: Pass, precision: Precision) -> Algorithm {
+    if winograd::serves(shape, precision) {
+        return Algorithm::Winograd;
+    }
     Algorithm::Im2col
 }
 
@@ -45,18 +50,21 @@ impl Conv2d {
     fn forward(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Result<Vec<f32>> {
         match choose(&self.shape, Pass::Forward, self.precision) {
             Algorithm::Im2col => im2col::forward(&self.shape, x, w, b),
+            Algorithm::Winograd => Ok(winograd::forward(&self.shape, self.precision, x, w, b)),
         }
     }
 
     fn input_gradient(&self, g: &[f32], w: &[f32]) -> Result<Vec<f32>> {
         match choose(&self.shape, Pass::InputGradient, self.precision) {
             Algorithm::Im2col => im2col::input_gradient(&self.shape, g, w),
+            Algorithm::Winograd => Ok(winograd::input_gradient(&self.shape, self.precision, g, w)),
         }
     }
 
     fn weight_gradient(&self, x: &[f32], g: &[f32]) -> Result<Vec<f32>> {
         match choose(&self.shape, Pass::WeightGradient, self.precision) {
             Algorithm::Im2col => im2col::weight_gradient(&self.shape, x, g),
+            Algorithm::Winograd => Ok(winograd::weight_gradient(&self.shape, self.precision, x, g)),
         }
     }
 

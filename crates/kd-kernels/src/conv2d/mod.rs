@@ -7,6 +7,7 @@ mod cpu;
 mod im2col;
 pub mod reference;
 mod shape;
+mod winograd;
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -1,0 +1,116 @@
+//! Where the tiles of a batch lie in memory.
+//!
+//! Sixteen tiles make a unit: one vector holds the same pixel of each. A row of tiles is widened to a power of two of tiles (1 to 16), so
+//! that a unit is a whole number of rows and a tile's neighbours are in its own vector; rows are counted through all images of the batch. The
+//! pixels that a unit needs of one image row are M vectors of 16, and each vector is read in pieces of as many pixels as lie in a row.
+
+use super::tile::Tile;
+use super::vector::Permutation;
+
+/// Most pieces of a vector: rows of one tile of two pixels.
+const MAX_PIECES: usize = 8;
+
+/// Images that are cut into tiles: the shape of one operand, of which a tile covers M×M pixels.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Images {
+    pub count: usize,
+    pub channels: usize,
+    pub height: usize,
+    pub width: usize,
+}
+
+/// One vector's piece: the lanes that it fills, and the pixel of the batch that lane 0 would be, counted in the first channel.
+#[derive(Clone, Copy)]
+pub(super) struct Piece {
+    pub at: isize,
+    pub lanes: u16,
+}
+
+/// The pieces of one unit: `rows` image rows of `vectors` vectors each.
+pub(super) struct Table {
+    pieces: Vec<Piece>,
+    per_vector: usize,
+    vectors: usize,
+}
+
+impl Table {
+    /// The pieces of vector `vector` of image row `row`, counted from the first that a tile needs.
+    #[inline(always)]
+    pub(super) fn pieces(&self, row: usize, vector: usize) -> &[Piece] {
+        let at = (row * self.vectors + vector) * self.per_vector;
+        &self.pieces[at..at + self.per_vector]
+    }
+}
+
+/// How the tiles of a batch are cut into units.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub images: Images,
+    /// Tiles in a row, widened to a power of two.
+    slots: usize,
+    /// Rows of tiles of one image.
+    rows: usize,
+    /// Outputs on a tile's edge.
+    m: usize,
+    pub units: usize,
+}
+
+impl Plan {
+    /// The widest images that a unit's row of tiles can hold.
+    pub(super) const fn widest(m: usize) -> usize {
+        16 * m
+    }
+
+    /// `images` is not wider than [`Plan::widest`], and not empty.
+    pub(super) fn new<F: Tile>(images: Images) -> Self {
+        let slots = images.width.div_ceil(F::M).next_power_of_two();
+        let rows = images.height.div_ceil(F::M);
+        Self { images, slots, rows, m: F::M, units: (images.count * rows).div_ceil(16 / slots) }
+    }
+
+    /// The pieces of `height` image rows for each tile of the unit, from `above` rows above the tile's first on. Rows outside the image and
+    /// tiles past the last have no lanes.
+    pub(super) fn table(&self, unit: usize, height: usize, above: usize) -> Table {
+        let Images { count, channels, height: h, width: w } = self.images;
+        let run = (self.slots * self.m).min(16);
+        let per_vector = 16 / run;
+        debug_assert!(per_vector <= MAX_PIECES);
+        let mut pieces = vec![Piece { at: 0, lanes: 0 }; height * self.m * per_vector];
+        let rows_per_unit = 16 / self.slots;
+        for row_in_unit in 0..rows_per_unit {
+            let row = unit * rows_per_unit + row_in_unit;
+            let (image, tile_row) = (row / self.rows, row % self.rows);
+            if image >= count {
+                break;
+            }
+            for k in 0..height {
+                let Some(y) = (tile_row * self.m + k).checked_sub(above).filter(|y| *y < h) else { continue };
+                let start = image * channels * h * w + y * w;
+                for x in (0..w).step_by(run) {
+                    let pixel = row_in_unit * self.slots * self.m + x;
+                    let lane = pixel % 16;
+                    let lanes = ((1u32 << (w - x).min(run)) - 1) << lane;
+                    let piece = Piece { at: (start + x) as isize - lane as isize, lanes: lanes as u16 };
+                    pieces[(k * self.m + pixel / 16) * per_vector + lane / run] = piece;
+                }
+            }
+        }
+        Table { pieces, per_vector, vectors: self.m }
+    }
+
+    /// Each tile's left and right neighbour in its row, in the order of lanes of `F`; 0 at the ends.
+    pub(super) fn neighbours<F: Tile>(&self) -> [Permutation; 2] {
+        let lane_of = |tile: usize| (0..16).find(|lane| F::tile_of(*lane) == tile).unwrap_or(0) as i32;
+        let mut both = [Permutation { from: [-1; 16] }; 2];
+        for lane in 0..16 {
+            let tile = F::tile_of(lane);
+            if tile % self.slots > 0 {
+                both[0].from[lane] = lane_of(tile - 1);
+            }
+            if (tile + 1) % self.slots > 0 {
+                both[1].from[lane] = lane_of(tile + 1);
+            }
+        }
+        both
+    }
+}

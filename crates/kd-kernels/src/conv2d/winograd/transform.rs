@@ -1,0 +1,223 @@
+//! From images to transformed tiles and back, a unit of sixteen tiles at a time.
+//!
+//! Rows are combined first, while a vector still holds sixteen pixels as they lie in memory, so that four rows of vectors take part and not
+//! six; then a 4×4 transpose within groups of lanes turns pixels into tiles, and columns are combined.
+
+#![allow(clippy::needless_range_loop)] // Indices are the rows and columns of the formulas.
+
+use super::plan::{Piece, Plan, Table};
+use super::tile::{EDGE, Tile};
+use super::vector::Vector;
+use std::ops::Range;
+
+/// Transformed tiles, one plane a position; or the sums that become outputs. In a plane, a row of `row` values for each channel, and 16 of
+/// them for each unit. `plane` is not a multiple of a page, because the same place is written in all planes at once.
+#[derive(Clone, Copy)]
+pub(super) struct Planes {
+    pub at: *mut f32,
+    pub row: usize,
+    pub plane: usize,
+}
+
+// SAFETY: a task writes to its own units or channels; what it reads was written before it began.
+unsafe impl Send for Planes {}
+// SAFETY: as above.
+unsafe impl Sync for Planes {}
+
+impl Planes {
+    /// Planes of `rows` rows of `row` values.
+    pub(super) fn new(at: *mut f32, rows: usize, row: usize) -> Self {
+        Self { at, row, plane: Self::plane_len(rows, row) }
+    }
+
+    /// Such planes `values` further on.
+    pub(super) fn after(self, values: usize) -> Self {
+        Self { at: self.at.wrapping_add(values), ..self }
+    }
+
+    fn plane_len(rows: usize, row: usize) -> usize {
+        (rows * row).next_multiple_of(1024) + 16
+    }
+
+    /// Values of `positions` planes.
+    pub(super) fn len(positions: usize, rows: usize, row: usize) -> usize {
+        positions * Self::plane_len(rows, row)
+    }
+}
+
+/// An image batch that tasks read.
+#[derive(Clone, Copy)]
+pub(super) struct Source(pub *const f32);
+
+// SAFETY: it is only read.
+unsafe impl Send for Source {}
+// SAFETY: as above.
+unsafe impl Sync for Source {}
+
+/// An image batch that tasks write.
+#[derive(Clone, Copy)]
+pub(super) struct Sink {
+    pub at: *mut f32,
+    /// Write past the caches.
+    pub stream: bool,
+}
+
+// SAFETY: tasks write to different pixels.
+unsafe impl Send for Sink {}
+// SAFETY: as above.
+unsafe impl Sync for Sink {}
+
+#[inline(always)]
+unsafe fn load_pieces<V: Vector>(image: *const f32, pieces: &[Piece]) -> V {
+    // SAFETY: the plan names pixels of the batch.
+    unsafe {
+        let mut v = V::zero();
+        for piece in pieces {
+            v = v.load_lanes(image.wrapping_offset(piece.at), piece.lanes);
+        }
+        v
+    }
+}
+
+/// V = Bᵀ d B of some channels, for the units of the tables; a table holds N image rows.
+///
+/// # Safety
+/// As for [`Vector`]; `x` is the batch of the plan, and `to` has room for the channels and the units.
+#[inline(always)]
+pub(super) unsafe fn input<V: Vector, F: Tile>(plan: &Plan, tables: &[Table], x: Source, channels: Range<usize>, to: Planes) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let neighbours = plan.neighbours::<F>();
+        let (left, right) = (V::shift(&neighbours[0]), V::shift(&neighbours[1]));
+        for c in channels {
+            let image = x.0.wrapping_add(c * plan.images.height * plan.images.width);
+            for (unit, table) in tables.iter().enumerate() {
+                let mut rows = [[V::zero(); EDGE]; EDGE];
+                for r in 0..F::M {
+                    let mut d = [V::zero(); EDGE];
+                    for k in 0..F::N {
+                        d[k] = load_pieces(image, table.pieces(k, r));
+                    }
+                    let e = F::input(&d);
+                    for k in 0..F::N {
+                        rows[k][r] = e[k];
+                    }
+                }
+                let mut to_position = to.at.add(c * to.row + unit * 16);
+                for row in &rows[..F::N] {
+                    let phases = F::phases(row);
+                    let mut d = [V::zero(); EDGE];
+                    d[0] = phases[F::M - 1].permute(left);
+                    d[1..=F::M].copy_from_slice(&phases[..F::M]);
+                    d[F::N - 1] = phases[0].permute(right);
+                    for v in &F::input(&d)[..F::N] {
+                        v.store(to_position);
+                        to_position = to_position.wrapping_add(to.plane);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// y = Aᵀ M A + b of some channels, for the units of the tables; a table holds M image rows.
+///
+/// # Safety
+/// As for [`Vector`]; `y` is the batch of the plan, `from` holds the sums of the channels and units; `bias` is null
+/// or has a value for each channel.
+#[inline(always)]
+pub(super) unsafe fn output<V: Vector, F: Tile>(
+    plan: &Plan,
+    tables: &[Table],
+    from: Planes,
+    channels: Range<usize>,
+    bias: *const f32,
+    y: Sink,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        for c in channels {
+            let image = y.at.wrapping_add(c * plan.images.height * plan.images.width);
+            let b = if bias.is_null() { V::zero() } else { V::splat(*bias.add(c)) };
+            for (unit, table) in tables.iter().enumerate() {
+                let from_unit = from.at.add(c * from.row + unit * 16);
+                let mut rows = [[V::zero(); EDGE]; EDGE];
+                for j in 0..F::N {
+                    let mut m = [V::zero(); EDGE];
+                    for k in 0..F::N {
+                        m[k] = V::load(from_unit.add((k * F::N + j) * from.plane));
+                    }
+                    let e = F::output(&m);
+                    for i in 0..F::M {
+                        rows[i][j] = e[i];
+                    }
+                }
+                for i in 0..F::M {
+                    let mut phases = F::output(&rows[i]);
+                    for phase in &mut phases[..F::M] {
+                        *phase = phase.add(b);
+                    }
+                    for (r, pixels) in F::pixels(&phases)[..F::M].iter().enumerate() {
+                        for piece in table.pieces(i, r) {
+                            let to = image.wrapping_offset(piece.at);
+                            if y.stream && piece.lanes == !0 { pixels.stream(to) } else { pixels.store_lanes(to, piece.lanes) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Z = A g Aᵀ of 16 channels from `channel` on, for the units of the tables; a table holds M image rows. A row of `to` is a tile, in the
+/// order of lanes of [`input`]'s vectors, and holds the channels; channels past the last are 0.
+///
+/// # Safety
+/// As for [`Vector`]; `g` is the batch of the plan, and `to` has room for 16 rows for each unit.
+#[inline(always)]
+pub(super) unsafe fn gradient<V: Vector, F: Tile>(plan: &Plan, tables: &[Table], g: Source, channel: usize, to: Planes) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let pixels = plan.images.height * plan.images.width;
+        let channels = (plan.images.channels - channel).min(16);
+        let image = g.0.wrapping_add(channel * pixels);
+        let tiles = 16 / F::M;
+        let mut lane_of = [0; 16];
+        for lane in 0..16 {
+            lane_of[F::tile_of(lane)] = lane;
+        }
+        for (unit, table) in tables.iter().enumerate() {
+            for r in 0..F::M {
+                // For each image row of the tiles in this vector, its 16 pixels, each with all channels.
+                let mut rows = [[V::zero(); 16]; EDGE];
+                for k in 0..F::M {
+                    for c in 0..channels {
+                        rows[k][c] = load_pieces(image.wrapping_add(c * pixels), table.pieces(k, r));
+                    }
+                    V::transpose16(&mut rows[k]);
+                }
+                for tile in 0..tiles {
+                    let mut down = [[V::zero(); EDGE]; EDGE];
+                    for j in 0..F::M {
+                        let mut d = [V::zero(); EDGE];
+                        for k in 0..F::M {
+                            d[k] = rows[k][tile * F::M + j];
+                        }
+                        let e = F::gradient(&d);
+                        for k in 0..F::N {
+                            down[k][j] = e[k];
+                        }
+                    }
+                    let row = unit * 16 + lane_of[r * tiles + tile];
+                    let mut to_position = to.at.add(row * to.row + channel);
+                    for row in &down[..F::N] {
+                        for v in &F::gradient(row)[..F::N] {
+                            v.store(to_position);
+                            to_position = to_position.wrapping_add(to.plane);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

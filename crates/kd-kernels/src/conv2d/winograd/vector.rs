@@ -1,0 +1,133 @@
+//! Sixteen lanes of `f32`, whatever the processor's registers are, and the choice of instruction set.
+
+/// The order of lanes that a shift between neighbouring tiles needs: lane i of the result is lane `from[i]`, or 0 where that is negative.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Permutation {
+    pub from: [i32; 16],
+}
+
+impl Permutation {
+    /// A mask of the lanes that are not 0.
+    #[inline(always)]
+    pub(super) fn mask(&self) -> u16 {
+        self.from.iter().enumerate().fold(0, |mask, (i, &from)| mask | (u16::from(from >= 0) << i))
+    }
+}
+
+/// Sixteen lanes.
+///
+/// # Safety
+/// Every method needs a processor with the instructions of the implementation ([`Isa`] sees to that), and pointers that are valid for the
+/// lanes they name. Pointers need no alignment, except for `stream`.
+pub(super) trait Vector: Copy {
+    /// Rows and columns (of 16) of a block of a product that its registers hold.
+    const ROWS: usize;
+    const COLS: usize;
+    /// A permutation as the processor wants it.
+    type Shift: Copy;
+
+    unsafe fn zero() -> Self;
+    unsafe fn splat(x: f32) -> Self;
+    unsafe fn load(from: *const f32) -> Self;
+    unsafe fn store(self, to: *mut f32);
+    /// Stores past the caches; `to` is a multiple of 64 bytes.
+    unsafe fn stream(self, to: *mut f32);
+    /// These lanes, with those of the mask read from memory. Lanes outside the mask are not read.
+    unsafe fn load_lanes(self, from: *const f32, mask: u16) -> Self;
+    /// Writes the lanes of the mask only.
+    unsafe fn store_lanes(self, to: *mut f32, mask: u16);
+    unsafe fn add(self, b: Self) -> Self;
+    unsafe fn sub(self, b: Self) -> Self;
+    unsafe fn mul(self, b: Self) -> Self;
+    /// self·b + c.
+    unsafe fn fma(self, b: Self, c: Self) -> Self;
+    unsafe fn shift(by: &Permutation) -> Self::Shift;
+    unsafe fn permute(self, by: Self::Shift) -> Self;
+    /// Transposes the 4×4 values that each group of four lanes holds in four vectors; its own inverse.
+    unsafe fn transpose4(v: [Self; 4]) -> [Self; 4];
+    /// Within each group of four lanes, the even and the odd values: (a0 a2 b0 b2, a1 a3 b1 b3).
+    unsafe fn split(a: Self, b: Self) -> [Self; 2];
+    /// The inverse of `split`.
+    unsafe fn join(even: Self, odd: Self) -> [Self; 2];
+    /// Transposes the groups of four lanes of four vectors, as if a group were one value.
+    unsafe fn transpose_groups(v: [Self; 4]) -> [Self; 4];
+
+    /// Transposes 16×16 values.
+    #[inline(always)]
+    unsafe fn transpose16(v: &mut [Self; 16]) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            for g in 0..4 {
+                let t = Self::transpose4([v[4 * g], v[4 * g + 1], v[4 * g + 2], v[4 * g + 3]]);
+                v[4 * g..4 * g + 4].copy_from_slice(&t);
+            }
+            let mut out = *v;
+            for p in 0..4 {
+                let t = Self::transpose_groups([v[p], v[4 + p], v[8 + p], v[12 + p]]);
+                for (s, t) in t.into_iter().enumerate() {
+                    out[4 * s + p] = t;
+                }
+            }
+            *v = out;
+        }
+    }
+}
+
+/// Work that is compiled for each instruction set.
+pub(super) trait Work {
+    /// # Safety
+    /// The processor has the instructions of `V`. Implementations are `#[inline(always)]`, so that they are compiled with them.
+    unsafe fn run<V: Vector>(self);
+}
+
+/// An instruction set that the kernels are written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Isa {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Isa {
+    /// Those that this processor has, best first.
+    pub(super) fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
+                all.push(Self::Avx512);
+            }
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                all.push(Self::Avx2);
+            }
+        }
+        all.push(Self::Portable);
+        all
+    }
+
+    /// The best that this processor has.
+    pub(super) fn best() -> Self {
+        static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
+        *BEST.get_or_init(|| Self::all()[0])
+    }
+
+    /// Runs the work, compiled for these instructions.
+    ///
+    /// # Safety
+    /// The processor has them: this is one of [`Isa::all`].
+    pub(super) unsafe fn run(self, work: impl Work) {
+        match self {
+            // SAFETY: plain Rust, and the caller's promise.
+            Self::Portable => unsafe { work.run::<super::portable::Lanes>() },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller's promise.
+            Self::Avx2 => unsafe { super::x86::run_avx2(work) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the caller's promise.
+            Self::Avx512 => unsafe { super::x86::run_avx512(work) },
+        }
+    }
+}
