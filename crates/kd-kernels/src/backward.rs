@@ -46,6 +46,9 @@ impl Gradients {
 ///
 /// A loss of more than one element is summed, as in Candle. Gradients have no graph of their own. Fails if an op on the way
 /// has no backward pass.
+///
+/// As in PyTorch, what this crate's convolutions, normalisations and maps of images had kept for their backward passes is freed on the
+/// way, so that gradients take the memory of activations; a second pass through one of them fails. [`Tensor::backward`] keeps it.
 pub fn backward(loss: &Tensor) -> Result<Gradients> {
     let scope = Scope::open();
     let flowed = loss.backward()?;
@@ -78,6 +81,11 @@ impl Drop for Scope {
     fn drop(&mut self) {
         SINK.set(self.outer.take());
     }
+}
+
+/// Whether what a node has kept for its backward pass goes when it is walked: inside [`backward`], which walks a graph once.
+pub(crate) fn frees_activations() -> bool {
+    SINK.with_borrow(Option::is_some)
 }
 
 /// What an op's `bwd` should return for its argument `arg` whose gradient is `grad`: `None` if a sink has taken the gradient,

@@ -4,13 +4,17 @@
 //! f32 on the CPU; `reference.rs` the same function from stock Candle ops, which is the oracle of the tests and the path for every other
 //! device and dtype. Results do not depend on the number of threads.
 
+mod elementwise;
 mod exp;
+mod graph;
 mod kept_grad;
 mod moment;
 mod multiversion;
 mod operand;
+mod output;
 
 pub mod adam;
+pub mod add;
 pub mod backward;
 pub mod batch_norm;
 pub mod channel_shuffle;

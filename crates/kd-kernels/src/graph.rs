@@ -1,0 +1,360 @@
+//! Nodes of the graph whose gradients do not pass through Candle's store.
+//!
+//! Candle starts the gradient of every tensor with zeros and adds to it in fresh memory, on one thread. For a chain of convolutions and
+//! normalisations that is more traffic than the gradients themselves. An op that is recorded here shows Candle only *tokens*, tensors of one
+//! element that stand for its inputs and its result: Candle walks them in the right order, and the gradients travel beside them, from node to
+//! node, by ownership. A gradient with one consumer is never copied, two are summed in place, and an op may write its result over the
+//! gradient that it was given. Stock ops before and after see ordinary tensors, and `Tensor::backward` works as ever.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Storage, Tensor, TensorId, bail};
+
+use crate::backward::{deposit, frees_activations};
+
+/// The backward pass of a recorded op.
+pub(crate) trait Backward: Send + Sync + 'static {
+    /// The gradients of the inputs, in the order in which they were recorded, for the gradient of the result. `y` is the result, if it was
+    /// to be kept. An input that is not `wanted` may get `None`.
+    fn backward(&self, y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>>;
+}
+
+/// A gradient, or a part of one: f32 values in row-major order.
+pub(crate) enum Grad {
+    /// Of the receiver alone, who may write over it.
+    Owned(Vec<f32>),
+    /// Perhaps of others as well. Contiguous.
+    Shared(Tensor),
+}
+
+impl Grad {
+    /// The values.
+    pub(crate) fn values(&self) -> Result<Values<'_>> {
+        match self {
+            Grad::Owned(values) => Ok(Values::Slice(values)),
+            Grad::Shared(tensor) => values(tensor),
+        }
+    }
+
+    /// The values for writing, copied where they are shared.
+    pub(crate) fn into_vec(self) -> Result<Vec<f32>> {
+        match self {
+            Grad::Owned(values) => Ok(values),
+            Grad::Shared(tensor) => Ok(values(&tensor)?.to_vec()),
+        }
+    }
+
+    /// The same values twice.
+    pub(crate) fn twice(self) -> Result<[Grad; 2]> {
+        let tensor = match self {
+            Grad::Owned(values) => {
+                let len = values.len();
+                Tensor::from_vec(values, len, &Device::Cpu)?
+            }
+            Grad::Shared(tensor) => tensor,
+        };
+        Ok([Grad::Shared(tensor.clone()), Grad::Shared(tensor)])
+    }
+
+    fn into_tensor(self, shape: &Shape) -> Result<Tensor> {
+        match self {
+            Grad::Owned(values) => Tensor::from_vec(values, shape, &Device::Cpu),
+            Grad::Shared(tensor) => tensor.reshape(shape),
+        }
+    }
+}
+
+/// The sum of the parts, in their order, over the first that is owned.
+pub(crate) fn sum(parts: Vec<Grad>) -> Result<Grad> {
+    let mut parts = parts.into_iter();
+    let Some(mut total) = parts.next() else { bail!("backward: a node was reached without a gradient") };
+    for part in parts {
+        // The sum of two does not depend on which is first.
+        let (mut over, other) = match (total, part) {
+            (total @ Grad::Shared(_), part @ Grad::Owned(_)) => (part.into_vec()?, total),
+            (total, part) => (total.into_vec()?, part),
+        };
+        crate::elementwise::add_assign(&mut over, &other.values()?);
+        total = Grad::Owned(over);
+    }
+    Ok(total)
+}
+
+/// Values that are borrowed from a slice or from a tensor.
+pub(crate) enum Values<'a> {
+    Slice(&'a [f32]),
+    Tensor(Box<dyn Deref<Target = Storage> + 'a>, usize, usize),
+}
+
+impl Deref for Values<'_> {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match self {
+            Values::Slice(values) => values,
+            Values::Tensor(storage, start, end) => match &***storage {
+                Storage::Cpu(CpuStorage::F32(values)) => &values[*start..*end],
+                // `values` lets no other storage in.
+                _ => &[],
+            },
+        }
+    }
+}
+
+/// The values of a contiguous f32 tensor on the CPU.
+pub(crate) fn values(tensor: &Tensor) -> Result<Values<'_>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Ok(Values::Tensor(Box::new(storage), start, end)),
+        _ => bail!("expected a contiguous f32 tensor on the CPU, got {:?} of strides {:?}", tensor.dtype(), layout.stride()),
+    }
+}
+
+/// The tensor of `values` and `shape` as the result of an op on `inputs`. `op` makes its backward pass, where an input tracks gradients;
+/// what it keeps must be detached, or a tensor would hold itself. `keep` says whether that pass needs the result.
+pub(crate) fn record<B: Backward>(
+    inputs: &[&Tensor],
+    values: Vec<f32>,
+    shape: impl Into<Shape>,
+    keep: bool,
+    op: impl FnOnce() -> Result<B>,
+) -> Result<Tensor> {
+    let shape = shape.into();
+    if !inputs.iter().any(|t| t.track_op()) {
+        return Tensor::from_vec(values, shape, &Device::Cpu);
+    }
+    let mut tokens = Vec::new();
+    let mut slots = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        slots.push(if input.track_op() {
+            let (token, slot) = producer(input)?;
+            tokens.push(token);
+            Some(slot)
+        } else {
+            None
+        });
+    }
+    let slot = Arc::new(Slot::default());
+    let y = Arc::new(OnceLock::new());
+    let node = Node { slot: slot.clone(), inputs: slots, y: y.clone(), op: Mutex::new(Some(Box::new(op()?))) };
+    while tokens.len() > 3 {
+        let last = tokens.split_off(tokens.len() - 3);
+        tokens.push(last[0].apply_op3(&last[1], &last[2], Walk(None))?);
+    }
+    let token = match &tokens[..] {
+        [a] => a.apply_op1(Walk(Some(node)))?,
+        [a, b] => a.apply_op2(b, Walk(Some(node)))?,
+        [a, b, c] => a.apply_op3(b, c, Walk(Some(node)))?,
+        _ => bail!("graph: expected 1 to 3 tokens, got {}", tokens.len()),
+    };
+    let id = Arc::new(OnceLock::new());
+    let result = token.apply_op1(Exit { values: Mutex::new(Some((values, shape))), slot: slot.clone(), id: id.clone() })?;
+    if keep {
+        let _ = y.set(result.detach());
+    }
+    let _ = id.set(result.id());
+    locked(&PRODUCERS).insert(result.id(), (token, slot));
+    Ok(result)
+}
+
+/// Where the parts of one gradient gather until its node is walked.
+#[derive(Default)]
+struct Slot(Mutex<Vec<Grad>>);
+
+impl Slot {
+    fn push(&self, part: Grad) {
+        locked(&self.0).push(part);
+    }
+
+    fn take(&self) -> Vec<Grad> {
+        std::mem::take(&mut locked(&self.0))
+    }
+}
+
+type Producers = HashMap<TensorId, (Tensor, Arc<Slot>)>;
+
+/// The token and the slot of each living tensor that [`record`] made.
+static PRODUCERS: LazyLock<Mutex<Producers>> = LazyLock::new(Mutex::default);
+
+/// Nothing panics while a lock is held, and what they hold is whole at any time.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The token and the slot of a tensor that tracks gradients: those of its node, or new ones that hand the gradient to Candle.
+fn producer(input: &Tensor) -> Result<(Tensor, Arc<Slot>)> {
+    if let Some((token, slot)) = locked(&PRODUCERS).get(&input.id()) {
+        return Ok((token.clone(), slot.clone()));
+    }
+    let slot = Arc::new(Slot::default());
+    Ok((input.apply_op1(Entry(slot.clone()))?, slot))
+}
+
+/// What Candle sees of a node or of its gradient.
+fn token_storage() -> (CpuStorage, Shape) {
+    (CpuStorage::F32(vec![0.0]), Shape::from(1))
+}
+
+fn token_gradient() -> Result<Option<Tensor>> {
+    Tensor::zeros(1, DType::F32, &Device::Cpu).map(Some)
+}
+
+/// From a tensor of Candle's into the tokens.
+struct Entry(Arc<Slot>);
+
+impl CustomOp1 for Entry {
+    fn name(&self) -> &'static str {
+        "graph-entry"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(token_storage())
+    }
+
+    fn bwd(&self, input: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+        match self.0.take() {
+            parts if parts.is_empty() => Ok(None),
+            parts => deposit(input, sum(parts)?.into_tensor(input.shape())?),
+        }
+    }
+}
+
+/// From the tokens to the tensor that Candle's ops and the caller see.
+struct Exit {
+    values: Mutex<Option<(Vec<f32>, Shape)>>,
+    slot: Arc<Slot>,
+    id: Arc<OnceLock<TensorId>>,
+}
+
+impl CustomOp1 for Exit {
+    fn name(&self) -> &'static str {
+        "graph-exit"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        match locked(&self.values).take() {
+            Some((values, shape)) => Ok((CpuStorage::F32(values), shape)),
+            None => bail!("graph-exit: applied twice"),
+        }
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        self.slot.push(Grad::Shared(grad.contiguous()?));
+        token_gradient()
+    }
+}
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        if let Some(id) = self.id.get() {
+            // Bound, so that the lock is free when the token is dropped, which may drop further tensors.
+            let _gone = locked(&PRODUCERS).remove(id);
+        }
+    }
+}
+
+struct Node {
+    slot: Arc<Slot>,
+    /// Where the gradient of each input goes, if it is wanted.
+    inputs: Vec<Option<Arc<Slot>>>,
+    y: Arc<OnceLock<Tensor>>,
+    op: Mutex<Option<Box<dyn Backward>>>,
+}
+
+impl Node {
+    fn walk(&self) -> Result<()> {
+        let mut op = locked(&self.op);
+        let Some(backward) = &*op else {
+            bail!("backward: this graph was walked before, and what it had kept for that is freed");
+        };
+        let wanted: Vec<bool> = self.inputs.iter().map(Option::is_some).collect();
+        let grads = backward.backward(self.y.get(), self.slot.take(), &wanted)?;
+        for (slot, grad) in self.inputs.iter().zip(grads) {
+            if let (Some(slot), Some(grad)) = (slot, grad) {
+                slot.push(grad);
+            }
+        }
+        if frees_activations() {
+            *op = None;
+        }
+        Ok(())
+    }
+}
+
+/// A node as Candle sees it: tokens in, a token out. Without a node, it joins tokens.
+struct Walk(Option<Node>);
+
+impl Walk {
+    const NAME: &'static str = "graph-node";
+
+    fn walk(&self) -> Result<()> {
+        self.0.as_ref().map_or(Ok(()), Node::walk)
+    }
+}
+
+impl CustomOp1 for Walk {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(token_storage())
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
+        self.walk()?;
+        token_gradient()
+    }
+}
+
+impl CustomOp2 for Walk {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(token_storage())
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        self.walk()?;
+        Ok((token_gradient()?, token_gradient()?))
+    }
+}
+
+impl CustomOp3 for Walk {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        Ok(token_storage())
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        self.walk()?;
+        Ok((token_gradient()?, token_gradient()?, token_gradient()?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tensor_leaves_the_table_of_producers_when_it_is_dropped() {
+        let x = candle_core::Var::zeros(4, DType::F32, &Device::Cpu).unwrap();
+        let y = crate::relu::relu(&x).unwrap();
+        let z = crate::relu::relu(&y).unwrap();
+        let ids = [y.id(), z.id()];
+        let known = || ids.map(|id| locked(&PRODUCERS).contains_key(&id));
+        assert_eq!(known(), [true, true]);
+        drop(y);
+        assert_eq!(known(), [false, true]);
+        assert!(crate::backward(&z.sum_all().unwrap()).unwrap().get(&x).is_some());
+        drop(z);
+        assert_eq!(known(), [false, false]);
+    }
+}
