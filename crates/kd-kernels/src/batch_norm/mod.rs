@@ -1,8 +1,12 @@
 //! Batch normalisation, with the residual sum and the rectifier that often follow it.
 
+mod cpu;
+mod narrow;
 pub mod reference;
+mod wide;
 
 use crate::linear::Activation;
+use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, Var, bail};
 
 /// Where the mean and the variance come from.
@@ -41,7 +45,9 @@ pub struct Running<'a> {
 /// * `residual`: of x's shape.
 /// * result: of x's shape, contiguous.
 ///
-/// Gradients flow to `x`, `weight`, `bias` and `residual`, as far as each tracks one. Fails on shapes that do not fit, on running statistics
+/// Gradients flow to `x`, `weight`, `bias` and `residual`, as far as each tracks one. `f32` tensors on the CPU run the
+/// kernel while [`crate::kernels_enabled`]; all others run [`reference::batch_norm`]. Results do not depend on the number of threads. Fails on
+/// shapes that do not fit, on running statistics
 /// that are not variables, and, as PyTorch, on batch statistics of a single value a channel.
 pub fn batch_norm(
     x: &Tensor,
@@ -52,7 +58,18 @@ pub fn batch_norm(
     residual: Option<&Tensor>,
     act: Activation,
 ) -> Result<Tensor> {
-    reference::batch_norm(x, weight, bias, eps, statistics, residual, act)
+    let mut all = vec![x, weight, bias];
+    all.extend(residual);
+    match statistics {
+        Statistics::Batch(Some(running)) => all.extend([running.mean, running.var]),
+        Statistics::Batch(None) => {}
+        Statistics::Stored { mean, var } => all.extend([mean, var]),
+    }
+    if takes_kernel(&all) {
+        cpu::batch_norm(x, weight, bias, eps, statistics, residual, act)
+    } else {
+        reference::batch_norm(x, weight, bias, eps, statistics, residual, act)
+    }
 }
 
 /// The sizes of one normalisation, which fit each other.
