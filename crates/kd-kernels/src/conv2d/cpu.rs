@@ -1,7 +1,8 @@
 //! Convolution on the CPU: which algorithm runs each of the three passes.
 
 use super::shape::Shape;
-use super::{Precision, im2col, winograd};
+use super::vector::Isa;
+use super::{Precision, implicit, winograd};
 use crate::graph::{Backward, Grad, record, sum, values};
 use candle_core::{Result, Tensor};
 
@@ -42,8 +43,8 @@ struct Conv2d {
 /// An algorithm for one pass of one shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Algorithm {
-    /// Copies of the image under the kernel, as a matrix product. Takes every shape.
-    Im2col,
+    /// A matrix product over panels of pixels under the kernel. Takes every shape.
+    Implicit,
     /// Winograd's, for 3×3 with stride 1.
     Winograd,
 }
@@ -61,27 +62,27 @@ fn choose(shape: &Shape, _pass: Pass, precision: Precision) -> Algorithm {
     if winograd::serves(shape, precision) {
         return Algorithm::Winograd;
     }
-    Algorithm::Im2col
+    Algorithm::Implicit
 }
 
 impl Conv2d {
     fn forward(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Result<Vec<f32>> {
         match choose(&self.shape, Pass::Forward, self.precision) {
-            Algorithm::Im2col => im2col::forward(&self.shape, x, w, b),
+            Algorithm::Implicit => Ok(implicit::forward(Isa::best(), &self.shape, x, w, b)),
             Algorithm::Winograd => Ok(winograd::forward(&self.shape, self.precision, x, w, b)),
         }
     }
 
     fn input_gradient(&self, g: &[f32], w: &[f32]) -> Result<Vec<f32>> {
         match choose(&self.shape, Pass::InputGradient, self.precision) {
-            Algorithm::Im2col => im2col::input_gradient(&self.shape, g, w),
+            Algorithm::Implicit => Ok(implicit::input_gradient(Isa::best(), &self.shape, g, w)),
             Algorithm::Winograd => Ok(winograd::input_gradient(&self.shape, self.precision, g, w)),
         }
     }
 
     fn weight_gradient(&self, x: &[f32], g: &[f32]) -> Result<Vec<f32>> {
         match choose(&self.shape, Pass::WeightGradient, self.precision) {
-            Algorithm::Im2col => im2col::weight_gradient(&self.shape, x, g),
+            Algorithm::Implicit => Ok(implicit::weight_gradient(Isa::best(), &self.shape, x, g)),
             Algorithm::Winograd => Ok(winograd::weight_gradient(&self.shape, self.precision, x, g)),
         }
     }

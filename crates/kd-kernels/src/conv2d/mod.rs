@@ -4,9 +4,13 @@
 //! with the reason and the gain at its head.
 
 mod cpu;
-mod im2col;
+mod implicit;
+mod places;
 pub mod reference;
 mod shape;
+#[cfg(test)]
+mod tests;
+mod vector;
 mod winograd;
 
 use std::sync::atomic::{AtomicU8, Ordering};

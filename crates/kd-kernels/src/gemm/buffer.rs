@@ -6,16 +6,16 @@ use std::thread::LocalKey;
 /// One cache line, which is also one AVX-512 register.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-pub(super) struct Line([f32; 16]);
+pub(crate) struct Line([f32; 16]);
 
 /// A thread's spare buffer.
-pub(super) type Spare = Cell<Vec<Line>>;
+pub(crate) type Spare = Cell<Vec<Line>>;
 
 /// Calls `f` with at least `lines` lines of scratch memory of unspecified content.
 ///
 /// The buffer is taken out of the thread's cell for the time of the call: a thread that waits for others inside `f` may be
 /// given another product to work on by rayon, and that one then finds the cell empty and allocates its own.
-pub(super) fn with_lines<R>(spare: &'static LocalKey<Spare>, lines: usize, f: impl FnOnce(*mut f32) -> R) -> R {
+pub(crate) fn with_lines<R>(spare: &'static LocalKey<Spare>, lines: usize, f: impl FnOnce(*mut f32) -> R) -> R {
     let mut buffer = spare.take();
     if buffer.len() < lines {
         buffer.resize(lines, Line([0.0; 16]));

@@ -7,7 +7,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod buffer;
+pub(crate) mod buffer;
 mod portable;
 
 use candle_core::{Result, bail};

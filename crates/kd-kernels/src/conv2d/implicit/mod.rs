@@ -1,0 +1,81 @@
+//! Convolution as a matrix product whose right operand never exists as a whole: the pixels under the kernel are copied into a panel of
+//! a few registers of columns that stays in the second-level cache, all weights are multiplied by it, and it is forgotten.
+//!
+//! Columns are the output pixels of a block of images one after another, so that maps of 2x2 fill registers as well as maps of 32x32, and
+//! strides, padding and edges are dealt with by the copy (`places.rs`). The product itself is the same for every kernel, stride and
+//! group: tiles of up to 14 rows by two registers.
+//!
+//! * forward: y = W · columns(x);
+//! * gradient of x: a convolution of g without strides for each of stride² phases of x, with the taps that reach the phase;
+//! * gradient of w: Σ over columns of g(o) · columns(x), vectorised over o (`weight_gradient.rs`).
+
+mod input_gradient;
+mod panel;
+mod product;
+mod weight_gradient;
+
+pub(super) use input_gradient::input_gradient;
+pub(super) use weight_gradient::weight_gradient;
+
+use super::places::{Places, Walk};
+use super::shape::Shape;
+use super::vector::Isa;
+use panel::Weights;
+use product::Product;
+use rayon::prelude::*;
+
+/// Columns that a block of images has at least, where the batch has them: as many share each reading of the weights.
+const COLUMNS: usize = 64;
+
+/// y, `[n, out, ho, wo]`.
+pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+    let (groups, taps) = (s.geometry.groups, taps(s));
+    let (channels, out, depth) = (s.cin / groups, s.cout / groups, s.cin / groups * taps.len());
+    let weights = Weights::pack(isa, w, [groups, out, depth], |group, row, k| (group * out + row) * depth + k);
+    let product =
+        Product { groups, channels, channel_step: s.h * s.w, row_step: s.ho * s.wo, taps: taps.len(), weights: &weights, bias: b };
+    let images = (COLUMNS.div_ceil((s.ho * s.wo).max(1))).min(s.n.max(1));
+    let places = |images: usize| (Places::new(input_walk(s), &taps, images, isa.lanes()), output_places(s, images, isa.lanes()));
+    let (whole, rest) = (places(images), places(s.n % images));
+    let image = s.cin * s.h * s.w;
+    written(s.y_len(), images * s.cout * s.ho * s.wo, |block, y| {
+        let (from, to) = if y.len() == images * s.cout * s.ho * s.wo { &whole } else { &rest };
+        let x = x[block * images * image..].as_ptr();
+        // SAFETY: the set was detected; the places lie in x and in this block of y, all of which they cover.
+        unsafe { product::run(isa, &product, (from, to), x, y.as_mut_ptr().cast()) }
+    })
+}
+
+/// The offsets of each tap of the kernel, row by row.
+fn taps(s: &Shape) -> Vec<(isize, isize)> {
+    let near = |k: usize| k as isize - s.geometry.padding as isize;
+    (0..s.kh * s.kw).map(|t| (near(t / s.kw), near(t % s.kw))).collect()
+}
+
+/// The walk over x that finds the pixels under the kernel.
+fn input_walk(s: &Shape) -> Walk {
+    let image = s.cin * s.h * s.w;
+    if s.kh * s.kw == 1 && s.geometry.stride == 1 && s.geometry.padding == 0 {
+        return flat(s.h * s.w, image);
+    }
+    Walk { rows: s.ho, cols: s.wo, height: s.h, width: s.w, step: s.geometry.stride, image }
+}
+
+/// The walk over all pixels of maps in their order.
+fn flat(pixels: usize, image: usize) -> Walk {
+    Walk { rows: 1, cols: pixels, height: 1, width: pixels, step: 1, image }
+}
+
+/// The places of y, or of g.
+fn output_places(s: &Shape, images: usize, lanes: usize) -> Places {
+    Places::new(flat(s.ho * s.wo, s.cout * s.ho * s.wo), &[(0, 0)], images, lanes)
+}
+
+/// A vector of `len` numbers that `f` writes, block by block of `block` numbers, each on any thread.
+fn written(len: usize, block: usize, f: impl Fn(usize, &mut [std::mem::MaybeUninit<f32>]) + Sync) -> Vec<f32> {
+    let mut all = Vec::with_capacity(len);
+    all.spare_capacity_mut()[..len].par_chunks_mut(block.max(1)).enumerate().for_each(|(at, block)| f(at, block));
+    // SAFETY: `f` wrote each block.
+    unsafe { all.set_len(len) };
+    all
+}
