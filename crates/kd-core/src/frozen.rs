@@ -14,9 +14,12 @@ use crate::{Error, Result, params};
 /// The file of a trained network in its cell's folder.
 pub const NETWORK: &str = "network.safetensors";
 
-/// A network that cannot train: it is built from constants, runs in evaluation mode and returns detached tensors, so neither
-/// a graph nor a variable of it can reach an optimiser.
-pub struct Frozen<M>(M);
+/// A network that cannot train: it is built from constants, runs in evaluation mode (or, where a paper did, with the statistics of each
+/// batch) and returns detached tensors, so neither a graph nor a variable of it can reach an optimiser.
+pub struct Frozen<M> {
+    network: M,
+    mode: Mode,
+}
 
 impl<M: Model> Frozen<M> {
     /// Builds the network from a checkpoint's tensors.
@@ -24,21 +27,26 @@ impl<M: Model> Frozen<M> {
     /// # Errors
     /// Bad input when the tensors do not fit the network exactly.
     pub fn build(tensors: BTreeMap<String, Tensor>, device: &Device, build: impl FnOnce(VarBuilder<'static>) -> Result<M>) -> Result<Self> {
-        params::build_frozen(tensors, device, build).map(Self)
+        Ok(Self { network: params::build_frozen(tensors, device, build)?, mode: Mode::Evaluate })
     }
 
-    /// Logits and the named taps of `xs`, in evaluation mode, detached.
+    /// The same network, whose batch-norms normalise with the statistics of each batch: see [`Mode::BatchStatistics`].
+    pub fn with_batch_statistics(self) -> Self {
+        Self { mode: Mode::BatchStatistics, ..self }
+    }
+
+    /// Logits and the named taps of `xs`, detached.
     ///
     /// # Errors
     /// When a tap is unknown or the shapes do not fit.
     pub fn forward(&self, xs: &Tensor, taps: &[&str]) -> Result<Outputs> {
-        let out = self.0.forward(xs, taps, Mode::Evaluate)?;
+        let out = self.network.forward(xs, taps, self.mode)?;
         Ok(Outputs { logits: out.logits.detach(), taps: out.taps.iter().map(Tensor::detach).collect() })
     }
 
     /// The network's description: its taps, multiply-adds and so on.
     pub fn model(&self) -> &M {
-        &self.0
+        &self.network
     }
 }
 
@@ -48,7 +56,7 @@ pub struct Saved {
     pub network: Frozen<Box<dyn Model>>,
     /// What it is.
     pub spec: NetworkSpec,
-    /// How many numbers its parameters hold.
+    /// How many numbers its parameters hold, without its buffers.
     pub parameters: usize,
 }
 
@@ -59,7 +67,7 @@ impl Saved {
     /// Bad input when the file is no network, or its tensors do not fit the network that it describes.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let (tensors, spec) = checkpoint::load::<NetworkSpec>(path, device)?;
-        let parameters = tensors.values().map(Tensor::elem_count).sum();
+        let parameters = tensors.iter().filter(|(name, _)| !params::is_buffer(name)).map(|(_, t)| t.elem_count()).sum();
         let network = Frozen::build(tensors, device, |vb| spec.build(vb)).map_err(|e| match e {
             Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
             other => other,

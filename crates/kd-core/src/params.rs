@@ -11,7 +11,10 @@ use candle_nn::{Init, VarBuilder};
 
 use crate::{Error, Result, Seed, init};
 
-/// The trainable parameters of a network, sorted by name.
+/// The parameters of a network, which train, and its buffers, which do not, sorted by name.
+///
+/// A buffer is a running statistic of a batch-norm, told by its name (see [`is_buffer`]): forward passes move it, and it belongs to a
+/// network's file, but no optimiser, decay or cap on weights may touch it, and it is not counted as a parameter.
 ///
 /// Candle's own `VarMap` is a hash map whose order changes from process to process and whose initial values cannot be
 /// seeded; this one is ordered and draws each value from the stream of its name.
@@ -33,17 +36,22 @@ impl Params {
         self.vars.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All parameters with their names, in the order of the names.
+    /// The parameters with their names, in the order of the names, without the buffers.
     pub fn named(&self) -> Vec<(String, Var)> {
-        self.lock().iter().map(|(n, v)| (n.clone(), v.clone())).collect()
+        self.lock().iter().filter(|(n, _)| !is_buffer(n)).map(|(n, v)| (n.clone(), v.clone())).collect()
     }
 
-    /// How many numbers the parameters hold.
+    /// The buffers with their names, in the order of the names.
+    pub fn buffers(&self) -> Vec<(String, Var)> {
+        self.lock().iter().filter(|(n, _)| is_buffer(n)).map(|(n, v)| (n.clone(), v.clone())).collect()
+    }
+
+    /// How many numbers the parameters hold, without the buffers.
     pub fn count(&self) -> usize {
-        self.lock().values().map(|v| v.elem_count()).sum()
+        self.lock().iter().filter(|(n, _)| !is_buffer(n)).map(|(_, v)| v.elem_count()).sum()
     }
 
-    /// Copies of the current values, by name.
+    /// Copies of the current values of parameters and buffers, by name.
     ///
     /// # Errors
     /// When a copy fails.
@@ -51,7 +59,7 @@ impl Params {
         self.lock().iter().map(|(n, v)| Ok((n.clone(), v.as_detached_tensor().copy()?))).collect()
     }
 
-    /// Sets every parameter from `tensors`.
+    /// Sets every parameter and every buffer from `tensors`.
     ///
     /// # Errors
     /// Bad input that names every missing, extra or misshaped entry; nothing is set then.
@@ -66,6 +74,11 @@ impl Params {
         }
         Ok(())
     }
+}
+
+/// Whether a name is that of a buffer: its last part is `running_mean` or `running_var`, as PyTorch's batch-norms call them.
+pub fn is_buffer(name: &str) -> bool {
+    matches!(name.rsplit('.').next(), Some("running_mean" | "running_var"))
 }
 
 /// Builds something from a checkpoint's tensors as constants: no variables, so nothing that an optimiser could be handed.

@@ -17,10 +17,13 @@ use crate::{Error, Result};
 /// How a forward pass runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
-    /// Training: dropout draws its mask from this step's streams.
+    /// Training: dropout draws its mask from this step's streams; batch-norms use the batch's statistics and move their running ones.
     Train(StepSeed),
-    /// Evaluation: no dropout.
+    /// Evaluation: no dropout; batch-norms use their running statistics.
     Evaluate,
+    /// As in evaluation, but batch-norms use the batch's statistics; the running ones stay as they are. For frozen teachers: ReviewKD's
+    /// official CIFAR program leaves its teacher in training mode.
+    BatchStatistics,
 }
 
 /// Whether a tap is taken before or after the activation function.

@@ -257,7 +257,7 @@ impl Fit<'_> {
     }
 }
 
-/// The running mean of the parameters at the ends of the last epochs.
+/// The running mean of the parameters and buffers at the ends of the last epochs.
 #[derive(Default)]
 struct Average {
     mean: BTreeMap<String, Tensor>,
@@ -271,7 +271,7 @@ impl Average {
             self.mean = params.snapshot()?;
             return Ok(());
         }
-        for (name, var) in params.named() {
+        for (name, var) in params.named().into_iter().chain(params.buffers()) {
             if let Some(mean) = self.mean.get_mut(&name) {
                 let towards = ((var.as_tensor().detach() - &*mean)? * (1. / self.count as f64))?;
                 *mean = (&*mean + towards)?;
