@@ -3,13 +3,22 @@
 //! A network publishes its taps (inner tensors that a distillation method can ask for by name) with the shape each will have,
 //! so a method derives its adapters and no shape is typed into a configuration.
 
+mod asked;
+mod layers;
 pub mod mlp;
+pub mod mobilenet_v2;
+pub mod resnet50;
+pub mod resnet_cifar;
+pub mod shufflenet_v1;
+pub mod shufflenet_v2;
+pub mod spec;
+pub mod vgg;
+pub mod wide_resnet;
 
 pub use mlp::{Mlp, MlpSpec};
+pub use spec::NetworkSpec;
 
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
-use serde::{Deserialize, Serialize};
 
 use crate::seed::StepSeed;
 use crate::{Error, Result};
@@ -64,7 +73,7 @@ pub trait Model: Send + Sync {
     /// How many classes it tells apart.
     fn classes(&self) -> usize;
 
-    /// Multiply-adds of one example's forward pass, in the layers with weights.
+    /// Multiply-adds of one example's forward pass, in the layers with weights (convolutions and dense ones); images have 32×32 pixels.
     fn multiply_adds(&self) -> u64;
 
     /// Logits of a batch and the taps named in `taps`, in one pass.
@@ -72,6 +81,15 @@ pub trait Model: Send + Sync {
     /// # Errors
     /// Bad input when a tap is unknown, and a tensor error when `xs` has another shape than the network takes.
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs>;
+
+    /// The taps of the stages, from the input to the output, without the stem and the pooled vector: what the literature calls the
+    /// features of the network's layers. With [`Activated::Before`] each is taken before its activation where the network tells the two
+    /// apart; where it does not (linear bottlenecks), and with [`Activated::After`], it is the stage's output.
+    fn stages(&self, activated: Activated) -> Vec<&Tap> {
+        let outputs = self.taps().iter().filter(|t| t.name.strip_prefix("stage").is_some_and(|n| n.parse::<u8>().is_ok()));
+        let before = |tap| self.taps().iter().find(|t: &&Tap| t.name.strip_suffix(".pre") == Some(&*(tap as &Tap).name));
+        outputs.map(|tap| if activated == Activated::Before { before(tap).unwrap_or(tap) } else { tap }).collect()
+    }
 
     /// Where the tap called `name` stands in [`Model::taps`].
     ///
@@ -83,26 +101,6 @@ pub trait Model: Send + Sync {
             let names: Vec<_> = known.iter().map(|t| t.name.as_str()).collect();
             Error::bad_input(format!("no tap '{name}': this network has {}", names.join(", ")))
         })
-    }
-}
-
-/// Any network of this crate, as an experiment file or a saved network describes it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum NetworkSpec {
-    /// A multi-layer perceptron.
-    Mlp(MlpSpec),
-}
-
-impl NetworkSpec {
-    /// Builds the network; `vb` decides whether its parameters train.
-    ///
-    /// # Errors
-    /// Bad input when the specification makes no sense.
-    pub fn build(&self, vb: VarBuilder) -> Result<Box<dyn Model>> {
-        match self {
-            Self::Mlp(spec) => Ok(Box::new(Mlp::new(spec, vb)?)),
-        }
     }
 }
 

@@ -1,0 +1,198 @@
+//! The layers that image networks are made of, with the initial values of the reference programs.
+
+use candle_core::Tensor;
+use candle_nn::{Init, VarBuilder};
+use kd_kernels::Activation;
+use kd_kernels::batch_norm::{Running, Statistics, batch_norm};
+use kd_kernels::conv2d::{Geometry, conv2d};
+use kd_kernels::linear::linear;
+
+use super::{Mode, Tap};
+use crate::Result;
+
+/// Height and width of the images that the networks are described for; [`super::Model::multiply_adds`] and strides of taps count from it.
+pub(super) const SIDE: usize = 32;
+
+/// Added to the variance by every batch-norm, and the share of the newest batch in its running statistics: PyTorch's defaults.
+const EPS: f64 = 1e-5;
+const MOMENTUM: f64 = 0.1;
+
+/// How the weights of convolutions begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConvInit {
+    /// Normal with variance 2 / (kernel² · out); biases 0 ("Delving deep into rectifiers", He et al. 2015, by fan-out).
+    HeNormal,
+    /// PyTorch's default: uniform within ±1/√fan-in.
+    Uniform,
+}
+
+/// How the classifier begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadInit {
+    /// PyTorch's default: weight and bias uniform within ±1/√features.
+    Uniform,
+    /// The weight as PyTorch's default, the bias 0.
+    UniformZeroBias,
+    /// The weight normal with standard deviation 0.01, the bias 0.
+    SmallNormal,
+}
+
+/// A square kernel, padded so that stride 1 keeps the side.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub kernel: usize,
+    pub stride: usize,
+    pub groups: usize,
+}
+
+impl Window {
+    /// One that sees all channels.
+    pub fn new(kernel: usize, stride: usize) -> Self {
+        Self { kernel, stride, groups: 1 }
+    }
+
+    /// The same, in groups of channels that do not see each other.
+    pub fn grouped(self, groups: usize) -> Self {
+        Self { groups, ..self }
+    }
+}
+
+/// Makes layers, and counts the multiply-adds of one image's forward pass through them.
+pub(super) struct Maker {
+    init: ConvInit,
+    pub multiply_adds: u64,
+}
+
+impl Maker {
+    pub fn new(init: ConvInit) -> Self {
+        Self { init, multiply_adds: 0 }
+    }
+
+    /// A convolution without bias, of maps of `side`² pixels.
+    pub fn conv(&mut self, vb: VarBuilder, cin: usize, cout: usize, window: Window, side: usize) -> Result<Conv> {
+        let Window { kernel, stride, groups } = window;
+        let init = match self.init {
+            ConvInit::HeNormal => Init::Randn { mean: 0., stdev: (2. / (kernel * kernel * cout) as f64).sqrt() },
+            ConvInit::Uniform => uniform(kernel * kernel * cin / groups),
+        };
+        let weight = vb.get_with_hints((cout, cin / groups, kernel, kernel), "weight", init)?;
+        self.multiply_adds += (weight.elem_count() * side.div_ceil(stride).pow(2)) as u64;
+        Ok(Conv { weight, bias: None, geometry: Geometry { stride, padding: kernel / 2, groups } })
+    }
+
+    /// A convolution with a bias that begins at 0.
+    pub fn biased_conv(&mut self, vb: VarBuilder, cin: usize, cout: usize, window: Window, side: usize) -> Result<Conv> {
+        let bias = Some(vb.get_with_hints(cout, "bias", Init::Const(0.))?);
+        Ok(Conv { bias, ..self.conv(vb, cin, cout, window, side)? })
+    }
+
+    /// A convolution without bias and the batch-norm behind it; `names` are those of the two.
+    pub fn conv_norm(
+        &mut self,
+        vb: &VarBuilder,
+        names: [&str; 2],
+        (cin, cout): (usize, usize),
+        window: Window,
+        side: usize,
+    ) -> Result<ConvNorm> {
+        Ok(ConvNorm { conv: self.conv(vb.pp(names[0]), cin, cout, window, side)?, norm: BatchNorm::new(vb.pp(names[1]), cout)? })
+    }
+
+    /// The classifier.
+    pub fn head(&mut self, vb: VarBuilder, features: usize, classes: usize, init: HeadInit) -> Result<Head> {
+        let (weight, bias) = match init {
+            HeadInit::Uniform => (uniform(features), uniform(features)),
+            HeadInit::UniformZeroBias => (uniform(features), Init::Const(0.)),
+            HeadInit::SmallNormal => (Init::Randn { mean: 0., stdev: 0.01 }, Init::Const(0.)),
+        };
+        self.multiply_adds += (features * classes) as u64;
+        let weight = vb.get_with_hints((classes, features), "weight", weight)?;
+        Ok(Head { weight, bias: vb.get_with_hints(classes, "bias", bias)? })
+    }
+}
+
+fn uniform(fan_in: usize) -> Init {
+    let bound = 1. / (fan_in as f64).sqrt();
+    Init::Uniform { lo: -bound, up: bound }
+}
+
+/// A parameter as a forward pass needs it: outside training a constant, so that no graph is recorded and no inner tensor kept for it.
+fn parameter(tensor: &Tensor, mode: Mode) -> Tensor {
+    match mode {
+        Mode::Train(_) => tensor.clone(),
+        Mode::Evaluate | Mode::BatchStatistics => tensor.detach(),
+    }
+}
+
+/// A convolution.
+pub(super) struct Conv {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    geometry: Geometry,
+}
+
+impl Conv {
+    pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
+        let bias = self.bias.as_ref().map(|bias| parameter(bias, mode));
+        Ok(conv2d(xs, &parameter(&self.weight, mode), bias.as_ref(), self.geometry)?)
+    }
+}
+
+/// A batch-norm, with the running statistics that training moves.
+pub(super) struct BatchNorm {
+    weight: Tensor,
+    bias: Tensor,
+    mean: Tensor,
+    var: Tensor,
+}
+
+impl BatchNorm {
+    /// Weight and variance begin at 1, bias and mean at 0.
+    pub fn new(vb: VarBuilder, channels: usize) -> Result<Self> {
+        let get = |name: &str, start: f64| vb.get_with_hints(channels, name, Init::Const(start));
+        Ok(Self { weight: get("weight", 1.)?, bias: get("bias", 0.)?, mean: get("running_mean", 0.)?, var: get("running_var", 1.)? })
+    }
+
+    /// act(normalised xs + residual).
+    pub fn forward(&self, xs: &Tensor, residual: Option<&Tensor>, act: Activation, mode: Mode) -> Result<Tensor> {
+        let statistics = match mode {
+            Mode::Train(_) => Statistics::Batch(Some(Running { mean: &self.mean, var: &self.var, momentum: MOMENTUM })),
+            Mode::BatchStatistics => Statistics::Batch(None),
+            Mode::Evaluate => Statistics::Stored { mean: &self.mean, var: &self.var },
+        };
+        let (weight, bias) = (parameter(&self.weight, mode), parameter(&self.bias, mode));
+        Ok(batch_norm(xs, &weight, &bias, EPS, statistics, residual, act)?)
+    }
+}
+
+/// A convolution and the batch-norm behind it.
+pub(super) struct ConvNorm {
+    pub conv: Conv,
+    pub norm: BatchNorm,
+}
+
+impl ConvNorm {
+    /// act(normalised convolution of xs + residual).
+    pub fn forward(&self, xs: &Tensor, residual: Option<&Tensor>, act: Activation, mode: Mode) -> Result<Tensor> {
+        self.norm.forward(&self.conv.forward(xs, mode)?, residual, act, mode)
+    }
+}
+
+/// The classifier.
+pub(super) struct Head {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Head {
+    pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
+        Ok(linear(xs, &parameter(&self.weight, mode), Some(&parameter(&self.bias, mode)), Activation::None)?)
+    }
+}
+
+/// What a network says about itself.
+pub(super) struct About {
+    pub taps: Vec<Tap>,
+    pub classes: usize,
+    pub multiply_adds: u64,
+}

@@ -1,0 +1,115 @@
+//! Residual networks for small images: "Deep residual learning for image recognition" (He et al. 2016), section 4.2, with projections
+//! where the shape changes, and the variants of four times the width that the benchmark of "Contrastive representation distillation"
+//! (Tian et al. 2020) added.
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+use kd_kernels::Activation;
+use kd_kernels::pool::global_avg_pool;
+
+use super::asked::{Asked, tap};
+use super::layers::{About, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::{Activated, Mode, Model, Outputs, Tap};
+use crate::{Error, Result};
+
+/// A residual network of three stages of basic blocks.
+///
+/// Input `[batch, 3, 32, 32]`. Depth 6n + 2 makes n blocks a stage. Width 1 has 16 channels in the stem and 16, 32, 64 in the stages;
+/// width 4 has 32 and 64, 128, 256. Parameters have the names of the reference: `conv1`, `bn1`, `layer{1..3}.{i}.conv{1,2}`, `.bn{1,2}`,
+/// `.downsample.{0,1}`, `fc`.
+///
+/// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to `stage3.pre` (the sum before it), `pooled`.
+pub struct ResNetCifar {
+    stem: ConvNorm,
+    stages: Vec<Vec<Block>>,
+    head: Head,
+    about: About,
+}
+
+/// Two 3×3 convolutions and a shortcut.
+struct Block {
+    first: ConvNorm,
+    second: ConvNorm,
+    shortcut: Option<ConvNorm>,
+}
+
+impl ResNetCifar {
+    /// Builds the network; `vb` decides whether its parameters train. Convolutions begin normal by fan-out, the classifier as PyTorch's
+    /// default.
+    ///
+    /// # Errors
+    /// Bad input when the depth is not 6n + 2, from 8 to 1202, or the width not 1 or 4.
+    pub fn new(depth: usize, width: usize, classes: usize, vb: VarBuilder) -> Result<Self> {
+        let stem = match width {
+            1 => 16,
+            4 => 32,
+            _ => return Err(Error::bad_input(format!("resnet: expected width 1 or 4, got {width}"))),
+        };
+        if !(8..=1202).contains(&depth) || !(depth - 2).is_multiple_of(6) {
+            return Err(Error::bad_input(format!("resnet: expected a depth of 6n + 2, from 8 to 1202, got {depth}")));
+        }
+        let mut make = Maker::new(ConvInit::HeNormal);
+        let mut taps = vec![tap("stem", stem, SIDE, Activated::After)];
+        let stem_layer = make.conv_norm(&vb, ["conv1", "bn1"], (3, stem), Window::new(3, 1), SIDE)?;
+        let (mut channels, mut side, mut stages) = (stem, SIDE, Vec::new());
+        for stage in 1..=3 {
+            let (out, mut stride) = ((16 * width) << (stage - 1), if stage == 1 { 1 } else { 2 });
+            let mut blocks = Vec::new();
+            for i in 0..(depth - 2) / 6 {
+                blocks.push(Block::new(&mut make, vb.pp(format!("layer{stage}.{i}")), channels, out, stride, side)?);
+                (channels, side, stride) = (out, side / stride, 1);
+            }
+            stages.push(blocks);
+            taps.push(tap(format!("stage{stage}.pre"), out, side, Activated::Before));
+            taps.push(tap(format!("stage{stage}"), out, side, Activated::After));
+        }
+        let head = make.head(vb.pp("fc"), channels, classes, HeadInit::Uniform)?;
+        taps.push(tap("pooled", channels, 0, Activated::After));
+        let about = About { taps, classes, multiply_adds: make.multiply_adds };
+        Ok(Self { stem: stem_layer, stages, head, about })
+    }
+}
+
+impl Block {
+    fn new(make: &mut Maker, vb: VarBuilder, cin: usize, cout: usize, stride: usize, side: usize) -> Result<Self> {
+        let first = make.conv_norm(&vb, ["conv1", "bn1"], (cin, cout), Window::new(3, stride), side)?;
+        let second = make.conv_norm(&vb, ["conv2", "bn2"], (cout, cout), Window::new(3, 1), side / stride)?;
+        let shortcut = match stride != 1 || cin != cout {
+            true => Some(make.conv_norm(&vb.pp("downsample"), ["0", "1"], (cin, cout), Window::new(1, stride), side)?),
+            false => None,
+        };
+        Ok(Self { first, second, shortcut })
+    }
+
+    fn forward(&self, xs: &Tensor, act: Activation, mode: Mode) -> Result<Tensor> {
+        let inner = self.first.forward(xs, None, Activation::Relu, mode)?;
+        let projected = self.shortcut.as_ref().map(|s| s.forward(xs, None, Activation::None, mode)).transpose()?;
+        self.second.forward(&inner, Some(projected.as_ref().unwrap_or(xs)), act, mode)
+    }
+}
+
+impl Model for ResNetCifar {
+    fn taps(&self) -> &[Tap] {
+        &self.about.taps
+    }
+
+    fn classes(&self) -> usize {
+        self.about.classes
+    }
+
+    fn multiply_adds(&self) -> u64 {
+        self.about.multiply_adds
+    }
+
+    fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
+        let mut asked = Asked::of(self, taps)?;
+        let mut xs = self.stem.forward(xs, None, Activation::Relu, mode)?;
+        asked.offer("stem", &xs);
+        for (stage, blocks) in (1..).zip(&self.stages) {
+            xs = asked.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| block.forward(xs, act, mode))?;
+        }
+        let pooled = global_avg_pool(&xs)?;
+        asked.offer("pooled", &pooled);
+        asked.outputs(self.head.forward(&pooled, mode)?)
+    }
+}

@@ -1,0 +1,152 @@
+//! Any network of this crate, by its description or its usual name.
+
+use candle_nn::VarBuilder;
+use serde::{Deserialize, Serialize};
+
+use super::mobilenet_v2::MobileNetV2;
+use super::resnet_cifar::ResNetCifar;
+use super::resnet50::ResNet50;
+use super::shufflenet_v1::ShuffleNetV1;
+use super::shufflenet_v2::ShuffleNetV2;
+use super::vgg::Vgg;
+use super::wide_resnet::WideResNet;
+use super::{Mlp, MlpSpec, Model};
+use crate::{Error, Result};
+
+/// A network, as an experiment file or a saved network describes it: `{ kind = "resnet", depth = 20, width = 1, classes = 100 }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case")]
+pub enum NetworkSpec {
+    /// A multi-layer perceptron.
+    Mlp(MlpSpec),
+    /// A residual network of basic blocks: [`ResNetCifar`].
+    #[serde(rename = "resnet")]
+    ResNet {
+        /// Convolutions and the classifier on the longest path: 6n + 2.
+        depth: usize,
+        /// 1, or 4 for the networks called x4.
+        width: usize,
+        /// Classes.
+        classes: usize,
+    },
+    /// A wide residual network: [`WideResNet`].
+    #[serde(rename = "wide-resnet")]
+    WideResNet {
+        /// Convolutions and the classifier on the longest path: 6n + 4.
+        depth: usize,
+        /// Channels of the first stage, in units of 16.
+        width: usize,
+        /// Classes.
+        classes: usize,
+    },
+    /// A VGG network with batch-norm: [`Vgg`].
+    Vgg {
+        /// 8, 11, 13, 16 or 19.
+        depth: usize,
+        /// Classes.
+        classes: usize,
+    },
+    /// MobileNetV2 of half the width: [`MobileNetV2`].
+    #[serde(rename = "mobilenet-v2")]
+    MobileNetV2 {
+        /// Classes.
+        classes: usize,
+    },
+    /// ShuffleNetV1 of three groups: [`ShuffleNetV1`].
+    #[serde(rename = "shufflenet-v1")]
+    ShuffleNetV1 {
+        /// Classes.
+        classes: usize,
+    },
+    /// ShuffleNetV2 of the usual width: [`ShuffleNetV2`].
+    #[serde(rename = "shufflenet-v2")]
+    ShuffleNetV2 {
+        /// Classes.
+        classes: usize,
+    },
+    /// ResNet50 with a stem for small images: [`ResNet50`].
+    #[serde(rename = "resnet50")]
+    ResNet50 {
+        /// Classes.
+        classes: usize,
+    },
+}
+
+impl NetworkSpec {
+    /// All networks that have a usual name, for this many classes.
+    pub fn named(classes: usize) -> Vec<Self> {
+        let resnets = [(8, 1), (14, 1), (20, 1), (32, 1), (44, 1), (56, 1), (110, 1), (8, 4), (32, 4)];
+        let wide = [(16, 1), (16, 2), (40, 1), (40, 2)];
+        let mut all: Vec<Self> = resnets.into_iter().map(|(depth, width)| Self::ResNet { depth, width, classes }).collect();
+        all.extend(wide.into_iter().map(|(depth, width)| Self::WideResNet { depth, width, classes }));
+        all.extend([8, 11, 13, 16, 19].into_iter().map(|depth| Self::Vgg { depth, classes }));
+        all.extend([Self::MobileNetV2 { classes }, Self::ShuffleNetV1 { classes }, Self::ShuffleNetV2 { classes }]);
+        all.push(Self::ResNet50 { classes });
+        all
+    }
+
+    /// The network that the literature calls by this name, such as `resnet8x4`, `wrn-40-2` or `mobilenet-v2`. Case, hyphens and
+    /// underscores do not matter, and the spellings of the benchmark's programs (`wrn_40_2`, `MobileNetV2`, `ShuffleV1`) are known.
+    ///
+    /// # Errors
+    /// Bad input that lists the names there are.
+    pub fn from_name(name: &str, classes: usize) -> Result<Self> {
+        let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "").replace("shufflenet", "shuffle");
+        let all = Self::named(classes);
+        let names = || all.iter().map(Self::name).collect::<Vec<_>>().join(", ");
+        let unknown = || Error::bad_input(format!("network: expected one of {}, got {name}", names()));
+        all.iter().find(|spec| plain(&spec.name()) == plain(name)).cloned().ok_or_else(unknown)
+    }
+
+    /// The usual name: `resnet20`, `resnet8x4`, `wrn-40-2`, `mlp-784-1200-1200-10`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Mlp(spec) => {
+                let widths = [spec.inputs].into_iter().chain(spec.hidden.iter().copied()).chain([spec.classes]);
+                widths.fold("mlp".to_owned(), |name, width| format!("{name}-{width}"))
+            }
+            Self::ResNet { depth, width: 1, .. } => format!("resnet{depth}"),
+            Self::ResNet { depth, width, .. } => format!("resnet{depth}x{width}"),
+            Self::WideResNet { depth, width, .. } => format!("wrn-{depth}-{width}"),
+            Self::Vgg { depth, .. } => format!("vgg{depth}"),
+            Self::MobileNetV2 { .. } => "mobilenet-v2".into(),
+            Self::ShuffleNetV1 { .. } => "shufflenet-v1".into(),
+            Self::ShuffleNetV2 { .. } => "shufflenet-v2".into(),
+            Self::ResNet50 { .. } => "resnet50".into(),
+        }
+    }
+
+    /// How many classes it tells apart.
+    pub fn classes(&self) -> usize {
+        match *self {
+            Self::Mlp(MlpSpec { classes, .. })
+            | Self::ResNet { classes, .. }
+            | Self::WideResNet { classes, .. }
+            | Self::Vgg { classes, .. }
+            | Self::MobileNetV2 { classes }
+            | Self::ShuffleNetV1 { classes }
+            | Self::ShuffleNetV2 { classes }
+            | Self::ResNet50 { classes } => classes,
+        }
+    }
+
+    /// Builds the network; `vb` decides whether its parameters train.
+    ///
+    /// # Errors
+    /// Bad input when the specification makes no sense.
+    pub fn build(&self, vb: VarBuilder) -> Result<Box<dyn Model>> {
+        if self.classes() < 2 {
+            return Err(Error::bad_input(format!("network: expected at least 2 classes, got {}", self.classes())));
+        }
+        Ok(match *self {
+            Self::Mlp(ref spec) => Box::new(Mlp::new(spec, vb)?),
+            Self::ResNet { depth, width, classes } => Box::new(ResNetCifar::new(depth, width, classes, vb)?),
+            Self::WideResNet { depth, width, classes } => Box::new(WideResNet::new(depth, width, classes, vb)?),
+            Self::Vgg { depth, classes } => Box::new(Vgg::new(depth, classes, vb)?),
+            Self::MobileNetV2 { classes } => Box::new(MobileNetV2::new(classes, vb)?),
+            Self::ShuffleNetV1 { classes } => Box::new(ShuffleNetV1::new(classes, vb)?),
+            Self::ShuffleNetV2 { classes } => Box::new(ShuffleNetV2::new(classes, vb)?),
+            Self::ResNet50 { classes } => Box::new(ResNet50::new(classes, vb)?),
+        })
+    }
+}
