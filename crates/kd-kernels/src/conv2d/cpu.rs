@@ -2,7 +2,7 @@
 
 use super::shape::Shape;
 use super::vector::Isa;
-use super::{Precision, implicit, winograd};
+use super::{Precision, depthwise, implicit, winograd};
 use crate::graph::{Backward, Grad, record, sum, values};
 use candle_core::{Result, Tensor};
 
@@ -43,6 +43,8 @@ struct Conv2d {
 /// An algorithm for one pass of one shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Algorithm {
+    /// Each channel by itself.
+    Depthwise,
     /// A matrix product over panels of pixels under the kernel. Takes every shape.
     Implicit,
     /// Winograd's, for 3×3 with stride 1.
@@ -59,6 +61,9 @@ enum Pass {
 
 /// The algorithm for this pass of this shape.
 fn choose(shape: &Shape, _pass: Pass, precision: Precision) -> Algorithm {
+    if depthwise::serves(shape) {
+        return Algorithm::Depthwise;
+    }
     if winograd::serves(shape, precision) {
         return Algorithm::Winograd;
     }
@@ -68,6 +73,7 @@ fn choose(shape: &Shape, _pass: Pass, precision: Precision) -> Algorithm {
 impl Conv2d {
     fn forward(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Result<Vec<f32>> {
         match choose(&self.shape, Pass::Forward, self.precision) {
+            Algorithm::Depthwise => Ok(depthwise::forward(Isa::best(), &self.shape, x, w, b)),
             Algorithm::Implicit => Ok(implicit::forward(Isa::best(), &self.shape, x, w, b)),
             Algorithm::Winograd => Ok(winograd::forward(&self.shape, self.precision, x, w, b)),
         }
@@ -75,6 +81,7 @@ impl Conv2d {
 
     fn input_gradient(&self, g: &[f32], w: &[f32]) -> Result<Vec<f32>> {
         match choose(&self.shape, Pass::InputGradient, self.precision) {
+            Algorithm::Depthwise => Ok(depthwise::input_gradient(Isa::best(), &self.shape, g, w)),
             Algorithm::Implicit => Ok(implicit::input_gradient(Isa::best(), &self.shape, g, w)),
             Algorithm::Winograd => Ok(winograd::input_gradient(&self.shape, self.precision, g, w)),
         }
@@ -82,6 +89,7 @@ impl Conv2d {
 
     fn weight_gradient(&self, x: &[f32], g: &[f32]) -> Result<Vec<f32>> {
         match choose(&self.shape, Pass::WeightGradient, self.precision) {
+            Algorithm::Depthwise => Ok(depthwise::weight_gradient(Isa::best(), &self.shape, x, g)),
             Algorithm::Implicit => Ok(implicit::weight_gradient(Isa::best(), &self.shape, x, g)),
             Algorithm::Winograd => Ok(winograd::weight_gradient(&self.shape, self.precision, x, g)),
         }

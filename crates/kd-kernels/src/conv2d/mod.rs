@@ -4,6 +4,7 @@
 //! with the reason and the gain at its head.
 
 mod cpu;
+mod depthwise;
 mod implicit;
 mod places;
 pub mod reference;

@@ -2,7 +2,7 @@
 
 use super::shape::Shape;
 use super::vector::Isa;
-use super::{Geometry, implicit};
+use super::{Geometry, depthwise, implicit};
 use crate::stream::Stream;
 
 /// n, in, height, width, out, kernel height and width, stride, padding, groups.
@@ -90,4 +90,22 @@ fn the_implicit_product_is_the_sum_on_every_instruction_set() {
         [1, 2, 3, 40, 3, 1, 7, 1, 3, 1],
     ];
     check(&sizes, implicit::forward, implicit::input_gradient, implicit::weight_gradient);
+}
+
+#[test]
+fn depthwise_is_the_sum_on_every_instruction_set() {
+    let sizes = [
+        [3, 5, 16, 16, 5, 3, 3, 1, 1, 5],
+        [3, 40, 16, 16, 40, 3, 3, 2, 1, 40],
+        [2, 3, 32, 32, 3, 3, 3, 2, 1, 3],
+        [20, 3, 8, 8, 3, 3, 3, 1, 1, 3],
+        [20, 3, 8, 8, 3, 3, 3, 2, 1, 3],
+        [5, 35, 4, 4, 35, 3, 3, 2, 1, 35],
+        [5, 7, 2, 2, 7, 3, 3, 1, 1, 7],
+        [3, 4, 9, 13, 4, 3, 3, 2, 1, 4],
+        [2, 3, 12, 7, 3, 5, 2, 3, 2, 3],
+        [4, 2, 5, 5, 2, 1, 1, 1, 0, 2],
+        [1, 1, 1, 1, 1, 3, 3, 1, 1, 1],
+    ];
+    check(&sizes, depthwise::forward, depthwise::input_gradient, depthwise::weight_gradient);
 }

@@ -72,7 +72,7 @@ fn output_places(s: &Shape, images: usize, lanes: usize) -> Places {
 }
 
 /// A vector of `len` numbers that `f` writes, block by block of `block` numbers, each on any thread.
-fn written(len: usize, block: usize, f: impl Fn(usize, &mut [std::mem::MaybeUninit<f32>]) + Sync) -> Vec<f32> {
+pub(super) fn written(len: usize, block: usize, f: impl Fn(usize, &mut [std::mem::MaybeUninit<f32>]) + Sync) -> Vec<f32> {
     let mut all = Vec::with_capacity(len);
     all.spare_capacity_mut()[..len].par_chunks_mut(block.max(1)).enumerate().for_each(|(at, block)| f(at, block));
     // SAFETY: `f` wrote each block.

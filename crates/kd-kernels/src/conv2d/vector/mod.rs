@@ -32,7 +32,6 @@ pub(super) trait Vector: Copy {
     unsafe fn add(self, other: Self) -> Self;
     /// Lane l is `p[l · stride]` where the mask has it, and 0 elsewhere.
     unsafe fn load_lanes(p: *const f32, stride: usize, mask: u32) -> Self;
-    #[allow(dead_code)] // Depthwise kernels, next.
     /// The lanes that the mask has take the values at `p` one after another; the others are 0.
     unsafe fn expand(p: *const f32, mask: u32) -> Self;
     /// Writes lane l to `p[l]` where the mask has it.
@@ -44,16 +43,6 @@ pub(super) trait Vector: Copy {
 
     /// The mask of all lanes.
     const FULL: u32 = ((1u64 << Self::LANES) - 1) as u32;
-
-    #[allow(dead_code)] // As above.
-    /// The sum of all lanes, in their order.
-    #[inline(always)]
-    unsafe fn sum(self) -> f32 {
-        let mut lanes = [0f32; 16];
-        // SAFETY: no set has more than 16 lanes.
-        unsafe { self.store(lanes.as_mut_ptr()) };
-        lanes[..Self::LANES].iter().sum()
-    }
 }
 
 /// Work that is written once for all instruction sets.

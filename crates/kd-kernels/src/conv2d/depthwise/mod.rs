@@ -1,0 +1,164 @@
+//! Convolution of each channel with a kernel of its own.
+//!
+//! There is nothing to reuse but the taps, so it is bound by memory and by loads: each register of a plane's pixels, rows one after another,
+//! takes one masked load and one multiply-add per tap, at an offset and with a mask that are the same for all planes (`recipe.rs`). Without
+//! strides a register needs one load per tap whatever the width of the map; with stride 2 one per row that it spans, and in the gradient of
+//! x, loads that spread neighbours over every second lane.
+
+mod recipe;
+
+use super::implicit::written;
+use super::shape::Shape;
+use super::vector::{Isa, Kernel, Vector};
+use rayon::prelude::*;
+use recipe::Recipe;
+use std::ops::Range;
+
+/// Numbers that a task writes, about.
+const TASK: usize = 16 * 1024;
+/// Chunks of the batch in a gradient of w; fixed, so that its sums do not depend on the number of threads.
+const CHUNKS: usize = 16;
+/// Channels of a task in a gradient of w: their sums stay in the first-level cache.
+const CHANNELS: usize = 32;
+
+/// Whether each output channel has one input channel and the other way round.
+pub(super) fn serves(s: &Shape) -> bool {
+    s.geometry.groups == s.cin && s.cin == s.cout
+}
+
+/// y, `[n, channels, ho, wo]`.
+pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+    planes(isa, &Recipe::forward(isa, s), s, x, (s.h * s.w, s.ho * s.wo), w, b)
+}
+
+/// The gradient with respect to x, `[n, channels, h, w]`, from g, that of y.
+pub(super) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32]) -> Vec<f32> {
+    planes(isa, &Recipe::adjoint(isa, s), s, g, (s.ho * s.wo, s.h * s.w), w, None)
+}
+
+/// All planes of `to` pixels, each from one of `from` pixels.
+fn planes(isa: Isa, recipe: &Recipe, s: &Shape, x: &[f32], (from, to): (usize, usize), w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+    let per_task = (TASK / to.max(1)).max(1);
+    written(s.n * s.cin * to, per_task * to, |task, y| {
+        let first = task * per_task;
+        let count = y.len() / to.max(1);
+        let planes = Planes { recipe, planes: first..first + count, channels: s.cin, x, from, to, w, b, y: y.as_mut_ptr().cast() };
+        // SAFETY: the set was detected; the recipe's places lie in a plane of x.
+        unsafe { isa.run(planes) }
+    })
+}
+
+/// Some planes, counted over images and channels.
+struct Planes<'a> {
+    recipe: &'a Recipe,
+    planes: Range<usize>,
+    channels: usize,
+    x: &'a [f32],
+    from: usize,
+    to: usize,
+    w: &'a [f32],
+    b: Option<&'a [f32]>,
+    y: *mut f32,
+}
+
+impl Kernel for Planes<'_> {
+    type Output = ();
+
+    /// # Safety
+    /// `y` is writable for all planes, and the recipe's places lie in a plane of x.
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) {
+        let recipe = self.recipe;
+        let mut y = self.y;
+        for plane in self.planes {
+            let channel = plane % self.channels;
+            let x = self.x[plane * self.from..][..self.from].as_ptr();
+            let w = self.w[channel * recipe.taps..][..recipe.taps].as_ptr();
+            let init = match self.b {
+                Some(b) => b[channel],
+                None => 0.0,
+            };
+            // SAFETY: the caller's promises.
+            unsafe {
+                for vector in 0..recipe.vectors {
+                    let value = recipe.weighted(x, w, vector, V::splat(init));
+                    let mask = recipe.mask::<V>(vector);
+                    let y = y.add(vector * V::LANES);
+                    if mask == V::FULL { value.store(y) } else { value.store_lanes(y, mask) }
+                }
+                y = y.add(self.to);
+            }
+        }
+    }
+}
+
+/// The gradient with respect to w, `[channels, 1, kh, kw]`, from g, that of y.
+pub(super) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
+    let taps = s.kh * s.kw;
+    if s.w_len() == 0 || s.y_len() == 0 {
+        return vec![0.0; s.w_len()];
+    }
+    let recipe = &Recipe::forward(isa, s);
+    let chunks = CHUNKS.min(s.n);
+    let blocks = s.cin.div_ceil(CHANNELS);
+    let parts: Vec<Vec<f32>> = (0..chunks * blocks)
+        .into_par_iter()
+        .map(|task| {
+            let (chunk, block) = (task / blocks, task % blocks);
+            let images = chunk * s.n / chunks..(chunk + 1) * s.n / chunks;
+            let channels = block * CHANNELS..((block + 1) * CHANNELS).min(s.cin);
+            // SAFETY: the set was detected; the recipe's places lie in a plane of x.
+            unsafe { isa.run(Correlation { recipe, s, images, channels, x, g }) }
+        })
+        .collect();
+    let mut dw = vec![0f32; s.w_len()];
+    for parts in parts.chunks(blocks) {
+        for (dw, part) in dw.chunks_mut(CHANNELS * taps).zip(parts) {
+            dw.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+        }
+    }
+    dw
+}
+
+/// The sums over some images for some channels.
+struct Correlation<'a> {
+    recipe: &'a Recipe,
+    s: &'a Shape,
+    images: Range<usize>,
+    channels: Range<usize>,
+    x: &'a [f32],
+    g: &'a [f32],
+}
+
+impl Kernel for Correlation<'_> {
+    /// `[channels, taps]`.
+    type Output = Vec<f32>;
+
+    /// # Safety
+    /// The recipe's places lie in a plane of x.
+    #[inline(always)]
+    unsafe fn run<V: Vector>(self) -> Vec<f32> {
+        let (s, taps) = (self.s, self.recipe.taps);
+        let (from, to) = (s.h * s.w, s.ho * s.wo);
+        // One register of sums per channel and tap; lanes are added up at the end.
+        let mut sums = vec![0f32; self.channels.len() * taps * V::LANES];
+        for image in self.images {
+            for (at, channel) in self.channels.clone().enumerate() {
+                let plane = image * s.cin + channel;
+                let (x, g) = (self.x[plane * from..][..from].as_ptr(), self.g[plane * to..][..to].as_ptr());
+                for tap in 0..taps {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        let sum = sums.as_mut_ptr().add((at * taps + tap) * V::LANES);
+                        self.recipe.correlated(x, g, tap, V::load(sum)).store(sum);
+                    }
+                }
+            }
+        }
+        let mut totals = Vec::with_capacity(self.channels.len() * taps);
+        for lanes in sums.chunks_exact(V::LANES) {
+            totals.push(lanes.iter().sum());
+        }
+        totals
+    }
+}
