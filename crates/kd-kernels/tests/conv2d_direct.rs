@@ -162,3 +162,12 @@ fn a_batch_of_none_has_no_results_and_no_weight_gradient() {
     assert_eq!(all[0].dims(), [0, 9, 4, 4]);
     assert!(flat(&all[2]).iter().all(|v| *v == 0.0));
 }
+
+#[test]
+fn padding_wider_than_the_kernel_agrees_with_the_twin() {
+    for (side, kernel, stride, padding) in [(1, 1, 1, 2), (2, 1, 3, 2), (1, 3, 1, 4)] {
+        let geometry = Geometry { stride, padding, groups: 2 };
+        agrees_with_twin(Case { n: 2, cin: 4, cout: 6, side, kernel, geometry }, 1).unwrap();
+        agrees_with_twin(Case { n: 2, cin: 2, cout: 2, side, kernel, geometry }, 1).unwrap();
+    }
+}

@@ -11,7 +11,10 @@ use candle_core::{Result, Tensor};
 pub fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, geometry: Geometry) -> Result<Tensor> {
     let s = Shape::of(x, w, b, geometry)?;
     let square = s.h == s.w && s.kh == s.kw;
-    let y = if geometry.stride == 1 || square {
+    // Candle's backward pass takes 2·padding from this, and panics where that is less than 0.
+    let reach = |out: usize, kernel: usize| (out - 1) * geometry.stride + kernel;
+    let reached = reach(s.ho, s.kh) >= 2 * geometry.padding && reach(s.wo, s.kw) >= 2 * geometry.padding;
+    let y = if reached && (geometry.stride == 1 || square) {
         x.contiguous()?.conv2d(&w.contiguous()?, geometry.padding, geometry.stride, 1, geometry.groups)?
     } else {
         gathered(&s, x, w)?
