@@ -4,7 +4,7 @@
 //! transformed tiles nor sums leave its cache. Otherwise the steps run one after another over many units, and the products are shared by
 //! position, so that transformed weights are read once for all of them.
 
-use super::plan::{Images, Plan, Table};
+use super::plan::{Images, Plan, Tables};
 use super::product::{PANEL, Product, product};
 use super::scratch::{Spare, with_scratch};
 use super::tile::Tile;
@@ -81,11 +81,11 @@ enum Step<'a> {
     /// The transform of one panel of weights.
     Weights(usize),
     /// Tiles of some channels.
-    Input { tables: &'a [Table], channels: Range<usize>, to: Planes },
+    Input { tables: &'a Tables, channels: Range<usize>, to: Planes },
     /// Sums at some positions.
     Products { units: usize, positions: Range<usize>, tiles: Planes, sums: Planes },
     /// Outputs of some channels.
-    Output { tables: &'a [Table], channels: Range<usize>, from: Planes },
+    Output { tables: &'a Tables, channels: Range<usize>, from: Planes },
 }
 
 impl<F: Tile> Steps<'_, F> {
@@ -107,8 +107,8 @@ impl<F: Tile> Steps<'_, F> {
     /// All steps of some units, on this thread.
     fn fused(&self, units: Range<usize>) {
         let (planes, len) = self.planes(units.len());
-        let tables: Vec<Table> = units.clone().map(|unit| self.plan.table(unit, F::N, 1)).collect();
-        let out: Vec<Table> = units.clone().map(|unit| self.out.table(unit, F::M, 0)).collect();
+        let tables = self.plan.tables(units.clone(), F::N, 1);
+        let out = self.out.tables(units.clone(), F::M, 0);
         with_scratch(&TILES, len, |at| {
             let (tiles, sums) = planes(at);
             self.run(Step::Input { tables: &tables, channels: 0..self.kernels.inner, to: tiles });
@@ -120,8 +120,8 @@ impl<F: Tile> Steps<'_, F> {
     /// Step after step, each shared among the threads.
     fn apart(&self, units: Range<usize>) {
         let (planes, len) = self.planes(units.len());
-        let tables: Vec<Table> = units.clone().map(|unit| self.plan.table(unit, F::N, 1)).collect();
-        let out: Vec<Table> = units.clone().map(|unit| self.out.table(unit, F::M, 0)).collect();
+        let tables = self.plan.tables(units.clone(), F::N, 1);
+        let out = self.out.tables(units.clone(), F::M, 0);
         with_scratch(&TILES, len, |at| {
             let (tiles, sums) = planes(at);
             let inner: Vec<_> = runs(self.kernels.inner, PANEL).collect();

@@ -4,7 +4,7 @@
 //! order. Otherwise the steps run one after another over many units, and the products are shared by position. Neither cut depends on the
 //! number of threads.
 
-use super::plan::{Images, Plan, Table};
+use super::plan::{Images, Plan, Tables};
 use super::product::{PANEL, Product, product};
 use super::scratch::{Spare, with_scratch};
 use super::tile::Tile;
@@ -59,7 +59,9 @@ pub(super) fn weight_gradient<F: Tile>(isa: Isa, images: Images, outs: usize, x:
             });
         } else {
             let mut accumulate = false;
-            for units in runs(plan.units, (SHARED / unit).max(1)) {
+            // Sums are read and written once for each run of units.
+            let most = SHARED.max(sums_len * size_of::<f32>()) / unit;
+            for units in runs(plan.units, most.max(1)) {
                 step.apart(units, accumulate);
                 accumulate = true;
             }
@@ -93,9 +95,9 @@ struct Steps<F> {
 /// A part of the work. Transformed tiles hold the units from the first of the tables on.
 enum Step<'a> {
     /// Tiles of x, of some channels.
-    Input { tables: &'a [Table], channels: Range<usize>, to: Planes },
+    Input { tables: &'a Tables, channels: Range<usize>, to: Planes },
     /// Tiles of g, of 16 channels from one on.
-    Gradient { tables: &'a [Table], channel: usize, to: Planes },
+    Gradient { tables: &'a Tables, channel: usize, to: Planes },
     /// Sums at some positions.
     Products { units: usize, positions: Range<usize>, x: Planes, g: Planes, sums: Planes, accumulate: bool },
     /// Gradients of the weights of some input channels.
@@ -126,8 +128,8 @@ impl<F: Tile> Steps<F> {
             for group in 0..groups {
                 let first = units.start + group * units.len() / groups;
                 let units = first..units.start + (group + 1) * units.len() / groups;
-                let of_x: Vec<Table> = units.clone().map(|unit| self.plan.table(unit, F::N, 1)).collect();
-                let of_g: Vec<Table> = units.clone().map(|unit| self.of_g.table(unit, F::M, 0)).collect();
+                let of_x = self.plan.tables(units.clone(), F::N, 1);
+                let of_g = self.of_g.tables(units.clone(), F::M, 0);
                 self.run(Step::Input { tables: &of_x, channels: 0..self.plan.images.channels, to: x });
                 for channel in (0..self.outs).step_by(16) {
                     self.run(Step::Gradient { tables: &of_g, channel, to: g });
@@ -141,8 +143,8 @@ impl<F: Tile> Steps<F> {
     /// Step after step, each shared among the threads.
     fn apart(&self, units: Range<usize>, accumulate: bool) {
         let (planes, len) = self.planes(units.len());
-        let of_x: Vec<Table> = units.clone().map(|unit| self.plan.table(unit, F::N, 1)).collect();
-        let of_g: Vec<Table> = units.clone().map(|unit| self.of_g.table(unit, F::M, 0)).collect();
+        let of_x = self.plan.tables(units.clone(), F::N, 1);
+        let of_g = self.of_g.tables(units.clone(), F::M, 0);
         with_scratch(&TILES, len, |at| {
             let (x, g) = planes(at);
             let channels: Vec<_> = runs(self.plan.images.channels, PANEL).collect();

@@ -6,9 +6,7 @@
 
 use super::tile::Tile;
 use super::vector::Permutation;
-
-/// Most pieces of a vector: rows of one tile of two pixels.
-const MAX_PIECES: usize = 8;
+use std::ops::Range;
 
 /// Images that are cut into tiles: the shape of one operand, of which a tile covers M×M pixels.
 #[derive(Clone, Copy, Debug)]
@@ -26,19 +24,20 @@ pub(super) struct Piece {
     pub lanes: u16,
 }
 
-/// The pieces of one unit: `rows` image rows of `vectors` vectors each.
-pub(super) struct Table {
+/// The pieces of some units: of each, a number of image rows of M vectors.
+pub(super) struct Tables {
     pieces: Vec<Piece>,
-    per_vector: usize,
-    vectors: usize,
+    /// Pieces of a vector.
+    pub per_vector: usize,
+    per_unit: usize,
 }
 
-impl Table {
-    /// The pieces of vector `vector` of image row `row`, counted from the first that a tile needs.
+impl Tables {
+    /// The pieces of each unit. Those of vector `r` of image row `k`, counted from the first that a tile needs, are the `per_vector` pieces
+    /// from (k·M + r)·`per_vector` on.
     #[inline(always)]
-    pub(super) fn pieces(&self, row: usize, vector: usize) -> &[Piece] {
-        let at = (row * self.vectors + vector) * self.per_vector;
-        &self.pieces[at..at + self.per_vector]
+    pub(super) fn units(&self) -> std::slice::ChunksExact<'_, Piece> {
+        self.pieces.chunks_exact(self.per_unit)
     }
 }
 
@@ -68,34 +67,37 @@ impl Plan {
         Self { images, slots, rows, m: F::M, units: (images.count * rows).div_ceil(16 / slots) }
     }
 
-    /// The pieces of `height` image rows for each tile of the unit, from `above` rows above the tile's first on. Rows outside the image and
+    /// The pieces of some units: for each tile `height` image rows, from `above` rows above the tile's first on. Rows outside the image and
     /// tiles past the last have no lanes.
-    pub(super) fn table(&self, unit: usize, height: usize, above: usize) -> Table {
+    pub(super) fn tables(&self, units: Range<usize>, height: usize, above: usize) -> Tables {
         let Images { count, channels, height: h, width: w } = self.images;
         let run = (self.slots * self.m).min(16);
         let per_vector = 16 / run;
-        debug_assert!(per_vector <= MAX_PIECES);
-        let mut pieces = vec![Piece { at: 0, lanes: 0 }; height * self.m * per_vector];
+        let per_unit = height * self.m * per_vector;
         let rows_per_unit = 16 / self.slots;
-        for row_in_unit in 0..rows_per_unit {
-            let row = unit * rows_per_unit + row_in_unit;
-            let (image, tile_row) = (row / self.rows, row % self.rows);
-            if image >= count {
-                break;
-            }
-            for k in 0..height {
-                let Some(y) = (tile_row * self.m + k).checked_sub(above).filter(|y| *y < h) else { continue };
-                let start = image * channels * h * w + y * w;
-                for x in (0..w).step_by(run) {
-                    let pixel = row_in_unit * self.slots * self.m + x;
-                    let lane = pixel % 16;
-                    let lanes = ((1u32 << (w - x).min(run)) - 1) << lane;
-                    let piece = Piece { at: (start + x) as isize - lane as isize, lanes: lanes as u16 };
-                    pieces[(k * self.m + pixel / 16) * per_vector + lane / run] = piece;
+        let mut pieces = vec![Piece { at: 0, lanes: 0 }; units.len() * per_unit];
+        let mut row = units.start * rows_per_unit;
+        for pieces in pieces.chunks_exact_mut(per_unit) {
+            for row_in_unit in 0..rows_per_unit {
+                let (image, tile_row) = (row / self.rows, row % self.rows);
+                row += 1;
+                if image >= count {
+                    break;
+                }
+                for k in 0..height {
+                    let Some(y) = (tile_row * self.m + k).checked_sub(above).filter(|y| *y < h) else { continue };
+                    let start = image * channels * h * w + y * w;
+                    for x in (0..w).step_by(run) {
+                        let pixel = row_in_unit * self.slots * self.m + x;
+                        let lane = pixel % 16;
+                        let lanes = ((1u32 << (w - x).min(run)) - 1) << lane;
+                        let piece = Piece { at: (start + x) as isize - lane as isize, lanes: lanes as u16 };
+                        pieces[(k * self.m + pixel / 16) * per_vector + lane / run] = piece;
+                    }
                 }
             }
         }
-        Table { pieces, per_vector, vectors: self.m }
+        Tables { pieces, per_vector, per_unit }
     }
 
     /// Each tile's left and right neighbour in its row, in the order of lanes of `F`; 0 at the ends.

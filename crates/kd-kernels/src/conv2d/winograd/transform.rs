@@ -5,7 +5,7 @@
 
 #![allow(clippy::needless_range_loop)] // Indices are the rows and columns of the formulas.
 
-use super::plan::{Piece, Plan, Table};
+use super::plan::{Piece, Plan, Tables};
 use super::tile::{EDGE, Tile};
 use super::vector::Vector;
 use std::ops::Range;
@@ -45,6 +45,9 @@ impl Planes {
     }
 }
 
+/// Channels by which pixels are prefetched: a task reads a part of each, so that the processor sees no long run.
+const AHEAD: usize = 2;
+
 /// An image batch that tasks read.
 #[derive(Clone, Copy)]
 pub(super) struct Source(pub *const f32);
@@ -67,36 +70,60 @@ unsafe impl Send for Sink {}
 // SAFETY: as above.
 unsafe impl Sync for Sink {}
 
+/// The pixels of a vector, of which `pieces` is the first piece. `ONE`: it is the only one.
 #[inline(always)]
-unsafe fn load_pieces<V: Vector>(image: *const f32, pieces: &[Piece]) -> V {
+unsafe fn load_pieces<V: Vector, const ONE: bool>(image: *const f32, pieces: *const Piece, per_vector: usize) -> V {
     // SAFETY: the plan names pixels of the batch.
     unsafe {
+        if ONE {
+            return V::zero().load_lanes(image.wrapping_offset((*pieces).at), (*pieces).lanes);
+        }
         let mut v = V::zero();
-        for piece in pieces {
+        for i in 0..per_vector {
+            let piece = *pieces.add(i);
             v = v.load_lanes(image.wrapping_offset(piece.at), piece.lanes);
         }
         v
     }
 }
 
-/// V = Bᵀ d B of some channels, for the units of the tables; a table holds N image rows.
+/// V = Bᵀ d B of some channels, for the units of the tables, which hold N image rows.
 ///
 /// # Safety
 /// As for [`Vector`]; `x` is the batch of the plan, and `to` has room for the channels and the units.
 #[inline(always)]
-pub(super) unsafe fn input<V: Vector, F: Tile>(plan: &Plan, tables: &[Table], x: Source, channels: Range<usize>, to: Planes) {
+pub(super) unsafe fn input<V: Vector, F: Tile>(plan: &Plan, tables: &Tables, x: Source, channels: Range<usize>, to: Planes) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if tables.per_vector == 1 {
+            input_of::<V, F, true>(plan, tables, x, channels, to)
+        } else {
+            input_of::<V, F, false>(plan, tables, x, channels, to)
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn input_of<V: Vector, F: Tile, const ONE: bool>(plan: &Plan, tables: &Tables, x: Source, channels: Range<usize>, to: Planes) {
     // SAFETY: the caller's promise.
     unsafe {
         let neighbours = plan.neighbours::<F>();
         let (left, right) = (V::shift(&neighbours[0]), V::shift(&neighbours[1]));
+        // Outside the loops, so that it is cleared once.
+        let mut rows = [[V::zero(); EDGE]; EDGE];
+        let ahead = (AHEAD * plan.images.height * plan.images.width) as isize;
         for c in channels {
             let image = x.0.wrapping_add(c * plan.images.height * plan.images.width);
-            for (unit, table) in tables.iter().enumerate() {
-                let mut rows = [[V::zero(); EDGE]; EDGE];
+            for (unit, table) in tables.units().enumerate() {
+                let pieces = table.as_ptr();
                 for r in 0..F::M {
                     let mut d = [V::zero(); EDGE];
                     for k in 0..F::N {
-                        d[k] = load_pieces(image, table.pieces(k, r));
+                        let piece = pieces.add((k * F::M + r) * tables.per_vector);
+                        d[k] = load_pieces::<V, ONE>(image, piece, tables.per_vector);
+                        if (1..=F::M).contains(&k) {
+                            V::prefetch(image.wrapping_offset((*piece).at + ahead));
+                        }
                     }
                     let e = F::input(&d);
                     for k in 0..F::N {
@@ -120,7 +147,7 @@ pub(super) unsafe fn input<V: Vector, F: Tile>(plan: &Plan, tables: &[Table], x:
     }
 }
 
-/// y = Aᵀ M A + b of some channels, for the units of the tables; a table holds M image rows.
+/// y = Aᵀ M A + b of some channels, for the units of the tables, which hold M image rows.
 ///
 /// # Safety
 /// As for [`Vector`]; `y` is the batch of the plan, `from` holds the sums of the channels and units; `bias` is null
@@ -128,7 +155,7 @@ pub(super) unsafe fn input<V: Vector, F: Tile>(plan: &Plan, tables: &[Table], x:
 #[inline(always)]
 pub(super) unsafe fn output<V: Vector, F: Tile>(
     plan: &Plan,
-    tables: &[Table],
+    tables: &Tables,
     from: Planes,
     channels: Range<usize>,
     bias: *const f32,
@@ -136,12 +163,13 @@ pub(super) unsafe fn output<V: Vector, F: Tile>(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
+        // Outside the loops, so that it is cleared once.
+        let mut rows = [[V::zero(); EDGE]; EDGE];
         for c in channels {
             let image = y.at.wrapping_add(c * plan.images.height * plan.images.width);
             let b = if bias.is_null() { V::zero() } else { V::splat(*bias.add(c)) };
-            for (unit, table) in tables.iter().enumerate() {
+            for (unit, table) in tables.units().enumerate() {
                 let from_unit = from.at.add(c * from.row + unit * 16);
-                let mut rows = [[V::zero(); EDGE]; EDGE];
                 for j in 0..F::N {
                     let mut m = [V::zero(); EDGE];
                     for k in 0..F::N {
@@ -158,7 +186,7 @@ pub(super) unsafe fn output<V: Vector, F: Tile>(
                         *phase = phase.add(b);
                     }
                     for (r, pixels) in F::pixels(&phases)[..F::M].iter().enumerate() {
-                        for piece in table.pieces(i, r) {
+                        for piece in &table[(i * F::M + r) * tables.per_vector..][..tables.per_vector] {
                             let to = image.wrapping_offset(piece.at);
                             if y.stream && piece.lanes == !0 { pixels.stream(to) } else { pixels.store_lanes(to, piece.lanes) }
                         }
@@ -169,13 +197,25 @@ pub(super) unsafe fn output<V: Vector, F: Tile>(
     }
 }
 
-/// Z = A g Aᵀ of 16 channels from `channel` on, for the units of the tables; a table holds M image rows. A row of `to` is a tile, in the
+/// Z = A g Aᵀ of 16 channels from `channel` on, for the units of the tables, which hold M image rows. A row of `to` is a tile, in the
 /// order of lanes of [`input`]'s vectors, and holds the channels; channels past the last are 0.
 ///
 /// # Safety
 /// As for [`Vector`]; `g` is the batch of the plan, and `to` has room for 16 rows for each unit.
 #[inline(always)]
-pub(super) unsafe fn gradient<V: Vector, F: Tile>(plan: &Plan, tables: &[Table], g: Source, channel: usize, to: Planes) {
+pub(super) unsafe fn gradient<V: Vector, F: Tile>(plan: &Plan, tables: &Tables, g: Source, channel: usize, to: Planes) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if tables.per_vector == 1 {
+            gradient_of::<V, F, true>(plan, tables, g, channel, to)
+        } else {
+            gradient_of::<V, F, false>(plan, tables, g, channel, to)
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn gradient_of<V: Vector, F: Tile, const ONE: bool>(plan: &Plan, tables: &Tables, g: Source, channel: usize, to: Planes) {
     // SAFETY: the caller's promise.
     unsafe {
         let pixels = plan.images.height * plan.images.width;
@@ -186,15 +226,17 @@ pub(super) unsafe fn gradient<V: Vector, F: Tile>(plan: &Plan, tables: &[Table],
         for lane in 0..16 {
             lane_of[F::tile_of(lane)] = lane;
         }
-        for (unit, table) in tables.iter().enumerate() {
+        // For each image row of the tiles in a vector, its 16 pixels, each with all channels.
+        let mut rows = [[V::zero(); 16]; EDGE];
+        for (unit, table) in tables.units().enumerate() {
             for r in 0..F::M {
-                // For each image row of the tiles in this vector, its 16 pixels, each with all channels.
-                let mut rows = [[V::zero(); 16]; EDGE];
                 for k in 0..F::M {
+                    let piece = table.as_ptr().add((k * F::M + r) * tables.per_vector);
+                    let mut lines = [V::zero(); 16];
                     for c in 0..channels {
-                        rows[k][c] = load_pieces(image.wrapping_add(c * pixels), table.pieces(k, r));
+                        lines[c] = load_pieces::<V, ONE>(image.wrapping_add(c * pixels), piece, tables.per_vector);
                     }
-                    V::transpose16(&mut rows[k]);
+                    rows[k] = V::transpose16(lines);
                 }
                 for tile in 0..tiles {
                     let mut down = [[V::zero(); EDGE]; EDGE];

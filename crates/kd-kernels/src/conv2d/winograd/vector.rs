@@ -37,6 +37,8 @@ pub(super) trait Vector: Copy {
     unsafe fn load_lanes(self, from: *const f32, mask: u16) -> Self;
     /// Writes the lanes of the mask only.
     unsafe fn store_lanes(self, to: *mut f32, mask: u16);
+    /// Brings a line into the first-level cache; the pointer may point anywhere.
+    unsafe fn prefetch(_from: *const f32) {}
     unsafe fn add(self, b: Self) -> Self;
     unsafe fn sub(self, b: Self) -> Self;
     unsafe fn mul(self, b: Self) -> Self;
@@ -55,21 +57,20 @@ pub(super) trait Vector: Copy {
 
     /// Transposes 16×16 values.
     #[inline(always)]
-    unsafe fn transpose16(v: &mut [Self; 16]) {
+    unsafe fn transpose16(v: [Self; 16]) -> [Self; 16] {
         // SAFETY: the caller's promise.
         unsafe {
-            for g in 0..4 {
-                let t = Self::transpose4([v[4 * g], v[4 * g + 1], v[4 * g + 2], v[4 * g + 3]]);
-                v[4 * g..4 * g + 4].copy_from_slice(&t);
-            }
-            let mut out = *v;
-            for p in 0..4 {
-                let t = Self::transpose_groups([v[p], v[4 + p], v[8 + p], v[12 + p]]);
-                for (s, t) in t.into_iter().enumerate() {
-                    out[4 * s + p] = t;
-                }
-            }
-            *v = out;
+            let a = Self::transpose4([v[0], v[1], v[2], v[3]]);
+            let b = Self::transpose4([v[4], v[5], v[6], v[7]]);
+            let c = Self::transpose4([v[8], v[9], v[10], v[11]]);
+            let d = Self::transpose4([v[12], v[13], v[14], v[15]]);
+            let [a, b, c, d] = [
+                Self::transpose_groups([a[0], b[0], c[0], d[0]]),
+                Self::transpose_groups([a[1], b[1], c[1], d[1]]),
+                Self::transpose_groups([a[2], b[2], c[2], d[2]]),
+                Self::transpose_groups([a[3], b[3], c[3], d[3]]),
+            ];
+            [a[0], b[0], c[0], d[0], a[1], b[1], c[1], d[1], a[2], b[2], c[2], d[2], a[3], b[3], c[3], d[3]]
         }
     }
 }

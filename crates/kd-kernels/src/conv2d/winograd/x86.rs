@@ -64,6 +64,11 @@ impl Vector for Zmm {
     }
 
     #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn add(self, b: Self) -> Self {
         Self(unsafe { _mm512_add_ps(self.0, b.0) })
     }
@@ -96,8 +101,10 @@ impl Vector for Zmm {
     #[inline(always)]
     unsafe fn transpose4(v: [Self; 4]) -> [Self; 4] {
         unsafe {
-            let pair = |a: Self, b: Self| (_mm512_castps_pd(_mm512_unpacklo_ps(a.0, b.0)), _mm512_castps_pd(_mm512_unpackhi_ps(a.0, b.0)));
-            let ((low01, high01), (low23, high23)) = (pair(v[0], v[1]), pair(v[2], v[3]));
+            let low01 = _mm512_castps_pd(_mm512_unpacklo_ps(v[0].0, v[1].0));
+            let high01 = _mm512_castps_pd(_mm512_unpackhi_ps(v[0].0, v[1].0));
+            let low23 = _mm512_castps_pd(_mm512_unpacklo_ps(v[2].0, v[3].0));
+            let high23 = _mm512_castps_pd(_mm512_unpackhi_ps(v[2].0, v[3].0));
             [
                 Self(_mm512_castpd_ps(_mm512_unpacklo_pd(low01, low23))),
                 Self(_mm512_castpd_ps(_mm512_unpackhi_pd(low01, low23))),
@@ -210,6 +217,11 @@ impl Vector for Ymm {
     }
 
     #[inline(always)]
+    unsafe fn prefetch(from: *const f32) {
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(from.cast()) }
+    }
+
+    #[inline(always)]
     unsafe fn add(self, b: Self) -> Self {
         unsafe { Self(_mm256_add_ps(self.0, b.0), _mm256_add_ps(self.1, b.1)) }
     }
@@ -232,26 +244,24 @@ impl Vector for Ymm {
     #[inline(always)]
     unsafe fn shift(by: &Permutation) -> Self::Shift {
         unsafe {
-            let half = |at: usize| {
-                let from = _mm256_loadu_si256(by.from.as_ptr().add(at).cast());
-                let upper = _mm256_cmpgt_epi32(from, _mm256_set1_epi32(7));
-                let some = _mm256_cmpgt_epi32(from, _mm256_set1_epi32(-1));
-                (from, _mm256_castsi256_ps(upper), _mm256_castsi256_ps(some))
-            };
-            [half(0), half(8)]
+            let from = [_mm256_loadu_si256(by.from.as_ptr().cast()), _mm256_loadu_si256(by.from.as_ptr().add(8).cast())];
+            let upper = [_mm256_cmpgt_epi32(from[0], _mm256_set1_epi32(7)), _mm256_cmpgt_epi32(from[1], _mm256_set1_epi32(7))];
+            let some = [_mm256_cmpgt_epi32(from[0], _mm256_set1_epi32(-1)), _mm256_cmpgt_epi32(from[1], _mm256_set1_epi32(-1))];
+            [
+                (from[0], _mm256_castsi256_ps(upper[0]), _mm256_castsi256_ps(some[0])),
+                (from[1], _mm256_castsi256_ps(upper[1]), _mm256_castsi256_ps(some[1])),
+            ]
         }
     }
 
     #[inline(always)]
     unsafe fn permute(self, by: Self::Shift) -> Self {
         unsafe {
-            let [a, b] = by.map(|(from, upper, some)| {
-                // The instruction looks at the lowest three bits of an index.
-                let low = _mm256_permutevar8x32_ps(self.0, from);
-                let high = _mm256_permutevar8x32_ps(self.1, from);
-                _mm256_and_ps(_mm256_blendv_ps(low, high, upper), some)
-            });
-            Self(a, b)
+            // The instruction looks at the lowest three bits of an index.
+            let [(from, upper, some), (from1, upper1, some1)] = by;
+            let a = _mm256_blendv_ps(_mm256_permutevar8x32_ps(self.0, from), _mm256_permutevar8x32_ps(self.1, from), upper);
+            let b = _mm256_blendv_ps(_mm256_permutevar8x32_ps(self.0, from1), _mm256_permutevar8x32_ps(self.1, from1), upper1);
+            Self(_mm256_and_ps(a, some), _mm256_and_ps(b, some1))
         }
     }
 
