@@ -47,9 +47,14 @@ fn passes([x, w, b, g]: &[Tensor; 4], twin: bool) -> Vec<Tensor> {
 
 /// The largest difference relative to the largest value of `want`.
 fn distance(got: &Tensor, want: &Tensor) -> f64 {
+    distance_of(got, want, 1e-30)
+}
+
+/// [`distance`], with values taken to be of size `least` at least.
+fn distance_of(got: &Tensor, want: &Tensor, least: f64) -> f64 {
     assert_eq!(got.dims(), want.dims());
     let (got, want) = (flat(got), flat(want));
-    let size = want.iter().fold(1e-30f64, |m, v| m.max(v.abs()));
+    let size = want.iter().fold(least, |m, v| m.max(v.abs()));
     got.iter().zip(&want).map(|(g, w)| if g.is_nan() { f64::INFINITY } else { (g - w).abs() / size }).fold(0.0, f64::max)
 }
 
@@ -61,9 +66,12 @@ fn off(operands: &[Tensor; 4], precision: Precision) -> Option<String> {
         Precision::Precise => [2e-6, 2e-6, 2e-6, 2e-6],
         Precision::Fast => [1e-5, 1e-5, 2e-5, 2e-6],
     };
-    let mut named = ["y", "dx", "dw", "db"].into_iter().zip(got.iter().zip(&want)).zip(most);
-    let (what, (got, want)) = named.find(|((_, (got, want)), most)| distance(got, want) > *most)?.0;
-    Some(format!("{precision:?}: {what} is off by {:e}", distance(got, want)))
+    // Normal numbers: a gradient is of the size of the root of its terms, even where the few there are happen to be near 0.
+    let terms = (operands[3].elem_count() / operands[2].elem_count()) as f64;
+    let least = [1.0, 1.0, terms.sqrt(), terms.sqrt()];
+    let all = ["y", "dx", "dw", "db"].into_iter().zip(got.iter().zip(&want)).zip(least).zip(most);
+    let mut errors = all.map(|(((what, (got, want)), least), most)| (what, distance_of(got, want, least), most));
+    errors.find(|(_, error, most)| error > most).map(|(what, error, _)| format!("{precision:?}: {what} is off by {error:e}"))
 }
 
 proptest! {

@@ -9,9 +9,10 @@ use super::product::{PANEL, Product, product};
 use super::scratch::{Spare, with_scratch};
 use super::tile::Tile;
 use super::transform::{Planes, Sink, Source, input, output};
-use super::vector::{Isa, Vector, Work};
+use super::vector::{Vector, Work, run};
 use super::weights::{Kernels, transform};
 use super::{CACHE, SHARED, for_each, runs};
+use crate::conv2d::vector::Isa;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -91,7 +92,7 @@ enum Step<'a> {
 impl<F: Tile> Steps<'_, F> {
     fn run(&self, step: Step) {
         // SAFETY: the instruction set is one that this processor has.
-        unsafe { self.isa.run(Bound { steps: self, step }) }
+        unsafe { run(self.isa, Bound { steps: self, step }) }
     }
 
     /// The planes of transformed tiles and of sums for some units, and their length.

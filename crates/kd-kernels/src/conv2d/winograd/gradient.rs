@@ -9,8 +9,9 @@ use super::product::{PANEL, Product, product};
 use super::scratch::{Spare, with_scratch};
 use super::tile::Tile;
 use super::transform::{Planes, Sink, Source, gradient, input};
-use super::vector::{Isa, Vector, Work};
+use super::vector::{Vector, Work, run};
 use super::{CACHE, SHARED, for_each, runs, weights};
+use crate::conv2d::vector::Isa;
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -107,7 +108,7 @@ enum Step<'a> {
 impl<F: Tile> Steps<F> {
     fn run(&self, step: Step) {
         // SAFETY: the instruction set is one that this processor has.
-        unsafe { self.isa.run(Bound { steps: self, step }) }
+        unsafe { run(self.isa, Bound { steps: self, step }) }
     }
 
     /// The planes of the tiles of x and of g for some units, and their length.

@@ -17,11 +17,11 @@ mod x86;
 
 use super::Precision;
 use super::shape::Shape;
+use super::vector::Isa;
 use plan::{Images, Plan};
 use rayon::prelude::*;
 use std::ops::Range;
 use tile::{F2, F4, Tile};
-use vector::Isa;
 use weights::Kernels;
 
 /// Bytes of transformed tiles that a task works on, and of transformed weights that may lie beside them: together what fits in a

@@ -1,4 +1,7 @@
-//! Sixteen lanes of `f32`, whatever the processor's registers are, and the choice of instruction set.
+//! Sixteen lanes of `f32`, whatever the processor's registers are: a unit of tiles is sixteen of them for every instruction set, so that
+//! transforms and the order of tiles are the same. Kernels that take registers as they are use `conv2d/vector`.
+
+use crate::conv2d::vector::Isa;
 
 /// The order of lanes that a shift between neighbouring tiles needs: lane i of the result is lane `from[i]`, or 0 where that is negative.
 #[derive(Clone, Copy)]
@@ -18,7 +21,7 @@ impl Permutation {
 /// Sixteen lanes.
 ///
 /// # Safety
-/// Every method needs a processor with the instructions of the implementation ([`Isa`] sees to that), and pointers that are valid for the
+/// Every method needs a processor with the instructions of the implementation ([`run`] sees to that), and pointers that are valid for the
 /// lanes they name. Pointers need no alignment, except for `stream`.
 pub(super) trait Vector: Copy {
     /// Rows and columns (of 16) of a block of a product that its registers hold.
@@ -78,57 +81,24 @@ pub(super) trait Vector: Copy {
 /// Work that is compiled for each instruction set.
 pub(super) trait Work {
     /// # Safety
-    /// The processor has the instructions of `V`. Implementations are `#[inline(always)]`, so that they are compiled with them.
+    /// The processor has the instructions of `V`. Implementations are `#[inline(always)]`, and so is all that they call with `V`, so that it is
+    /// compiled with them; a closure is not, and each operation in it is a call.
     unsafe fn run<V: Vector>(self);
 }
 
-/// An instruction set that the kernels are written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Isa {
-    Portable,
-    #[cfg(target_arch = "x86_64")]
-    Avx2,
-    #[cfg(target_arch = "x86_64")]
-    Avx512,
-}
-
-impl Isa {
-    /// Those that this processor has, best first.
-    pub(super) fn all() -> Vec<Self> {
-        let mut all = Vec::new();
+/// Runs the work, compiled for these instructions.
+///
+/// # Safety
+/// The processor has them: the set is one of [`Isa::available`].
+pub(super) unsafe fn run(isa: Isa, work: impl Work) {
+    match isa {
+        // SAFETY: plain Rust, and the caller's promise.
+        Isa::Portable => unsafe { work.run::<super::portable::Lanes>() },
         #[cfg(target_arch = "x86_64")]
-        {
-            if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-                all.push(Self::Avx512);
-            }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Self::Avx2);
-            }
-        }
-        all.push(Self::Portable);
-        all
-    }
-
-    /// The best that this processor has.
-    pub(super) fn best() -> Self {
-        static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
-        *BEST.get_or_init(|| Self::all()[0])
-    }
-
-    /// Runs the work, compiled for these instructions.
-    ///
-    /// # Safety
-    /// The processor has them: this is one of [`Isa::all`].
-    pub(super) unsafe fn run(self, work: impl Work) {
-        match self {
-            // SAFETY: plain Rust, and the caller's promise.
-            Self::Portable => unsafe { work.run::<super::portable::Lanes>() },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the caller's promise.
-            Self::Avx2 => unsafe { super::x86::run_avx2(work) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: the caller's promise.
-            Self::Avx512 => unsafe { super::x86::run_avx512(work) },
-        }
+        // SAFETY: the caller's promise.
+        Isa::Avx2 => unsafe { super::x86::run_avx2(work) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the caller's promise.
+        Isa::Avx512 => unsafe { super::x86::run_avx512(work) },
     }
 }
