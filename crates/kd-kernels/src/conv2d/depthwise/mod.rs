@@ -38,11 +38,14 @@ pub(super) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32]) -> Vec<f
 
 /// All planes of `to` pixels, each from one of `from` pixels.
 fn planes(isa: Isa, recipe: &Recipe, s: &Shape, x: &[f32], (from, to): (usize, usize), w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+    // From here on, the planes that share a register are one.
+    let (from, to, channels) = (from * recipe.planes, to * recipe.planes, s.cin / recipe.planes);
     let per_task = (TASK / to.max(1)).max(1);
-    written(s.n * s.cin * to, per_task * to, |task, y| {
+    let w = &recipe.weights(w, isa.lanes());
+    written(s.n * channels * to, per_task * to, |task, y| {
         let first = task * per_task;
         let count = y.len() / to.max(1);
-        let planes = Planes { recipe, planes: first..first + count, channels: s.cin, x, from, to, w, b, y: y.as_mut_ptr().cast() };
+        let planes = Planes { recipe, planes: first..first + count, channels, x, from, to, w, b, y: y.as_mut_ptr().cast() };
         // SAFETY: the set was detected; the recipe's places lie in a plane of x.
         unsafe { isa.run(planes) }
     })
@@ -68,20 +71,39 @@ impl Kernel for Planes<'_> {
     /// `y` is writable for all planes, and the recipe's places lie in a plane of x.
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
+        // SAFETY: the caller's promises.
+        unsafe { if self.recipe.planes > 1 { self.all::<V, true>() } else { self.all::<V, false>() } }
+    }
+}
+
+impl Planes<'_> {
+    /// # Safety
+    /// As [`Kernel::run`]; `WIDE` where planes share a register.
+    #[inline(always)]
+    unsafe fn all<V: Vector, const WIDE: bool>(self) {
         let recipe = self.recipe;
         let mut y = self.y;
+        let weights = recipe.taps * if WIDE { V::LANES } else { 1 };
         for plane in self.planes {
             let channel = plane % self.channels;
             let x = self.x[plane * self.from..][..self.from].as_ptr();
-            let w = self.w[channel * recipe.taps..][..recipe.taps].as_ptr();
-            let init = match self.b {
-                Some(b) => b[channel],
-                None => 0.0,
-            };
+            let w = self.w[channel * weights..][..weights].as_ptr();
             // SAFETY: the caller's promises.
             unsafe {
                 for vector in 0..recipe.vectors {
-                    let value = recipe.weighted(x, w, vector, V::splat(init));
+                    let init = match self.b {
+                        Some(b) if WIDE => {
+                            let mut lanes = [0f32; 16];
+                            let per_plane = V::LANES / recipe.planes;
+                            for (lane, value) in lanes[..V::LANES].iter_mut().enumerate() {
+                                *value = b[channel * recipe.planes + lane / per_plane];
+                            }
+                            V::load(lanes.as_ptr())
+                        }
+                        Some(b) => V::splat(b[channel]),
+                        None => V::splat(0.0),
+                    };
+                    let value = recipe.weighted::<V, WIDE>(x, w, vector, init);
                     let mask = recipe.mask::<V>(vector);
                     let y = y.add(vector * V::LANES);
                     if mask == V::FULL { value.store(y) } else { value.store_lanes(y, mask) }
@@ -139,12 +161,14 @@ impl Kernel for Correlation<'_> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) -> Vec<f32> {
         let (s, taps) = (self.s, self.recipe.taps);
-        let (from, to) = (s.h * s.w, s.ho * s.wo);
-        // One register of sums per channel and tap; lanes are added up at the end.
-        let mut sums = vec![0f32; self.channels.len() * taps * V::LANES];
+        let planes = self.recipe.planes;
+        let (from, to) = (s.h * s.w * planes, s.ho * s.wo * planes);
+        // One register of sums per tap and channel, or per channels that share one; lanes are added up at the end.
+        let groups = self.channels.len() / planes;
+        let mut sums = vec![0f32; groups * taps * V::LANES];
         for image in self.images {
-            for (at, channel) in self.channels.clone().enumerate() {
-                let plane = image * s.cin + channel;
+            for at in 0..groups {
+                let plane = (image * s.cin + self.channels.start) / planes + at;
                 let (x, g) = (self.x[plane * from..][..from].as_ptr(), self.g[plane * to..][..to].as_ptr());
                 for tap in 0..taps {
                     // SAFETY: the caller's promise.
@@ -156,8 +180,12 @@ impl Kernel for Correlation<'_> {
             }
         }
         let mut totals = Vec::with_capacity(self.channels.len() * taps);
-        for lanes in sums.chunks_exact(V::LANES) {
-            totals.push(lanes.iter().sum());
+        for sums in sums.chunks_exact(taps * V::LANES) {
+            for plane in 0..planes {
+                for lanes in sums.chunks_exact(V::LANES) {
+                    totals.push(lanes[plane * V::LANES / planes..(plane + 1) * V::LANES / planes].iter().sum());
+                }
+            }
         }
         totals
     }

@@ -13,12 +13,20 @@ enum Spread {
     Expand,
 }
 
-/// For each register of the plane that is written and each tap, where the pixels of the plane that is read lie. Every tap has the same
+/// Planes that share a register, if `pixels` and the number of channels allow it.
+fn shared(isa: Isa, pixels: usize, channels: usize) -> usize {
+    let planes = isa.lanes() / pixels.max(1);
+    if planes > 1 && isa.lanes().is_multiple_of(pixels) && channels.is_multiple_of(planes) { planes } else { 1 }
+}
+
+/// For each register of the planes that are written and each tap, where the pixels of the plane that is read lie. Every tap has the same
 /// number of parts, some of them empty, so that the loop over them has no branch to guess.
 #[derive(Debug)]
 pub(super) struct Recipe {
     pub vectors: usize,
     pub taps: usize,
+    /// Planes that the registers hold: several where one fills only a part of a register.
+    pub planes: usize,
     /// Parts of one register under one tap.
     per: usize,
     spread: Spread,
@@ -36,7 +44,7 @@ impl Recipe {
         let near = |k: usize| k as isize - s.geometry.padding as isize;
         let taps: Vec<_> = (0..s.kh * s.kw).map(|t| (near(t / s.kw), near(t % s.kw))).collect();
         let walk = Walk { rows: s.ho, cols: s.wo, height: s.h, width: s.w, step: s.geometry.stride, image: s.h * s.w };
-        Self::from_places(isa, walk, &taps)
+        Self::from_places(isa, s.cin, walk, &taps)
     }
 
     /// Reads g for each pixel of x.
@@ -45,7 +53,8 @@ impl Recipe {
         let far = |k: usize| s.geometry.padding as isize - k as isize;
         if stride == 1 {
             let taps: Vec<_> = (0..s.kh * s.kw).map(|t| (far(t / s.kw), far(t % s.kw))).collect();
-            return Self::from_places(isa, Walk { rows: s.h, cols: s.w, height: s.ho, width: s.wo, step: 1, image: s.ho * s.wo }, &taps);
+            let walk = Walk { rows: s.h, cols: s.w, height: s.ho, width: s.wo, step: 1, image: s.ho * s.wo };
+            return Self::from_places(isa, s.cin, walk, &taps);
         }
         // The pixel of g whose place k of the kernel lies over pixel `at` of x, if there is one.
         let over = |at: usize, k: usize, size: usize| {
@@ -53,16 +62,18 @@ impl Recipe {
             (from.is_multiple_of(stride) && from / stride < size).then_some(from / stride)
         };
         let lanes = isa.lanes();
-        let vectors = (s.h * s.w).div_ceil(lanes);
+        let planes = shared(isa, s.h * s.w, s.cin);
+        let pixels = planes * s.h * s.w;
+        let vectors = pixels.div_ceil(lanes);
         let mut lists = Vec::with_capacity(vectors * s.kh * s.kw);
         for vector in 0..vectors {
             for tap in 0..s.kh * s.kw {
                 let mut list: Vec<Part> = Vec::new();
-                for lane in 0..lanes.min(s.h * s.w - vector * lanes) {
-                    let pixel = vector * lanes + lane;
+                for lane in 0..lanes.min(pixels - vector * lanes) {
+                    let (plane, pixel) = ((vector * lanes + lane) / (s.h * s.w), (vector * lanes + lane) % (s.h * s.w));
                     let (y, x) = (over(pixel / s.w, tap / s.kw, s.ho), over(pixel % s.w, tap % s.kw, s.wo));
                     let Some((i, j)) = y.zip(x) else { continue };
-                    let offset = (i * s.wo + j) as isize;
+                    let offset = ((plane * s.ho + i) * s.wo + j) as isize;
                     match list.last_mut() {
                         Some(last) if last.offset + last.mask.count_ones() as isize == offset => last.mask |= 1 << lane,
                         _ => list.push(Part { offset, mask: 1 << lane }),
@@ -71,20 +82,21 @@ impl Recipe {
                 lists.push(list);
             }
         }
-        Self::padded(lists.iter().map(Vec::as_slice), vectors, s.kh * s.kw, Spread::Expand, last(s.h * s.w, lanes))
+        Self::padded(lists.iter().map(Vec::as_slice), [vectors, s.kh * s.kw, planes], Spread::Expand, last(pixels, lanes))
     }
 
-    fn from_places(isa: Isa, walk: Walk, taps: &[(isize, isize)]) -> Self {
-        let places = Places::new(walk, taps, 1, isa.lanes());
-        let places = &places;
+    fn from_places(isa: Isa, channels: usize, walk: Walk, taps: &[(isize, isize)]) -> Self {
+        let pixels = walk.rows * walk.cols;
+        let planes = shared(isa, pixels, channels);
+        let places = &Places::new(walk, taps, planes, isa.lanes());
         let lists = (0..places.vectors).flat_map(|v| (0..taps.len()).map(move |t| places.parts(t, v)));
-        Self::padded(lists, places.vectors, taps.len(), Spread::Step(walk.step), last(walk.rows * walk.cols, isa.lanes()))
+        Self::padded(lists, [places.vectors, taps.len(), planes], Spread::Step(walk.step), last(planes * pixels, isa.lanes()))
     }
 
-    fn padded<'a>(lists: impl Iterator<Item = &'a [Part]> + Clone, vectors: usize, taps: usize, spread: Spread, last: u32) -> Self {
+    fn padded<'a>(lists: impl Iterator<Item = &'a [Part]> + Clone, [vectors, taps, planes]: [usize; 3], spread: Spread, last: u32) -> Self {
         let per = lists.clone().map(<[Part]>::len).max().unwrap_or(0).max(1);
         let parts = lists.flat_map(|list| list.iter().copied().chain(std::iter::repeat(NONE)).take(per)).collect();
-        Self { vectors, taps, per, spread, parts, last }
+        Self { vectors, taps, planes, per, spread, parts, last }
     }
 
     /// The mask of register `vector`.
@@ -93,22 +105,36 @@ impl Recipe {
         if vector + 1 == self.vectors { self.last } else { V::FULL }
     }
 
-    /// acc + Σ over taps of w\[tap\] · pixels of `plane` under the tap.
+    /// The weights as [`Recipe::weighted`] reads them: by tap, and by lane too where planes share a register.
+    pub(super) fn weights(&self, w: &[f32], lanes: usize) -> Vec<f32> {
+        if self.planes == 1 {
+            return w.to_vec();
+        }
+        let mut by_lane = Vec::with_capacity(w.len() / self.planes * lanes);
+        for planes in w.chunks_exact(self.planes * self.taps) {
+            for tap in 0..self.taps {
+                by_lane.extend((0..lanes).map(|lane| planes[lane * self.planes / lanes * self.taps + tap]));
+            }
+        }
+        by_lane
+    }
+
+    /// acc + Σ over taps of w\[tap\] · pixels of `plane` under the tap. `WIDE` where planes share a register.
     ///
     /// # Safety
     /// `plane` is readable at all places, `w` for all taps; V's set is there.
     #[inline(always)]
-    pub(super) unsafe fn weighted<V: Vector>(&self, plane: *const f32, w: *const f32, vector: usize, acc: V) -> V {
+    pub(super) unsafe fn weighted<V: Vector, const WIDE: bool>(&self, plane: *const f32, w: *const f32, vector: usize, acc: V) -> V {
         let parts = &self.parts[vector * self.taps * self.per..][..self.taps * self.per];
         // SAFETY: the caller's promises.
         unsafe {
             match (self.spread, self.per) {
-                (Spread::Step(1), 1) => weighted::<V, Shifted>(plane, w, parts, 1, 1, acc),
-                (Spread::Step(2), 1) => weighted::<V, Shifted>(plane, w, parts, 1, 2, acc),
-                (Spread::Step(2), 2) => weighted::<V, Shifted>(plane, w, parts, 2, 2, acc),
-                (Spread::Step(step), per) => weighted::<V, Shifted>(plane, w, parts, per, step, acc),
-                (Spread::Expand, 1) => weighted::<V, Expanded>(plane, w, parts, 1, 1, acc),
-                (Spread::Expand, per) => weighted::<V, Expanded>(plane, w, parts, per, 1, acc),
+                (Spread::Step(1), 1) => weighted::<V, Shifted, WIDE>(plane, w, parts, 1, 1, acc),
+                (Spread::Step(2), 1) => weighted::<V, Shifted, WIDE>(plane, w, parts, 1, 2, acc),
+                (Spread::Step(2), 2) => weighted::<V, Shifted, WIDE>(plane, w, parts, 2, 2, acc),
+                (Spread::Step(step), per) => weighted::<V, Shifted, WIDE>(plane, w, parts, per, step, acc),
+                (Spread::Expand, 1) => weighted::<V, Expanded, WIDE>(plane, w, parts, 1, 1, acc),
+                (Spread::Expand, per) => weighted::<V, Expanded, WIDE>(plane, w, parts, per, 1, acc),
             }
         }
     }
@@ -180,11 +206,18 @@ impl Read for Expanded {
 }
 
 #[inline(always)]
-unsafe fn weighted<V: Vector, R: Read>(plane: *const f32, w: *const f32, parts: &[Part], per: usize, step: usize, mut acc: V) -> V {
+unsafe fn weighted<V: Vector, R: Read, const WIDE: bool>(
+    plane: *const f32,
+    w: *const f32,
+    parts: &[Part],
+    per: usize,
+    step: usize,
+    mut acc: V,
+) -> V {
     for (tap, parts) in parts.chunks_exact(per).enumerate() {
         // SAFETY: the caller's promises.
         unsafe {
-            let w = V::splat(*w.add(tap));
+            let w = if WIDE { V::load(w.add(tap * V::LANES)) } else { V::splat(*w.add(tap)) };
             for part in parts {
                 acc = acc.mul_add(w, R::read::<V>(plane.wrapping_offset(part.offset), step, part.mask));
             }
