@@ -17,12 +17,16 @@ pub enum DataError {
         source: std::io::Error,
     },
     /// A data directory in which some or all of the files are missing.
-    #[error("{}: MNIST files not found: {missing} (plain or .gz, in this directory or in its MNIST/raw)", .dir.display())]
+    #[error("{}: {dataset} files not found: {missing} ({places})", .dir.display())]
     MissingFiles {
+        /// The data set's name.
+        dataset: &'static str,
         /// The directory that was given.
         dir: PathBuf,
         /// The names that were looked for in vain, separated by commas.
         missing: String,
+        /// Where they were looked for.
+        places: &'static str,
     },
     /// The first four bytes are not those of the format.
     #[error("{}: expected magic number {expected}, got {got}", .path.display())]
@@ -67,6 +71,24 @@ pub enum DataError {
         expected: u64,
         /// Bytes there are; `expected + 1` stands for more than expected.
         got: u64,
+    },
+    /// A file that should be a gzipped tar archive.
+    #[error("{}: expected a whole .tar.gz archive, got {reason}", .path.display())]
+    Archive {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that should be a pickle of images.
+    #[error("{}: expected a pickle of {expected}, got {reason}", .path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        expected: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The gzip stream cannot be decoded.
     #[error("{}: not a whole gzip file: {reason}", .path.display())]
@@ -127,13 +149,15 @@ pub enum DataError {
         reason: String,
     },
     /// Files that are well formed and hold something else.
-    #[error("{found}: expected the images and labels of MNIST (content {expected}), got content {got}")]
+    #[error("{found}: expected the images and labels of {dataset} ({expected}), got {got}")]
     Content {
+        /// The data set's name.
+        dataset: &'static str,
         /// Where the files are.
         found: String,
-        /// The content hash of MNIST.
+        /// What tells that data set: its content hash, or its numbers of images.
         expected: String,
-        /// The content hash of what was read.
+        /// The same of what was read.
         got: String,
     },
     /// A directory was given together with generated data.

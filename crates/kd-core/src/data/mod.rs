@@ -1,10 +1,12 @@
 //! Data sets, where they come from, and how a batch is cut from them.
 //!
 //! [`mnist::load`] is the entry: it finds, downloads or generates a data set and says which of the three it did.
-//! [`jitter`] writes batches, [`split`] chooses rows. Every choice is a pure function of an explicit seed.
+//! [`jitter`] and [`crop_flip`] write batches, [`split`] chooses rows. Every choice is a pure function of an explicit seed.
 
+mod counter;
 pub mod crop_flip;
 pub mod error;
+pub mod hub;
 pub mod image_examples;
 pub mod images;
 pub mod jitter;
@@ -12,6 +14,7 @@ pub mod mnist;
 pub mod normalisation;
 pub mod normalised;
 mod page_headers;
+pub mod provenance;
 pub mod split;
 pub mod table;
 
@@ -22,3 +25,4 @@ pub use images::{CoarseLabels, LabelledImages};
 pub use mnist::Mnist;
 pub use normalisation::Normalisation;
 pub use normalised::NormalisedExamples;
+pub use provenance::Provenance;

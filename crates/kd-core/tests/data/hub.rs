@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use kd_core::data::DataError;
-use kd_core::data::mnist::hub::Hub;
+use kd_core::data::hub::Hub;
 use kd_core::data::mnist::{Request, Source, load};
 use tempfile::TempDir;
 
@@ -15,17 +15,11 @@ use crate::fixtures::{digits, message, parquet};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn hub(cache: &Path, endpoint: &str) -> Hub {
-    Hub {
-        cache: Some(cache.to_path_buf()),
-        endpoint: Some(endpoint.to_string()),
-        offline: false,
-        patience: Duration::from_secs(10),
-        content: Some(digits().content_hash()),
-    }
+    Hub { cache: Some(cache.to_path_buf()), endpoint: Some(endpoint.to_string()), offline: false, patience: Duration::from_secs(10) }
 }
 
 fn request(source: Source, hub: Hub) -> Request {
-    let mut request = Request { hub, ..Request::new(source, None) };
+    let mut request = Request { hub, content: Some(digits().content_hash()), ..Request::new(source, None) };
     (request.embedded.train, request.embedded.test) = (20, 10);
     request
 }
@@ -157,8 +151,8 @@ fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
     let cache = TempDir::new().unwrap();
     fill(cache.path());
     let nowhere = hub(cache.path(), "http://127.0.0.1:1");
-    let foreign = Hub { content: Some("0000000000000000".to_string()), ..nowhere.clone() };
-    let foreign = message(load(&request(Source::Auto, foreign)).unwrap_err(), cache.path());
+    let foreign = Request { content: Some("0000000000000000".to_string()), ..request(Source::Auto, nowhere.clone()) };
+    let foreign = message(load(&foreign).unwrap_err(), cache.path());
     let file = cache.path().join("datasets--ylecun--mnist/snapshots").join(COMMIT).join("mnist/test/0000.parquet");
     fs::write(file, b"PAR1 and no more").unwrap();
     let corrupt = message(load(&request(Source::Auto, nowhere)).unwrap_err(), cache.path());

@@ -1,16 +1,15 @@
 //! Against the real MNIST, where it is on this machine; otherwise these tests say that they were skipped.
 
-use kd_core::data::mnist::hub::Hub;
-use kd_core::data::mnist::{Mnist, idx};
+use kd_core::data::hub::Hub;
+use kd_core::data::mnist::{Mnist, hub, idx};
 use md5::{Digest, Md5};
 
 fn real() -> Option<Mnist> {
-    let hub = Hub::from_env();
-    let files = hub.cached().unwrap();
+    let files = Hub::from_env().cached(&hub::REPO).unwrap();
     if files.is_none() {
         eprintln!("skipped: ylecun/mnist is not in the Hugging Face cache (HF_HOME)");
     }
-    files.map(|files| hub.read(&files).unwrap())
+    files.map(|files| hub::read(&files, Some(Mnist::CONTENT)).unwrap())
 }
 
 fn md5(bytes: &[u8]) -> String {

@@ -6,11 +6,11 @@
 
 use rayon::prelude::*;
 
-use super::counter::{Counter, draw};
 use super::raster::{Canvas, curve};
 use super::strokes::{Point, Style, styles};
 use super::{CLASSES, Mnist, SIDE};
 use crate::data::LabelledImages;
+use crate::data::counter::{Counter, draw};
 
 const TRAIN: u64 = 0x7472_6169;
 const TEST: u64 = 0x7465_7374;

@@ -57,7 +57,8 @@ fn find(dir: &Path) -> Result<[PathBuf; 4], DataError> {
             _ => {}
         }
     }
-    Err(DataError::MissingFiles { dir: dir.to_path_buf(), missing: missing.join(", ") })
+    let places = "plain or .gz, in this directory or in its MNIST/raw";
+    Err(DataError::MissingFiles { dataset: "MNIST", dir: dir.to_path_buf(), missing: missing.join(", "), places })
 }
 
 fn read_set(images: &Path, labels: &Path) -> Result<LabelledImages, DataError> {

@@ -1,9 +1,8 @@
 //! The MNIST handwritten digits (LeCun, Bottou, Bengio and Haffner 1998), and a generated stand-in for machines without a network.
 //!
-//! One file for each source: [`idx`] (a directory), [`hub`] (the Hugging Face hub and its cache), [`embedded`] (the generator).
+//! One file for each source: [`idx`] (a directory), [`hub`] (the Hugging Face hub), [`embedded`] (the generator).
 //! [`load`] chooses between them.
 
-mod counter;
 pub mod embedded;
 pub mod hub;
 pub mod idx;
@@ -11,7 +10,8 @@ mod raster;
 pub mod source;
 mod strokes;
 
-pub use source::{Provenance, Request, Source, load};
+pub use crate::data::Provenance;
+pub use source::{Request, Source, load};
 
 use candle_core::{Device, Tensor};
 use candle_datasets::vision::Dataset;

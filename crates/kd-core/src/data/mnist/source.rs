@@ -4,12 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use serde::Serialize;
-
 use super::embedded::{self, Embedded};
-use super::hub::Hub;
-use super::{Mnist, idx};
-use crate::data::DataError;
+use super::{Mnist, hub, idx};
+use crate::data::hub::Hub;
+use crate::data::{DataError, Provenance};
 
 /// What `--data` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,26 +55,16 @@ pub struct Request {
     pub embedded: Embedded,
     /// Where to look for the hub's files.
     pub hub: Hub,
+    /// The content hash that the hub's files must have, `None` for any.
+    pub content: Option<String>,
 }
 
 impl Request {
     /// A request with the environment's hub and the generator's defaults.
     pub fn new(source: Source, dir: Option<PathBuf>) -> Self {
-        Self { source, dir, embedded: Embedded::default(), hub: Hub::from_env() }
+        let content = Some(Mnist::CONTENT.to_string());
+        Self { source, dir, embedded: Embedded::default(), hub: Hub::from_env(), content }
     }
-}
-
-/// Which data a run used: enough to keep results of different data apart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Provenance {
-    /// `mnist` or `embedded`; names the results' folder.
-    pub dataset: &'static str,
-    /// Where it was found: a directory, a file of the hub's cache, or the generator's arguments.
-    pub found: String,
-    /// Something that the user should be told: why data is generated, or that a directory's files are not the original MNIST.
-    pub note: Option<String>,
-    /// [`Mnist::content_hash`]: part of the names of experiments' cells.
-    pub content: String,
 }
 
 /// Finds, downloads or generates the data set.
@@ -86,7 +74,7 @@ pub struct Provenance {
 /// without the files, are errors in each case.
 ///
 /// # Errors
-/// As [`idx::load_dir`], [`Hub::cached`], [`Hub::download`] and [`Hub::read`]; [`DataError::DirectoryUnused`] for a directory together
+/// As [`idx::load_dir`], [`Hub::files`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a directory together
 /// with [`Source::Embedded`].
 pub fn load(request: &Request) -> Result<(Mnist, Provenance), DataError> {
     match (request.source, &request.dir) {
@@ -102,18 +90,15 @@ pub fn load(request: &Request) -> Result<(Mnist, Provenance), DataError> {
             Ok((mnist, Provenance { dataset: "mnist", found: dir.display().to_string(), note, content }))
         }
         (source, None) => {
-            let files = match request.hub.cached()? {
-                Some(files) => files,
-                None => match request.hub.download() {
-                    Ok(files) => files,
-                    Err(e @ DataError::Unreachable { .. }) if source == Source::Auto => {
-                        let note = format!("{e}; using generated digits instead, whose results are not MNIST's");
-                        return Ok(generate(&request.embedded, Some(note)));
-                    }
-                    Err(e) => return Err(e),
-                },
+            let files = match request.hub.files(&hub::REPO) {
+                Ok(files) => files,
+                Err(e @ DataError::Unreachable { .. }) if source == Source::Auto => {
+                    let note = format!("{e}; using generated digits instead, whose results are not MNIST's");
+                    return Ok(generate(&request.embedded, Some(note)));
+                }
+                Err(e) => return Err(e),
             };
-            let mnist = request.hub.read(&files)?;
+            let mnist = hub::read(&files, request.content.as_deref())?;
             let content = mnist.content_hash();
             Ok((mnist, Provenance { dataset: "mnist", found: files.train.display().to_string(), note: None, content }))
         }

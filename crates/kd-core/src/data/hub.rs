@@ -1,0 +1,215 @@
+//! Data sets from the Hugging Face hub, as the hub's own conversion to Parquet.
+//!
+//! The cache is looked at first, without a connection. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT` and `HF_TOKEN` mean what they mean to
+//! `hf-hub`; `HF_HUB_OFFLINE`, which `hf-hub` 1.0 does not read, is read here.
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
+use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync, RepoTypeDataset};
+
+use super::DataError;
+use super::error::one_line;
+
+/// The branch on which the hub keeps its conversions.
+const REVISION: &str = "refs/convert/parquet";
+
+/// A data set on the hub that is one file for training and one for testing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repo {
+    /// Whose it is.
+    pub owner: &'static str,
+    /// What it is called.
+    pub name: &'static str,
+    /// Its files on the branch of conversions: training set, test set.
+    pub files: [&'static str; 2],
+}
+
+impl fmt::Display for Repo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.owner, self.name)
+    }
+}
+
+/// Where and how long to look. [`Hub::from_env`] is what a program wants; the fields are for tests and mirrors.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    /// The cache directory, `None` for hf-hub's own choice.
+    pub cache: Option<PathBuf>,
+    /// The server, `None` for hf-hub's own choice.
+    pub endpoint: Option<String>,
+    /// Whether never to connect.
+    pub offline: bool,
+    /// How long to wait for the server's first answer, and later for the next byte. hf-hub itself would wait for ever.
+    pub patience: Duration,
+}
+
+/// Files found or downloaded: training set, test set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The training set.
+    pub train: PathBuf,
+    /// The test set.
+    pub test: PathBuf,
+}
+
+impl Hub {
+    /// The hub as the environment has it: 20 seconds of patience, offline if `HF_HUB_OFFLINE` is `1`, `on`, `yes` or `true`.
+    pub fn from_env() -> Self {
+        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| ["1", "on", "yes", "true"].contains(&v.to_lowercase().as_str()));
+        Self { cache: None, endpoint: None, offline, patience: Duration::from_secs(20) }
+    }
+
+    /// The files in the cache, or else downloaded.
+    ///
+    /// # Errors
+    /// As [`Hub::cached`] and [`Hub::download`].
+    pub fn files(&self, what: &Repo) -> Result<Files, DataError> {
+        match self.cached(what)? {
+            Some(files) => Ok(files),
+            None => self.download(what),
+        }
+    }
+
+    /// The files in the cache; `None` where one is missing. Does not connect.
+    ///
+    /// # Errors
+    /// [`DataError::Cache`] where the cache cannot be read.
+    pub fn cached(&self, what: &Repo) -> Result<Option<Files>, DataError> {
+        let client = self.client(what)?;
+        let repo = client.sync.dataset(what.owner, what.name);
+        let get = |name| match repo.download_file().filename(name).revision(REVISION).local_files_only(true).send() {
+            Ok(path) => Ok(Some(path)),
+            // The second is a note in the cache that the file did not exist; it may exist by now.
+            Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => Ok(None),
+            Err(e) => Err(client.failed(e)),
+        };
+        let [train, test] = what.files.map(get);
+        Ok(train?.zip(test?).map(|(train, test)| Files { train, test }))
+    }
+
+    /// Downloads what is missing from the cache. Returns within [`Hub::patience`] of the last sign of life from the server.
+    ///
+    /// # Errors
+    /// [`DataError::Unreachable`] where the server could not be asked or did not deliver, or [`Hub::offline`] is set;
+    /// [`DataError::Cache`] where the files could not be written.
+    pub fn download(&self, what: &Repo) -> Result<Files, DataError> {
+        let client = self.client(what)?;
+        if self.offline {
+            return Err(client.unreachable("HF_HUB_OFFLINE is set".to_string()));
+        }
+        let (send, receive) = mpsc::channel();
+        let (repo, names) = (client.sync.dataset(what.owner, what.name), what.files);
+        // hf-hub sets no timeout on connections or reads, and offers no place for one. So the download runs on a thread of its own, and a
+        // download that stalls is abandoned: its thread ends with the process, and leaves at most an unfinished file that hf-hub ignores.
+        let spawned = thread::Builder::new().name("download".to_string()).spawn(move || {
+            let files = names.map(|name| download_one(&repo, name, &send));
+            // Nobody listens after a stall.
+            let _ = send.send(Message::Done(files));
+        });
+        if let Err(e) = spawned {
+            return Err(client.unreachable(one_line(&e)));
+        }
+        let started = Instant::now();
+        let (mut alive, mut bytes) = (Instant::now(), 0);
+        loop {
+            match receive.recv_timeout(self.patience.saturating_sub(alive.elapsed())) {
+                Ok(Message::Done([train, test])) => {
+                    return Ok(Files { train: train.map_err(|e| client.failed(e))?, test: test.map_err(|e| client.failed(e))? });
+                }
+                // Some transfers report at fixed intervals whether or not anything came.
+                Ok(Message::Bytes(n)) if n != bytes => (alive, bytes) = (Instant::now(), n),
+                Ok(Message::Bytes(_)) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let reason = match bytes {
+                        0 => format!("no answer within {:.0} s", started.elapsed().as_secs_f64()),
+                        n => format!("no more data for {:.0} s after {n} bytes", alive.elapsed().as_secs_f64()),
+                    };
+                    return Err(client.unreachable(reason));
+                }
+                Err(RecvTimeoutError::Disconnected) => return Err(client.unreachable("the download thread ended".to_string())),
+            }
+        }
+    }
+
+    fn client(&self, what: &Repo) -> Result<Client, DataError> {
+        let mut builder = HFClient::builder();
+        if let Some(cache) = &self.cache {
+            builder = builder.cache_dir(cache);
+        }
+        if let Some(endpoint) = &self.endpoint {
+            builder = builder.endpoint(endpoint);
+        }
+        let failed = |e: HFError| {
+            let cache = self.cache.clone().unwrap_or_else(hf_hub::resolve_cache_dir);
+            DataError::Cache { dataset: what.to_string(), cache, reason: one_line(&e) }
+        };
+        // Two retries within a second: a laptop without a network should learn it soon.
+        let client = builder.retry_max_attempts(2).build().map_err(failed)?;
+        let (endpoint, cache) = (client.endpoint().to_string(), client.cache_dir().to_path_buf());
+        Ok(Client { dataset: what.to_string(), sync: HFClientSync::from_inner(client).map_err(failed)?, endpoint, cache })
+    }
+}
+
+/// hf-hub's client, and what its blocking form does not tell.
+struct Client {
+    dataset: String,
+    sync: HFClientSync,
+    endpoint: String,
+    cache: PathBuf,
+}
+
+impl Client {
+    fn unreachable(&self, reason: String) -> DataError {
+        DataError::Unreachable { dataset: self.dataset.clone(), endpoint: self.endpoint.clone(), reason }
+    }
+
+    fn failed(&self, error: HFError) -> DataError {
+        match error {
+            HFError::Io(_) | HFError::CacheLockTimeout { .. } | HFError::CacheNotEnabled => {
+                DataError::Cache { dataset: self.dataset.clone(), cache: self.cache.clone(), reason: one_line(&error) }
+            }
+            // The outer layers of a transport error only repeat the address.
+            error @ HFError::Request { .. } => {
+                let transport = error.source();
+                let cause = transport.and_then(Error::source).or(transport).map(one_line);
+                self.unreachable(cause.unwrap_or_else(|| one_line(&error)))
+            }
+            error => self.unreachable(one_line(&error)),
+        }
+    }
+}
+
+enum Message {
+    /// A sign of life: a number that changes with each byte.
+    Bytes(u64),
+    Done([Result<PathBuf, HFError>; 2]),
+}
+
+fn download_one(repo: &HFRepositorySync<RepoTypeDataset>, name: &str, send: &Sender<Message>) -> Result<PathBuf, HFError> {
+    let file = repo.download_file().filename(name).revision(REVISION);
+    match file.clone().local_files_only(true).send() {
+        Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => file.progress(Watch(send.clone())).send(),
+        cached => cached,
+    }
+}
+
+struct Watch(Sender<Message>);
+
+impl ProgressHandler for Watch {
+    fn on_progress(&self, event: &ProgressEvent) {
+        let ProgressEvent::Download(event) = event else { return };
+        let bytes = match event {
+            DownloadEvent::Start { .. } | DownloadEvent::Complete => 1,
+            DownloadEvent::Progress { files } => files.iter().map(|f| f.bytes_completed).sum(),
+            DownloadEvent::AggregateProgress { bytes_completed, .. } => *bytes_completed,
+        };
+        // Nobody listens after a stall.
+        let _ = self.0.send(Message::Bytes(bytes));
+    }
+}
