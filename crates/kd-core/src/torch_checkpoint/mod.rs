@@ -8,9 +8,9 @@
 //! more than a few times its size.
 
 mod container;
-mod pickle;
+pub(crate) mod pickle;
 mod tensor;
-mod value;
+pub(crate) mod value;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

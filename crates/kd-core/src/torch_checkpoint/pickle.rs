@@ -2,6 +2,8 @@
 //! description of the call.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::ops::Range;
 
 use super::Fault;
 use super::value::{Heap, Id, Value, brief};
@@ -47,6 +49,11 @@ impl<'a> Input<'a> {
     fn counted(&mut self, n: usize) -> Result<&'a [u8], Fault> {
         let length = self.number(n)?;
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    /// Where the `n` bytes stand that were taken last.
+    fn last(&self, n: usize) -> Range<usize> {
+        self.at - n..self.at
     }
 
     fn line(&mut self) -> Result<&'a str, Fault> {
@@ -168,16 +175,17 @@ impl Machine<'_> {
             }
             b'R' | 0x81 => {
                 let (args, class) = (self.pop()?, self.pop()?);
-                self.push(Value::Object { class, args, items: Vec::new() })?;
+                self.push(Value::Object { class, args, items: Vec::new(), state: None })?;
             }
             0x92 => {
                 let (_, args, class) = (self.pop()?, self.pop()?, self.pop()?);
-                self.push(Value::Object { class, args, items: Vec::new() })?;
+                self.push(Value::Object { class, args, items: Vec::new(), state: None })?;
             }
-            // The state of an object is of no use to us.
             b'b' => {
-                self.pop()?;
-                self.top()?;
+                let (given, top) = (self.pop()?, self.top()?);
+                if let Value::Object { state, .. } = &mut self.values[top] {
+                    *state = NonZeroUsize::new(given);
+                }
             }
 
             b'q' => self.remember(1)?,
@@ -217,7 +225,7 @@ impl Machine<'_> {
         let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
         self.push(match bytes.len() {
             0..=16 => Value::Int(bytes.iter().rev().fold(-i128::from(negative), |sum, &b| sum << 8 | i128::from(b))),
-            _ => Value::Bytes,
+            n => Value::Bytes(self.input.last(n)),
         })
     }
 
@@ -228,13 +236,14 @@ impl Machine<'_> {
     }
 
     fn old_string(&mut self, width: usize) -> Result<(), Fault> {
-        let value = utf8(self.input.counted(width)?).map_or(Value::Bytes, |text| Value::Text(text.to_owned()));
+        let bytes = self.input.counted(width)?;
+        let value = utf8(bytes).map_or_else(|_| Value::Bytes(self.input.last(bytes.len())), |text| Value::Text(text.to_owned()));
         self.push(value)
     }
 
     fn binary(&mut self, width: usize) -> Result<(), Fault> {
-        self.input.counted(width)?;
-        self.push(Value::Bytes)
+        let n = self.input.counted(width)?.len();
+        self.push(Value::Bytes(self.input.last(n)))
     }
 
     /// The name of a class. Its parts come from values that can be named again and again, so their length is limited.

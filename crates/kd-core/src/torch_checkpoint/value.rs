@@ -1,5 +1,8 @@
 //! The values that a pickle describes, as data: nothing is constructed or called.
 
+use std::num::NonZeroUsize;
+use std::ops::Range;
+
 /// Where a value stands in its [`Heap`].
 pub type Id = usize;
 
@@ -12,17 +15,20 @@ pub enum Value {
     Int(i128),
     Float(f64),
     Text(String),
-    Bytes,
+    /// Where they stand in the pickle.
+    Bytes(Range<usize>),
     List(Vec<Id>),
     Tuple(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     /// A class or function by name.
     Global(String),
-    /// What calling `class` on `args` would have made, with the items that were then set on it.
+    /// What calling `class` on `args` would have made, with the items that were then set on it and the state it was given last.
     Object {
         class: Id,
         args: Id,
         items: Vec<(Id, Id)>,
+        /// Never the pickle's first value, which is there before any object is; so that a value stays small.
+        state: Option<NonZeroUsize>,
     },
     /// A reference to something outside the pickle: in a checkpoint, a storage of numbers.
     Persistent(Id),
@@ -46,7 +52,7 @@ impl Heap {
     pub fn entries(&self, id: Id) -> Option<Vec<(Id, Id)>> {
         match self.get(id) {
             Value::Dict(items) => Some(items.clone()),
-            Value::Object { class, args, items } => match self.global(*class)? {
+            Value::Object { class, args, items, .. } => match self.global(*class)? {
                 "collections.defaultdict" => Some(items.clone()),
                 // Python 2 writes the entries as a list of pairs among the arguments.
                 "collections.OrderedDict" => match self.tuple(*args)? {
@@ -72,7 +78,8 @@ impl Heap {
         self.entries(id)?.iter().rev().find(|(k, _)| self.text(*k) == Some(key)).map(|(_, v)| *v)
     }
 
-    fn list(&self, id: Id) -> Option<&[Id]> {
+    /// The items of a list.
+    pub fn list(&self, id: Id) -> Option<&[Id]> {
         match self.get(id) {
             Value::List(items) => Some(items),
             _ => None,
@@ -119,7 +126,7 @@ impl Heap {
             Value::Int(_) => "an integer".into(),
             Value::Float(_) => "a float".into(),
             Value::Text(_) => "a string".into(),
-            Value::Bytes => "bytes".into(),
+            Value::Bytes(_) => "bytes".into(),
             Value::List(_) => "a list".into(),
             Value::Tuple(_) => "a tuple".into(),
             Value::Dict(items) => format!("a dictionary of {} entries", items.len()),
