@@ -1,8 +1,9 @@
 //! Data sets, where they come from, and how a batch is cut from them.
 //!
-//! [`mnist::load`] is the entry: it finds, downloads or generates a data set and says which of the three it did.
+//! [`mnist::load`] and [`cifar::load`] are the entries: they find, download or generate a data set and say which of the three they did.
 //! [`jitter`] and [`crop_flip`] write batches, [`split`] chooses rows. Every choice is a pure function of an explicit seed.
 
+pub mod cifar;
 mod counter;
 pub mod crop_flip;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod provenance;
 pub mod split;
 pub mod table;
 
+pub use cifar::Cifar;
 pub use crop_flip::CropFlip;
 pub use error::DataError;
 pub use image_examples::ImageExamples;

@@ -93,17 +93,19 @@ pub fn parquet_rows(rows: &[Row], layout: &Layout) -> Vec<u8> {
             let path = descriptor.path().string();
             let nullable = descriptor.max_def_level();
             match path.as_str() {
-                "image.bytes" => {
+                "image.bytes" | "img.bytes" => {
                     let values: Vec<ByteArray> = rows.iter().filter_map(|(png, _)| png.clone().map(ByteArray::from)).collect();
                     let levels: Vec<i16> = rows.iter().map(|(png, _)| if png.is_some() { nullable } else { nullable - 1 }).collect();
                     column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).unwrap();
                 }
-                "image.path" => {
+                "image.path" | "img.path" => {
                     let values = vec![ByteArray::from("a.png"); rows.len()];
                     column.typed::<ByteArrayType>().write_batch(&values, Some(&vec![nullable; rows.len()]), None).unwrap();
                 }
-                "label" => {
-                    let values: Vec<i64> = rows.iter().map(|r| r.1).collect();
+                "label" | "fine_label" | "coarse_label" => {
+                    // Five classes make a group, as in CIFAR-100.
+                    let share = if path == "coarse_label" { 5 } else { 1 };
+                    let values: Vec<i64> = rows.iter().map(|r| r.1.div_euclid(share)).collect();
                     column.typed::<Int64Type>().write_batch(&values, Some(&vec![nullable; rows.len()]), None).unwrap();
                 }
                 other => panic!("no values for column {other}"),
