@@ -60,6 +60,17 @@ fn padding_does_not_win_over_negative_pixels() {
 }
 
 #[test]
+fn nan_and_infinity_are_pooled_as_in_pytorch() {
+    let (nan, inf) = (f32::NAN, f32::INFINITY);
+    let x = Var::new(&[[[[nan, 1f32, -inf, -inf], [2.0, 3.0, -inf, -inf]]]], &Device::Cpu).unwrap();
+    let y = max_pool2d(&x, 2, 2, 0).unwrap();
+    let values = y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert!(values[0].is_nan() && values[1] == -inf);
+    let grad = kd_kernels::backward(&y.sum_all().unwrap()).unwrap().get(&x).unwrap().flatten_all().unwrap();
+    assert_eq!(grad.to_vec1::<f32>().unwrap(), [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+}
+
+#[test]
 fn results_do_not_depend_on_threads() {
     let x = [random(1, &[5, 18, 31, 33])];
     assert_threads(&x, |t| max_pool2d(&t[0], 3, 2, 1));

@@ -25,12 +25,7 @@ pub fn avg_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize, coun
     if count_include_pad || padding == 0 {
         return sums * (1.0 / (kernel * kernel) as f64);
     }
-    let mut shares = Vec::with_capacity(windows.ho * windows.wo);
-    for i in 0..windows.ho {
-        let rows = windows.inside(i, windows.h).len();
-        shares.extend((0..windows.wo).map(|j| 1.0 / (rows * windows.inside(j, windows.w).len()) as f64));
-    }
-    let shares = Tensor::from_vec(shares, (1, 1, windows.ho, windows.wo), &candle_core::Device::Cpu)?;
+    let shares = Tensor::from_vec(windows.shares(false), (1, 1, windows.ho, windows.wo), &candle_core::Device::Cpu)?;
     sums.broadcast_mul(&shares.to_dtype(x.dtype())?.to_device(x.device())?)
 }
 

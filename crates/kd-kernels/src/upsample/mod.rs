@@ -1,7 +1,9 @@
 //! Enlarging or shrinking images by repeating the nearest pixel.
 
+mod cpu;
 pub mod reference;
 
+use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
 /// out\[n, c, i, j\] = x\[n, c, ⌊i · h / height⌋, ⌊j · w / width⌋\]: PyTorch's `F.interpolate(mode="nearest")` with a size, in exact arithmetic
@@ -12,12 +14,13 @@ use candle_core::{Result, Tensor, bail};
 /// * result: `[n, c, height, width]`; x itself where the size is that of x.
 ///
 /// The gradient of a pixel is the sum over its copies. Candle's own `upsample_nearest2d` loses the gradients of x's other consumers and
-/// has none for factors that are not whole. Fails on other shapes.
+/// has none for factors that are not whole. `f32` tensors on the CPU run the kernel while [`crate::kernels_enabled`]; all others
+/// run [`reference::upsample_nearest`]. Fails on other shapes.
 pub fn upsample_nearest(x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
     if check(x)? == size {
         return Ok(x.clone());
     }
-    reference::upsample_nearest(x, size)
+    if takes_kernel(&[x]) { cpu::upsample_nearest(x, size) } else { reference::upsample_nearest(x, size) }
 }
 
 /// The height and width of x.
