@@ -99,11 +99,11 @@ multiversioned! {
                 let x = &x[start..][..group.pixels];
                 // SAFETY: the values of a group belong to its task, and are only written.
                 let y = unsafe { y.part(start, group.pixels) };
-                match residual.map(|r| &r[start..][..group.pixels]) {
-                    None if relu => plane(x, y, affine, |y, _| rectified(y)),
-                    None => plane(x, y, affine, |y, _| y),
-                    Some(r) if relu => plane(x, y, affine, |y, i| rectified(y + r[i])),
-                    Some(r) => plane(x, y, affine, |y, i| y + r[i]),
+                match (residual.map(|r| &r[start..][..group.pixels]), relu) {
+                    (None, false) => plane::<false, false>(x, x, y, *affine),
+                    (None, true) => plane::<false, true>(x, x, y, *affine),
+                    (Some(r), false) => plane::<true, false>(x, r, y, *affine),
+                    (Some(r), true) => plane::<true, true>(x, r, y, *affine),
                 }
             }
         }
@@ -115,11 +115,15 @@ pub(super) fn normalise(x: &[f32], residual: Option<&[f32]>, y: &Parts, group: &
     normalise_planes(x, residual, y, group, affine, relu)
 }
 
+/// One plane. `r` is read where it is the `RESIDUAL`.
 #[inline(always)]
-fn plane(x: &[f32], y: &mut [f32], a: &Affine, then: impl Fn(f32, usize) -> f32) {
-    let a = *a;
-    for i in 0..x.len().min(y.len()) {
-        y[i] = then((x[i] - a.mean) * a.scale + a.shift, i);
+fn plane<const RESIDUAL: bool, const RELU: bool>(x: &[f32], r: &[f32], y: &mut [f32], a: Affine) {
+    for ((y, x), r) in y.iter_mut().zip(x).zip(r) {
+        let mut z = (x - a.mean) * a.scale + a.shift;
+        if RESIDUAL {
+            z += r;
+        }
+        *y = if RELU { rectified(z) } else { z };
     }
 }
 
@@ -148,19 +152,17 @@ multiversioned! {
                     // SAFETY: the values of a group belong to its task.
                     let g = unsafe { grad.over.part(start, len) };
                     let add = grad.add.map(|add| &add[start..][..len]);
+                    let y = match mask {
+                        Mask::FromY(y) => &y[start..][..len],
+                        _ => x,
+                    };
                     match (mask, add) {
-                        (Mask::None, None) => part(x, g, a, sums, |g, _, _| g),
-                        (Mask::None, Some(add)) => part(x, g, a, sums, |g, _, i| g + add[i]),
-                        (Mask::FromX, None) => part(x, g, a, sums, |g, d, _| passed(g, d * a.scale + a.shift)),
-                        (Mask::FromX, Some(add)) => part(x, g, a, sums, |g, d, i| passed(g + add[i], d * a.scale + a.shift)),
-                        (Mask::FromY(y), None) => {
-                            let y = &y[start..][..len];
-                            part(x, g, a, sums, |g, _, i| passed(g, y[i]))
-                        }
-                        (Mask::FromY(y), Some(add)) => {
-                            let y = &y[start..][..len];
-                            part(x, g, a, sums, |g, _, i| passed(g + add[i], y[i]))
-                        }
+                        (Mask::None, None) => part::<false, NONE>(x, x, y, g, *a, sums),
+                        (Mask::None, Some(add)) => part::<true, NONE>(x, add, y, g, *a, sums),
+                        (Mask::FromX, None) => part::<false, FROM_X>(x, x, y, g, *a, sums),
+                        (Mask::FromX, Some(add)) => part::<true, FROM_X>(x, add, y, g, *a, sums),
+                        (Mask::FromY(_), None) => part::<false, FROM_Y>(x, x, y, g, *a, sums),
+                        (Mask::FromY(_), Some(add)) => part::<true, FROM_Y>(x, add, y, g, *a, sums),
                     }
                     if len == SPELL * LANES {
                         sums.settle();
@@ -179,30 +181,44 @@ multiversioned! {
 
 /// The gradient that the rectifier lets pass where its result is `y`: all of it for NaN, as in PyTorch.
 #[inline(always)]
-fn passed(g: f32, y: f32) -> f32 {
+fn through(g: f32, y: f32) -> f32 {
     if y <= 0.0 { 0.0 } else { g }
 }
 
+const NONE: u8 = 0;
+const FROM_X: u8 = 1;
+const FROM_Y: u8 = 2;
+
+/// One plane, or what is left of it. `add` is read where it is to be `ADD`ed, and `y` where the `MASK` is from it.
 #[inline(always)]
-fn part(x: &[f32], g: &mut [f32], a: &Affine, sums: &mut Sums, through: impl Fn(f32, f32, usize) -> f32) {
+fn part<const ADD: bool, const MASK: u8>(x: &[f32], add: &[f32], y: &[f32], g: &mut [f32], a: Affine, sums: &mut Sums) {
     let [mut s, mut q] = sums.short;
-    let len = x.len().min(g.len());
-    let whole = len - len % LANES;
-    for start in (0..whole).step_by(LANES) {
-        for l in 0..LANES {
-            let d = x[start + l] - a.mean;
-            let passed = through(g[start + l], d, start + l);
-            g[start + l] = passed;
-            s[l] += passed;
-            q[l] += passed * d;
+    let mut one = |x: f32, add: f32, y: f32, g: &mut f32, l: usize| {
+        let d = x - a.mean;
+        let mut passed = if ADD { *g + add } else { *g };
+        if MASK == FROM_X {
+            passed = through(passed, d * a.scale + a.shift);
+        } else if MASK == FROM_Y {
+            passed = through(passed, y);
         }
-    }
-    for l in 0..len - whole {
-        let d = x[whole + l] - a.mean;
-        let passed = through(g[whole + l], d, whole + l);
-        g[whole + l] = passed;
+        *g = passed;
         s[l] += passed;
         q[l] += passed * d;
+    };
+    let ((x, x_rest), (add, add_rest)) = (x.as_chunks::<LANES>(), add.as_chunks::<LANES>());
+    let ((y, y_rest), (g, g_rest)) = (y.as_chunks::<LANES>(), g.as_chunks_mut::<LANES>());
+    for (((x, add), y), g) in x.iter().zip(add).zip(y).zip(g) {
+        // Read before anything is written, so that the compiler need not think of overlaps.
+        let (x, add, y, mut line) = (*x, *add, *y, *g);
+        for l in 0..LANES {
+            one(x[l], add[l], y[l], &mut line[l], l);
+        }
+        if ADD || MASK != NONE {
+            *g = line;
+        }
+    }
+    for (l, (((x, add), y), g)) in x_rest.iter().zip(add_rest).zip(y_rest).zip(g_rest).enumerate() {
+        one(*x, *add, *y, g, l);
     }
     sums.short = [s, q];
 }
