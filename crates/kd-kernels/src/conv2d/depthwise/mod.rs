@@ -11,13 +11,15 @@ use super::implicit::written;
 use super::shape::Shape;
 use super::vector::{Isa, Kernel, Vector};
 use rayon::prelude::*;
-use recipe::Recipe;
+use recipe::{NINE, Recipe};
 use std::ops::Range;
 
 /// Numbers that a task writes, about.
 const TASK: usize = 16 * 1024;
-/// Chunks of the batch in a gradient of w; fixed, so that its sums do not depend on the number of threads.
-const CHUNKS: usize = 16;
+/// Most chunks of the batch in a gradient of w, and tasks that suffice to have fewer: lanes are added up once per chunk and channel. Both depend
+/// on the shape alone, so that sums do not depend on the number of threads.
+const CHUNKS: usize = 8;
+const TASKS: usize = 32;
 /// Channels of a task in a gradient of w: their sums stay in the first-level cache.
 const CHANNELS: usize = 32;
 
@@ -71,16 +73,26 @@ impl Kernel for Planes<'_> {
     /// `y` is writable for all planes, and the recipe's places lie in a plane of x.
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
+        let nine = self.recipe.nine();
         // SAFETY: the caller's promises.
-        unsafe { if self.recipe.planes > 1 { self.all::<V, true>() } else { self.all::<V, false>() } }
+        unsafe {
+            match (nine, self.recipe.planes > 1) {
+                (Some(1), true) => self.all::<V, true, 1>(),
+                (Some(1), false) => self.all::<V, false, 1>(),
+                (Some(2), true) => self.all::<V, true, 2>(),
+                (Some(2), false) => self.all::<V, false, 2>(),
+                (_, true) => self.all::<V, true, 0>(),
+                (_, false) => self.all::<V, false, 0>(),
+            }
+        }
     }
 }
 
 impl Planes<'_> {
     /// # Safety
-    /// As [`Kernel::run`]; `WIDE` where planes share a register.
+    /// As [`Kernel::run`]; `WIDE` where planes share a register, and `STEP` the step of [`Recipe::nine`] or 0.
     #[inline(always)]
-    unsafe fn all<V: Vector, const WIDE: bool>(self) {
+    unsafe fn all<V: Vector, const WIDE: bool, const STEP: usize>(self) {
         let recipe = self.recipe;
         let mut y = self.y;
         let weights = recipe.taps * if WIDE { V::LANES } else { 1 };
@@ -90,6 +102,12 @@ impl Planes<'_> {
             let w = self.w[channel * weights..][..weights].as_ptr();
             // SAFETY: the caller's promises.
             unsafe {
+                let mut nine = [V::splat(0.0); NINE];
+                if STEP > 0 {
+                    for (tap, nine) in nine.iter_mut().enumerate() {
+                        *nine = if WIDE { V::load(w.add(tap * V::LANES)) } else { V::splat(*w.add(tap)) };
+                    }
+                }
                 for vector in 0..recipe.vectors {
                     let init = match self.b {
                         Some(b) if WIDE => {
@@ -103,7 +121,11 @@ impl Planes<'_> {
                         Some(b) => V::splat(b[channel]),
                         None => V::splat(0.0),
                     };
-                    let value = recipe.weighted::<V, WIDE>(x, w, vector, init);
+                    let value = if STEP > 0 {
+                        recipe.weighted_nine(x, &nine, STEP, vector, init)
+                    } else {
+                        recipe.weighted::<V, WIDE>(x, w, vector, init)
+                    };
                     let mask = recipe.mask::<V>(vector);
                     let y = y.add(vector * V::LANES);
                     if mask == V::FULL { value.store(y) } else { value.store_lanes(y, mask) }
@@ -121,8 +143,8 @@ pub(super) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f32]) -> Vec<
         return vec![0.0; s.w_len()];
     }
     let recipe = &Recipe::forward(isa, s);
-    let chunks = CHUNKS.min(s.n);
     let blocks = s.cin.div_ceil(CHANNELS);
+    let chunks = (TASKS / blocks).clamp(1, CHUNKS).min(s.n);
     let parts: Vec<Vec<f32>> = (0..chunks * blocks)
         .into_par_iter()
         .map(|task| {
@@ -140,6 +162,19 @@ pub(super) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f32]) -> Vec<
         }
     }
     dw
+}
+
+/// The sum of at most 16 numbers, by halves: adding them one after another took longer than the products of small planes.
+#[inline(always)]
+fn halved(lanes: &[f32]) -> f32 {
+    let mut sums = [0f32; 16];
+    sums[..lanes.len()].copy_from_slice(lanes);
+    for half in [8, 4, 2, 1] {
+        for at in 0..half {
+            sums[at] += sums[at + half];
+        }
+    }
+    sums[0]
 }
 
 /// The sums over some images for some channels.
@@ -170,11 +205,18 @@ impl Kernel for Correlation<'_> {
             for at in 0..groups {
                 let plane = (image * s.cin + self.channels.start) / planes + at;
                 let (x, g) = (self.x[plane * from..][..from].as_ptr(), self.g[plane * to..][..to].as_ptr());
-                for tap in 0..taps {
-                    // SAFETY: the caller's promise.
-                    unsafe {
-                        let sum = sums.as_mut_ptr().add((at * taps + tap) * V::LANES);
-                        self.recipe.correlated(x, g, tap, V::load(sum)).store(sum);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    let sums = sums.as_mut_ptr().add(at * taps * V::LANES);
+                    match self.recipe.nine() {
+                        Some(1) => self.recipe.correlated_nine::<V>(x, g, 1, sums),
+                        Some(2) => self.recipe.correlated_nine::<V>(x, g, 2, sums),
+                        _ => {
+                            for tap in 0..taps {
+                                let sum = sums.add(tap * V::LANES);
+                                self.recipe.correlated(x, g, tap, V::load(sum)).store(sum);
+                            }
+                        }
                     }
                 }
             }
@@ -183,7 +225,7 @@ impl Kernel for Correlation<'_> {
         for sums in sums.chunks_exact(taps * V::LANES) {
             for plane in 0..planes {
                 for lanes in sums.chunks_exact(V::LANES) {
-                    totals.push(lanes[plane * V::LANES / planes..(plane + 1) * V::LANES / planes].iter().sum());
+                    totals.push(halved(&lanes[plane * V::LANES / planes..(plane + 1) * V::LANES / planes]));
                 }
             }
         }

@@ -175,6 +175,61 @@ impl Recipe {
     }
 }
 
+/// Taps of the kernel that nearly all networks use, for which the loops over taps are unrolled.
+pub(super) const NINE: usize = 9;
+
+impl Recipe {
+    /// The step between lanes, where there are nine taps of one part each and the lanes lie at a step: the case that is unrolled.
+    pub(super) fn nine(&self) -> Option<usize> {
+        match self.spread {
+            Spread::Step(step) if self.taps == NINE && self.per == 1 => Some(step),
+            _ => None,
+        }
+    }
+
+    /// [`Recipe::weighted`] in the case of [`Recipe::nine`], with the weights in registers.
+    ///
+    /// # Safety
+    /// As there.
+    #[inline(always)]
+    pub(super) unsafe fn weighted_nine<V: Vector>(&self, plane: *const f32, w: &[V; NINE], step: usize, vector: usize, init: V) -> V {
+        let parts = &self.parts[vector * NINE..][..NINE];
+        // SAFETY: the caller's promises.
+        unsafe {
+            // Three chains of sums, since one would wait for itself.
+            let mut acc = [init, V::splat(0.0), V::splat(0.0)];
+            for tap in 0..NINE {
+                let part = parts[tap];
+                acc[tap % 3] = acc[tap % 3].mul_add(w[tap], V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask));
+            }
+            acc[0].add(acc[1]).add(acc[2])
+        }
+    }
+
+    /// [`Recipe::correlated`] for all taps at once, in the case of [`Recipe::nine`].
+    ///
+    /// # Safety
+    /// As there; `sums` holds nine registers.
+    #[inline(always)]
+    pub(super) unsafe fn correlated_nine<V: Vector>(&self, plane: *const f32, by: *const f32, step: usize, sums: *mut f32) {
+        // SAFETY: the caller's promises.
+        unsafe {
+            let mut acc = [V::splat(0.0); NINE];
+            for (vector, parts) in self.parts.chunks_exact(NINE).enumerate() {
+                let by = V::load_lanes(by.add(vector * V::LANES), 1, self.mask::<V>(vector));
+                for tap in 0..NINE {
+                    let part = parts[tap];
+                    acc[tap] = acc[tap].mul_add(by, V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask));
+                }
+            }
+            for (tap, acc) in acc.iter().enumerate() {
+                let sum = sums.add(tap * V::LANES);
+                V::load(sum).add(*acc).store(sum);
+            }
+        }
+    }
+}
+
 /// The mask of the last of the registers that `len` numbers fill.
 fn last(len: usize, lanes: usize) -> u32 {
     let rest = len - len.saturating_sub(1) / lanes * lanes;
