@@ -1,0 +1,82 @@
+//! Networks to PyTorch and back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use candle_core::{DType, Device};
+use kd_core::exchange::{export, import};
+use kd_core::model::NetworkSpec;
+use kd_core::params::Params;
+use kd_core::{Result, Seed};
+
+type Shapes = BTreeMap<String, Vec<usize>>;
+
+fn golden_shapes(name: &str) -> Shapes {
+    let golden: serde_json::Value = serde_json::from_str(include_str!("golden/cifar_networks.json")).expect("the golden file is JSON");
+    serde_json::from_value(golden["networks"][name]["state"].clone()).expect("shapes by name")
+}
+
+#[test]
+fn an_exported_network_has_exactly_the_entries_of_pytorchs_and_comes_back_as_it_was() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a folder");
+    for name in ["resnet8x4", "wrn-16-2", "vgg8", "mobilenet-v2", "shufflenet-v1", "shufflenet-v2"] {
+        let spec = NetworkSpec::from_name(name, 100)?;
+        let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+        spec.build(vb)?;
+        let path = dir.path().join("net.safetensors");
+        export(&path, &params.snapshot()?)?;
+        let written = candle_core::safetensors::load(&path, &Device::Cpu)?;
+        let shapes: Shapes = written.iter().map(|(n, t)| (n.clone(), t.dims().to_vec())).collect();
+        assert_eq!(shapes, golden_shapes(name), "{name}");
+        for (entry, tensor) in &written {
+            match entry.ends_with("num_batches_tracked") {
+                true => assert_eq!(tensor.to_scalar::<i64>()?, 0),
+                false => assert_eq!(tensor.dtype(), DType::F32, "{entry}"),
+            }
+        }
+        let back = import(&path, &spec)?.tensors;
+        let kept = params.snapshot()?;
+        assert_eq!(back.keys().collect::<Vec<_>>(), kept.keys().collect::<Vec<_>>());
+        for (entry, tensor) in &kept {
+            let bits = |t: &candle_core::Tensor| t.flatten_all()?.to_vec1::<f32>();
+            assert_eq!(bits(&back[entry])?, bits(tensor)?, "{name}, {entry}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn weights_of_another_network_are_refused_with_every_name_that_does_not_fit() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("net.safetensors");
+    let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+    NetworkSpec::from_name("resnet8", 10)?.build(vb)?;
+    export(&path, &params.snapshot()?)?;
+    let Err(e) = import(&path, &NetworkSpec::from_name("resnet14", 100)?) else { panic!("it was accepted") };
+    let text = e.to_string();
+    let parts = ["net.safetensors: ", "missing layer1.1.bn1.bias [16]", "fc.bias: expected [100], got [10]"];
+    assert!(e.is_bad_input() && parts.iter().all(|part| text.contains(part)), "{text}");
+    let teacher: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "torch_checkpoints", "teacher_old.pth"].iter().collect();
+    let Err(e) = import(&teacher, &NetworkSpec::from_name("resnet8", 10)?) else { panic!("it was accepted") };
+    let parts = ["teacher_old.pth: ", "conv1.weight: expected [16, 3, 3, 3], got [4, 3, 3, 3]", "missing layer1.0.bn1.bias [16]"];
+    assert!(e.is_bad_input() && parts.iter().all(|part| e.to_string().contains(part)), "{e}");
+    Ok(())
+}
+
+#[test]
+fn a_cut_safetensors_file_is_one_line_that_names_it() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("net.safetensors");
+    let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+    let spec = NetworkSpec::from_name("resnet8", 10)?;
+    spec.build(vb)?;
+    export(&path, &params.snapshot()?)?;
+    let whole = std::fs::read(&path).expect("the file");
+    for cut in [0, 8, 9, 100, whole.len() - 1] {
+        std::fs::write(&path, &whole[..cut]).expect("a write");
+        let Err(e) = import(&path, &spec) else { panic!("it was accepted") };
+        let text = e.to_string();
+        assert!(e.is_bad_input() && text.contains("net.safetensors: expected a") && !text.contains('\n'), "{text}");
+    }
+    Ok(())
+}
