@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
+use kd_kernels::add::add;
 use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
@@ -85,10 +86,8 @@ impl Block {
     fn forward(&self, xs: &Tensor, active: &Tensor, mode: Mode) -> Result<Tensor> {
         let inner = self.first.forward(active, None, Activation::Relu, mode)?;
         let branch = self.second.forward(&inner, mode)?;
-        Ok(match &self.shortcut {
-            Some(shortcut) => (branch + shortcut.forward(active, mode)?)?,
-            None => (branch + xs)?,
-        })
+        let projected = self.shortcut.as_ref().map(|s| s.forward(active, mode)).transpose()?;
+        Ok(add(&branch, projected.as_ref().unwrap_or(xs))?)
     }
 }
 
