@@ -1,9 +1,6 @@
 //! Numbers that a PyTorch program makes too (`scripts/oracles/cifar_networks.py`), and what that program keeps of a tensor.
 
-use std::collections::BTreeMap;
-
 use candle_core::{DType, Device, Result, Tensor};
-use kd_core::params::Params;
 use sha2::{Digest, Sha256};
 
 /// Numbers in [-1, 1) for one purpose: a hash of the index, of 32 bits, in integers.
@@ -33,16 +30,9 @@ pub fn value(name: &str, dims: &[usize]) -> Result<Tensor> {
     Tensor::from_vec(values, dims, &Device::Cpu)
 }
 
-/// Sets every parameter and running statistic to its formula.
-pub fn fill(params: &Params) -> kd_core::Result<()> {
-    let all = params.named().into_iter().chain(params.buffers());
-    let values = all.map(|(name, var)| Ok((name.clone(), value(&name, var.dims())?)));
-    params.set(&values.collect::<Result<BTreeMap<_, _>>>()?)
-}
-
 /// Images of noise, `[batch, 3, 32, 32]`.
-pub fn images(batch: usize, purpose: &str) -> Result<Tensor> {
-    let values: Vec<f32> = noise(batch * 3 * 32 * 32, purpose, 0).into_iter().map(|u| (1.5 * u) as f32).collect();
+pub fn images(batch: usize, purpose: &str, seed: usize) -> Result<Tensor> {
+    let values: Vec<f32> = noise(batch * 3 * 32 * 32, purpose, seed).into_iter().map(|u| (1.5 * u) as f32).collect();
     Tensor::from_vec(values, (batch, 3, 32, 32), &Device::Cpu)
 }
 

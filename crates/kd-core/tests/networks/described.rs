@@ -10,7 +10,7 @@ use kd_core::seed::StepSeed;
 use kd_core::train::{Optimizer, OptimizerSpec};
 use kd_core::{Result, Seed};
 
-use super::{formula, network};
+use super::{fill, formula, network};
 
 const TRAIN: Mode = Mode::Train(StepSeed { seed: Seed(0), epoch: 0, step: 0 });
 
@@ -49,11 +49,11 @@ fn parameters_multiply_adds_and_entries_are_those_of_the_reference() -> Result<(
 
 #[test]
 fn every_tap_comes_as_it_is_declared_and_alone_as_among_all() -> Result<()> {
-    let xs = formula::images(2, "taps")?;
+    let xs = formula::images(2, "taps", 0)?;
     for spec in NetworkSpec::named(10) {
         let (params, vb) = Params::seeded(Seed(7), &Device::Cpu);
         let model = spec.build(vb)?;
-        formula::fill(&params)?;
+        fill(&params)?;
         let names: Vec<&str> = model.taps().iter().map(|t| t.name.as_str()).collect();
         let all = model.forward(&xs, &names, Mode::Evaluate)?;
         for (tap, tensor) in model.taps().iter().zip(&all.taps) {
@@ -161,7 +161,7 @@ fn running_statistics_move_in_training_and_no_optimiser_sees_them() -> Result<()
     let mut optimizer = Optimizer::new(&sgd, None, &params)?;
     let buffers = || -> Result<Vec<Vec<f64>>> { params.buffers().iter().map(|(_, var)| Ok(formula::values(var)?)).collect() };
     let start = buffers()?;
-    let xs = formula::images(4, "running")?;
+    let xs = formula::images(4, "running", 0)?;
     model.forward(&xs, &[], Mode::Evaluate)?;
     model.forward(&xs, &[], Mode::BatchStatistics)?;
     assert_eq!(buffers()?, start);
@@ -179,9 +179,9 @@ fn running_statistics_move_in_training_and_no_optimiser_sees_them() -> Result<()
 #[test]
 fn a_frozen_network_uses_its_running_statistics_or_those_of_the_batch_and_records_no_graph() -> Result<()> {
     let (params, model) = network("resnet8")?;
-    formula::fill(&params)?;
+    fill(&params)?;
     let frozen = || Frozen::build(params.snapshot()?, &Device::Cpu, |vb| NetworkSpec::from_name("resnet8", 100)?.build(vb));
-    let xs = formula::images(4, "frozen")?;
+    let xs = formula::images(4, "frozen", 0)?;
     let taps = ["stage2.pre", "pooled"];
     let values = |out: kd_core::model::Outputs| -> Result<Vec<Vec<f64>>> {
         assert!(!out.logits.track_op() && out.taps.iter().all(|t| !t.track_op()));
@@ -264,7 +264,7 @@ fn descriptions_are_read_from_toml_and_wrong_ones_are_refused() {
 #[test]
 fn an_unknown_tap_and_an_image_of_another_shape_are_errors() -> Result<()> {
     let (_, model) = network("vgg8")?;
-    let xs = formula::images(1, "shape")?;
+    let xs = formula::images(1, "shape", 0)?;
     let Err(e) = model.forward(&xs, &["stage5"], Mode::Evaluate) else { panic!("an unknown tap was accepted") };
     assert!(e.is_bad_input() && e.to_string().contains("stage4.pre, stage4, pooled"), "{e}");
     let grey = Tensor::zeros((1, 1, 32, 32), DType::F32, &Device::Cpu)?;

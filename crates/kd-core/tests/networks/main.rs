@@ -5,6 +5,8 @@ mod described;
 mod formula;
 mod pytorch;
 
+use std::collections::BTreeMap;
+
 use candle_core::Device;
 use kd_core::model::{Model, NetworkSpec};
 use kd_core::params::Params;
@@ -15,4 +17,11 @@ fn network(name: &str) -> Result<(Params, Box<dyn Model>)> {
     let (params, vb) = Params::seeded(Seed(7), &Device::Cpu);
     let model = NetworkSpec::from_name(name, 100)?.build(vb)?;
     Ok((params, model))
+}
+
+/// Sets every parameter and running statistic to its formula.
+fn fill(params: &Params) -> Result<()> {
+    let all = params.named().into_iter().chain(params.buffers());
+    let values = all.map(|(name, var)| Ok((name.clone(), formula::value(&name, var.dims())?)));
+    params.set(&values.collect::<Result<BTreeMap<_, _>>>()?)
 }

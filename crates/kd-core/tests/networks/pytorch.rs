@@ -8,7 +8,7 @@ use kd_core::seed::StepSeed;
 use kd_core::{Result, Seed};
 use serde_json::Value;
 
-use super::{formula, network};
+use super::{fill, formula, network};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../golden/cifar_networks.json")).expect("the golden file is JSON")
@@ -67,10 +67,10 @@ fn check(model: &dyn Model, xs: &candle_core::Tensor, mode: Mode, expected: &Val
 #[test]
 fn logits_and_taps_in_evaluation_and_training_and_the_moved_statistics_are_pytorchs() -> Result<()> {
     let golden = golden();
-    let xs = formula::images(golden["batch"].as_u64().expect("a batch") as usize, "images")?;
+    let xs = formula::images(golden["batch"].as_u64().expect("a batch") as usize, "images", 0)?;
     for (name, expected) in golden["networks"].as_object().expect("networks") {
         let (params, model) = network(name)?;
-        formula::fill(&params)?;
+        fill(&params)?;
         check(&*model, &xs, Mode::Evaluate, &expected["evaluate"], &format!("{name}, evaluation"))?;
         let train = Mode::Train(StepSeed { seed: Seed(0), epoch: 0, step: 0 });
         check(&*model, &xs, train, &expected["train"], &format!("{name}, training"))?;
