@@ -79,7 +79,7 @@ proptest! {
 
     #[test]
     fn any_shape_agrees_with_the_twin(
-        seed: u64, n in 1usize..9, cin in 1usize..40, cout in 1usize..40, h in 1usize..20,
+        seed: u64, n in 1usize..12, cin in 1usize..40, cout in 1usize..40, h in 1usize..20,
         w in prop_oneof![1usize..20, Just(32), Just(33), Just(64), Just(65)], fast: bool,
     ) {
         let precision = if fast { Precision::Fast } else { Precision::Precise };
@@ -122,7 +122,7 @@ fn a_batch_is_its_parts() {
 
 #[test]
 fn results_are_the_same_bits_on_any_number_of_threads() {
-    for shape in [[9, 16, 24, 32, 32], [17, 5, 3, 7, 9], [40, 96, 128, 8, 8]] {
+    for shape in [[9, 16, 24, 32, 32], [17, 9, 3, 7, 9], [40, 96, 128, 8, 8]] {
         let operands = operands(9, shape);
         for precision in [Precision::Precise, Precision::Fast] {
             let _guard = with_precision(precision);
@@ -141,7 +141,7 @@ fn results_are_the_same_bits_on_any_number_of_threads() {
 #[test]
 fn gradients_are_adjoint_to_the_forward_pass() {
     let dot = |a: &Tensor, b: &Tensor| flat(a).iter().zip(flat(b)).map(|(a, b)| a * b).sum::<f64>();
-    for shape in [[6, 16, 32, 16, 16], [3, 7, 9, 10, 5], [24, 128, 64, 8, 8]] {
+    for shape in [[6, 16, 32, 16, 16], [13, 9, 9, 10, 5], [24, 128, 64, 8, 8]] {
         let [x, w, b, g] = operands(11, shape);
         let b = b.zeros_like().unwrap();
         for precision in [Precision::Precise, Precision::Fast] {
@@ -160,13 +160,13 @@ fn gradients_are_adjoint_to_the_forward_pass() {
 #[test]
 fn not_a_number_stays_within_its_tiles_and_reaches_the_gradients() {
     let _guard = with_precision(Precision::Fast);
-    let [x, w, b, g] = operands(13, [2, 3, 4, 8, 8]);
+    let [x, w, b, g] = operands(13, [16, 3, 4, 8, 8]);
     let mut values = x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     values[0] = f32::NAN;
     let x = Tensor::from_vec(values, x.dims(), &Device::Cpu).unwrap();
     let all = passes(&[x, w, b, g], false);
     let y = flat(&all[0]);
     assert!(y[0].is_nan());
-    assert!(y[4 * 64..].iter().all(|v| v.is_finite()), "the second image has no part in it");
+    assert!(y[4 * 64..].iter().all(|v| v.is_finite()), "the other images have no part in it");
     assert!(flat(&all[2])[4].is_nan(), "the middle of the kernel meets the first pixel");
 }
