@@ -15,9 +15,8 @@
 //!
 //! With AVX2 on the same processor, 64 > 64 at 32×32 took 48 / 47 / 61 where AVX-512 took 21 / 21 / 27.
 //!
-//! Left to the implicit product: images wider than one vector of tiles (32 and 64 pixels), and fewer than 8 input channels with F(2×2),
-//! where 3 > 64 at 32×32 took 6.7 and not 4.5. F(4×4) gives way to F(2×2) where its tiles would be mostly padding: sides of 2 (128 channels:
-//! 0.8 and not 1.5), and fewer than four vectors of tiles.
+//! Images wider than one vector of tiles (32 and 64 pixels) are left to the implicit product. F(4×4) gives way to F(2×2) where its tiles would
+//! be mostly padding: sides of 2 (128 channels: 0.8 ms and not 1.5), and fewer than four vectors of tiles.
 
 mod forward;
 mod gradient;
@@ -49,19 +48,16 @@ const CACHE: usize = 900 << 10;
 /// Bytes of transformed tiles that all threads work on where weights are larger. Between 6 and 40 MiB, this was the fastest.
 const SHARED: usize = 12 << 20;
 
-/// Input channels from which F(2×2) is faster than the implicit product.
-const FEW: usize = 8;
 /// Tiles from which F(4×4) is faster than F(2×2).
 const MANY_TILES: usize = 64;
 
-/// Whether the algorithm takes this shape, and is the faster one.
+/// Whether the algorithm takes this shape.
 pub(super) fn serves(s: &Shape, precision: Precision) -> bool {
     let geometry = s.geometry;
-    let (widest, few) = if large_tiles(s, precision) { (Plan::widest(F4::M), 1) } else { (Plan::widest(F2::M), FEW) };
+    let widest = Plan::widest(if large_tiles(s, precision) { F4::M } else { F2::M });
     (s.kh, s.kw) == (3, 3)
         && (geometry.stride, geometry.padding, geometry.groups) == (1, 1, 1)
         && s.w <= widest
-        && s.cin >= few
         && s.x_len() > 0
         && s.y_len() > 0
 }
