@@ -4,6 +4,7 @@ mod described;
 #[path = "../formula/mod.rs"]
 mod formula;
 mod pytorch;
+mod training;
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,97 @@
+//! Training of image networks in the loop: the same to the bit when it is stopped in between, and on any number of threads.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use candle_core::{Device, Tensor};
+use kd_core::method::MethodSpec;
+use kd_core::model::NetworkSpec;
+use kd_core::params::Params;
+use kd_core::seed::StepSeed;
+use kd_core::train::{Batch, Examples, Fit, OptimizerSpec, Schedule, TrainSpec};
+use kd_core::{Result, Seed};
+
+use super::formula;
+
+/// A dozen images of noise, of three classes.
+struct Noise;
+
+impl Examples for Noise {
+    fn len(&self) -> usize {
+        12
+    }
+
+    fn batch(&self, rows: &[u32], _: StepSeed, device: &Device) -> Result<Batch> {
+        let images = rows.iter().map(|row| formula::images(1, "train", *row as usize)).collect::<candle_core::Result<Vec<_>>>()?;
+        let labels: Vec<u32> = rows.iter().map(|row| row % 3).collect();
+        Ok(Batch { inputs: Tensor::cat(&images, 0)?, labels: Tensor::new(labels, device)?, teacher_logits: None })
+    }
+}
+
+/// The bits of all parameters and running statistics after training; the run ends as if killed after epoch `stop_after`.
+fn train(
+    name: &str,
+    epochs: usize,
+    average_epochs: usize,
+    state: Option<PathBuf>,
+    stop_after: usize,
+) -> Result<BTreeMap<String, Vec<u32>>> {
+    let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+    let model = NetworkSpec::from_name(name, 3)?.build(vb)?;
+    let spec = TrainSpec {
+        epochs,
+        batch_size: 4,
+        learning_rate: 0.05,
+        schedule: Schedule::Cosine {},
+        warm_up_epochs: 0,
+        optimizer: OptimizerSpec::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 },
+        max_norm: 0.,
+        average_epochs,
+    };
+    let method = MethodSpec::HardTargets {}.build()?;
+    let fit = Fit {
+        model: &model,
+        params: &params,
+        method: &*method,
+        examples: &Noise,
+        spec: &spec,
+        seed: Seed(3),
+        device: &Device::Cpu,
+        state,
+        save_every: Duration::ZERO,
+    };
+    let run = std::panic::AssertUnwindSafe(|| fit.run(&mut |record| assert!(record.epoch <= stop_after, "stopped as if killed")));
+    match std::panic::catch_unwind(run) {
+        Ok(records) => assert_eq!(records?.len(), epochs),
+        Err(_) => assert!(stop_after < epochs),
+    }
+    let bits = |t: &Tensor| -> Result<Vec<u32>> { Ok(t.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect()) };
+    params.snapshot()?.iter().map(|(name, t)| Ok((name.clone(), bits(t)?))).collect()
+}
+
+#[test]
+fn a_stopped_run_goes_on_to_the_same_weights_and_running_statistics_to_the_bit() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a folder");
+    for average_epochs in [0, 3] {
+        let whole = train("resnet8", 4, average_epochs, None, 4)?;
+        let state = dir.path().join(format!("{average_epochs}.safetensors"));
+        train("resnet8", 4, average_epochs, Some(state.clone()), 2)?;
+        assert!(state.exists());
+        assert_eq!(whole, train("resnet8", 4, average_epochs, Some(state), 4)?);
+    }
+    Ok(())
+}
+
+#[test]
+fn training_does_not_depend_on_the_number_of_threads() -> Result<()> {
+    for name in ["resnet8", "wrn-16-1", "mobilenet-v2", "shufflenet-v2"] {
+        let on = |threads: usize| -> Result<BTreeMap<String, Vec<u32>>> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            pool.install(|| train(name, 1, 0, None, 1))
+        };
+        let one = on(1)?;
+        assert!(on(2)? == one && on(3)? == one, "{name}");
+    }
+    Ok(())
+}
