@@ -4,6 +4,10 @@
 //! takes one masked load and one multiply-add per tap, at an offset and with a mask that are the same for all planes (`recipe.rs`). Without
 //! strides a register needs one load per tap whatever the width of the map; with stride 2 one per row that it spans, and in the gradient of
 //! x, loads that spread neighbours over every second lane.
+//!
+//! Milliseconds for 16 images on one thread of a Sapphire Rapids virtual machine that other programs kept busy (least of many calls), as
+//! y / dx / dw: 96 channels at 16x16 0.24 / 0.24 / 0.35, with stride 2 0.19 / 0.28 / 0.33; 960 at 2x2 0.13 / 0.13 / 0.21. Through
+//! `implicit`, 128 images of these on two threads took 8.6 / 7.8 / 26.9, 1.8 / 2.5 / 3.4 and 1.5 / 1.5 / 3.7 ms.
 
 mod recipe;
 

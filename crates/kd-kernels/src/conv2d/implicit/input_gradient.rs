@@ -73,8 +73,8 @@ fn work(isa: Isa, s: &Shape, w: &[f32], at: (usize, usize), rows: &Phase, cols: 
     let pairs: Vec<_> =
         rows.reached.iter().flat_map(|&(k, dy)| cols.reached.iter().map(move |&(l, dx)| (k * s.kw + l, (dy, dx)))).collect();
     let (count, kernel) = (pairs.len(), s.kh * s.kw);
-    let weights = Weights::pack(isa, w, [groups, channels, out * count], |group, row, k| {
-        ((group * out + k / count) * channels + row) * kernel + pairs[k % count].0
+    let weights = Weights::pack(isa, w, [groups, channels, out * count], kernel, |group, k| {
+        (group * out + k / count) * channels * kernel + pairs[k % count].0
     });
     Work { rows: rows.len, cols: cols.len, at, taps: pairs.iter().map(|p| p.1).collect(), weights }
 }

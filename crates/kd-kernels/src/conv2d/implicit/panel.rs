@@ -43,8 +43,14 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// Packs `groups` matrices of `rows` by `depth` whose elements (group, row, term) lie at `at` in `w`.
-    pub(super) fn pack(isa: Isa, w: &[f32], [groups, rows, depth]: [usize; 3], at: impl Fn(usize, usize, usize) -> usize + Sync) -> Self {
+    /// Packs `groups` matrices of `rows` by `depth`: row `r` of a group's term lies `r · row_step` behind `at(group, term)` in `w`.
+    pub(super) fn pack(
+        isa: Isa,
+        w: &[f32],
+        [groups, rows, depth]: [usize; 3],
+        row_step: usize,
+        at: impl Fn(usize, usize) -> usize + Sync,
+    ) -> Self {
         let most = isa.rows();
         let mut data = vec![0f32; groups * rows * depth];
         let mut blocks = Vec::new();
@@ -59,8 +65,9 @@ impl Weights {
         }
         let fill = |(group, rows, to): (usize, Range<usize>, &mut [f32])| {
             for (k, to) in to.chunks_exact_mut(rows.len().max(1)).enumerate() {
+                let first = at(group, k);
                 for (to, row) in to.iter_mut().zip(rows.clone()) {
-                    *to = w[at(group, row, k)];
+                    *to = w[first + row * row_step];
                 }
             }
         };
