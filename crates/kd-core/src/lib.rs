@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod frozen;
 pub mod init;
 pub mod loss;
+pub mod memory;
 pub mod method;
 pub mod model;
 pub mod params;
