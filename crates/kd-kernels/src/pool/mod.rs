@@ -14,7 +14,7 @@ use candle_core::{Result, Tensor, bail};
 ///
 /// Windows may overlap. The gradient of a window goes to the first of its maxima, row by row. Candle's own `max_pool2d` scales gradients by
 /// 1 / kernel², and has none for windows that overlap. `f32` tensors on the CPU run the kernel while
-/// [`crate::kernels_enabled`]; all others run the twins in [`reference`]. Fails on other shapes, where the kernel does not fit, and, as PyTorch, on a padding
+/// [`crate::kernels_enabled`]; all others run the twins in [`mod@reference`]. Fails on other shapes, where the kernel does not fit, and, as PyTorch, on a padding
 /// of more than half the kernel.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let windows = Windows::of(x, kernel, stride, padding, "max_pool2d")?;
