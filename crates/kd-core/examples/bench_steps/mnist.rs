@@ -1,11 +1,8 @@
-//! Times one training step or evaluation pass, for `scripts/bench-vs-pytorch`, which describes workloads and protocol.
-//!
-//! `bench_steps WORKLOAD --threads N --warmup W --steps S` prints one JSON line: workload, step_ms (median), peak_mb.
+//! Steps of the networks of Hinton et al. 2015 on random images of MNIST's size.
 
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use clap::{Parser, ValueEnum};
 use kd_core::data::{ImageExamples, LabelledImages};
 use kd_core::method::MethodSpec;
 use kd_core::model::Model;
@@ -14,28 +11,17 @@ use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict};
 
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use crate::Arguments;
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Workload {
-    #[value(name = "mnist-teacher-step")]
-    TeacherStep,
-    #[value(name = "mnist-distillation-step")]
-    DistillationStep,
-    #[value(name = "mnist-evaluation")]
-    Evaluation,
+/// 784-1200-1200-10 with dropout, jitter and max-norm.
+pub fn teacher_step(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
+    training(arguments, net(1200, true), MethodSpec::HardTargets {}, 2, 3.87)
 }
 
-#[derive(Parser)]
-struct Arguments {
-    workload: Workload,
-    #[arg(long)]
-    threads: usize,
-    #[arg(long)]
-    warmup: usize,
-    #[arg(long)]
-    steps: usize,
+/// 784-800-800-10 on stored logits of a teacher, T = 20.
+pub fn distillation_step(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
+    let soft = MethodSpec::SoftTargets { temperature: 20., soft_weight: 1., hard_weight: 0.1 };
+    training(arguments, net(800, false), soft, 0, 0.)
 }
 
 const BATCH: usize = 100;
@@ -51,24 +37,6 @@ fn images(n: usize) -> LabelledImages {
 fn net(hidden: usize, dropout: bool) -> MlpSpec {
     let (input, inner) = if dropout { (0.2, 0.5) } else { (0., 0.) };
     MlpSpec { inputs: 784, hidden: vec![hidden; 2], classes: 10, dropout_input: input, dropout_hidden: inner, init: WeightInit::HeNormal }
-}
-
-fn main() -> kd_core::Result<()> {
-    kd_core::cli::prepare_process();
-    let arguments = Arguments::parse();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global();
-    pool.map_err(|e| kd_core::Error::bad_input(format!("--threads: {e}")))?;
-    let times = match arguments.workload {
-        Workload::TeacherStep => training(&arguments, net(1200, true), MethodSpec::HardTargets {}, 2, 3.87)?,
-        Workload::DistillationStep => {
-            let soft = MethodSpec::SoftTargets { temperature: 20., soft_weight: 1., hard_weight: 0.1 };
-            training(&arguments, net(800, false), soft, 0, 0.)?
-        }
-        Workload::Evaluation => evaluation(&arguments)?,
-    };
-    let name = arguments.workload.to_possible_value().map(|v| v.get_name().to_owned()).unwrap_or_default();
-    println!("{{\"workload\": \"{name}\", \"step_ms\": {:.4}, \"peak_mb\": {:.1}}}", median(times), peak_mb());
-    Ok(())
 }
 
 /// Milliseconds of each timed step, making the batch included.
@@ -119,7 +87,7 @@ fn training(arguments: &Arguments, net: MlpSpec, method: MethodSpec, jitter: u8,
 }
 
 /// Milliseconds of each timed pass over 10,000 images, from bytes to counted errors.
-fn evaluation(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
+pub fn evaluation(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
     let images = images(10_000);
     let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model: Box<dyn Model> = Box::new(Mlp::new(&net(1200, true), vb)?);
@@ -131,16 +99,4 @@ fn evaluation(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }
     Ok(times.split_off(arguments.warmup))
-}
-
-fn median(mut times: Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Peak resident memory of this process in MiB; NaN where the system does not say.
-fn peak_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse::<f64>().ok()).map_or(f64::NAN, |kb| kb / 1024.)
 }

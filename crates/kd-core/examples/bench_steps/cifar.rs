@@ -1,0 +1,129 @@
+//! Steps and evaluation passes of networks for CIFAR-100 on random images that are ready in memory: loading runs on a thread of its own
+//! in training, so it is left out on both sides.
+
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Tensor};
+use kd_core::method::MethodSpec;
+use kd_core::model::NetworkSpec;
+use kd_core::params::Params;
+use kd_core::seed::{Seed, StepSeed};
+use kd_core::train::{Batch, Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict};
+use kd_core::{Error, Result};
+use kd_kernels::conv2d::{Precision, set_precision};
+
+use crate::Arguments;
+
+const CLASSES: usize = 100;
+/// Batches that the steps go through in turn.
+const BATCHES: usize = 4;
+/// Images of an evaluation pass, and of one forward pass of it.
+const EVALUATED: usize = 2000;
+const CHUNK: usize = 200;
+
+/// Milliseconds of each timed step of `ARCH-step`, `ARCH-step-precise` or `ARCH-evaluation`.
+pub fn run(workload: &str, arguments: &Arguments) -> Result<Vec<f64>> {
+    set_precision(Precision::Fast);
+    if let Some(arch) = workload.strip_suffix("-evaluation") {
+        return evaluation(arch, arguments);
+    }
+    if let Some(arch) = workload.strip_suffix("-step-precise") {
+        set_precision(Precision::Precise);
+        return training(arch, arguments);
+    }
+    match workload.strip_suffix("-step") {
+        Some(arch) => training(arch, arguments),
+        None => Err(Error::bad_input(format!("unknown workload {workload}"))),
+    }
+}
+
+/// The batch of the networks' training in the comparison: 64 for the larger ones.
+fn batch_size(arch: &str) -> usize {
+    match arch {
+        "resnet32x4" | "wrn-40-2" | "vgg13" => 64,
+        _ => 128,
+    }
+}
+
+/// Batches that are made before the clock starts.
+struct Ready(Vec<(Tensor, Tensor)>);
+
+impl Ready {
+    fn new(count: usize, size: usize) -> Result<Self> {
+        let batch = |i: usize| {
+            let images = images(size, i)?;
+            let labels: Vec<u32> = (0..size).map(|j| ((i * size + j) % CLASSES) as u32).collect();
+            Ok((images, Tensor::new(labels, &Device::Cpu)?))
+        };
+        Ok(Self((0..count).map(batch).collect::<Result<_>>()?))
+    }
+}
+
+fn images(count: usize, part: usize) -> Result<Tensor> {
+    let mut values = vec![0f32; count * 3 * 32 * 32];
+    Seed(1).stream("bench.images", 0, part).fill_normal(0, &mut values);
+    Ok(Tensor::from_vec(values, (count, 3, 32, 32), &Device::Cpu)?)
+}
+
+impl Examples for Ready {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn batch(&self, rows: &[u32], _step: StepSeed, _device: &Device) -> Result<Batch> {
+        let (inputs, labels) = self.0[rows[0] as usize].clone();
+        Ok(Batch { inputs, labels, teacher_logits: None })
+    }
+}
+
+fn training(arch: &str, arguments: &Arguments) -> Result<Vec<f64>> {
+    let examples = Ready::new(BATCHES, batch_size(arch))?;
+    let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let model = NetworkSpec::from_name(arch, CLASSES)?.build(vb)?;
+    let spec = TrainSpec {
+        epochs: 1,
+        batch_size: 1,
+        learning_rate: 0.05,
+        schedule: Schedule::Constant {},
+        warm_up_epochs: 0,
+        optimizer: OptimizerSpec::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 },
+        max_norm: 0.,
+        average_epochs: 0,
+    };
+    let mut optimizer = Optimizer::new(&spec.optimizer, None, &params)?;
+    let method = MethodSpec::HardTargets {}.build()?;
+    let fit = Fit {
+        model: &*model,
+        params: &params,
+        method: &*method,
+        examples: &examples,
+        spec: &spec,
+        seed: Seed(1),
+        device: &Device::Cpu,
+        state: None,
+        save_every: Duration::MAX,
+    };
+    let mut times = Vec::with_capacity(arguments.steps);
+    for step in 0..arguments.warmup + arguments.steps {
+        let started = Instant::now();
+        let draws = StepSeed { seed: Seed(1), epoch: 0, step };
+        fit.step(&mut optimizer, &[(step % BATCHES) as u32], draws, spec.learning_rate)?;
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times.split_off(arguments.warmup))
+}
+
+fn evaluation(arch: &str, arguments: &Arguments) -> Result<Vec<f64>> {
+    let images = images(EVALUATED, 0)?;
+    let labels: Vec<u8> = (0..EVALUATED).map(|i| (i % CLASSES) as u8).collect();
+    let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let model = NetworkSpec::from_name(arch, CLASSES)?.build(vb)?;
+    let mut times = Vec::with_capacity(arguments.steps);
+    for _ in 0..arguments.warmup + arguments.steps {
+        let started = Instant::now();
+        let logits = predict(&*model, EVALUATED, CHUNK, |rows| Ok(images.narrow(0, rows.start, rows.len())?))?;
+        std::hint::black_box(Errors::count(&logits, &labels)?.total());
+        times.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(times.split_off(arguments.warmup))
+}

@@ -1,0 +1,3 @@
+//! What each kind of cell does.
+
+pub mod train;

@@ -1,0 +1,39 @@
+//! `export NETWORK`: a network of this workspace for PyTorch.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use candle_core::Device;
+use kd_core::cli::{self, Application, Options};
+use kd_core::exchange;
+use kd_core::model::NetworkSpec;
+use kd_core::train::checkpoint;
+use kd_core::{Error, Result};
+
+use crate::import::refuse_existing;
+
+/// The arguments of `export`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A network's file, or TABLE/ROW[#SEED] of a finished cell at this preset
+    network: String,
+    /// Where the weights go: a safetensors file
+    #[arg(long)]
+    to: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Writes the weights with PyTorch's names, counters of batch-norm included.
+///
+/// # Errors
+/// Bad input when the name means no network, or the target exists.
+pub fn run(arguments: &Arguments, options: &Options, application: &Application, out: &mut dyn Write) -> Result<()> {
+    refuse_existing(&arguments.to, arguments.force)?;
+    let network = cli::find_network(&arguments.network, options, application)?;
+    let (tensors, _) = checkpoint::load::<NetworkSpec>(&network, &Device::Cpu)?;
+    exchange::export(&arguments.to, &tensors)?;
+    let line = format!("{}; in PyTorch: model.load_state_dict(safetensors.torch.load_file(...))", arguments.to.display());
+    writeln!(out, "{line}").map_err(|e| Error::io("standard output", e))
+}

@@ -1,0 +1,91 @@
+//! `import FILE --arch NAME`: a PyTorch checkpoint becomes a network of this workspace.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use kd_core::data::{Normalisation, normalised};
+use kd_core::exchange::{self, Imported};
+use kd_core::frozen::Frozen;
+use kd_core::model::NetworkSpec;
+use kd_core::torch_checkpoint::Remark;
+use kd_core::train::checkpoint;
+use kd_core::{Error, Result};
+
+use crate::paper::ReviewKd;
+
+/// Images in one forward pass of the evaluation.
+const CHUNK: usize = 250;
+
+/// The arguments of `import`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A file that torch.save wrote, of either layout
+    file: PathBuf,
+    /// The network in it, for instance resnet56, resnet32x4, wrn-40-2, vgg13, resnet50
+    #[arg(long)]
+    arch: String,
+    /// How many classes it tells apart
+    #[arg(long, default_value_t = 100)]
+    classes: usize,
+    /// Where the network goes [default: FILE with the ending .safetensors]
+    #[arg(long)]
+    to: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Converts the file, and prints the network's accuracy where CIFAR is at hand: with each normalisation, since a checkpoint does not say
+/// which one it was trained with and its accuracy does.
+///
+/// # Errors
+/// Bad input when the file is damaged or is of another network, or the target exists.
+pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
+    let file = &arguments.file;
+    let to = arguments.to.clone().unwrap_or_else(|| file.with_extension("safetensors"));
+    refuse_existing(&to, arguments.force)?;
+    let spec = NetworkSpec::from_name(&arguments.arch, arguments.classes)?;
+    let Imported { tensors, remarks } = exchange::import(file, &spec)?;
+    let network = Frozen::build(tensors.clone(), paper.device(), |vb| spec.build(vb))?;
+    checkpoint::save(&to, &tensors, &spec)?;
+    let mut say = |line: String| writeln!(out, "{line}").map_err(|e| Error::io("standard output", e));
+    say(format!("{}: {}, {} tensors", to.display(), spec.name(), tensors.len()))?;
+    for (name, remark) in remarks {
+        match remark {
+            Remark::Number(x) => say(format!("the file says {name} = {x}"))?,
+            Remark::Text(text) => say(format!("the file says {name} = {text}"))?,
+        }
+    }
+    let (data, provenance) = paper.data()?;
+    if provenance.dataset == "embedded" || data.test.classes != network.model().classes() {
+        let why = format!("{} has {} classes", provenance.dataset, data.test.classes);
+        return say(format!("accuracy not measured: no data set of {} classes at hand ({why})", network.model().classes()));
+    }
+    for (name, normalisation) in [("reviewkd", Normalisation::Reviewkd), ("crd", Normalisation::Crd)] {
+        let errors = normalised::errors(&**network.model(), &data.test, normalisation, CHUNK, paper.device())?;
+        let (mean, std) = (normalisation.mean(), normalisation.std());
+        say(format!("{:.2} % of {} test images with normalisation {name} (mean {mean:.4?}, std {std:.4?})", errors.accuracy(), errors.of))?;
+    }
+    Ok(())
+}
+
+/// # Errors
+/// Bad input when the file exists and `force` is not set.
+pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
+    match path.exists() && !force {
+        true => Err(Error::bad_input(format!("{}: exists already; give another --to, or --force to replace it", path.display()))),
+        false => Ok(()),
+    }
+}
+
+/// Reads the name of a normalisation, as experiment files write it.
+///
+/// # Errors
+/// A line that lists the names there are.
+pub fn normalisation(name: &str) -> std::result::Result<Normalisation, String> {
+    match name {
+        "reviewkd" => Ok(Normalisation::Reviewkd),
+        "crd" => Ok(Normalisation::Crd),
+        _ => Err(format!("expected reviewkd or crd, got {name}")),
+    }
+}
