@@ -26,7 +26,7 @@ use crate::precision::Precision;
 /// Chosen by measurement: a training step makes and drops tensors of megabytes, and the system's allocator gives their pages
 /// back and faults them in again at every step.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: kd_core::memory::Allocator = kd_core::memory::Allocator;
 
 /// Trains the networks of "Distilling Knowledge via Knowledge Review" on CIFAR.
 ///

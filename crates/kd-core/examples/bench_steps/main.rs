@@ -10,7 +10,7 @@ use kd_core::Error;
 
 /// The allocator of the binaries.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: kd_core::memory::Allocator = kd_core::memory::Allocator;
 
 #[derive(Parser)]
 struct Arguments {
