@@ -17,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 FEWEST_ROUNDS = 5
 QUICK = {"rounds": 1, "warmup": 2, "steps": 5}
+FLOOR = ["workload", "ours_ms", "gflop", "gbytes", "operations_ms", "bytes_ms", "ours_over_floor"]
 COLUMNS = ["workload", "ours_ms", "pytorch_ms", "ratio", "ours_peak_mb", "pytorch_peak_mb"]
 
 
@@ -99,7 +100,7 @@ def build_ours(root):
 
 
 def measure(program, workload, counts, threads):
-    """One process: (step_ms, peak_mb) from the one JSON line that it prints."""
+    """One process: the one JSON line that it prints."""
     warmup, steps = counts
     # The argument counts; the variables are for the pools that a program's libraries start on their own.
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), RAYON_NUM_THREADS=str(threads))
@@ -112,19 +113,34 @@ def measure(program, workload, counts, threads):
         raise Failure(f"{program[-1]} {workload}: expected one JSON line with workload, step_ms, peak_mb, got {out.strip()!r}") from error
     if got != workload or not (step_ms > 0 and peak_mb > 0):
         raise Failure(f"{program[-1]} {workload}: expected positive figures of {workload}, got {out.strip()!r}")
-    return step_ms, peak_mb
+    return row
+
+
+def rates(program, threads):
+    """The machine's measured matrix rate and bandwidth, from our bench program."""
+    return json.loads(capture([program, "machine", "--threads", threads]))
+
+
+def floor(summary, work, machine):
+    """What the step would take at the machine's rates. Each byte that it allocates is written once and read once at the least."""
+    operations, moved = work["gflop"] / machine["gflops"] * 1e3, 2 * work["gbytes"] / machine["gbytes_per_s"] * 1e3
+    ours = float(summary["ours_ms"])
+    figures = [ours, work["gflop"], work["gbytes"], operations, moved, ours / max(operations, moved)]
+    return dict(zip(FLOOR, [summary["workload"], *(f"{figure:.3f}" for figure in figures)]))
 
 
 def compare(sides, workload, counts, args):
     """Every round of one workload. The side that goes first changes each round, so that neither always meets the warmer machine."""
-    rounds = []
+    rounds, work = [], None
     for number in range(args.rounds):
         order = list(sides) if number % 2 == 0 else list(reversed(sides))
         for side in order:
-            step_ms, peak_mb = measure(sides[side], workload, counts, args.threads)
+            row = measure(sides[side], workload, counts, args.threads)
+            step_ms, peak_mb = row["step_ms"], row["peak_mb"]
+            work = row if side == "ours" else work
             rounds.append({"workload": workload, "round": number + 1, "side": side, "step_ms": step_ms, "peak_mb": peak_mb})
             print(f"{workload} round {number + 1}/{args.rounds} {side}: {step_ms:.3f} ms, {peak_mb:.0f} MiB", file=sys.stderr, flush=True)
-    return rounds
+    return rounds, work
 
 
 def summarise(workload, rounds):
@@ -196,12 +212,14 @@ def main(argv):
     # Taken now, so that an edit during the rounds does not change what the line says was measured.
     described = None if args.quick else machine(args)
     sides = {"ours": [ours], "pytorch": [sys.executable, HERE / "torch_steps.py"]}
-    rounds, summary = [], []
+    machine_rates = rates(ours, args.threads)
+    rounds, summary, floors = [], [], []
     for name in names:
         counts = (QUICK["warmup"], QUICK["steps"]) if args.quick else known[name]
-        measured = compare(sides, name, counts, args)
+        measured, work = compare(sides, name, counts, args)
         rounds += measured
         summary.append(summarise(name, measured))
+        floors.append(floor(summary[-1], work, machine_rates))
     writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(summary)
@@ -212,8 +230,10 @@ def main(argv):
     args.out.mkdir(parents=True, exist_ok=True)
     write_rows(args.out / f"{stem}.csv", COLUMNS, summary)
     write_rows(args.out / f"{stem}.rounds.csv", list(rounds[0]), rounds)
-    (args.out / f"{stem}.machine.txt").write_text(described)
-    print(f"wrote {args.out / stem}.csv, .rounds.csv and .machine.txt", file=sys.stderr)
+    write_rows(args.out / f"{stem}.floor.csv", FLOOR, floors)
+    measured = f"; matrix rate {machine_rates['gflops']:.0f} GFLOP/s; copy {machine_rates['gbytes_per_s']:.0f} GB/s\n"
+    (args.out / f"{stem}.machine.txt").write_text(described.rstrip() + measured)
+    print(f"wrote {args.out / stem}.csv, .rounds.csv, .floor.csv and .machine.txt", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -255,9 +255,9 @@ TRAINED = [
     "mobilenet-v2", "shufflenet-v1", "shufflenet-v2",
 ]  # fmt: skip
 for _name in TRAINED:
-    workload(f"{_name}-step", warmup=2, steps=8)(functools.partial(image_training, _name))
+    workload(f"{_name}-step", warmup=2, steps=5)(functools.partial(image_training, _name))
 for _name in ["resnet56", "wrn-40-2"]:
-    workload(f"{_name}-evaluation", warmup=1, steps=5)(functools.partial(image_evaluation, _name))
+    workload(f"{_name}-evaluation", warmup=1, steps=3)(functools.partial(image_evaluation, _name))
 
 
 def peak_mb():

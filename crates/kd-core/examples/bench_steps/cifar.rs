@@ -1,7 +1,7 @@
 //! Steps and evaluation passes of networks for CIFAR-100 on random images that are ready in memory: loading runs on a thread of its own
 //! in training, so it is left out on both sides.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use kd_core::method::MethodSpec;
@@ -13,6 +13,7 @@ use kd_core::{Error, Result};
 use kd_kernels::conv2d::{Precision, set_precision};
 
 use crate::Arguments;
+use crate::work::Timed;
 
 const CLASSES: usize = 100;
 /// Batches that the steps go through in turn.
@@ -21,8 +22,8 @@ const BATCHES: usize = 4;
 const EVALUATED: usize = 2000;
 const CHUNK: usize = 200;
 
-/// Milliseconds of each timed step of `ARCH-step`, `ARCH-step-precise` or `ARCH-evaluation`.
-pub fn run(workload: &str, arguments: &Arguments) -> Result<Vec<f64>> {
+/// The timed steps of `ARCH-step`, `ARCH-step-precise` or `ARCH-evaluation`.
+pub fn run(workload: &str, arguments: &Arguments) -> Result<Timed> {
     set_precision(Precision::Fast);
     if let Some(arch) = workload.strip_suffix("-evaluation") {
         return evaluation(arch, arguments);
@@ -76,7 +77,7 @@ impl Examples for Ready {
     }
 }
 
-fn training(arch: &str, arguments: &Arguments) -> Result<Vec<f64>> {
+fn training(arch: &str, arguments: &Arguments) -> Result<Timed> {
     let examples = Ready::new(BATCHES, batch_size(arch))?;
     let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model = NetworkSpec::from_name(arch, CLASSES)?.build(vb)?;
@@ -103,27 +104,22 @@ fn training(arch: &str, arguments: &Arguments) -> Result<Vec<f64>> {
         state: None,
         save_every: Duration::MAX,
     };
-    let mut times = Vec::with_capacity(arguments.steps);
-    for step in 0..arguments.warmup + arguments.steps {
-        let started = Instant::now();
+    let multiply_adds = 3. * model.multiply_adds() as f64 * batch_size(arch) as f64;
+    Timed::run(arguments.warmup, arguments.steps, multiply_adds, |step| {
         let draws = StepSeed { seed: Seed(1), epoch: 0, step };
         fit.step(&mut optimizer, &[(step % BATCHES) as u32], draws, spec.learning_rate)?;
-        times.push(started.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(times.split_off(arguments.warmup))
+        Ok(())
+    })
 }
 
-fn evaluation(arch: &str, arguments: &Arguments) -> Result<Vec<f64>> {
+fn evaluation(arch: &str, arguments: &Arguments) -> Result<Timed> {
     let images = images(EVALUATED, 0)?;
     let labels: Vec<u8> = (0..EVALUATED).map(|i| (i % CLASSES) as u8).collect();
     let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model = NetworkSpec::from_name(arch, CLASSES)?.build(vb)?;
-    let mut times = Vec::with_capacity(arguments.steps);
-    for _ in 0..arguments.warmup + arguments.steps {
-        let started = Instant::now();
+    Timed::run(arguments.warmup, arguments.steps, (model.multiply_adds() * EVALUATED as u64) as f64, |_| {
         let logits = predict(&*model, EVALUATED, CHUNK, |rows| Ok(images.narrow(0, rows.start, rows.len())?))?;
         std::hint::black_box(Errors::count(&logits, &labels)?.total());
-        times.push(started.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(times.split_off(arguments.warmup))
+        Ok(())
+    })
 }

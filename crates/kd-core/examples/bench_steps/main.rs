@@ -1,26 +1,27 @@
 //! Times one training step or evaluation pass, for `scripts/bench-vs-pytorch`, which describes workloads and protocol.
 //!
-//! `bench_steps WORKLOAD --threads N --warmup W --steps S` prints one JSON line: workload, step_ms (median), peak_mb.
+//! `bench_steps WORKLOAD --threads N --warmup W --steps S` prints one JSON line: workload, step_ms (median), peak_mb, and the step's
+//! gflop and gbytes. `bench_steps machine --threads N` prints the machine's rates instead.
 
 mod cifar;
 mod mnist;
+mod work;
 
 use clap::Parser;
 use kd_core::Error;
 
-/// The allocator of the binaries.
 #[global_allocator]
-static ALLOCATOR: kd_core::memory::Allocator = kd_core::memory::Allocator;
+static ALLOCATOR: work::Counting = work::Counting;
 
 #[derive(Parser)]
 struct Arguments {
-    /// mnist-teacher-step, mnist-distillation-step, mnist-evaluation, ARCH-step, ARCH-step-precise or ARCH-evaluation
+    /// mnist-teacher-step, mnist-distillation-step, mnist-evaluation, ARCH-step, ARCH-step-precise, ARCH-evaluation or machine
     workload: String,
     #[arg(long)]
     threads: usize,
-    #[arg(long)]
+    #[arg(long, default_value_t = 0)]
     warmup: usize,
-    #[arg(long)]
+    #[arg(long, default_value_t = 1)]
     steps: usize,
 }
 
@@ -32,13 +33,21 @@ fn main() -> std::process::ExitCode {
 fn run(arguments: &Arguments) -> kd_core::Result<()> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global();
     pool.map_err(|e| Error::bad_input(format!("--threads: {e}")))?;
-    let times = match arguments.workload.as_str() {
+    let timed = match arguments.workload.as_str() {
+        "machine" => {
+            println!("{{\"gflops\": {:.1}, \"gbytes_per_s\": {:.1}}}", work::matrix_rate()?, work::bandwidth());
+            return Ok(());
+        }
         "mnist-teacher-step" => mnist::teacher_step(arguments)?,
         "mnist-distillation-step" => mnist::distillation_step(arguments)?,
         "mnist-evaluation" => mnist::evaluation(arguments)?,
         other => cifar::run(other, arguments)?,
     };
-    println!("{{\"workload\": \"{}\", \"step_ms\": {:.4}, \"peak_mb\": {:.1}}}", arguments.workload, median(times), peak_mb());
+    let work::Timed { times, gflop, gbytes } = timed;
+    let (name, step_ms, peak_mb) = (&arguments.workload, median(times), peak_mb());
+    println!(
+        "{{\"workload\": \"{name}\", \"step_ms\": {step_ms:.4}, \"peak_mb\": {peak_mb:.1}, \"gflop\": {gflop:.4}, \"gbytes\": {gbytes:.5}}}"
+    );
     Ok(())
 }
 

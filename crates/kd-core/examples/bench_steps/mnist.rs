@@ -1,6 +1,6 @@
 //! Steps of the networks of Hinton et al. 2015 on random images of MNIST's size.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use candle_core::Device;
 use kd_core::data::{ImageExamples, LabelledImages};
@@ -12,14 +12,15 @@ use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict};
 
 use crate::Arguments;
+use crate::work::Timed;
 
 /// 784-1200-1200-10 with dropout, jitter and max-norm.
-pub fn teacher_step(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
+pub fn teacher_step(arguments: &Arguments) -> kd_core::Result<Timed> {
     training(arguments, net(1200, true), MethodSpec::HardTargets {}, 2, 3.87)
 }
 
 /// 784-800-800-10 on stored logits of a teacher, T = 20.
-pub fn distillation_step(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
+pub fn distillation_step(arguments: &Arguments) -> kd_core::Result<Timed> {
     let soft = MethodSpec::SoftTargets { temperature: 20., soft_weight: 1., hard_weight: 0.1 };
     training(arguments, net(800, false), soft, 0, 0.)
 }
@@ -39,8 +40,8 @@ fn net(hidden: usize, dropout: bool) -> MlpSpec {
     MlpSpec { inputs: 784, hidden: vec![hidden; 2], classes: 10, dropout_input: input, dropout_hidden: inner, init: WeightInit::HeNormal }
 }
 
-/// Milliseconds of each timed step, making the batch included.
-fn training(arguments: &Arguments, net: MlpSpec, method: MethodSpec, jitter: u8, max_norm: f64) -> kd_core::Result<Vec<f64>> {
+/// The timed steps, making the batch included.
+fn training(arguments: &Arguments, net: MlpSpec, method: MethodSpec, jitter: u8, max_norm: f64) -> kd_core::Result<Timed> {
     let images = images(60_000);
     let mut logits = vec![0f32; 600_000];
     Seed(1).stream("bench.logits", 0, 0).fill_normal(0, &mut logits);
@@ -73,30 +74,24 @@ fn training(arguments: &Arguments, net: MlpSpec, method: MethodSpec, jitter: u8,
         save_every: Duration::MAX,
     };
     let (mut order, per_epoch) = (Vec::new(), examples.len() / BATCH);
-    let mut times = Vec::with_capacity(arguments.steps);
-    for i in 0..arguments.warmup + arguments.steps {
-        let started = Instant::now();
+    Timed::run(arguments.warmup, arguments.steps, 3. * model.multiply_adds() as f64 * BATCH as f64, |i| {
         let (epoch, step) = (i / per_epoch, i % per_epoch);
         if step == 0 {
             order = Seed(1).stream("shuffle", epoch, 0).permutation(examples.len()).into_iter().map(|r| r as u32).collect();
         }
         fit.step(&mut optimizer, &order[step * BATCH..][..BATCH], StepSeed { seed: Seed(1), epoch, step }, spec.learning_rate)?;
-        times.push(started.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(times.split_off(arguments.warmup))
+        Ok(())
+    })
 }
 
-/// Milliseconds of each timed pass over 10,000 images, from bytes to counted errors.
-pub fn evaluation(arguments: &Arguments) -> kd_core::Result<Vec<f64>> {
+/// The timed passes over 10,000 images, from bytes to counted errors.
+pub fn evaluation(arguments: &Arguments) -> kd_core::Result<Timed> {
     let images = images(10_000);
     let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model: Box<dyn Model> = Box::new(Mlp::new(&net(1200, true), vb)?);
-    let mut times = Vec::with_capacity(arguments.steps);
-    for _ in 0..arguments.warmup + arguments.steps {
-        let started = Instant::now();
+    Timed::run(arguments.warmup, arguments.steps, (model.multiply_adds() * images.len() as u64) as f64, |_| {
         let logits = predict(&*model, images.len(), 1000, |rows| Ok(images.range_to_tensor(rows, &Device::Cpu)?))?;
         std::hint::black_box(Errors::count(&logits, &images.labels)?.total());
-        times.push(started.elapsed().as_secs_f64() * 1e3);
-    }
-    Ok(times.split_off(arguments.warmup))
+        Ok(())
+    })
 }
