@@ -2,25 +2,10 @@
 
 mod common;
 
-use candle_core::{DType, Device, Tensor, Var};
-use common::flat;
+use candle_core::{DType, Tensor, Var};
+use common::graph::{distance, random};
 use kd_kernels::conv2d::{Geometry, conv2d, reference};
-use kd_kernels::stream::Stream;
 use proptest::prelude::*;
-
-fn random(seed: u64, dims: &[usize]) -> Tensor {
-    let mut values = vec![0f32; dims.iter().product()];
-    Stream::new(seed, 1).fill_normal(0, &mut values);
-    Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
-}
-
-/// The largest difference relative to the largest value of `want`.
-fn distance(got: &Tensor, want: &Tensor) -> f64 {
-    assert_eq!(got.dims(), want.dims());
-    let (got, want) = (flat(got), flat(want));
-    let size = want.iter().fold(1e-30f64, |m, v| m.max(v.abs()));
-    got.iter().zip(&want).map(|(g, w)| (g - w).abs() / size).fold(0.0, f64::max)
-}
 
 type Op = fn(&Tensor, &Tensor, Option<&Tensor>, Geometry) -> candle_core::Result<Tensor>;
 
