@@ -43,9 +43,15 @@ pub enum Error {
 }
 
 impl Error {
-    /// An error about what the user gave.
+    /// An error about what the user gave. A message may quote a file: control characters, line ends among them, are written
+    /// as escapes, so that it stays one line.
     pub fn bad_input(message: impl Into<String>) -> Self {
-        Self::BadInput(message.into())
+        let message = message.into();
+        if !message.contains(char::is_control) {
+            return Self::BadInput(message);
+        }
+        let escaped = message.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
+        Self::BadInput(escaped.collect())
     }
 
     /// An error of the operating system about `path`.

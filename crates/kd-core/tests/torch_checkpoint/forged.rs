@@ -71,6 +71,7 @@ fn a_file_that_is_no_checkpoint_or_is_cut_or_forged_is_one_line_that_says_what_w
         old(b"\x80\x02i", b"", b""),
         old(&deep, b"\x80\x02].", b""),
         old(&tensor(0, &[2, 2], &[2, 1]), KEYS, b"\x04\x00"),
+        old(&tensor(0, &[2, 2], &[2, 1]), b"\x80\x02]U\x03\ns\x1ba.", &storage(4, 4)),
         old(&tensor(0, &[2, 2], &[2, 1]), KEYS, &storage(u64::MAX, 4)),
         old(&tensor(0, &[2, 2], &[2, 1]), KEYS, &storage(3, 4)),
         old(&tensor(1, &[2, 2], &[2, 1]), KEYS, &storage(4, 4)),
@@ -93,6 +94,7 @@ fn a_file_that_is_no_checkpoint_or_is_cut_or_forged_is_one_line_that_says_what_w
     net.pth: from byte 25: pickle, byte 2: operation 0x69 is not one of those that checkpoints use
     net.pth: expected a state dict at the top, got a list
     net.pth: storage s: expected its element count at byte 176, got the end of the file
+    net.pth: storage \ns\u{1b}: expected a tensor that uses it, got none
     net.pth: storage s: expected 18446744073709551615 elements of 4 bytes, got 16 bytes to the end of the file
     net.pth: w: expected a storage of 4 elements, got 3
     net.pth: w: expected a storage of 5 elements, got 4
