@@ -81,7 +81,7 @@ impl Progress for Bars {
     fn update(&self, update: &Update) {
         let (done, all) = steps(update);
         if let Ok(mut phase) = self.phase.lock()
-            && *phase != update.phase
+            && (*phase != update.phase || update.resumed)
         {
             update.phase.clone_into(&mut phase);
             // A cell that continues starts in the middle; what was done before must not count as speed.
@@ -163,7 +163,7 @@ impl<W: Write + Send> Progress for PlainLines<W> {
     fn update(&self, update: &Update) {
         self.with(|state| {
             let (done, all) = steps(update);
-            if state.phase != update.phase {
+            if state.phase != update.phase || update.resumed {
                 update.phase.clone_into(&mut state.phase);
                 state.started = (Instant::now(), done);
                 state.printed = None;
@@ -209,6 +209,19 @@ mod tests {
         }
         let text = String::from_utf8(lines.state.into_inner().unwrap().out).unwrap();
         assert_eq!(text, ": train epoch 20/20, loss 0.05\n");
+    }
+
+    #[test]
+    fn epochs_of_an_earlier_process_do_not_count_as_speed() {
+        let lines = PlainLines::new(Vec::new());
+        let update = |epoch, resumed| {
+            lines.update(&Update { phase: "train", epoch, epochs: 100, step: 1, steps: 1, resumed, ..Update::default() });
+        };
+        (1..=90).for_each(|epoch| update(epoch, true));
+        lines.state.lock().unwrap().started.0 -= Duration::from_secs(20);
+        update(91, false);
+        let text = String::from_utf8(lines.state.into_inner().unwrap().out).unwrap();
+        assert_eq!(text, ": train epoch 91/100, 3m left\n");
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub struct Update<'a> {
     pub metric: Option<(&'a str, f64)>,
     /// Training examples a second.
     pub examples_per_second: Option<f64>,
+    /// Work of an earlier process, told again by a run that was resumed: it says nothing about the time left.
+    pub resumed: bool,
 }
 
 /// Receives the progress of a run. The calls come as often as the work likes; the receiver thins them out.
