@@ -8,6 +8,25 @@ use candle_core::{Result, Tensor, bail};
 use crate::operand::on_kernel;
 use crate::stream::Stream;
 
+/// What a fused op drops, as [`dropout`] takes it: the fraction and the stream that decides where.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Dropout {
+    /// The probability that an element becomes 0, in [0, 1).
+    pub p: f64,
+    /// The stream whose word i decides on element i of what is dropped.
+    pub stream: Stream,
+}
+
+impl Dropout {
+    /// Errors where p is outside its domain, naming `op`.
+    pub(crate) fn check(dropout: Option<Dropout>, op: &str) -> Result<()> {
+        match dropout {
+            Some(Dropout { p, .. }) if !(0.0..1.0).contains(&p) => bail!("{op}: expected dropout with p in [0, 1), got {p}"),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Inverted dropout: y_i = x_i/(1 − p) where element i is kept, and 0 where it is not, so that the expectation of y is x.
 ///
 /// `xs` of any shape → the same shape. Element i, counted in row-major order of the logical shape whatever the strides, is kept iff
@@ -31,6 +50,14 @@ pub fn dropout(xs: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
         return Ok(xs.clone());
     }
     if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::Dropout::new(p, stream)) } else { reference::dropout(xs, p, stream) }
+}
+
+/// [`reference::dropout`] where there is one to apply.
+pub(crate) fn reference_of(xs: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
+    match dropout {
+        Some(Dropout { p, stream }) if p > 0.0 => reference::dropout(xs, p, stream),
+        _ => Ok(xs.clone()),
+    }
 }
 
 /// The least word that keeps its element: p·2^32 rounded up, at most the largest word.
