@@ -5,6 +5,7 @@
 
 mod asked;
 mod layers;
+pub mod generated_student;
 pub mod mlp;
 pub mod mobilenet_v2;
 pub mod resnet50;
@@ -12,6 +13,7 @@ pub mod resnet_cifar;
 pub mod shufflenet_v1;
 pub mod shufflenet_v2;
 pub mod spec;
+pub mod transformer;
 pub mod vgg;
 pub mod wide_resnet;
 

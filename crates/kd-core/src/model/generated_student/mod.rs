@@ -1,0 +1,187 @@
+//! A Transformer whose weights are computed from a frozen teacher's: weight distillation (Lin et al. 2021).
+//!
+//! Every weight of the student that is transferred is S = W ⊙ tanh(Z) + B, where Z is a learnt map of the teacher's weights of the same
+//! class. [`classes`] says which teacher weights a student weight is computed from, [`formula`] holds the maps, and [`truncation`] the
+//! plainer start that the paper compares with: a part cut out of the teacher.
+
+pub mod classes;
+mod formula;
+pub mod truncation;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{DType, Device, Shape, Tensor, Var};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use serde::{Deserialize, Serialize};
+
+use self::classes::{Block, Half, Source, source_of};
+use self::formula::Formula;
+use super::transformer::{Transformer, TransformerSpec};
+use crate::{Error, Result};
+
+/// Which of the two published forms of the generator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// As the paper states it: the maps of input, output and layers are shared within a class, and used in both halves.
+    Paper,
+    /// As the released program does it: each student layer has its own maps; a half of the teacher's shape (the encoder) has none, only
+    /// W and B; layers are mixed by two maps in a row.
+    ReleasedCode,
+}
+
+/// How the maps of the generator begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// Normal with the deviation of Glorot and Bengio 2010, as released: a map with parameters of its own begins as a random projection.
+    Random,
+    /// The identity, cut or continued by zeros, and the mean of the layers: the student begins near a part of its teacher.
+    Identity,
+}
+
+/// A generator, as an experiment file writes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GeneratorSpec {
+    /// Which form.
+    pub form: Form,
+    /// How its maps begin.
+    pub start: Start,
+    /// Blocks of the encoder whose weights are computed from the teacher's; the others begin at random and train as they are.
+    pub encoder: Vec<Block>,
+    /// Likewise of the decoder.
+    pub decoder: Vec<Block>,
+    /// Whether the word vectors are.
+    pub embeddings: bool,
+}
+
+/// A student whose weights are computed at every step.
+pub struct GeneratedStudent {
+    spec: TransformerSpec,
+    formulas: BTreeMap<String, Formula>,
+    rest: VarBuilder<'static>,
+    device: Device,
+}
+
+impl GeneratedStudent {
+    /// The generator of the student `spec` from the tensors of a teacher. Its parameters are drawn through `vb`, under `generator.`; a weight
+    /// that is not transferred is drawn there under its own name, except the last normalisations of pre-norm halves, which begin as the
+    /// teacher's where the widths agree.
+    ///
+    /// # Errors
+    /// Bad input when a teacher's tensor is missing, or the halves cannot be paired: fewer teacher layers than student layers.
+    pub fn new(
+        spec: &TransformerSpec,
+        teacher_spec: &TransformerSpec,
+        teacher: &BTreeMap<String, Tensor>,
+        generator: &GeneratorSpec,
+        vb: &VarBuilder<'static>,
+    ) -> Result<Self> {
+        let device = vb.device().clone();
+        let student = Self { spec: spec.clone(), formulas: BTreeMap::new(), rest: vb.clone(), device };
+        // A first build draws every weight, so that names, shapes and tensors are known without a list of them.
+        let (_, asked) = build(&student.spec, HashMap::new(), None, &student.device)?;
+        let mut formulas = BTreeMap::new();
+        for (name, tensor) in &asked {
+            let source = source_of(name, spec, teacher_spec)?;
+            if source.block.is_none() && source.half != Half::Embeddings {
+                let value = teacher.get(name).filter(|value| value.dims() == tensor.dims());
+                let own = vb.get_with_hints(tensor.shape(), name, Init::Const(if name.ends_with("weight") { 1. } else { 0. }))?;
+                if let (Some(value), true) = (value, own.is_variable()) {
+                    Var::from_tensor(&own)?.set(value)?;
+                }
+                continue;
+            }
+            if !transferred(&source, generator) {
+                continue;
+            }
+            let instances = source.instances.iter().map(|instance| {
+                let found = teacher.get(instance).cloned();
+                found.ok_or_else(|| Error::bad_input(format!("the teacher has no tensor '{instance}', from which {name} is computed")))
+            });
+            let instances = instances.collect::<Result<Vec<_>>>()?;
+            formulas.insert(name.clone(), Formula::new(name, &source, tensor.dims(), &instances, generator, vb)?);
+        }
+        Ok(Self { formulas, ..student })
+    }
+
+    /// What the student is.
+    pub fn spec(&self) -> &TransformerSpec {
+        &self.spec
+    }
+
+    /// The student with weights computed now. Gradients flow through them to the generator's parameters; the teacher has none.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn student(&self) -> Result<Transformer> {
+        Ok(self.computed()?.0)
+    }
+
+    /// The tensors of an ordinary student that computes the same: every formula evaluated once, without a graph.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn materialise(&self) -> Result<BTreeMap<String, Tensor>> {
+        Ok(self.computed()?.1.into_iter().map(|(name, tensor)| (name, tensor.detach())).collect())
+    }
+
+    fn computed(&self) -> Result<(Transformer, BTreeMap<String, Tensor>)> {
+        let computed = self.formulas.iter().map(|(name, formula)| Ok((name.clone(), formula.evaluate()?)));
+        let computed = computed.collect::<Result<HashMap<_, _>>>()?;
+        build(&self.spec, computed, Some(&self.rest), &self.device)
+    }
+}
+
+fn transferred(source: &Source, spec: &GeneratorSpec) -> bool {
+    match source.half {
+        Half::Embeddings => spec.embeddings,
+        Half::Encoder => source.block.is_some_and(|block| spec.encoder.contains(&block)),
+        Half::Decoder => source.block.is_some_and(|block| spec.decoder.contains(&block)),
+    }
+}
+
+/// A Transformer from computed tensors, and from `rest` where there is none (zeros without it), with all that it asked for.
+fn build(
+    spec: &TransformerSpec,
+    computed: HashMap<String, Tensor>,
+    rest: Option<&VarBuilder<'static>>,
+    device: &Device,
+) -> Result<(Transformer, BTreeMap<String, Tensor>)> {
+    let asked = Arc::new(Mutex::new(BTreeMap::new()));
+    let overlay = Overlay { computed, rest: rest.cloned(), asked: asked.clone() };
+    let network = Transformer::new(spec, VarBuilder::from_backend(Box::new(overlay), DType::F32, device.clone()))?;
+    let asked = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((network, asked))
+}
+
+/// Computed tensors in front of others.
+struct Overlay {
+    computed: HashMap<String, Tensor>,
+    rest: Option<VarBuilder<'static>>,
+    asked: Arc<Mutex<BTreeMap<String, Tensor>>>,
+}
+
+impl SimpleBackend for Overlay {
+    fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+        let tensor = match (self.computed.get(name), &self.rest) {
+            (Some(tensor), _) if tensor.shape() == &shape => tensor.clone(),
+            (Some(tensor), _) => candle_core::bail!("{name}: computed with shape {:?}, needed with {:?}", tensor.dims(), shape.dims()),
+            (None, Some(rest)) => rest.get_with_hints(shape, name, hint)?,
+            (None, None) => Tensor::zeros(shape, dtype, device)?,
+        };
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), tensor.clone());
+        Ok(tensor)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> candle_core::Result<Tensor> {
+        candle_core::bail!("parameter {name} asked for without a shape")
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.computed.contains_key(name) || self.rest.as_ref().is_some_and(|rest| rest.contains_tensor(name))
+    }
+}

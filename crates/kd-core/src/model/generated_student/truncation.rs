@@ -1,0 +1,36 @@
+//! The plainer start that weight distillation is compared with: a part cut out of the teacher.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+
+use super::classes::source_of;
+use crate::model::transformer::TransformerSpec;
+use crate::{Error, Result};
+
+/// The teacher's tensors cut to the shapes in `student_tensors`: of each subset of adjacent layers (see [`super::classes`]) the first, and of
+/// each tensor the leading rows and columns.
+///
+/// # Errors
+/// Bad input when the teacher lacks a tensor or one is smaller than the student's.
+pub fn truncate(
+    student_tensors: &BTreeMap<String, Tensor>,
+    student: &TransformerSpec,
+    teacher_tensors: &BTreeMap<String, Tensor>,
+    teacher: &TransformerSpec,
+) -> Result<BTreeMap<String, Tensor>> {
+    let cut = |name: &String, wanted: &Tensor| -> Result<Tensor> {
+        let source = source_of(name, student, teacher)?;
+        let first = source.instances.first().and_then(|name| teacher_tensors.get(name));
+        let mut tensor = first.ok_or_else(|| Error::bad_input(format!("the teacher has nothing to cut {name} from")))?.clone();
+        if tensor.rank() != wanted.rank() || tensor.dims().iter().zip(wanted.dims()).any(|(t, s)| t < s) {
+            let (expected, got) = (wanted.dims(), tensor.dims());
+            return Err(Error::bad_input(format!("{name}: expected a teacher's tensor of at least {expected:?}, got {got:?}")));
+        }
+        for (axis, &size) in wanted.dims().iter().enumerate() {
+            tensor = tensor.narrow(axis, 0, size)?;
+        }
+        Ok(tensor.copy()?)
+    };
+    student_tensors.iter().map(|(name, wanted)| Ok((name.clone(), cut(name, wanted)?))).collect()
+}
