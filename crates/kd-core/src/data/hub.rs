@@ -1,4 +1,4 @@
-//! Data sets from the Hugging Face hub, as the hub's own conversion to Parquet.
+//! Data sets from the Hugging Face hub: files of its own conversion to Parquet ([`CONVERSIONS`]), or of any other revision.
 //!
 //! The cache is looked at first, without a connection. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT` and `HF_TOKEN` mean what they mean to
 //! `hf-hub`; `HF_HUB_OFFLINE`, which `hf-hub` 1.0 does not read, is read here.
@@ -16,8 +16,29 @@ use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync, RepoTypeDataset}
 use super::DataError;
 use super::error::one_line;
 
-/// The branch on which the hub keeps its conversions.
-const REVISION: &str = "refs/convert/parquet";
+/// The branch on which the hub keeps its conversions to Parquet.
+pub const CONVERSIONS: &str = "refs/convert/parquet";
+/// The branch that a data set's owner writes.
+pub const MAIN: &str = "main";
+
+/// Files of a data set on the hub.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// Whose it is.
+    pub owner: &'static str,
+    /// What it is called.
+    pub name: &'static str,
+    /// The branch, such as [`MAIN`].
+    pub revision: &'static str,
+    /// Paths on that branch.
+    pub files: Vec<&'static str>,
+}
+
+impl fmt::Display for Listing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.owner, self.name)
+    }
+}
 
 /// A data set on the hub that is one file for training and one for testing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +51,9 @@ pub struct Repo {
     pub files: [&'static str; 2],
 }
 
-impl fmt::Display for Repo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.owner, self.name)
+impl Repo {
+    fn listing(&self) -> Listing {
+        Listing { owner: self.owner, name: self.name, revision: CONVERSIONS, files: self.files.to_vec() }
     }
 }
 
@@ -70,6 +91,14 @@ impl Hub {
     /// # Errors
     /// As [`Hub::cached`] and [`Hub::download`].
     pub fn files(&self, what: &Repo) -> Result<Files, DataError> {
+        two(self.fetch(&what.listing())?)
+    }
+
+    /// The files of a listing, in its order: from the cache, or else downloaded.
+    ///
+    /// # Errors
+    /// As [`Hub::cached`] and [`Hub::download`].
+    pub fn fetch(&self, what: &Listing) -> Result<Vec<PathBuf>, DataError> {
         match self.cached(what)? {
             Some(files) => Ok(files),
             None => self.download(what),
@@ -80,17 +109,16 @@ impl Hub {
     ///
     /// # Errors
     /// [`DataError::Cache`] where the cache cannot be read.
-    pub fn cached(&self, what: &Repo) -> Result<Option<Files>, DataError> {
+    pub fn cached(&self, what: &Listing) -> Result<Option<Vec<PathBuf>>, DataError> {
         let client = self.client(what)?;
         let repo = client.sync.dataset(what.owner, what.name);
-        let get = |name| match repo.download_file().filename(name).revision(REVISION).local_files_only(true).send() {
+        let get = |name: &&str| match repo.download_file().filename(*name).revision(what.revision).local_files_only(true).send() {
             Ok(path) => Ok(Some(path)),
             // The second is a note in the cache that the file did not exist; it may exist by now.
             Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => Ok(None),
             Err(e) => Err(client.failed(e)),
         };
-        let [train, test] = what.files.map(get);
-        Ok(train?.zip(test?).map(|(train, test)| Files { train, test }))
+        what.files.iter().map(get).collect()
     }
 
     /// Downloads what is missing from the cache. Returns within [`Hub::patience`] of the last sign of life from the server.
@@ -98,17 +126,17 @@ impl Hub {
     /// # Errors
     /// [`DataError::Unreachable`] where the server could not be asked or did not deliver, or [`Hub::offline`] is set;
     /// [`DataError::Cache`] where the files could not be written.
-    pub fn download(&self, what: &Repo) -> Result<Files, DataError> {
+    pub fn download(&self, what: &Listing) -> Result<Vec<PathBuf>, DataError> {
         let client = self.client(what)?;
         if self.offline {
             return Err(client.unreachable("HF_HUB_OFFLINE is set".to_string()));
         }
         let (send, receive) = mpsc::channel();
-        let (repo, names) = (client.sync.dataset(what.owner, what.name), what.files);
+        let (repo, names, revision) = (client.sync.dataset(what.owner, what.name), what.files.clone(), what.revision);
         // hf-hub sets no timeout on connections or reads, and offers no place for one. So the download runs on a thread of its own, and a
         // download that stalls is abandoned: its thread ends with the process, and leaves at most an unfinished file that hf-hub ignores.
         let spawned = thread::Builder::new().name("download".to_string()).spawn(move || {
-            let files = names.map(|name| download_one(&repo, name, &send));
+            let files = names.into_iter().map(|name| download_one(&repo, name, revision, &send)).collect();
             // Nobody listens after a stall.
             let _ = send.send(Message::Done(files));
         });
@@ -119,9 +147,7 @@ impl Hub {
         let (mut alive, mut bytes) = (Instant::now(), 0);
         loop {
             match receive.recv_timeout(self.patience.saturating_sub(alive.elapsed())) {
-                Ok(Message::Done([train, test])) => {
-                    return Ok(Files { train: train.map_err(|e| client.failed(e))?, test: test.map_err(|e| client.failed(e))? });
-                }
+                Ok(Message::Done(files)) => return files.map_err(|e| client.failed(e)),
                 // Some transfers report at fixed intervals whether or not anything came.
                 Ok(Message::Bytes(n)) if n != bytes => (alive, bytes) = (Instant::now(), n),
                 Ok(Message::Bytes(_)) => {}
@@ -137,7 +163,7 @@ impl Hub {
         }
     }
 
-    fn client(&self, what: &Repo) -> Result<Client, DataError> {
+    fn client(&self, what: &Listing) -> Result<Client, DataError> {
         let mut builder = HFClient::builder();
         if let Some(cache) = &self.cache {
             builder = builder.cache_dir(cache);
@@ -188,11 +214,19 @@ impl Client {
 enum Message {
     /// A sign of life: a number that changes with each byte.
     Bytes(u64),
-    Done([Result<PathBuf, HFError>; 2]),
+    Done(Result<Vec<PathBuf>, HFError>),
 }
 
-fn download_one(repo: &HFRepositorySync<RepoTypeDataset>, name: &str, send: &Sender<Message>) -> Result<PathBuf, HFError> {
-    let file = repo.download_file().filename(name).revision(REVISION);
+/// A training set and a test set.
+fn two(files: Vec<PathBuf>) -> Result<Files, DataError> {
+    let n = files.len();
+    let [train, test] =
+        <[PathBuf; 2]>::try_from(files).map_err(|_| DataError::Length { what: "files of a data set", expected: 2, got: n })?;
+    Ok(Files { train, test })
+}
+
+fn download_one(repo: &HFRepositorySync<RepoTypeDataset>, name: &str, revision: &str, send: &Sender<Message>) -> Result<PathBuf, HFError> {
+    let file = repo.download_file().filename(name).revision(revision);
     match file.clone().local_files_only(true).send() {
         Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => file.progress(Watch(send.clone())).send(),
         cached => cached,
