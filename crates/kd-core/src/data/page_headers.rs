@@ -4,6 +4,8 @@
 //! much before it looks at the data: a forged header asks for gigabytes. This walks the headers (Thrift's compact protocol) and refuses a
 //! column whose headers claim more than its limit, or an encoding whose decoder trusts a length in the data in the same way.
 
+use std::io::{Read, Seek, SeekFrom};
+
 /// The most that one column chunk may unfold to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -32,14 +34,74 @@ const ENCODINGS: [i64; 3] = [0, 2, 8];
 /// # Errors
 /// One line that says which page breaks which limit, or that the headers cannot be read.
 pub(crate) fn check(chunk: &[u8], limits: Limits) -> Result<(), String> {
+    let mut walk = Walk::new(limits);
     let mut rest = chunk;
-    let mut values = 0i64;
-    let mut page = 0usize;
     while !rest.is_empty() {
-        let mut thrift = Thrift { bytes: rest };
-        let header = PageHeader::read(&mut thrift).ok_or_else(|| format!("no page header where page {page} should begin"))?;
-        let size = usize::try_from(header.compressed).ok().filter(|&size| size <= thrift.bytes.len());
-        let size = size.ok_or_else(|| format!("page {page} of {} bytes where {} are left", header.compressed, thrift.bytes.len()))?;
+        let size = walk.next(rest, rest.len() as u64)?.ok_or_else(|| walk.no_header())?;
+        // The walk has made sure that the page is within `rest`.
+        rest = rest.get(size as usize..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Checks the column chunk of `size` bytes that begins at byte `start` of `file`, as [`check`] does, without reading the pages
+/// themselves. Moves the file's cursor.
+///
+/// # Errors
+/// As [`check`]; and what the system says where the file cannot be read.
+pub(crate) fn check_file(file: &mut (impl Read + Seek), start: u64, size: u64, limits: Limits) -> Result<(), String> {
+    let mut walk = Walk::new(limits);
+    let mut window = Vec::new();
+    let mut done = 0;
+    while done < size {
+        let left = size - done;
+        // A header has some 30 bytes, and more where it carries statistics of long strings.
+        let mut room = FIRST_WINDOW.min(left);
+        done += loop {
+            window.clear();
+            file.seek(SeekFrom::Start(start.saturating_add(done))).map_err(|e| e.to_string())?;
+            file.take(room).read_to_end(&mut window).map_err(|e| e.to_string())?;
+            match walk.next(&window, left)? {
+                Some(size) => break size,
+                None if room < LAST_WINDOW.min(left) && window.len() as u64 == room => room = (8 * room).min(left),
+                None => return Err(walk.no_header()),
+            }
+        };
+    }
+    Ok(())
+}
+
+/// How much of a page is read to see its header.
+const FIRST_WINDOW: u64 = 1 << 12;
+/// The most that is read.
+const LAST_WINDOW: u64 = 1 << 20;
+
+/// A walk from page to page, with what was counted on the way.
+struct Walk {
+    limits: Limits,
+    values: i64,
+    page: usize,
+}
+
+impl Walk {
+    fn new(limits: Limits) -> Self {
+        Self { limits, values: 0, page: 0 }
+    }
+
+    fn no_header(&self) -> String {
+        format!("no page header where page {} should begin", self.page)
+    }
+
+    /// The size of the page that begins with `window`, header included, where `left` bytes are left of the chunk; `None` where `window`
+    /// does not begin with a whole header.
+    fn next(&mut self, window: &[u8], left: u64) -> Result<Option<u64>, String> {
+        let (limits, page) = (self.limits, self.page);
+        let mut thrift = Thrift { bytes: window };
+        let Some(header) = PageHeader::read(&mut thrift) else { return Ok(None) };
+        let read = (window.len() - thrift.bytes.len()) as u64;
+        let left = left.saturating_sub(read);
+        let size = u64::try_from(header.compressed).ok().filter(|&size| size <= left);
+        let size = size.ok_or_else(|| format!("page {page} of {} bytes where {left} are left", header.compressed))?;
         let too_much = |what, limit, got| Err(format!("page {page} with {got} {what}, more than {limit}"));
         if !(0..=limits.page_bytes).contains(&header.uncompressed) {
             return too_much("bytes", limits.page_bytes, header.uncompressed);
@@ -47,17 +109,16 @@ pub(crate) fn check(chunk: &[u8], limits: Limits) -> Result<(), String> {
         if !(0..=limits.dictionary).contains(&header.dictionary) {
             return too_much("dictionary entries", limits.dictionary, header.dictionary);
         }
-        if header.values < 0 || values.saturating_add(header.values) > limits.values {
+        if header.values < 0 || self.values.saturating_add(header.values) > limits.values {
             return too_much("values", limits.values, header.values);
         }
         if !ENCODINGS.contains(&header.encoding) {
             return Err(format!("page {page} in encoding {}, expected plain or dictionary", header.encoding));
         }
-        values += header.values;
-        rest = &thrift.bytes[size..];
-        page += 1;
+        self.values += header.values;
+        self.page += 1;
+        Ok(Some(read + size))
     }
-    Ok(())
 }
 
 #[derive(Default)]
