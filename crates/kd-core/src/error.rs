@@ -64,8 +64,8 @@ impl Error {
         match self {
             Self::BadInput(_) | Self::Io { .. } => true,
             Self::Data(e) => {
-                use crate::data::DataError::{Index, Length, Tensor};
-                !matches!(e, Index { .. } | Length { .. } | Tensor { .. })
+                use crate::data::DataError::{Index, Length, Row, Tensor};
+                !matches!(e, Index { .. } | Row { .. } | Length { .. } | Tensor { .. })
             }
             Self::Run(e) => e.is_bad_input(),
             Self::NonFinite { .. } | Self::Tensor(_) => false,

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 /// Why a data set could not be found, read or cut up.
 ///
-/// All variants are bad input (a file, a network, an argument), except [`DataError::Index`], [`DataError::Length`] and
-/// [`DataError::Tensor`], which a correct program does not meet.
+/// All variants are bad input (a file, a network, an argument), except [`DataError::Index`], [`DataError::Row`],
+/// [`DataError::Length`] and [`DataError::Tensor`], which a correct program does not meet.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The file could not be opened or read.
@@ -128,6 +128,48 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A Parquet file that is corrupt or does not hold sentence pairs.
+    #[error("{}: expected a Parquet table of translations, got {reason}", .path.display())]
+    Translations {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A line of a text file that cannot be used.
+    #[error("{}: line {line}: expected {expected}, got {got}", .path.display())]
+    Line {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
+    /// Two files of one text that should have the same number of lines.
+    #[error("{}: expected {expected} lines, one for each of {}, got {got}", .path.display(), .other.display())]
+    LineCount {
+        /// The file.
+        path: PathBuf,
+        /// The file that it belongs to.
+        other: PathBuf,
+        /// Lines of that file.
+        expected: usize,
+        /// Lines of this file.
+        got: usize,
+    },
+    /// A vocabulary that cannot be used, or belongs to something else.
+    #[error("{found}: expected a vocabulary {expected}, got {got}")]
+    Vocabulary {
+        /// The file, or whose vocabulary it is.
+        found: String,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        got: String,
+    },
     /// The hub could not be asked, or did not give the file.
     #[error("{dataset}: not in the Hugging Face cache and not downloaded from {endpoint}: {reason}")]
     Unreachable {
@@ -160,6 +202,18 @@ pub enum DataError {
         /// The same of what was read.
         got: String,
     },
+    /// Parallel text that is well formed and something else than asked for.
+    #[error("{found}: expected the sentence pairs of {dataset} ({expected}), got {got}")]
+    Corpus {
+        /// The data set's name.
+        dataset: &'static str,
+        /// Where the files are.
+        found: String,
+        /// What tells that data set: its content hash, or its numbers of pairs.
+        expected: String,
+        /// The same of what was read.
+        got: String,
+    },
     /// A directory was given together with generated data.
     #[error("{}: expected no data directory with generated data, got one", .dir.display())]
     DirectoryUnused {
@@ -182,6 +236,14 @@ pub enum DataError {
         /// The row asked for.
         index: usize,
         /// The number of rows.
+        len: usize,
+    },
+    /// A sentence pair outside of the set.
+    #[error("sentence pair: expected less than {len}, got {row}")]
+    Row {
+        /// The pair asked for.
+        row: usize,
+        /// The number of pairs.
         len: usize,
     },
     /// A buffer of the wrong length.

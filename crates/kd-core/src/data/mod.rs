@@ -1,8 +1,12 @@
 //! Data sets, where they come from, and how a batch is cut from them.
 //!
-//! [`mnist::load`] and [`cifar::load`] are the entries: they find, download or generate a data set and say which of the three they did.
-//! [`jitter`] and [`crop_flip`] write batches, [`split`] chooses rows. Every choice is a pure function of an explicit seed.
+//! [`mnist::load`], [`cifar::load`] and [`bitext::load`] are the entries: they find, download or generate a data set and say which of the
+//! three they did.
+//!
+//! [`mnist::load`], [`cifar::load`] and [`bitext::load`] are the entries: they find, download or generate a data set and say which of the
+//! Every choice is a pure function of an explicit seed.
 
+pub mod bitext;
 pub mod cifar;
 mod counter;
 pub mod crop_flip;
@@ -19,6 +23,7 @@ pub mod provenance;
 pub mod split;
 pub mod table;
 
+pub use bitext::{Bitext, BitextSplits};
 pub use cifar::Cifar;
 pub use crop_flip::CropFlip;
 pub use error::DataError;
