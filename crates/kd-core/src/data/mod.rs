@@ -1,12 +1,11 @@
 //! Data sets, where they come from, and how a batch is cut from them.
 //!
 //! [`mnist::load`], [`cifar::load`] and [`bitext::load`] are the entries: they find, download or generate a data set and say which of the
-//! three they did.
-//!
-//! [`mnist::load`], [`cifar::load`] and [`bitext::load`] are the entries: they find, download or generate a data set and say which of the
+//! three they did. [`jitter`], [`crop_flip`] and [`token_batches`] write batches, [`split`] chooses rows, [`bpe`] makes tokens of text.
 //! Every choice is a pure function of an explicit seed.
 
 pub mod bitext;
+pub mod bpe;
 pub mod cifar;
 mod counter;
 pub mod crop_flip;
@@ -22,8 +21,10 @@ mod page_headers;
 pub mod provenance;
 pub mod split;
 pub mod table;
+pub mod token_batches;
 
 pub use bitext::{Bitext, BitextSplits};
+pub use bpe::{Bpe, Vocabularies};
 pub use cifar::Cifar;
 pub use crop_flip::CropFlip;
 pub use error::DataError;
@@ -33,3 +34,4 @@ pub use mnist::Mnist;
 pub use normalisation::Normalisation;
 pub use normalised::NormalisedExamples;
 pub use provenance::Provenance;
+pub use token_batches::{TokenBatch, TokenBatches, TokenPairs};

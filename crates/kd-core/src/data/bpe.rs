@@ -1,0 +1,388 @@
+//! Vocabularies of byte-pair encoding (Sennrich, Haddow and Birch 2016): words cut into pieces that were frequent in the training text.
+//!
+//! A [`Bpe`] is trained by the `tokenizers` crate and kept in its JSON format, so that Hugging Face's tools read the same file. Words are
+//! cut at spaces, a space becoming a `▁` in front of its word, and each punctuation character is a word of its own: no piece reaches from a
+//! word into the comma behind it. Characters are Unicode's, not bytes. The four special tokens have the ids 0 to 3 in each vocabulary.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::metaspace::{Metaspace, PrependScheme};
+use tokenizers::pre_tokenizers::punctuation::Punctuation;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::{AddedToken, Model, ModelWrapper, SplitDelimiterBehavior, Tokenizer, Trainer};
+use unicode_categories::UnicodeCategories;
+
+use super::error::one_line;
+use super::{Bitext, DataError, TokenPairs};
+use crate::run::atomic;
+
+/// Fills what is behind the end of shorter sentences.
+pub const PAD: u32 = 0;
+/// Stands before a sentence's first token.
+pub const BOS: u32 = 1;
+/// Stands behind a sentence's last token.
+pub const EOS: u32 = 2;
+/// A character that the vocabulary does not have.
+pub const UNK: u32 = 3;
+
+/// The special tokens' names, by id.
+const SPECIAL: [&str; 4] = ["<pad>", "<s>", "</s>", "<unk>"];
+/// Stands for a space.
+const SPACE: char = '▁';
+/// The largest file accepted; a vocabulary of 40,000 has 3 MB.
+const MAX_FILE: u64 = 1 << 27;
+
+/// How a vocabulary is trained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BpeSettings {
+    /// Number of tokens: special ones, characters and merged pieces. Fewer where the text has no more pairs to merge.
+    pub size: usize,
+    /// The most characters, the frequent ones first; the others become [`UNK`].
+    pub characters: usize,
+    /// How often a pair has to occur for being merged.
+    pub min_frequency: u64,
+}
+
+impl BpeSettings {
+    /// `size` tokens, at most 1,000 characters, pairs that occur at least twice.
+    pub fn new(size: usize) -> Self {
+        Self { size, characters: 1000, min_frequency: 2 }
+    }
+}
+
+/// What tells one vocabulary from another; for checkpoints to keep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VocabularyId {
+    /// Number of tokens.
+    pub size: usize,
+    /// The first 16 hexadecimal digits of the SHA-256 of the vocabulary's JSON.
+    pub hash: String,
+}
+
+impl fmt::Display for VocabularyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of {} tokens with the hash {}", self.size, self.hash)
+    }
+}
+
+/// A trained vocabulary. Cloning is cheap.
+#[derive(Clone)]
+pub struct Bpe(Arc<Inner>);
+
+struct Inner {
+    model: BPE,
+    /// By id.
+    tokens: Vec<String>,
+    json: String,
+    id: VocabularyId,
+}
+
+impl fmt::Debug for Bpe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bpe({})", self.0.id)
+    }
+}
+
+/// Of two vocabularies with the same id each does what the other does.
+impl PartialEq for Bpe {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for Bpe {}
+
+impl Bpe {
+    /// Trains on `lines`, which should be the training set's. The same lines, in any order, give the same vocabulary, whatever the number
+    /// of threads.
+    ///
+    /// # Errors
+    /// [`DataError::Argument`] where `size` does not hold the special tokens and characters; [`DataError::Vocabulary`] where there is no
+    /// text.
+    pub fn train(lines: &[&str], settings: &BpeSettings) -> Result<Self, DataError> {
+        let found = || "training text".to_string();
+        let alphabet = alphabet(lines, settings.characters);
+        if alphabet.len() < 2 {
+            let (expected, got) = ("of its characters".to_string(), "no text".to_string());
+            return Err(DataError::Vocabulary { found: found(), expected, got });
+        }
+        let least = SPECIAL.len() + alphabet.len();
+        if settings.size < least {
+            let expected = format!("at least {least}, for the special tokens and {} characters", alphabet.len());
+            return Err(DataError::Argument { what: "vocabulary size", expected, got: settings.size.to_string() });
+        }
+        let mut trainer = BpeTrainer::builder()
+            .show_progress(false)
+            .vocab_size(settings.size)
+            .min_frequency(settings.min_frequency)
+            .special_tokens(special_tokens())
+            // Characters of the initial alphabet come before all others, and there is room for no others.
+            .limit_alphabet(alphabet.len())
+            .initial_alphabet(alphabet)
+            .build();
+        let failed = |e: tokenizers::Error| DataError::Vocabulary {
+            found: found(),
+            expected: "to be trained".to_string(),
+            got: one_line(e.as_ref()),
+        };
+        trainer.feed(lines.iter(), |line| Ok(training_words(line))).map_err(failed)?;
+        let mut model = BPE::default();
+        trainer.train(&mut model).map_err(failed)?;
+        model.unk_token = Some(SPECIAL[UNK as usize].to_string());
+        // Through the same door as a vocabulary from a file, so that the two cannot differ.
+        Self::from_json(to_json(model).map_err(failed)?.as_bytes(), "training text")
+    }
+
+    /// Reads a vocabulary from bytes of the `tokenizers` crate's JSON, as [`Bpe::to_json`] writes it. `found` names it in errors.
+    ///
+    /// # Errors
+    /// [`DataError::Vocabulary`] for anything else, such as a tokenizer of another kind.
+    pub fn from_json(json: &[u8], found: &str) -> Result<Self, DataError> {
+        let fault = |expected: &str, got: String| DataError::Vocabulary { found: found.to_string(), expected: expected.to_string(), got };
+        let form = "in the JSON of a byte-pair tokenizer";
+        // The crate's own reader is not ours to trust with any bytes.
+        let parsed = catch_unwind(AssertUnwindSafe(|| Tokenizer::from_bytes(json)));
+        let parsed = parsed.unwrap_or_else(|_| Err("JSON that cannot be decoded".into())).map_err(|e| fault(form, one_line(e.as_ref())))?;
+        let ModelWrapper::BPE(model) = parsed.get_model() else { return Err(fault(form, "a tokenizer of another kind".to_string())) };
+        let vocabulary = model.get_vocab();
+        let size = vocabulary.len();
+        let mut tokens = vec![None; size];
+        for (token, id) in vocabulary {
+            match tokens.get_mut(id as usize) {
+                Some(slot) => *slot = Some(token),
+                None => return Err(fault(&format!("with ids below its {size} tokens"), format!("id {id}"))),
+            }
+        }
+        let tokens: Option<Vec<String>> = tokens.into_iter().collect();
+        let tokens = tokens.ok_or_else(|| fault("with one token for each id", "an id twice".to_string()))?;
+        if let Some(i) = (0..SPECIAL.len()).find(|&i| tokens.get(i).is_none_or(|token| token != SPECIAL[i])) {
+            let got = tokens.get(i).map_or("none".to_string(), |token| format!("{token:?}"));
+            return Err(fault(&format!("with the token {:?} at id {i}", SPECIAL[i]), got));
+        }
+        let json = to_json(model.clone()).map_err(|e| fault(form, one_line(e.as_ref())))?;
+        // Whatever else the file says (normalisation, other ways to cut words, dropout) would change what its tokens mean.
+        if parsed.to_string(true).map_err(|e| fault(form, one_line(e.as_ref())))? != json {
+            return Err(fault("that cuts words at spaces and punctuation and does nothing else", "other settings".to_string()));
+        }
+        let hash = Sha256::digest(json.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self(Arc::new(Inner { model: model.clone(), tokens, json, id: VocabularyId { size, hash } })))
+    }
+
+    /// Reads a vocabulary from a file.
+    ///
+    /// # Errors
+    /// As [`Bpe::from_json`]; [`DataError::Io`].
+    pub fn load(path: &Path) -> Result<Self, DataError> {
+        let io = |source| DataError::Io { path: path.to_path_buf(), source };
+        let size = std::fs::metadata(path).map_err(io)?.len();
+        let found = path.display().to_string();
+        if size > MAX_FILE {
+            let (expected, got) = (format!("of at most {MAX_FILE} bytes"), format!("{size}"));
+            return Err(DataError::Vocabulary { found, expected, got });
+        }
+        Self::from_json(&std::fs::read(path).map_err(io)?, &found)
+    }
+
+    /// Writes the vocabulary to a file, which appears whole or not at all.
+    ///
+    /// # Errors
+    /// Where the file cannot be written.
+    pub fn save(&self, path: &Path) -> crate::Result<()> {
+        Ok(atomic::write(path, self.0.json.as_bytes())?)
+    }
+
+    /// The vocabulary as JSON: the same text for the same vocabulary.
+    pub fn to_json(&self) -> &str {
+        &self.0.json
+    }
+
+    /// Number of tokens; ids are below it.
+    pub fn size(&self) -> usize {
+        self.0.tokens.len()
+    }
+
+    /// What tells this vocabulary from others.
+    pub fn id(&self) -> &VocabularyId {
+        &self.0.id
+    }
+
+    /// Makes sure that this is the vocabulary that `whose` (a checkpoint's path, say) was made with.
+    ///
+    /// # Errors
+    /// [`DataError::Vocabulary`] where it is another.
+    pub fn check(&self, expected: &VocabularyId, whose: &str) -> Result<(), DataError> {
+        match self.id() == expected {
+            true => Ok(()),
+            false => {
+                Err(DataError::Vocabulary { found: whose.to_string(), expected: expected.to_string(), got: format!("one {}", self.id()) })
+            }
+        }
+    }
+
+    /// The token with this id, `▁` standing for a space.
+    pub fn token(&self, id: u32) -> Option<&str> {
+        self.0.tokens.get(id as usize).map(String::as_str)
+    }
+
+    /// A sentence's tokens, without [`BOS`] and [`EOS`]. No text gives [`PAD`], [`BOS`] or [`EOS`], not even their names.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        let mut ids = Vec::with_capacity(text.len() / 3 + 1);
+        pieces(text, |piece| match piece {
+            // A vocabulary has an unknown token, the lack of which is the crate's only error.
+            Some(word) => match self.0.model.tokenize(word) {
+                Ok(tokens) => ids.extend(tokens.iter().map(|token| token.id)),
+                Err(_) => ids.push(UNK),
+            },
+            None => ids.push(UNK),
+        });
+        ids
+    }
+
+    /// The text of some tokens: that which [`Bpe::encode`] was given, if it gave no [`UNK`]. [`PAD`], [`BOS`] and [`EOS`] are left out;
+    /// [`UNK`] and ids that the vocabulary does not have become `<unk>`.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        let mut text = String::new();
+        for &id in ids.iter().filter(|&&id| ![PAD, BOS, EOS].contains(&id)) {
+            text.push_str(self.token(id).unwrap_or(SPECIAL[UNK as usize]));
+        }
+        text.strip_prefix(SPACE).unwrap_or(&text).replace(SPACE, " ")
+    }
+}
+
+/// The vocabularies of both sides; one and the same where they are joint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vocabularies {
+    /// Of the language to translate from.
+    pub source: Bpe,
+    /// Of the language to translate to.
+    pub target: Bpe,
+}
+
+/// The file of a joint vocabulary, and those of two.
+const JOINT: &str = "bpe.json";
+const SEPARATE: [&str; 2] = ["bpe.source.json", "bpe.target.json"];
+
+impl Vocabularies {
+    /// Trains on a training set: one vocabulary on both sides' text if `joint`, one on each side's otherwise.
+    ///
+    /// # Errors
+    /// As [`Bpe::train`].
+    pub fn train(training: &Bitext, settings: &BpeSettings, joint: bool) -> Result<Self, DataError> {
+        let source: Vec<&str> = training.source.iter().map(String::as_str).collect();
+        let target: Vec<&str> = training.target.iter().map(String::as_str).collect();
+        if joint {
+            let both = Bpe::train(&[source, target].concat(), settings)?;
+            return Ok(Self { source: both.clone(), target: both });
+        }
+        Ok(Self { source: Bpe::train(&source, settings)?, target: Bpe::train(&target, settings)? })
+    }
+
+    /// Whether both sides have the same vocabulary, so that their embeddings can be shared.
+    pub fn joint(&self) -> bool {
+        self.source == self.target
+    }
+
+    /// Writes `bpe.json` to a folder, or `bpe.source.json` and `bpe.target.json` where the two differ.
+    ///
+    /// # Errors
+    /// Where a file cannot be written.
+    pub fn save(&self, dir: &Path) -> crate::Result<()> {
+        if self.joint() {
+            return self.source.save(&dir.join(JOINT));
+        }
+        self.source.save(&dir.join(SEPARATE[0]))?;
+        self.target.save(&dir.join(SEPARATE[1]))
+    }
+
+    /// Reads what [`Vocabularies::save`] wrote; `bpe.json` first.
+    ///
+    /// # Errors
+    /// As [`Bpe::load`].
+    pub fn load(dir: &Path) -> Result<Self, DataError> {
+        let joint = dir.join(JOINT);
+        if joint.is_file() {
+            let both = Bpe::load(&joint)?;
+            return Ok(Self { source: both.clone(), target: both });
+        }
+        Ok(Self { source: Bpe::load(&dir.join(SEPARATE[0]))?, target: Bpe::load(&dir.join(SEPARATE[1]))? })
+    }
+
+    /// Both sides' tokens, without [`BOS`] and [`EOS`], in the order of the pairs.
+    pub fn encode(&self, bitext: &Bitext) -> TokenPairs {
+        let side = |bpe: &Bpe, lines: &[String]| lines.par_iter().map(|line| bpe.encode(line)).collect();
+        TokenPairs { source: side(&self.source, &bitext.source), target: side(&self.target, &bitext.target) }
+    }
+}
+
+fn special_tokens() -> Vec<AddedToken> {
+    SPECIAL.iter().map(|token| AddedToken::from(*token, true)).collect()
+}
+
+/// The model with everything around it that this module does, so that other readers of the file do the same.
+fn to_json(model: BPE) -> tokenizers::Result<String> {
+    let space = Metaspace::new(SPACE, PrependScheme::Always, true);
+    let mut tokenizer = Tokenizer::new(model);
+    tokenizer
+        .with_pre_tokenizer(Some(Sequence::new(vec![space.clone().into(), Punctuation::new(SplitDelimiterBehavior::Isolated).into()])))
+        .with_decoder(Some(space));
+    tokenizer.add_special_tokens(special_tokens())?;
+    tokenizer.to_string(true)
+}
+
+/// Calls `piece` with each word of `text` in turn: `▁` and a run of characters, the rest of such a run behind punctuation, or one
+/// punctuation character. `None` stands for a `▁` in the text itself, which no token may claim.
+fn pieces(text: &str, mut piece: impl FnMut(Option<&str>)) {
+    if text.is_empty() {
+        return;
+    }
+    let mut word = String::new();
+    let mut buffer = [0; 4];
+    for run in text.split(' ') {
+        word.push(SPACE);
+        for c in run.chars() {
+            let alone = c == SPACE || c.is_ascii_punctuation() || c.is_punctuation();
+            if !alone {
+                word.push(c);
+                continue;
+            }
+            if !word.is_empty() {
+                piece(Some(&word));
+                word.clear();
+            }
+            piece((c != SPACE).then(|| &*c.encode_utf8(&mut buffer)));
+        }
+        if !word.is_empty() {
+            piece(Some(&word));
+            word.clear();
+        }
+    }
+}
+
+/// The words of a line that vocabularies are trained on: no token may spell a special token's name, so no such word is looked at. (With
+/// punctuation cut off there is none; this keeps it so.)
+fn training_words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    pieces(line, |piece| words.extend(piece.filter(|word| !SPECIAL.iter().any(|s| word.contains(s))).map(str::to_string)));
+    words
+}
+
+/// The most frequent characters of the lines, at most `limit`, ties by code point; and the space.
+fn alphabet(lines: &[&str], limit: usize) -> HashSet<char> {
+    let mut counts: HashMap<char, u64> = HashMap::new();
+    for line in lines {
+        for c in line.chars().filter(|&c| c != ' ' && c != SPACE) {
+            *counts.entry(c).or_default() += 1;
+        }
+    }
+    let mut kept: Vec<(char, u64)> = counts.into_iter().collect();
+    kept.sort_unstable_by_key(|&(c, n)| (std::cmp::Reverse(n), c));
+    kept.into_iter().take(limit).map(|(c, _)| c).chain([SPACE]).collect()
+}
