@@ -5,6 +5,7 @@
 //! ([`train`]) built from a specification ([`model`]) with a distillation method ([`method`]), which is wiring around pure
 //! functions ([`loss`]) on seeded data ([`data`], [`seed`]).
 
+pub mod bleu;
 pub mod cli;
 pub mod compare;
 pub mod data;
