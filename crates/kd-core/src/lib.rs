@@ -23,6 +23,7 @@ pub mod run;
 pub mod seed;
 pub mod torch_checkpoint;
 pub mod train;
+pub mod translation;
 
 pub use error::{Error, Result};
 pub use seed::Seed;

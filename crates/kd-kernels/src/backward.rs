@@ -34,6 +34,20 @@ impl Gradients {
         self.deposited.get(&var.id()).or_else(|| self.flowed.get(var))
     }
 
+    /// The sums of these gradients and `other`'s, for each of `vars`: what one pass over the sum of two losses would give, to rounding.
+    /// A variable that only one of the losses depends on keeps that gradient.
+    pub fn plus<'a>(mut self, mut other: Self, vars: impl Iterator<Item = &'a Tensor>) -> Result<Self> {
+        let mut deposited = Sink::new();
+        for var in vars {
+            let sum = match (self.remove(var), other.remove(var)) {
+                (Some(a), Some(b)) => Some(a.add(&b)?),
+                (a, b) => a.or(b),
+            };
+            deposited.extend(sum.map(|sum| (var.id(), sum)));
+        }
+        Ok(Self { deposited, flowed: GradStore::default() })
+    }
+
     /// Takes the gradient with respect to `var` out, so that its memory is free as soon as it has been used.
     pub fn remove(&mut self, var: &Tensor) -> Option<Tensor> {
         // Out of both: what was deposited already holds what flowed.

@@ -4,8 +4,8 @@
 //! so a method derives its adapters and no shape is typed into a configuration.
 
 mod asked;
-mod layers;
 pub mod generated_student;
+mod layers;
 pub mod mlp;
 pub mod mobilenet_v2;
 pub mod resnet50;

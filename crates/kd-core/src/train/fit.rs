@@ -1,14 +1,15 @@
-//! The training loop.
+//! Training a network for classification.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use candle_core::{Device, Tensor};
+use kd_kernels::Gradients;
 use serde::{Deserialize, Serialize};
 
-use super::ahead::ahead;
-use super::{Batch, Examples, Optimizer, OptimizerSpec, Schedule, checkpoint};
+use super::training::{EpochRecord, Task, TermValue, Training, check_finite};
+use super::{Batch, Examples, Optimizer, OptimizerSpec, Schedule};
 use crate::method::{Distillation, Step};
 use crate::model::{Mode, Model, Outputs};
 use crate::params::Params;
@@ -60,35 +61,6 @@ impl TrainSpec {
     }
 }
 
-/// What one loss term came to at one step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TermValue {
-    /// Its name.
-    pub name: &'static str,
-    /// Its weight in the total.
-    pub weight: f64,
-    /// The raw value.
-    pub value: f32,
-}
-
-/// What one epoch came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct EpochRecord {
-    /// Counted from 1.
-    pub epoch: usize,
-    /// Learning rate of its last step.
-    pub learning_rate: f64,
-    /// Mean over its steps of the total loss.
-    pub loss: f64,
-    /// Mean over its steps of each term's raw value.
-    pub terms: BTreeMap<String, f64>,
-    /// Examples shown.
-    pub examples: usize,
-    /// Time it took; not a result.
-    pub seconds: f64,
-}
-
 /// A training run.
 pub struct Fit<'a> {
     /// The network.
@@ -112,15 +84,6 @@ pub struct Fit<'a> {
     pub save_every: Duration,
 }
 
-/// What the state file says beside its tensors.
-#[derive(Serialize, Deserialize)]
-struct Progress {
-    spec: TrainSpec,
-    seed: u64,
-    epochs: Vec<EpochRecord>,
-    averaged: u64,
-}
-
 impl Fit<'_> {
     /// Trains and returns every epoch's record; the parameters hold the result. `observe` sees each record as it comes, those
     /// of a resumed run's earlier epochs first.
@@ -133,60 +96,23 @@ impl Fit<'_> {
         if self.examples.is_empty() && self.spec.epochs > 0 {
             return Err(Error::bad_input("the training set is empty: expected at least 1 example, got 0"));
         }
-        let max_norm = (self.spec.max_norm > 0.).then_some(self.spec.max_norm);
-        let mut optimizer = Optimizer::new(&self.spec.optimizer, max_norm, self.params)?;
-        let mut average = Average::default();
-        let mut records = match &self.state {
-            Some(path) if path.exists() => self.resume(path, &mut optimizer, &mut average)?,
-            _ => Vec::new(),
+        let training = Training {
+            params: self.params,
+            spec: self.spec,
+            epochs: self.spec.epochs,
+            average_epochs: self.spec.average_epochs,
+            optimizer: &self.spec.optimizer,
+            max_norm: (self.spec.max_norm > 0.).then_some(self.spec.max_norm),
+            seed: self.seed,
+            device: self.device,
+            state: self.state.clone(),
+            save_every: self.save_every,
         };
-        records.iter().for_each(&mut *observe);
-        let mut saved = Instant::now();
-        for epoch in records.len()..self.spec.epochs {
-            let record = self.epoch(epoch, &mut optimizer)?;
-            if epoch + self.spec.average_epochs >= self.spec.epochs {
-                average.add(self.params)?;
-            }
-            observe(&record);
-            records.push(record);
-            if let Some(path) = &self.state
-                && (saved.elapsed() >= self.save_every || records.len() == self.spec.epochs)
-            {
-                self.save(path, &optimizer, &average, &records)?;
-                saved = Instant::now();
-            }
-        }
-        if average.count > 0 {
-            self.params.set(&average.mean)?;
-        }
-        Ok(records)
+        training.run(&Images { fit: self, order: Mutex::default() }, observe)
     }
 
-    fn epoch(&self, epoch: usize, optimizer: &mut Optimizer) -> Result<EpochRecord> {
-        let started = Instant::now();
-        let order = self.seed.stream("shuffle", epoch, 0).permutation(self.examples.len());
-        let order: Vec<u32> = order.into_iter().map(|row| row as u32).collect();
-        let steps = order.len().div_ceil(self.spec.batch_size);
-        let (mut total, mut terms, mut lr) = (0f64, BTreeMap::<String, f64>::new(), 0f64);
-        // A batch is a function of its rows and its draws, so it is the same wherever and whenever it is made.
-        let (examples, device, seed, batch_size) = (self.examples, self.device, self.seed, self.spec.batch_size);
-        let draws = |step| StepSeed { seed, epoch, step };
-        let make = |step: usize| {
-            let rows = &order[step * batch_size..order.len().min((step + 1) * batch_size)];
-            examples.batch(rows, draws(step), device)
-        };
-        ahead(steps, make, |step, batch| {
-            lr = self.spec.learning_rate * self.spec.schedule.factor(epoch, step, self.spec.epochs, steps, self.spec.warm_up_epochs);
-            for TermValue { name, weight, value } in self.step_on(optimizer, &batch, draws(step), lr)? {
-                total += weight * f64::from(value);
-                *terms.entry(name.to_owned()).or_default() += f64::from(value);
-            }
-            Ok(())
-        })?;
-        let n = steps as f64;
-        terms.values_mut().for_each(|v| *v /= n);
-        let (learning_rate, loss, examples) = (lr, total / n, order.len());
-        Ok(EpochRecord { epoch: epoch + 1, learning_rate, loss, terms, examples, seconds: started.elapsed().as_secs_f64() })
+    fn steps(&self) -> usize {
+        self.examples.len().div_ceil(self.spec.batch_size)
     }
 
     /// One step on these examples, whose batch is made here. Returns the loss terms.
@@ -202,12 +128,15 @@ impl Fit<'_> {
     /// # Errors
     /// [`Error::NonFinite`] when a term is not finite; the parameters are left alone then.
     pub fn step_on(&self, optimizer: &mut Optimizer, batch: &Batch, draws: StepSeed, lr: f64) -> Result<Vec<TermValue>> {
-        let (loss, values) = self.loss(batch, draws)?;
-        if let Some(&TermValue { name, value, .. }) = values.iter().find(|term| !term.value.is_finite()) {
-            return Err(Error::NonFinite { term: name.to_owned(), value, epoch: draws.epoch + 1, step: draws.step + 1 });
-        }
-        optimizer.step(&kd_kernels::backward::backward(&loss)?, lr)?;
+        let (gradients, values) = self.gradients(batch, draws)?;
+        optimizer.step(&gradients, lr)?;
         Ok(values)
+    }
+
+    fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
+        let (loss, values) = self.loss(batch, draws)?;
+        check_finite(&values, draws)?;
+        Ok((kd_kernels::backward::backward(&loss)?, values))
     }
 
     /// The total loss of a step, and its terms.
@@ -231,52 +160,46 @@ impl Fit<'_> {
         let loss = loss.ok_or_else(|| Error::bad_input("the method gave no loss term"))?;
         Ok((loss, values))
     }
+}
 
-    fn save(&self, path: &Path, optimizer: &Optimizer, average: &Average, records: &[EpochRecord]) -> Result<()> {
-        let mut tensors = BTreeMap::new();
-        let parts = [("model", self.params.snapshot()?), ("optimizer", optimizer.state()?), ("average", average.mean.clone())];
-        for (part, values) in parts {
-            tensors.extend(values.into_iter().map(|(n, t)| (format!("{part}/{n}"), t)));
-        }
-        let progress = Progress { spec: self.spec.clone(), seed: self.seed.0, epochs: records.to_vec(), averaged: average.count };
-        checkpoint::save(path, &tensors, &progress)
-    }
+/// The images of a run, shuffled for each epoch.
+struct Images<'a> {
+    fit: &'a Fit<'a>,
+    /// The epoch whose order it is, and the order.
+    order: Mutex<(usize, Arc<[u32]>)>,
+}
 
-    fn resume(&self, path: &Path, optimizer: &mut Optimizer, average: &mut Average) -> Result<Vec<EpochRecord>> {
-        let (tensors, progress) = checkpoint::load::<Progress>(path, self.device)?;
-        if progress.spec != *self.spec || progress.seed != self.seed.0 {
-            return Err(Error::bad_input(format!("{}: the state of another run; delete it to start anew", path.display())));
+impl Images<'_> {
+    fn order(&self, epoch: usize) -> Arc<[u32]> {
+        // The value is whole at any time: it is replaced at once.
+        let mut known = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.0 != epoch || known.1.is_empty() {
+            let order = self.fit.seed.stream("shuffle", epoch, 0).permutation(self.fit.examples.len());
+            *known = (epoch, order.into_iter().map(|row| row as u32).collect());
         }
-        let part = |name: &str| -> BTreeMap<String, Tensor> {
-            tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(name)?.strip_prefix('/')?.to_owned(), t.clone()))).collect()
-        };
-        self.params.set(&part("model"))?;
-        optimizer.set_state(&part("optimizer"))?;
-        *average = Average { mean: part("average"), count: progress.averaged };
-        Ok(progress.epochs)
+        known.1.clone()
     }
 }
 
-/// The running mean of the parameters and buffers at the ends of the last epochs.
-#[derive(Default)]
-struct Average {
-    mean: BTreeMap<String, Tensor>,
-    count: u64,
-}
+impl Task for Images<'_> {
+    type Batch = Batch;
 
-impl Average {
-    fn add(&mut self, params: &Params) -> Result<()> {
-        self.count += 1;
-        if self.count == 1 {
-            self.mean = params.snapshot()?;
-            return Ok(());
-        }
-        for (name, var) in params.named().into_iter().chain(params.buffers()) {
-            if let Some(mean) = self.mean.get_mut(&name) {
-                let towards = ((var.as_tensor().detach() - &*mean)? * (1. / self.count as f64))?;
-                *mean = (&*mean + towards)?;
-            }
-        }
-        Ok(())
+    fn epoch(&self, _: usize) -> Result<(usize, usize)> {
+        Ok((self.fit.steps(), self.fit.examples.len()))
+    }
+
+    fn batch(&self, draws: StepSeed) -> Result<Batch> {
+        let (order, size) = (self.order(draws.epoch), self.fit.spec.batch_size);
+        let rows = &order[draws.step * size..order.len().min((draws.step + 1) * size)];
+        self.fit.examples.batch(rows, draws, self.fit.device)
+    }
+
+    fn learning_rate(&self, epoch: usize, step: usize) -> f64 {
+        let spec = self.fit.spec;
+        spec.learning_rate * spec.schedule.factor(epoch, step, spec.epochs, self.fit.steps(), spec.warm_up_epochs)
+    }
+
+    fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
+        self.fit.gradients(batch, draws)
     }
 }

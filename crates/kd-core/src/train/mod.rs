@@ -8,10 +8,12 @@ pub mod examples;
 pub mod fit;
 pub mod optimizer;
 pub mod schedule;
+pub mod training;
 
 pub use epochs_csv::write_epochs;
 pub use evaluate::{Errors, evaluate, predict};
 pub use examples::{Batch, Examples};
-pub use fit::{EpochRecord, Fit, TermValue, TrainSpec};
+pub use fit::{Fit, TrainSpec};
 pub use optimizer::{Optimizer, OptimizerSpec};
 pub use schedule::Schedule;
+pub use training::{EpochRecord, Task, TermValue, Training};

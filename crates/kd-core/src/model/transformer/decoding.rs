@@ -1,6 +1,6 @@
 //! The decoder, word by word, with cached keys and values.
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use kd_kernels::attention::Mask;
 
 use super::block::KeysValues;
@@ -39,6 +39,11 @@ impl<'a> Decoding<'a> {
         self.words
     }
 
+    /// Where it computes.
+    pub fn device(&self) -> &Device {
+        self.network.device()
+    }
+
     /// How many sentences are being translated.
     pub fn sentences(&self) -> usize {
         self.lengths.len()
@@ -58,10 +63,9 @@ impl<'a> Decoding<'a> {
             xs = layer.own.forward(&xs, Mask::NONE, mode, |xs| {
                 let new = layer.own.project(xs)?;
                 let all = match own.take() {
-                    Some(old) => KeysValues {
-                        keys: Tensor::cat(&[&old.keys, &new.keys], 1)?,
-                        values: Tensor::cat(&[&old.values, &new.values], 1)?,
-                    },
+                    Some(old) => {
+                        KeysValues { keys: Tensor::cat(&[&old.keys, &new.keys], 1)?, values: Tensor::cat(&[&old.values, &new.values], 1)? }
+                    }
                     None => new,
                 };
                 *own = Some(all.clone());

@@ -1,0 +1,243 @@
+//! The one training loop: epochs of steps, the optimiser, the average of the last epochs, and a state from which a killed run goes on.
+//!
+//! What a step is made of, images and a method's loss terms or sentence pairs, is a [`Task`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use candle_core::{Device, Tensor};
+use kd_kernels::Gradients;
+use serde::{Deserialize, Serialize};
+
+use super::ahead::ahead;
+use super::{Optimizer, OptimizerSpec, checkpoint};
+use crate::params::Params;
+use crate::seed::StepSeed;
+use crate::{Error, Result, Seed};
+
+/// What one loss term came to at one step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TermValue {
+    /// Its name.
+    pub name: &'static str,
+    /// Its weight in the total.
+    pub weight: f64,
+    /// The raw value.
+    pub value: f32,
+}
+
+/// What one epoch came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EpochRecord {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Learning rate of its last step.
+    pub learning_rate: f64,
+    /// Mean over its steps of the total loss.
+    pub loss: f64,
+    /// Mean over its steps of each term's raw value.
+    pub terms: BTreeMap<String, f64>,
+    /// What was measured at its end, where a task measures anything.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub measured: BTreeMap<String, f64>,
+    /// Examples shown.
+    pub examples: usize,
+    /// Time it took; not a result.
+    pub seconds: f64,
+}
+
+/// What is trained on, step by step.
+pub trait Task: Sync {
+    /// What a step needs. It is a function of the step's draws, so it can be made ahead of its step, on another thread.
+    type Batch: Send;
+
+    /// Steps of an epoch, counted from 0, and how many examples they show in all.
+    ///
+    /// # Errors
+    /// When there is nothing to train on.
+    fn epoch(&self, epoch: usize) -> Result<(usize, usize)>;
+
+    /// The batch of one step.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    fn batch(&self, draws: StepSeed) -> Result<Self::Batch>;
+
+    /// The learning rate of one step: both count from 0.
+    fn learning_rate(&self, epoch: usize, step: usize) -> f64;
+
+    /// Loss terms of a batch and, if all of them are finite, the gradients of their weighted sum.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] when a term is not finite.
+    fn gradients(&self, batch: &Self::Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)>;
+
+    /// What is measured after an epoch, counted from 0, by name; by default nothing.
+    ///
+    /// # Errors
+    /// When it cannot be measured.
+    fn measure(&self, _epoch: usize) -> Result<BTreeMap<String, f64>> {
+        Ok(BTreeMap::new())
+    }
+}
+
+/// Errors where a term is not finite.
+///
+/// # Errors
+/// [`Error::NonFinite`] with the first such term.
+pub fn check_finite(values: &[TermValue], draws: StepSeed) -> Result<()> {
+    match values.iter().find(|term| !term.value.is_finite()) {
+        Some(&TermValue { name, value, .. }) => {
+            Err(Error::NonFinite { term: name.to_owned(), value, epoch: draws.epoch + 1, step: draws.step + 1 })
+        }
+        None => Ok(()),
+    }
+}
+
+/// A training run. `S` is the recipe as it is written to the state file: a state of another recipe is refused.
+pub struct Training<'a, S> {
+    /// The parameters that train.
+    pub params: &'a Params,
+    /// The recipe, to tell one run's state from another's.
+    pub spec: &'a S,
+    /// Passes.
+    pub epochs: usize,
+    /// How many of the last epochs give their final weights to the average that becomes the network; 0 or 1 for the last alone.
+    pub average_epochs: usize,
+    /// The optimiser.
+    pub optimizer: &'a OptimizerSpec,
+    /// Longest weight vector into a unit, if there is a limit.
+    pub max_norm: Option<f64>,
+    /// The seed of all draws.
+    pub seed: Seed,
+    /// Where it runs.
+    pub device: &'a Device,
+    /// Where its state is kept while it trains, if anywhere: a run that finds a state there goes on from it, and ends with the
+    /// same weights, to the bit, as one that was never stopped.
+    pub state: Option<PathBuf>,
+    /// Least time between two writes of the state. It decides how much is lost when the run is killed, never what comes out.
+    pub save_every: Duration,
+}
+
+/// What the state file says beside its tensors.
+#[derive(Serialize, Deserialize)]
+struct Progress<S> {
+    spec: S,
+    seed: u64,
+    epochs: Vec<EpochRecord>,
+    averaged: u64,
+}
+
+impl<S: Clone + PartialEq + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
+    /// Trains on `task` and returns every epoch's record; the parameters hold the result. `observe` sees each record as it comes, those
+    /// of a resumed run's earlier epochs first.
+    ///
+    /// # Errors
+    /// Those of the task, and bad input when the state file is of another run.
+    pub fn run<T: Task>(&self, task: &T, observe: &mut dyn FnMut(&EpochRecord)) -> Result<Vec<EpochRecord>> {
+        let mut optimizer = Optimizer::new(self.optimizer, self.max_norm, self.params)?;
+        let mut average = Average::default();
+        let mut records = match &self.state {
+            Some(path) if path.exists() => self.resume(path, &mut optimizer, &mut average)?,
+            _ => Vec::new(),
+        };
+        records.iter().for_each(&mut *observe);
+        let mut saved = Instant::now();
+        for epoch in records.len()..self.epochs {
+            let record = self.epoch(task, epoch, &mut optimizer)?;
+            if epoch + self.average_epochs >= self.epochs {
+                average.add(self.params)?;
+            }
+            observe(&record);
+            records.push(record);
+            if let Some(path) = &self.state
+                && (saved.elapsed() >= self.save_every || records.len() == self.epochs)
+            {
+                self.save(path, &optimizer, &average, &records)?;
+                saved = Instant::now();
+            }
+        }
+        if average.count > 0 {
+            self.params.set(&average.mean)?;
+        }
+        Ok(records)
+    }
+
+    fn epoch<T: Task>(&self, task: &T, epoch: usize, optimizer: &mut Optimizer) -> Result<EpochRecord> {
+        let started = Instant::now();
+        let (steps, examples) = task.epoch(epoch)?;
+        let (mut total, mut terms, mut lr) = (0f64, BTreeMap::<String, f64>::new(), 0f64);
+        let seed = self.seed;
+        let draws = |step| StepSeed { seed, epoch, step };
+        // A batch is a function of its draws, so it is the same wherever and whenever it is made.
+        ahead(
+            steps,
+            |step| task.batch(draws(step)),
+            |step, batch| {
+                lr = task.learning_rate(epoch, step);
+                let (gradients, values) = task.gradients(&batch, draws(step))?;
+                optimizer.step(&gradients, lr)?;
+                for TermValue { name, weight, value } in values {
+                    total += weight * f64::from(value);
+                    *terms.entry(name.to_owned()).or_default() += f64::from(value);
+                }
+                Ok(())
+            },
+        )?;
+        let n = steps as f64;
+        terms.values_mut().for_each(|v| *v /= n);
+        let measured = task.measure(epoch)?;
+        let seconds = started.elapsed().as_secs_f64();
+        Ok(EpochRecord { epoch: epoch + 1, learning_rate: lr, loss: total / n, terms, measured, examples, seconds })
+    }
+
+    fn save(&self, path: &Path, optimizer: &Optimizer, average: &Average, records: &[EpochRecord]) -> Result<()> {
+        let mut tensors = BTreeMap::new();
+        let parts = [("model", self.params.snapshot()?), ("optimizer", optimizer.state()?), ("average", average.mean.clone())];
+        for (part, values) in parts {
+            tensors.extend(values.into_iter().map(|(n, t)| (format!("{part}/{n}"), t)));
+        }
+        let progress = Progress { spec: self.spec.clone(), seed: self.seed.0, epochs: records.to_vec(), averaged: average.count };
+        checkpoint::save(path, &tensors, &progress)
+    }
+
+    fn resume(&self, path: &Path, optimizer: &mut Optimizer, average: &mut Average) -> Result<Vec<EpochRecord>> {
+        let (tensors, progress) = checkpoint::load::<Progress<S>>(path, self.device)?;
+        if progress.spec != *self.spec || progress.seed != self.seed.0 {
+            return Err(Error::bad_input(format!("{}: the state of another run; delete it to start anew", path.display())));
+        }
+        let part = |name: &str| -> BTreeMap<String, Tensor> {
+            tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(name)?.strip_prefix('/')?.to_owned(), t.clone()))).collect()
+        };
+        self.params.set(&part("model"))?;
+        optimizer.set_state(&part("optimizer"))?;
+        *average = Average { mean: part("average"), count: progress.averaged };
+        Ok(progress.epochs)
+    }
+}
+
+/// The running mean of the parameters and buffers at the ends of the last epochs.
+#[derive(Default)]
+struct Average {
+    mean: BTreeMap<String, Tensor>,
+    count: u64,
+}
+
+impl Average {
+    fn add(&mut self, params: &Params) -> Result<()> {
+        self.count += 1;
+        if self.count == 1 {
+            self.mean = params.snapshot()?;
+            return Ok(());
+        }
+        for (name, var) in params.named().into_iter().chain(params.buffers()) {
+            if let Some(mean) = self.mean.get_mut(&name) {
+                let towards = ((var.as_tensor().detach() - &*mean)? * (1. / self.count as f64))?;
+                *mean = (&*mean + towards)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,223 @@
+//! Beam search.
+
+use candle_core::Tensor;
+use kd_kernels::softmax::log_softmax;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::data::bpe::{BOS, EOS, PAD};
+use crate::data::token_batches::{BatchSize, TokenBatches, TokenPairs};
+use crate::model::Mode;
+use crate::model::transformer::{Decoding, MOST_POSITIONS, Transformer};
+use crate::{Error, Result};
+
+/// How translations are searched for, as an experiment file writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Search {
+    /// Hypotheses kept for each sentence; 1 takes the best word each time.
+    pub beam: usize,
+    /// α: a finished hypothesis of n words (its end of sentence included) scores ln p / n^α.
+    pub length_penalty: f64,
+    /// The longest translation has `length-factor`·(words of the source) + `length-extra` words.
+    pub length_factor: f64,
+    /// See `length-factor`.
+    pub length_extra: usize,
+    /// Sentences that are translated together.
+    pub batch: usize,
+}
+
+impl Search {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// Bad input that names the field, what it must be and what it is.
+    pub fn check(&self) -> Result<()> {
+        let fault = |what: String| Err(Error::bad_input(format!("search: {what}")));
+        if self.beam == 0 || self.batch == 0 {
+            return fault(format!("expected a beam and a batch of at least 1, got {} and {}", self.beam, self.batch));
+        }
+        if !(self.length_penalty.is_finite() && self.length_penalty >= 0.) {
+            return fault(format!("expected a length-penalty of at least 0, got {}", self.length_penalty));
+        }
+        if !(self.length_factor.is_finite() && self.length_factor >= 0.) {
+            return fault(format!("expected a length-factor of at least 0, got {}", self.length_factor));
+        }
+        Ok(())
+    }
+
+    /// The longest translation of so many source words, its end of sentence not counted.
+    fn longest(&self, source: usize) -> usize {
+        let words = (self.length_factor * source as f64) as usize + self.length_extra;
+        words.clamp(1, MOST_POSITIONS - 1)
+    }
+}
+
+/// A finished translation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hypothesis {
+    /// Its words, without the end of sentence.
+    pub words: Vec<u32>,
+    /// ln p / n^α.
+    pub score: f64,
+}
+
+/// Translates sentences given as ids, without end of sentence, and returns the best hypothesis of each, in their order. `done` is told
+/// after each batch how many are finished.
+///
+/// Sentences of about the same length are translated together; which stand together does not change what comes out, but for rounding.
+/// A sentence is finished when `beam` of its hypotheses have ended, or at its longest; hypotheses of equal score are taken in the order
+/// of beam and word id.
+///
+/// # Errors
+/// Bad input when a sentence is too long for the network or the search makes no sense.
+pub fn translate(network: &Transformer, sources: &[Vec<u32>], search: &Search, done: &mut dyn FnMut(usize)) -> Result<Vec<Hypothesis>> {
+    search.check()?;
+    let pairs = TokenPairs { source: sources.to_vec(), target: vec![Vec::new(); sources.len()] };
+    let batches = TokenBatches::new(pairs, BatchSize { tokens: usize::MAX / 2, pairs: Some(search.batch) })?;
+    let mut best = vec![None; sources.len()];
+    let mut finished = 0;
+    for rows in batches.in_order() {
+        let batch = batches.batch(&rows, network.device())?;
+        let memory = network.encode(&batch.source, &batch.source_lengths, Mode::Evaluate)?;
+        let longest = rows.iter().map(|&row| search.longest(sources[row as usize].len())).collect();
+        let hypotheses = Beams::new(longest, search).run(Decoding::new(network, &memory, search.beam)?)?;
+        finished += rows.len();
+        for (row, hypothesis) in rows.into_iter().zip(hypotheses) {
+            best[row as usize] = Some(hypothesis);
+        }
+        done(finished);
+    }
+    Ok(best.into_iter().flatten().collect())
+}
+
+/// A hypothesis that grows.
+#[derive(Clone)]
+struct Open {
+    words: Vec<u32>,
+    log_probability: f64,
+}
+
+/// A word that could follow a hypothesis.
+#[derive(Clone, Copy)]
+struct Candidate {
+    row: usize,
+    word: u32,
+    log_probability: f64,
+}
+
+struct Beams<'a> {
+    search: &'a Search,
+    longest: Vec<usize>,
+    /// Sentences that are not finished, in the order of the decoder's rows, with their hypotheses.
+    open: Vec<(usize, Vec<Open>)>,
+    ended: Vec<Vec<Hypothesis>>,
+}
+
+impl<'a> Beams<'a> {
+    fn new(longest: Vec<usize>, search: &'a Search) -> Self {
+        let start = vec![Open { words: Vec::new(), log_probability: 0. }; search.beam];
+        let open = (0..longest.len()).map(|i| (i, start.clone())).collect();
+        Self { search, ended: vec![Vec::new(); longest.len()], longest, open }
+    }
+
+    fn run(mut self, mut decoding: Decoding) -> Result<Vec<Hypothesis>> {
+        while !self.open.is_empty() {
+            let last: Vec<u32> =
+                self.open.iter().flat_map(|(_, beam)| beam.iter().map(|h| h.words.last().copied().unwrap_or(BOS))).collect();
+            let n = last.len();
+            let scores = log_softmax(&decoding.step(&Tensor::from_vec(last, n, decoding.device())?)?)?;
+            let vocabulary = scores.dim(1)?;
+            let scores = scores.flatten_all()?.to_vec1::<f32>()?;
+            if let Some(bad) = scores.iter().find(|p| p.is_nan()) {
+                return Err(Error::bad_input(format!("search: the network's log-probabilities are {bad}")));
+            }
+            let (beam, first) = (self.search.beam, decoding.words() == 1);
+            let grown: Vec<Vec<Candidate>> = self
+                .open
+                .par_iter()
+                .zip(scores.par_chunks(beam * vocabulary))
+                // All hypotheses begin alike, so at first one of them speaks for all.
+                .map(|((_, open), scores)| candidates(if first { &open[..1] } else { open }, scores, vocabulary, 2 * beam))
+                .collect();
+            let (mut kept, mut rows, mut open) = (Vec::new(), Vec::new(), Vec::new());
+            for (place, ((sentence, hypotheses), grown)) in std::mem::take(&mut self.open).into_iter().zip(grown).enumerate() {
+                let longest = self.longest[sentence];
+                if let Some((next, parents)) = self.advance(sentence, &hypotheses, &grown, longest) {
+                    kept.push(place);
+                    rows.extend(parents.into_iter().map(|parent| (place * beam + parent) as u32));
+                    open.push((sentence, next));
+                }
+            }
+            self.open = open;
+            if !self.open.is_empty() {
+                decoding.select(&kept, &rows)?;
+            }
+        }
+        let best = |ended: Vec<Hypothesis>| {
+            // The first of equals.
+            ended.into_iter().reduce(|best, other| if other.score > best.score { other } else { best })
+        };
+        let missing = || Error::bad_input("search: expected a beam of at least 1, got 0");
+        self.ended.into_iter().map(|ended| best(ended).ok_or_else(missing)).collect()
+    }
+
+    /// The next hypotheses of a sentence with the places they come from, or `None` when it is finished.
+    fn advance(&mut self, sentence: usize, open: &[Open], grown: &[Candidate], longest: usize) -> Option<(Vec<Open>, Vec<usize>)> {
+        let (beam, words) = (self.search.beam, open[0].words.len());
+        let ended = &mut self.ended[sentence];
+        let score = |log_probability: f64, n: usize| log_probability / (n as f64).powf(self.search.length_penalty);
+        let (mut next, mut parents) = (Vec::with_capacity(beam), Vec::with_capacity(beam));
+        for (rank, c) in grown.iter().enumerate() {
+            if c.word == EOS {
+                // An end counts only among the best: others would crowd out hypotheses that are likelier so far.
+                if rank < beam && ended.len() < beam {
+                    ended.push(Hypothesis { words: open[c.row].words.clone(), score: score(c.log_probability, words + 1) });
+                }
+            } else if next.len() < beam {
+                let mut all = open[c.row].words.clone();
+                all.push(c.word);
+                next.push(Open { words: all, log_probability: c.log_probability });
+                parents.push(c.row);
+            }
+        }
+        if words + 1 > longest {
+            // Cut off: what is open ends here as it is, if nothing has ended by itself.
+            if ended.is_empty() {
+                ended.extend(open.iter().map(|h| Hypothesis { words: h.words.clone(), score: score(h.log_probability, words.max(1)) }));
+            }
+            return None;
+        }
+        if ended.len() >= beam || next.is_empty() {
+            return None;
+        }
+        // A vocabulary smaller than the beam leaves places free: the last hypothesis fills them, which changes nothing.
+        while next.len() < beam {
+            next.push(next[next.len() - 1].clone());
+            parents.push(parents[parents.len() - 1]);
+        }
+        Some((next, parents))
+    }
+}
+
+/// The `most` best continuations, best first; of equals the one of the earlier row and the smaller word. Padding and the start symbol never
+/// follow.
+fn candidates(open: &[Open], scores: &[f32], vocabulary: usize, most: usize) -> Vec<Candidate> {
+    let mut best: Vec<Candidate> = Vec::with_capacity(most + 1);
+    for (row, (hypothesis, scores)) in open.iter().zip(scores.chunks_exact(vocabulary)).enumerate() {
+        for (word, &p) in scores.iter().enumerate() {
+            let log_probability = hypothesis.log_probability + f64::from(p);
+            if best.len() == most && best.last().is_some_and(|worst| log_probability <= worst.log_probability) {
+                continue;
+            }
+            let word = word as u32;
+            if word == PAD || word == BOS {
+                continue;
+            }
+            let at = best.partition_point(|c| c.log_probability >= log_probability);
+            best.insert(at, Candidate { row, word, log_probability });
+            best.truncate(most);
+        }
+    }
+    best
+}
