@@ -9,7 +9,7 @@ use super::options::Options;
 use super::{experiments, is_closed_pipe, output_error};
 use crate::run::result::current_commit;
 use crate::run::{
-    AnyError, CellState, DataIdentity, Experiment, Paper, Plan, Progress, References, Request, Result, RunError, Seeds, Shard, Store,
+    AnyError, Cell, CellState, DataIdentity, Experiment, Paper, Plan, Progress, References, Request, Result, RunError, Seeds, Shard, Store,
     Table, TablePlan, atomic, execute as run_cells, expand, pretty, table,
 };
 
@@ -107,6 +107,38 @@ fn run_command(command: &Command, options: &Options, application: &Application, 
 ///
 /// Errors: a name of another form, an unknown table or row, several cells that fit (a row with grids), a cell that is not finished.
 pub fn finished_cell(name: &str, options: &Options, application: &Application) -> Result<PathBuf> {
+    let paper = application.paper.name();
+    let (_, cell) = named_cell(name, options, application)?;
+    let store = Store::new(&options.runs_dir, paper);
+    match store.result(&cell)? {
+        Some(_) => Ok(store.dir(&cell)),
+        None => {
+            let what = format!("{name}: the cell {} is not finished; run `{paper} run {}` first", cell.label(), cell.table);
+            Err(RunError::Input(what))
+        }
+    }
+}
+
+/// Runs the cell that `name` means, as in [`finished_cell`], after those that it needs, as far as they are not finished, and gives its folder.
+///
+/// Errors: as [`finished_cell`], and those of the cells.
+pub fn run_cell(name: &str, options: &Options, application: &Application) -> Result<PathBuf> {
+    let (mut plan, cell) = named_cell(name, options, application)?;
+    let mut wanted = vec![cell.id.clone()];
+    // What a cell needs stands before it in the plan, so one pass from the end finds all.
+    for other in plan.cells.iter().rev() {
+        if wanted.contains(&other.id) {
+            wanted.extend(other.needs.values().flatten().cloned());
+        }
+    }
+    plan.cells.retain(|other| wanted.contains(&other.id));
+    let store = Store::new(&options.runs_dir, application.paper.name());
+    run_cells(application.paper, &plan, &store, Shard::ALL, &current_commit(), application.progress)?;
+    Ok(store.dir(&cell))
+}
+
+/// The plan of the table, and in it the cell.
+fn named_cell(name: &str, options: &Options, application: &Application) -> Result<(Plan, Cell)> {
     let wrong = |what: String| RunError::Input(format!("{name}: {what}"));
     let (place, seed) = name.split_once('#').map_or((name, None), |(place, seed)| (place, Some(seed)));
     let seed = seed.map(|s| s.parse::<u64>().map_err(|_| wrong(format!("expected a seed after #, got `{s}`")))).transpose()?;
@@ -123,18 +155,15 @@ pub fn finished_cell(name: &str, options: &Options, application: &Application) -
     let plan = expand(&Request { paper, experiments: &experiments, selected: &selected, preset, data: &data, seeds })?;
     let fits = plan.cells.iter().filter(|c| c.table == table && c.row == row && seed.is_none_or(|s| s == c.seed));
     let fits: Vec<_> = fits.collect();
-    let Some(first) = fits.first() else {
+    let Some(&first) = fits.first() else {
         return Err(wrong(format!("table `{table}` has no such row at preset {preset}")));
     };
     if let Some(other) = fits.iter().find(|c| c.seed == first.seed && c.keys != first.keys) {
         let (a, b) = (first.short_label(), other.short_label());
         return Err(wrong(format!("several cells fit, {a} and {b}; give the file of one of them")));
     }
-    let store = Store::new(&options.runs_dir, paper);
-    match store.result(first)? {
-        Some(_) => Ok(store.dir(first)),
-        None => Err(wrong(format!("the cell {} is not finished; run `{} run {table}` first", first.label(), paper))),
-    }
+    let cell = first.clone();
+    Ok((plan, cell))
 }
 
 /// An error of the data set, which may be a [`RunError`] already.

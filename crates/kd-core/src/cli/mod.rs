@@ -40,7 +40,7 @@ use std::io;
 use std::process::ExitCode;
 
 pub use crate::device::DeviceChoice;
-pub use commands::{Application, Command, execute, finished_cell};
+pub use commands::{Application, Command, execute, finished_cell, run_cell};
 pub use compare::{find_network, print_comparison};
 pub use options::Options;
 pub use progress::{Bars, PlainLines, progress};

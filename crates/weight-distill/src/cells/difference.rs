@@ -1,0 +1,23 @@
+//! `difference`: BLEU of one finished cell less that of another, seed by seed: what the paper reports as a gain.
+//!
+//! Metric: `difference`.
+
+use std::collections::BTreeMap;
+
+use kd_core::run::{AnyError, CellResult};
+
+use super::{BLEU, Place};
+
+/// `needs.of` less `needs.from`.
+///
+/// # Errors
+/// When one of them is missing or has no BLEU.
+pub fn run(place: &Place) -> Result<CellResult, AnyError> {
+    let bleu = |role: &str| -> Result<f64, AnyError> {
+        let found = place.needed.one(role)?;
+        let missing = || format!("needs.{role}: expected a cell with BLEU, got one of kind {}", found.cell.kind);
+        Ok(*found.result.metrics.get(BLEU).ok_or_else(missing)?)
+    };
+    let difference = bleu("of")? - bleu("from")?;
+    Ok(CellResult { metrics: BTreeMap::from([("difference".to_owned(), difference)]), ..CellResult::default() })
+}

@@ -1,0 +1,77 @@
+//! `generate`: the first phase of weight distillation. The generator's parameters train; the network that it is materialised to is what the
+//! second phase, a `train` cell with `start = "network"`, begins with.
+//!
+//! Metrics: those of `train`, of the materialised student, and `generator-parameters`.
+
+use std::collections::BTreeMap;
+
+use kd_core::frozen;
+use kd_core::model::generated_student::GeneratedStudent;
+use kd_core::params::Params;
+use kd_core::run::{AnyError, CellResult, Meter};
+use kd_core::train::{Training, write_epochs};
+use kd_core::translation::{Learner, Pairs, SavedTransformer, Translations};
+
+use super::{Place, STATE, result};
+use crate::generator_file;
+use crate::spec::GenerateCell;
+
+/// Trains the generator of `cell` and leaves it, the network that it is materialised to, translations and `epochs.csv` in the cell's folder.
+///
+/// # Errors
+/// Those of training, and bad input when the teacher does not fit.
+pub fn run(cell: &GenerateCell, place: &Place) -> Result<CellResult, AnyError> {
+    let (device, text) = (place.paper.device(), place.paper.text(&cell.text)?);
+    let vocabularies = &text.vocabularies;
+    let spec = cell.network.full(vocabularies.source.size(), vocabularies.target.size());
+    let teacher = place.network("teacher", &text)?;
+    let (params, vb) = Params::seeded(place.seed, device);
+    let student = GeneratedStudent::new(&spec, &teacher.about.network, &teacher.tensors, &cell.generator, &vb)?;
+    // Weights that are not computed are drawn when the student is first made: the optimiser has to know them.
+    student.student()?;
+    let batches = place.batches(&text, &cell.train)?;
+    let measure = |epoch: usize| {
+        let mut found = BTreeMap::new();
+        if cell.measure_every > 0 && (epoch + 1) % cell.measure_every == 0 {
+            found.insert("validation-bleu".to_owned(), place.validate(&student.student()?, &text, &cell.search)?);
+        }
+        Ok(found)
+    };
+    let task = Translations {
+        learner: Learner::Generated(&student),
+        params: &params,
+        teacher: None,
+        pairs: Pairs::new(&batches, place.seed)?,
+        spec: &cell.train,
+        device,
+        measure: Some(&measure),
+    };
+    let state = place.dir.join(STATE);
+    let training = Training {
+        params: &params,
+        spec: &cell.train,
+        epochs: cell.train.epochs(),
+        average_epochs: cell.train.average_epochs,
+        optimizer: &cell.train.optimizer,
+        max_norm: None,
+        seed: place.seed,
+        device,
+        state: Some(state.clone()),
+        save_every: place.save_every,
+    };
+    let mut meter = Meter::new(place.progress, cell.train.epochs());
+    let records = training.run(&task, &mut |record| meter.observe(record))?;
+    write_epochs(&place.dir.join("epochs.csv"), &records)?;
+    generator_file::save(&place.dir.join(generator_file::NAME), &params, &cell.generator, &spec, &teacher)?;
+    let tensors = student.materialise()?;
+    let parameters = tensors.values().map(|t| t.elem_count()).sum();
+    SavedTransformer::save(&place.dir.join(frozen::NETWORK), &tensors, &spec, vocabularies)?;
+    vocabularies.save(place.dir)?;
+    let saved = SavedTransformer::load(&place.dir.join(frozen::NETWORK), device)?;
+    let found = place.test(&saved.network, &text, &cell.search)?;
+    // As in `train`.
+    let _ = std::fs::remove_file(state);
+    let mut result = result(&found, parameters, &records, &cell.train);
+    result.metrics.insert("generator-parameters".to_owned(), params.count() as f64);
+    Ok(result)
+}

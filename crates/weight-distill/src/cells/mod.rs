@@ -1,0 +1,136 @@
+//! What each kind of cell does.
+
+pub mod difference;
+pub mod generate;
+pub mod pseudo;
+pub mod speed;
+pub mod train;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use kd_core::data::bitext::Bitext;
+use kd_core::data::token_batches::{BatchSize, TokenBatches, TokenPairs};
+use kd_core::frozen::NETWORK;
+use kd_core::model::transformer::Transformer;
+use kd_core::run::{AnyError, CellResult, Needed, Progress, Series, Update};
+use kd_core::train::EpochRecord;
+use kd_core::translation::{SavedTransformer, Search, Translated, TranslationSpec, evaluate};
+use kd_core::{Error, Result, Seed};
+
+use crate::paper::WeightDistillation;
+use crate::text::Text;
+
+/// The state of a network that is still training.
+pub const STATE: &str = "state.safetensors";
+/// A network's translations of the test set, one a line.
+pub const TRANSLATIONS: &str = "test.translations.txt";
+/// The test set's BLEU, the metric that differences are taken of.
+pub const BLEU: &str = "bleu";
+
+/// Where and for whom a cell runs.
+pub struct Place<'a> {
+    /// The paper, with its text.
+    pub paper: &'a WeightDistillation,
+    /// The cell's folder.
+    pub dir: &'a Path,
+    /// The cell's seed.
+    pub seed: Seed,
+    /// Least time between two saves of a state.
+    pub save_every: Duration,
+    /// Cells that it needs.
+    pub needed: &'a Needed,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+impl Place<'_> {
+    /// The network of the one cell in a role, which has to have been trained with the text's vocabularies.
+    ///
+    /// # Errors
+    /// Bad input when the row names none, or its network belongs to another vocabulary.
+    pub fn network(&self, role: &str, text: &Text) -> Result<SavedTransformer, AnyError> {
+        let saved = SavedTransformer::load(&self.needed.one(role)?.dir.join(NETWORK), self.paper.device())?;
+        saved.check(&text.vocabularies)?;
+        Ok(saved)
+    }
+
+    /// The training text, and after it `needs.pseudo`'s, as batches.
+    ///
+    /// # Errors
+    /// Bad input when the pseudo text is of another training text, or a pair is longer than a batch.
+    pub fn batches(&self, text: &Text, spec: &TranslationSpec) -> Result<TokenBatches, AnyError> {
+        let mut pairs = text.vocabularies.encode(&text.train);
+        if let [pseudo] = self.needed.all("pseudo") {
+            let target = pseudo::read(&pseudo.dir, text.train.len())?;
+            let more = text.vocabularies.encode(&Bitext { source: text.train.source.clone(), target });
+            pairs.source.extend(more.source);
+            pairs.target.extend(more.target);
+        }
+        let fits = |i: usize| pairs.source[i].len().max(pairs.target[i].len()) < spec.tokens;
+        let kept: Vec<usize> = (0..pairs.len()).filter(|&i| fits(i)).collect();
+        if kept.len() < pairs.len() {
+            self.progress.note(&format!("{} pairs of more than {} tokens left out", pairs.len() - kept.len(), spec.tokens));
+        }
+        let side = |all: &[Vec<u32>]| kept.iter().map(|&i| all[i].clone()).collect();
+        let pairs = TokenPairs { source: side(&pairs.source), target: side(&pairs.target) };
+        Ok(TokenBatches::new(pairs, BatchSize { tokens: spec.tokens, pairs: None })?)
+    }
+
+    /// Translates the test set and keeps the translations in the cell's folder.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn test(&self, network: &Transformer, text: &Text, search: &Search) -> Result<Translated> {
+        let test = &self.paper.data()?.0;
+        let found =
+            evaluate(network, &text.vocabularies, &test.test.source, &test.test_references(), search, &mut self.counter(test.test.len()))?;
+        let lines: String = found.lines.iter().map(|line| format!("{line}\n")).collect();
+        kd_core::run::atomic::write(&self.dir.join(TRANSLATIONS), lines.as_bytes())?;
+        Ok(found)
+    }
+
+    /// BLEU on the validation set, greedily.
+    ///
+    /// # Errors
+    /// As [`evaluate`].
+    pub fn validate(&self, network: &Transformer, text: &Text, search: &Search) -> Result<f64> {
+        let validation = &self.paper.data()?.0.validation;
+        let references: Vec<Vec<&str>> = validation.target.iter().map(|line| vec![line.as_str()]).collect();
+        let greedy = Search { beam: 1, ..*search };
+        Ok(evaluate(network, &text.vocabularies, &validation.source, &references, &greedy, &mut |_| ())?.bleu)
+    }
+
+    /// Tells how many sentences are translated.
+    pub fn counter(&self, all: usize) -> impl FnMut(usize) {
+        move |done| self.progress.update(&Update { phase: "translate", epoch: 1, epochs: 1, step: done, steps: all, ..Update::default() })
+    }
+}
+
+/// The result of a cell that trained: BLEU of the test set and what is known beside it.
+pub fn result(found: &Translated, parameters: usize, records: &[EpochRecord], spec: &TranslationSpec) -> CellResult {
+    let metrics = [
+        (BLEU, found.bleu),
+        ("bleu-lower-case", found.tokenized_bleu),
+        ("parameters", parameters as f64),
+        ("updates", spec.updates as f64),
+    ];
+    let curve = records.iter().filter_map(|r| Some(vec![(r.epoch * spec.updates_per_epoch) as f64, *r.measured.get("validation-bleu")?]));
+    let columns = ["updates", "validation-bleu"].map(str::to_owned).to_vec();
+    CellResult {
+        metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
+        series: BTreeMap::from([("convergence".to_owned(), Series { columns, rows: curve.collect() })]),
+        epochs: records.len() as u64,
+        seconds: records.iter().map(|r| r.seconds).sum(),
+        ..CellResult::default()
+    }
+}
+
+/// Bad input when a text has lines that a file cannot hold one a line.
+pub fn one_line(line: &str) -> Result<()> {
+    match line.contains(['\n', '\r']) {
+        true => Err(Error::bad_input("a translation holds a line end: expected one line")),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,74 @@
+//! `decode MODEL`: a part of the data translated, to a file and with its BLEU.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use kd_core::cli::{Application, Options};
+use kd_core::translation::evaluate;
+use kd_core::{Error, Result};
+
+use super::model::{Model, SearchArguments};
+use super::{refuse_existing, write_lines};
+use crate::paper::WeightDistillation;
+
+/// The arguments of `decode`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A network's file with its vocabularies beside it, a folder with both, or TABLE/ROW[#SEED] of a finished cell at this preset
+    model: String,
+    /// Which part of the data
+    #[arg(long, default_value = "test")]
+    split: Split,
+    /// Where translations go, a sentence a line
+    #[arg(long)]
+    to: PathBuf,
+    /// Replace the file if it is there
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    search: SearchArguments,
+}
+
+/// A part of the data.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Split {
+    /// What networks are trained on.
+    Train,
+    /// For choices.
+    Validation,
+    /// For results.
+    Test,
+}
+
+/// Translates the split, writes the translations and prints BLEU and the speed.
+///
+/// # Errors
+/// Bad input when the model cannot be used or the file exists.
+pub fn run(
+    paper: &WeightDistillation,
+    arguments: &Arguments,
+    options: &Options,
+    application: &Application,
+    out: &mut dyn Write,
+) -> Result<()> {
+    refuse_existing(&arguments.to, arguments.force)?;
+    let search = arguments.search.search()?;
+    let model = Model::load(&arguments.model, options, application, paper.device())?;
+    let data = &paper.data()?.0;
+    let part = match arguments.split {
+        Split::Train => &data.train,
+        Split::Validation => &data.validation,
+        Split::Test => &data.test,
+    };
+    let references = match arguments.split {
+        Split::Test => data.test_references(),
+        Split::Train | Split::Validation => part.target.iter().map(|line| vec![line.as_str()]).collect(),
+    };
+    let found = evaluate(&model.saved.network, &model.vocabularies, &part.source, &references, &search, &mut |_| ())?;
+    write_lines(&found.lines, Some(&arguments.to), arguments.force, out)?;
+    let speed = found.words as f64 / found.seconds.max(1e-9);
+    let line =
+        format!("BLEU {:.2}, lower-case {:.2}, {} sentences, {speed:.0} units/s", found.bleu, found.tokenized_bleu, found.lines.len());
+    writeln!(out, "{line}").map_err(|e| Error::io("standard output", e))
+}

@@ -1,0 +1,56 @@
+//! `materialise GENERATOR`: the ordinary student of a trained generator.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use kd_core::cli::{self, Application, Options};
+use kd_core::data::bpe::Vocabularies;
+use kd_core::frozen::NETWORK;
+use kd_core::train::checkpoint;
+use kd_core::{Error, Result};
+
+use super::refuse_existing;
+use crate::generator_file;
+use crate::paper::WeightDistillation;
+
+/// The arguments of `materialise`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// A generator's file, a folder with one, or TABLE/ROW[#SEED] of a finished cell of kind generate at this preset
+    generator: String,
+    /// A folder for the network and its vocabularies
+    #[arg(long)]
+    to: PathBuf,
+    /// Replace the network if there is one
+    #[arg(long)]
+    force: bool,
+}
+
+/// Evaluates every formula once and writes an ordinary network, with the vocabularies beside the generator.
+///
+/// # Errors
+/// Bad input when the name means no generator, or there is a network at the target.
+pub fn run(
+    paper: &WeightDistillation,
+    arguments: &Arguments,
+    options: &Options,
+    application: &Application,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let target = arguments.to.join(NETWORK);
+    refuse_existing(&target, arguments.force)?;
+    let given = PathBuf::from(&arguments.generator);
+    let file = match given.is_file() {
+        true => given,
+        // What is found is the folder's network; the generator lies beside it.
+        false => cli::find_network(&arguments.generator, options, application)?.with_file_name(generator_file::NAME),
+    };
+    let (tensors, about) = generator_file::materialise(&file, paper.device())?;
+    let folder = file.parent().map(PathBuf::from).unwrap_or_default();
+    let vocabularies = Vocabularies::load(&folder)?;
+    std::fs::create_dir_all(&arguments.to).map_err(|e| Error::io(&arguments.to, e))?;
+    checkpoint::save(&target, &tensors, &about)?;
+    vocabularies.save(&arguments.to)?;
+    let parameters = about.network.parameters();
+    writeln!(out, "{}: {parameters} parameters", target.display()).map_err(|e| Error::io("standard output", e))
+}

@@ -1,0 +1,63 @@
+//! A saved translator by the name that a user gives it.
+
+use std::path::Path;
+
+use candle_core::Device;
+use kd_core::cli::{self, Application, Options};
+use kd_core::data::bpe::Vocabularies;
+use kd_core::translation::{SavedTransformer, Search};
+use kd_core::{Error, Result};
+
+/// A network with its vocabularies.
+pub struct Model {
+    /// The network.
+    pub saved: SavedTransformer,
+    /// The vocabularies beside its file.
+    pub vocabularies: Vocabularies,
+}
+
+impl Model {
+    /// Loads what `name` means: a file with its vocabularies beside it, a cell's folder, or `TABLE/ROW[#SEED]`.
+    ///
+    /// # Errors
+    /// Bad input when the name means no network, or the vocabularies are missing or of another network.
+    pub fn load(name: &str, options: &Options, application: &Application, device: &Device) -> Result<Self> {
+        let file = cli::find_network(name, options, application)?;
+        let saved = SavedTransformer::load(&file, device)?;
+        let vocabularies = Vocabularies::load(file.parent().unwrap_or(Path::new(".")))?;
+        saved.check(&vocabularies)?;
+        Ok(Self { saved, vocabularies })
+    }
+}
+
+/// How translations are searched for.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct SearchArguments {
+    /// Hypotheses kept for each sentence; 1 takes the best word each time
+    #[arg(long, default_value_t = 4)]
+    beam: usize,
+    /// A hypothesis of n words scores ln p / n^PENALTY
+    #[arg(long, default_value_t = 1.0, value_name = "PENALTY")]
+    length_penalty: f64,
+    /// The longest translation has FACTOR times the source's vocabulary units, and --length-extra more
+    #[arg(long, default_value_t = 2.0, value_name = "FACTOR")]
+    length_factor: f64,
+    /// See --length-factor
+    #[arg(long, default_value_t = 20, value_name = "UNITS")]
+    length_extra: usize,
+    /// Sentences that are translated together
+    #[arg(long, default_value_t = 64)]
+    batch: usize,
+}
+
+impl SearchArguments {
+    /// As the library takes them.
+    ///
+    /// # Errors
+    /// Bad input when a number is outside its domain.
+    pub fn search(&self) -> Result<Search> {
+        let Self { beam, length_penalty, length_factor, length_extra, batch } = *self;
+        let search = Search { beam, length_penalty, length_factor, length_extra, batch };
+        search.check().map(|()| search).map_err(|e| Error::bad_input(e.to_string()))
+    }
+}

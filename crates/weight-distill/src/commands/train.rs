@@ -1,0 +1,43 @@
+//! `train TABLE/ROW`: one network of a table, with what it needs, and a copy of it in a folder.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use kd_core::cli::{self, Application, Options};
+use kd_core::data::bpe::Vocabularies;
+use kd_core::frozen::NETWORK;
+use kd_core::{Error, Result};
+
+use super::refuse_existing;
+
+/// The arguments of `train`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// TABLE/ROW[#SEED], for instance multi30k/teacher: the row's recipe on the text that --data or --data-dir names
+    row: String,
+    /// A folder for the network and its vocabularies
+    #[arg(long)]
+    to: PathBuf,
+    /// Replace the network if there is one
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the cell and those that it needs, as far as they are not finished, and copies what `translate` takes.
+///
+/// # Errors
+/// Bad input when there is no such row, it trains no network, or there is a network at the target.
+pub fn run(arguments: &Arguments, options: &Options, application: &Application, out: &mut dyn Write) -> Result<()> {
+    let target = arguments.to.join(NETWORK);
+    refuse_existing(&target, arguments.force)?;
+    let dir = cli::run_cell(&arguments.row, options, application)?;
+    let network = dir.join(NETWORK);
+    if !network.is_file() {
+        return Err(Error::bad_input(format!("{}: expected a row that trains a network, got one that does not", arguments.row)));
+    }
+    std::fs::create_dir_all(&arguments.to).map_err(|e| Error::io(&arguments.to, e))?;
+    let bytes = std::fs::read(&network).map_err(|e| Error::io(&network, e))?;
+    kd_core::run::atomic::write(&target, &bytes)?;
+    Vocabularies::load(&dir)?.save(&arguments.to)?;
+    writeln!(out, "{}", target.display()).map_err(|e| Error::io("standard output", e))
+}

@@ -1,0 +1,112 @@
+//! Lin, Li, Wang, Li, Du, Xiao and Zhu 2021, "Weight Distillation: Transferring the Knowledge in Neural Network Parameters", for
+//! translation with Transformers.
+//!
+//! `cargo run -p weight-distill` runs every table of `experiments/weight-distill` at the `quick` preset. The cells are in [`cells`], their
+//! specifications in [`spec`], and the commands that work on files in [`commands`]. The generator itself is
+//! `kd_core::model::generated_student`.
+
+mod cells;
+mod commands;
+mod figures;
+mod generator_file;
+mod paper;
+mod spec;
+mod text;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+use kd_core::cli::{self, Application};
+use kd_core::data::bitext::{self, Languages};
+use kd_core::run::{AnyError, DataIdentity, Experiment, RunError};
+use kd_core::{Error, device};
+
+use crate::paper::WeightDistillation;
+
+/// Chosen by measurement: a training step makes and drops tensors of megabytes, and the system's allocator gives their pages
+/// back and faults them in again at every step.
+#[global_allocator]
+static ALLOCATOR: kd_core::memory::Allocator = kd_core::memory::Allocator;
+
+/// Reproduces "Weight Distillation" for Transformer translation.
+///
+/// Without a command: runs every table at the quick preset.
+#[derive(Parser)]
+#[command(name = WeightDistillation::NAME, version)]
+struct Arguments {
+    #[command(flatten)]
+    options: cli::Options,
+    /// From which language to which, as codes that the files end in [default: the corpus's own; en-de for a folder]
+    #[arg(long, global = true, value_name = "FROM-TO")]
+    languages: Option<Languages>,
+    /// Read only so many training pairs, evenly spaced over the corpus [default: all]
+    #[arg(long, global = true, value_name = "N")]
+    train_pairs: Option<usize>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    #[command(flatten)]
+    Shared(cli::Command),
+    /// Train one network of a table, and copy it with its vocabularies to a folder
+    Train(commands::train::Arguments),
+    /// Translate lines of text with a saved network
+    Translate(commands::translate::Arguments),
+    /// Translate a part of the data to a file, and print its BLEU
+    Decode(commands::decode::Arguments),
+    /// Compute BLEU of a file of translations
+    Score(commands::score::Arguments),
+    /// Turn a trained generator into an ordinary network
+    Materialise(commands::materialise::Arguments),
+}
+
+/// The experiment files, for a binary that is run away from the checkout.
+const EXPERIMENTS: [(&str, &str); 1] = [("multi30k", include_str!("../../../experiments/weight-distill/multi30k.toml"))];
+
+/// The published numbers, likewise.
+const REFERENCE: &str = include_str!("../../../results/weight-distill/reference.csv");
+
+fn main() -> ExitCode {
+    cli::prepare_process();
+    let arguments: Arguments = cli::parse(&["auto", "multi30k", "wmt16-ro-en", "wmt14-de-en", "directory", "embedded"]);
+    cli::finish(run(&arguments), Error::is_bad_input)
+}
+
+fn run(arguments: &Arguments) -> Result<(), Error> {
+    let options = &arguments.options;
+    options.start_threads()?;
+    let source = options.data.parse::<bitext::Source>()?;
+    let mut request = bitext::Request::new(source, options.data_dir.clone());
+    request.languages = arguments.languages.clone();
+    request.train_limit = arguments.train_pairs;
+    let paper = WeightDistillation::new(request, device::open(options.device)?, Duration::from_secs(options.save_every));
+    let progress = cli::progress();
+    let identity = || -> Result<DataIdentity, AnyError> {
+        let found = &paper.data()?.1;
+        let (dataset, fingerprint) = (found.dataset.to_owned(), found.content.clone());
+        Ok(DataIdentity { dataset, fingerprint, note: found.note.clone() })
+    };
+    let adjust = |_: &mut Vec<Experiment>| -> Result<(), RunError> { Ok(()) };
+    let application = Application {
+        paper: &paper,
+        experiments: &EXPERIMENTS,
+        reference: REFERENCE,
+        identity: &identity,
+        adjust: &adjust,
+        progress: &*progress,
+    };
+    let out = &mut std::io::stdout();
+    match &arguments.command {
+        None => cli::execute(&cli::Command::default(), options, &application, out)?,
+        Some(Command::Shared(command)) => cli::execute(command, options, &application, out)?,
+        Some(Command::Train(train)) => commands::train::run(train, options, &application, out)?,
+        Some(Command::Translate(translate)) => commands::translate::run(&paper, translate, options, &application, out)?,
+        Some(Command::Decode(decode)) => commands::decode::run(&paper, decode, options, &application, out)?,
+        Some(Command::Score(score)) => commands::score::run(score, out)?,
+        Some(Command::Materialise(materialise)) => commands::materialise::run(&paper, materialise, options, &application, out)?,
+    }
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! The paper as the runner sees it: how its cells are checked and computed.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use candle_core::Device;
+use kd_core::data::Provenance;
+use kd_core::data::bitext::{self, BitextSplits};
+use kd_core::run::{AnyError, Cell, CellDir, CellResult, Needed, Paper, Progress, Table};
+use kd_core::{Result, Seed, device};
+
+use crate::cells::{self, Place};
+use crate::figures;
+use crate::spec::{CellSpec, TextPart};
+use crate::text::{Text, Texts};
+
+/// Lin, Li, Wang, Li, Du, Xiao and Zhu 2021.
+pub struct WeightDistillation {
+    request: bitext::Request,
+    device: Device,
+    save_every: Duration,
+    data: OnceLock<(BitextSplits, Provenance)>,
+    texts: Texts,
+}
+
+impl WeightDistillation {
+    /// The name of its experiments, runs and results folders.
+    pub const NAME: &str = "weight-distill";
+
+    /// The paper on this text and device, saving the state of a network in training no oftener than `save_every`. Nothing is
+    /// loaded until [`WeightDistillation::data`] is called.
+    pub fn new(request: bitext::Request, device: Device, save_every: Duration) -> Self {
+        Self { request, device, save_every, data: OnceLock::new(), texts: Texts::default() }
+    }
+
+    /// The text, found, downloaded or generated at the first call.
+    ///
+    /// # Errors
+    /// As [`bitext::load`].
+    pub fn data(&self) -> Result<&(BitextSplits, Provenance)> {
+        if let Some(data) = self.data.get() {
+            return Ok(data);
+        }
+        let loaded = bitext::load(&self.request)?;
+        Ok(self.data.get_or_init(|| loaded))
+    }
+
+    /// The training text that `part` describes, with its vocabularies.
+    ///
+    /// # Errors
+    /// As [`bitext::load`], and where nothing is left to train on.
+    pub fn text(&self, part: &TextPart) -> Result<Arc<Text>> {
+        self.texts.get(part, &self.data()?.0)
+    }
+
+    /// Where its networks compute.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+}
+
+impl Paper for WeightDistillation {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
+    fn check(&self, cell: &Cell) -> Result<(), AnyError> {
+        CellSpec::read(&cell.kind, &cell.spec)?;
+        Ok(())
+    }
+
+    fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
+        let place = Place { paper: self, dir: dir.path(), seed: Seed(cell.seed), save_every: self.save_every, needed, progress };
+        let mut result = match CellSpec::read(&cell.kind, &cell.spec)? {
+            CellSpec::Train(spec) => cells::train::run(&spec, &place)?,
+            CellSpec::Pseudo(spec) => cells::pseudo::run(&spec, &place)?,
+            CellSpec::Generate(spec) => cells::generate::run(&spec, &place)?,
+            CellSpec::Speed(spec) => cells::speed::run(&spec, &place)?,
+            CellSpec::Difference(_) => cells::difference::run(&place)?,
+        };
+        result.device = device::name(&self.device);
+        Ok(result)
+    }
+
+    fn cost(&self, cell: &Cell) -> Option<f64> {
+        CellSpec::read(&cell.kind, &cell.spec).ok()?.seconds_on_two_cores()
+    }
+
+    fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>, AnyError> {
+        figures::draw(table, out_dir)
+    }
+}

@@ -1,0 +1,223 @@
+//! What the rows of this paper's experiment files say: one strict type per kind of cell.
+
+use kd_core::data::bpe::BpeSettings;
+use kd_core::model::generated_student::GeneratorSpec;
+use kd_core::model::transformer::{Embeddings, Norm, Stack, TransformerSpec};
+use kd_core::translation::{Search, TranslationSpec};
+use kd_core::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+/// A kind of cell with its specification.
+pub enum CellSpec {
+    /// `train`: an ordinary network, from whatever start.
+    Train(Box<TrainCell>),
+    /// `pseudo`: a teacher's translations of the training text.
+    Pseudo(PseudoCell),
+    /// `generate`: the first phase of weight distillation.
+    Generate(Box<GenerateCell>),
+    /// `speed`: a student's decoding beside its teacher's.
+    Speed(SpeedCell),
+    /// `difference`: one finished cell's BLEU less another's.
+    Difference(DifferenceCell),
+}
+
+/// The text of a cell: which pairs, and in which units. Cells that belong together state the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TextPart {
+    /// Units of a vocabulary.
+    pub vocabulary: usize,
+    /// Whether both languages have one vocabulary.
+    pub joint: bool,
+    /// Training pairs with more words on a side are left out, counted as between white space.
+    pub max_words: usize,
+    /// And those of which one side has more than so many times the words of the other.
+    pub max_ratio: f64,
+    /// Only so many training pairs, evenly spaced; 0 for all.
+    pub limit: usize,
+}
+
+impl TextPart {
+    /// How its vocabularies are trained.
+    pub fn settings(&self) -> BpeSettings {
+        BpeSettings::new(self.vocabulary)
+    }
+}
+
+/// A Transformer, without what the text decides.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NetworkPart {
+    encoder: Stack,
+    decoder: Stack,
+    norm: Norm,
+    embeddings: Embeddings,
+    dropout: f64,
+    attention_dropout: f64,
+    relu_dropout: f64,
+}
+
+impl NetworkPart {
+    /// With the numbers of words filled in.
+    pub fn full(&self, source_vocabulary: usize, target_vocabulary: usize) -> TransformerSpec {
+        let Self { encoder, decoder, norm, embeddings, dropout, attention_dropout, relu_dropout } = self.clone();
+        TransformerSpec {
+            source_vocabulary,
+            target_vocabulary,
+            encoder,
+            decoder,
+            norm,
+            embeddings,
+            dropout,
+            attention_dropout,
+            relu_dropout,
+        }
+    }
+}
+
+/// How a network begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Start {
+    /// At random.
+    Random,
+    /// As a part cut out of `needs.teacher`.
+    Truncation,
+    /// As the network of `needs.start`, for instance one that a generator was materialised to.
+    Network,
+}
+
+/// A network to train: on the text, and on `needs.pseudo`'s translations beside it, where the cell names any.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct TrainCell {
+    /// The text.
+    pub text: TextPart,
+    /// The network.
+    pub network: NetworkPart,
+    /// How it begins.
+    pub start: Start,
+    /// α of word-level distillation from `needs.teacher`; 0 for none.
+    pub word_distillation: f64,
+    /// The recipe.
+    pub train: TranslationSpec,
+    /// How translations are searched for.
+    pub search: Search,
+    /// BLEU on the validation set, found greedily, is measured every so many epochs; 0 for never.
+    pub measure_every: usize,
+}
+
+/// Translations of the training text by `needs.teacher`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct PseudoCell {
+    /// The text.
+    pub text: TextPart,
+    /// How they are searched for.
+    pub search: Search,
+}
+
+/// The first phase of weight distillation from `needs.teacher`, on the text and `needs.pseudo`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct GenerateCell {
+    /// The text.
+    pub text: TextPart,
+    /// The student.
+    pub network: NetworkPart,
+    /// The generator.
+    pub generator: GeneratorSpec,
+    /// The recipe.
+    pub train: TranslationSpec,
+    /// How translations are searched for.
+    pub search: Search,
+    /// As in [`TrainCell`].
+    pub measure_every: usize,
+}
+
+/// Decoding times of `needs.teacher` and `needs.student`, by turns.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct SpeedCell {
+    /// How translations are searched for.
+    pub search: Search,
+    /// The first so many test sentences.
+    pub sentences: usize,
+    /// Turns, of which the medians count.
+    pub rounds: usize,
+}
+
+/// BLEU of `needs.of` less that of `needs.from`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DifferenceCell {}
+
+impl CellSpec {
+    /// Reads and checks a cell's specification.
+    ///
+    /// # Errors
+    /// Bad input that names what is wrong.
+    pub fn read(kind: &str, spec: &toml::Table) -> Result<Self> {
+        fn part<T: serde::de::DeserializeOwned>(spec: &toml::Table) -> Result<T> {
+            let one_line = |e: toml::de::Error| Error::bad_input(e.message().lines().next().unwrap_or_default().to_owned());
+            T::deserialize(toml::Value::Table(spec.clone())).map_err(one_line)
+        }
+        let cell = match kind {
+            "train" => Self::Train(Box::new(part(spec)?)),
+            "pseudo" => Self::Pseudo(part(spec)?),
+            "generate" => Self::Generate(Box::new(part(spec)?)),
+            "speed" => Self::Speed(part(spec)?),
+            "difference" => Self::Difference(part(spec)?),
+            other => {
+                let known = "train, pseudo, generate, speed, difference";
+                return Err(Error::bad_input(format!("unknown kind '{other}': expected one of {known}")));
+            }
+        };
+        cell.check()?;
+        Ok(cell)
+    }
+
+    fn check(&self) -> Result<()> {
+        let network = |part: &NetworkPart, text: &TextPart| {
+            if text.max_words == 0 || text.max_ratio.is_nan() || text.max_ratio < 1. {
+                let (words, ratio) = (text.max_words, text.max_ratio);
+                return Err(Error::bad_input(format!("text: expected max-words and max-ratio of at least 1, got {words} and {ratio}")));
+            }
+            part.full(text.vocabulary, text.vocabulary).check()
+        };
+        match self {
+            Self::Train(cell) => {
+                network(&cell.network, &cell.text)?;
+                if !(0. ..=1.).contains(&cell.word_distillation) {
+                    let got = cell.word_distillation;
+                    return Err(Error::bad_input(format!("expected word-distillation in [0, 1], got {got}")));
+                }
+                cell.train.check()?;
+                cell.search.check()
+            }
+            Self::Generate(cell) => {
+                network(&cell.network, &cell.text)?;
+                cell.train.check()?;
+                cell.search.check()
+            }
+            Self::Pseudo(PseudoCell { search, .. }) => search.check(),
+            Self::Speed(cell) => match cell.sentences > 0 && cell.rounds > 0 {
+                true => cell.search.check(),
+                false => Err(Error::bad_input("expected at least 1 of sentences and rounds, got 0")),
+            },
+            Self::Difference(_) => Ok(()),
+        }
+    }
+
+    /// A rough estimate for listings: six operations for each weight and word at 150 GFLOP/s; `None` where it depends on what is not
+    /// known before the cell runs.
+    pub fn seconds_on_two_cores(&self) -> Option<f64> {
+        let (text, network, train) = match self {
+            Self::Train(cell) => (&cell.text, &cell.network, &cell.train),
+            Self::Generate(cell) => (&cell.text, &cell.network, &cell.train),
+            _ => return None,
+        };
+        let weights = network.full(text.vocabulary, text.vocabulary).parameters() as f64;
+        Some(6. * weights * (train.updates * train.accumulate * train.tokens) as f64 / 150e9)
+    }
+}

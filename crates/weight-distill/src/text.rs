@@ -1,0 +1,44 @@
+//! The text of a cell, cleaned, with its vocabularies: a function of the data and of [`TextPart`], kept for the cells that state the same.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kd_core::Result;
+use kd_core::data::bitext::{Bitext, BitextSplits, Cleaning, LengthLimits, cleaning::words};
+use kd_core::data::bpe::Vocabularies;
+
+use crate::spec::TextPart;
+
+/// Text that is ready to train on.
+pub struct Text {
+    /// Training pairs that are kept.
+    pub train: Bitext,
+    /// What was left out.
+    pub cleaning: Cleaning,
+    /// Trained on `train` alone.
+    pub vocabularies: Vocabularies,
+}
+
+/// The texts that were made last.
+#[derive(Default)]
+pub struct Texts(Mutex<Vec<(TextPart, Arc<Text>)>>);
+
+impl Texts {
+    /// The text that `part` describes.
+    ///
+    /// # Errors
+    /// Bad input where nothing is left to train on.
+    pub fn get(&self, part: &TextPart, data: &BitextSplits) -> Result<Arc<Text>> {
+        // Entries are pushed whole.
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, text)) = known.iter().find(|(p, _)| p == part) {
+            return Ok(text.clone());
+        }
+        let limit = if part.limit == 0 { usize::MAX } else { part.limit };
+        let limits = LengthLimits::new(part.max_words, part.max_ratio)?;
+        let (train, cleaning) = limits.clean(data.train.clone().spread(limit), words, words);
+        let vocabularies = Vocabularies::train(&train, &part.settings(), part.joint)?;
+        let text = Arc::new(Text { train, cleaning, vocabularies });
+        known.push((part.clone(), text.clone()));
+        Ok(text)
+    }
+}
