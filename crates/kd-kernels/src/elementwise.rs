@@ -15,7 +15,8 @@ pub(crate) fn add_assign(a: &mut [f32], b: &[f32]) {
 }
 
 multiversioned! {
-    fn add(a: &mut [f32], b: &[f32]) {
+    /// a += b on this thread.
+    pub(crate) fn add(a: &mut [f32], b: &[f32]) {
         for (a, b) in a.iter_mut().zip(b) {
             *a += b;
         }

@@ -19,6 +19,11 @@ pub(crate) trait Backward: Send + Sync + 'static {
     /// The gradients of the inputs, in the order in which they were recorded, for the gradient of the result. `y` is the result, if it was
     /// to be kept. An input that is not `wanted` may get `None`.
     fn backward(&self, y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>>;
+
+    /// Whether the op stays for a further pass when [`crate::backward`] has walked it; the others go, with what they have kept.
+    fn stays(&self) -> bool {
+        false
+    }
 }
 
 /// A gradient, or a part of one: f32 values in row-major order.
@@ -276,7 +281,7 @@ impl Node {
                 slot.push(grad);
             }
         }
-        if frees_activations() {
+        if frees_activations() && !backward.stays() {
             *op = None;
         }
         Ok(())

@@ -12,6 +12,8 @@ mod moment;
 mod multiversion;
 mod operand;
 mod output;
+mod rows;
+mod vector;
 
 pub mod adam;
 pub mod add;

@@ -50,4 +50,21 @@ impl<'a> Parts<'a> {
         // SAFETY: the range lies in the memory; the caller vouches for the rest.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
+
+    /// The address of value `start`, for a task whose values do not lie one after another.
+    pub(crate) fn at(&self, start: usize) -> *mut f32 {
+        self.start.wrapping_add(start)
+    }
+
+    /// [`Parts::part`] of memory that is not yet written.
+    ///
+    /// # Safety
+    /// No other reference to one of these values is alive.
+    #[inline(always)]
+    pub(crate) unsafe fn uninit_part(&self, start: usize, len: usize) -> &'a mut [MaybeUninit<f32>] {
+        let start = start.min(self.len);
+        let len = len.min(self.len - start);
+        // SAFETY: the range lies in the memory; the caller vouches for the rest.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(start).cast(), len) }
+    }
 }

@@ -1,8 +1,13 @@
 //! Scaled dot-product attention with several heads.
 
+mod cpu;
+mod product;
 pub mod reference;
+#[cfg(test)]
+mod tests;
 
-use crate::dropout::Dropout;
+use crate::dropout::{Dropout, cpu::Sieve};
+use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
 /// Which keys a query sees.
@@ -56,8 +61,11 @@ impl Mask<'_> {
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask, dropout: Option<Dropout>) -> Result<Tensor> {
     let sizes = Sizes::of(q, k, v, heads, &mask)?;
     Dropout::check(dropout, "attention")?;
-    let _ = sizes;
-    reference::attention(q, k, v, heads, mask, dropout)
+    if takes_kernel(&[q, k, v]) {
+        cpu::attention(q, k, v, sizes, &mask, Sieve::of(dropout))
+    } else {
+        reference::attention(q, k, v, heads, mask, dropout)
+    }
 }
 
 /// Batch rows, queries, keys, heads, and the widths of a head in q and k, and in v.
@@ -74,7 +82,10 @@ struct Sizes {
 impl Sizes {
     /// Of tensors that fit together; others are refused.
     fn of(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: &Mask) -> Result<Self> {
-        let &[b, tq, d] = q.dims() else { bail!("attention: q has shape {:?}, expected [b, tq, d]", q.dims()) };
+        let (b, tq, d) = match q.dims() {
+            &[b, tq, d] if tq > 0 => (b, tq, d),
+            dims => bail!("attention: q has shape {dims:?}, expected [b, tq, d] with tq >= 1"),
+        };
         let tk = match k.dims() {
             &[n, tk, width] if n == b && tk > 0 && width == d => tk,
             dims => bail!("attention: k has shape {dims:?}, expected [{b}, tk, {d}] with tk >= 1 for q of shape {:?}", q.dims()),

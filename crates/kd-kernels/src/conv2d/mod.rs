@@ -11,7 +11,6 @@ pub mod reference;
 mod shape;
 #[cfg(test)]
 mod tests;
-mod vector;
 mod winograd;
 
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -20,6 +19,7 @@ use candle_core::{Result, Tensor};
 use shape::Shape;
 
 use crate::switch::takes_kernel;
+use crate::vector;
 
 /// How a kernel moves over an image: the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

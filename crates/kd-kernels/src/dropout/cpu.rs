@@ -12,20 +12,31 @@ use crate::stream::Stream;
 /// Words of the stream that one step of the kernel draws.
 const STEP: usize = 1024;
 
-#[derive(Clone, Copy)]
-pub(super) struct Dropout {
+/// What is kept, and by how much it grows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sieve {
     threshold: u32,
     scale: f32,
     stream: Stream,
 }
 
-impl Dropout {
+impl Sieve {
+    /// The sieve of a fused op, if it drops anything. p was checked.
+    pub(crate) fn of(dropout: Option<super::Dropout>) -> Option<Self> {
+        dropout.filter(|d| d.p > 0.0).map(|d| Self::new(d.p, d.stream))
+    }
+
+    /// What a kept element is multiplied by.
+    pub(crate) fn scale(&self) -> f32 {
+        self.scale
+    }
+
     pub(super) fn new(p: f64, stream: Stream) -> Self {
         Self { threshold: super::threshold(p), scale: (1.0 / (1.0 - p)) as f32, stream }
     }
 }
 
-impl CustomOp1 for Dropout {
+impl CustomOp1 for Sieve {
     fn name(&self) -> &'static str {
         "dropout"
     }
@@ -35,12 +46,12 @@ impl CustomOp1 for Dropout {
         let mut out = Vec::with_capacity(xs.len());
         let spare = &mut out.spare_capacity_mut()[..xs.len()];
         if xs.len() <= TASK {
-            dropout_from(self, 0, xs, spare);
+            sift_into(self, 0, xs, spare);
         } else {
             let tasks = spare.par_chunks_mut(TASK).zip(xs.par_chunks(TASK)).enumerate();
-            tasks.for_each(|(task, (out, xs))| dropout_from(self, (task * TASK) as u64, xs, out));
+            tasks.for_each(|(task, (out, xs))| sift_into(self, (task * TASK) as u64, xs, out));
         }
-        // SAFETY: the capacity is at least `xs.len()`, and `dropout_from` has written each of those elements.
+        // SAFETY: the capacity is at least `xs.len()`, and `sift_into` has written each of those elements.
         unsafe { out.set_len(xs.len()) };
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
@@ -53,13 +64,41 @@ impl CustomOp1 for Dropout {
 
 multiversioned! {
     /// Writes all of `out`, which is as long as `xs`. `start` is the logical index of the first element.
-    fn dropout_from(op: &Dropout, start: u64, xs: &[f32], out: &mut [MaybeUninit<f32>]) {
+    pub(crate) fn sift_into(op: &Sieve, start: u64, xs: &[f32], out: &mut [MaybeUninit<f32>]) {
         let mut words = [0u32; STEP];
         for (at, (xs, out)) in (start..).step_by(STEP).zip(xs.chunks(STEP).zip(out.chunks_mut(STEP))) {
             let words = &mut words[..xs.len()];
             op.stream.fill_u32(at, words);
             for ((out, &x), &word) in out.iter_mut().zip(xs).zip(&*words) {
                 out.write(if word >= op.threshold { x * op.scale } else { 0.0 });
+            }
+        }
+    }
+}
+
+multiversioned! {
+    /// The elements from logical index `start` on, in place.
+    pub(crate) fn sift(op: &Sieve, start: u64, xs: &mut [f32]) {
+        let mut words = [0u32; STEP];
+        for (at, xs) in (start..).step_by(STEP).zip(xs.chunks_mut(STEP)) {
+            let words = &mut words[..xs.len()];
+            op.stream.fill_u32(at, words);
+            for (x, &word) in xs.iter_mut().zip(&*words) {
+                *x = if word >= op.threshold { *x * op.scale } else { 0.0 };
+            }
+        }
+    }
+}
+
+multiversioned! {
+    /// `out` += what the sieve leaves of `xs`, as long as it, from logical index `start` on.
+    pub(crate) fn add_sifted(op: &Sieve, start: u64, xs: &[f32], out: &mut [f32]) {
+        let mut words = [0u32; STEP];
+        for (at, (xs, out)) in (start..).step_by(STEP).zip(xs.chunks(STEP).zip(out.chunks_mut(STEP))) {
+            let words = &mut words[..xs.len()];
+            op.stream.fill_u32(at, words);
+            for ((out, &x), &word) in out.iter_mut().zip(xs).zip(&*words) {
+                *out += if word >= op.threshold { x * op.scale } else { 0.0 };
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Inverted dropout whose mask is a function of a stream.
 
-mod cpu;
+pub(crate) mod cpu;
 pub mod reference;
 
 use candle_core::{Result, Tensor, bail};
@@ -49,7 +49,7 @@ pub fn dropout(xs: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
     if p == 0.0 {
         return Ok(xs.clone());
     }
-    if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::Dropout::new(p, stream)) } else { reference::dropout(xs, p, stream) }
+    if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::Sieve::new(p, stream)) } else { reference::dropout(xs, p, stream) }
 }
 
 /// [`reference::dropout`] where there is one to apply.

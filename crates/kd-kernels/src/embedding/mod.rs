@@ -1,7 +1,9 @@
 //! Rows of a table by their ids, with a scale and positions.
 
+mod cpu;
 pub mod reference;
 
+use crate::switch::takes_kernel;
 use candle_core::{DType, Result, Tensor, bail};
 
 /// y\[.., i, :\] = scale · table\[ids\[.., i\], :\] + positions\[i, :\].
@@ -32,8 +34,13 @@ use candle_core::{DType, Result, Tensor, bail};
 /// ```
 pub fn embedding(ids: &Tensor, table: &Tensor, scale: f64, positions: Option<&Tensor>, padding: Option<u32>) -> Result<Tensor> {
     let host = check(ids, table, positions)?;
-    let _ = host;
-    reference::embedding(ids, table, scale, positions, padding)
+    let mut all = vec![table];
+    all.extend(positions);
+    if takes_kernel(&all) {
+        cpu::embedding(host, ids.dims(), table, scale, positions, padding)
+    } else {
+        reference::embedding(ids, table, scale, positions, padding)
+    }
 }
 
 /// The ids on the host, all within the table.

@@ -101,7 +101,7 @@ pub fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue) -> Result<Vec<f32>> {
     let mut c = Vec::with_capacity(len);
     // SAFETY: the shapes are checked, `c` has room for `len` elements, and `dispatch` writes every one of them.
     unsafe {
-        dispatch(a, b, epilogue, c.as_mut_ptr());
+        dispatch(a, b, epilogue, false, c.as_mut_ptr());
         c.set_len(len);
     }
     Ok(c)
@@ -116,7 +116,20 @@ pub fn gemm_into(a: MatRef, b: MatRef, epilogue: Epilogue, c: &mut [f32]) -> Res
         bail!("gemm: the result has {} elements, expected {}x{}", c.len(), a.rows, b.cols)
     }
     // SAFETY: the shapes are checked, and `c` has M·N elements.
-    unsafe { dispatch(a, b, epilogue, c.as_mut_ptr()) }
+    unsafe { dispatch(a, b, epilogue, false, c.as_mut_ptr()) }
+    Ok(())
+}
+
+/// C += A[M, K] · B[K, N], for `c` row-major M x N.
+///
+/// Each element goes on from its value over k = 0, 1, … on one thread. Fails as [`gemm_into`] does.
+pub fn gemm_add(a: MatRef, b: MatRef, c: &mut [f32]) -> Result<()> {
+    check(&a, &b, Epilogue::Identity)?;
+    if c.len() != a.rows * b.cols {
+        bail!("gemm: the result has {} elements, expected {}x{}", c.len(), a.rows, b.cols)
+    }
+    // SAFETY: the shapes are checked, and `c` has M·N elements, all of them values.
+    unsafe { dispatch(a, b, Epilogue::Identity, true, c.as_mut_ptr()) }
     Ok(())
 }
 
@@ -131,18 +144,19 @@ fn check(a: &MatRef, b: &MatRef, epilogue: Epilogue) -> Result<()> {
 }
 
 /// # Safety
-/// A's columns are B's rows, the bias fits N, and `c` is writable for M·N elements that nothing else refers to.
-unsafe fn dispatch(a: MatRef, b: MatRef, epilogue: Epilogue, c: *mut f32) {
+/// A's columns are B's rows, the bias fits N, and `c` is writable for M·N elements that nothing else refers to, and that hold values if
+/// they are accumulated to.
+unsafe fn dispatch(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: bool, c: *mut f32) {
     if a.rows == 0 || b.cols == 0 {
         return;
     }
     #[cfg(target_arch = "x86_64")]
     if avx512::available() {
         // SAFETY: the processor has AVX-512F; the rest is the caller's promise.
-        return unsafe { avx512::gemm(a, b, epilogue, c) };
+        return unsafe { avx512::gemm(a, b, epilogue, accumulate, c) };
     }
     // SAFETY: the caller's promise.
-    unsafe { portable::gemm(a, b, epilogue, c) }
+    unsafe { portable::gemm(a, b, epilogue, accumulate, c) }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ const CHUNK: usize = 128;
 
 /// # Safety
 /// As [`super::dispatch`].
-pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, c: *mut f32) {
+pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: bool, c: *mut f32) {
     let (m, n, k) = (a.rows, b.cols, a.cols);
     let by_columns = n >= m;
     let out = Out(c);
@@ -28,6 +28,7 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, c: *mut f32)
                 (b.row_stride, b.col_stride),
                 out.at(row * n + col),
                 n,
+                accumulate,
             );
             for i in 0..rows {
                 let line = std::slice::from_raw_parts_mut(out.at((row + i) * n + col), cols);
@@ -65,7 +66,11 @@ unsafe fn block(
     b_strides: (usize, usize),
     c: *mut f32,
     ldc: usize,
+    accumulate: bool,
 ) {
+    if k == 0 && accumulate {
+        return;
+    }
     if k == 0 {
         for i in 0..m {
             // SAFETY: row i of the block.
@@ -82,14 +87,14 @@ unsafe fn block(
             c,
             1,
             ldc as isize,
-            false,
+            accumulate,
             a,
             a_strides.1 as isize,
             a_strides.0 as isize,
             b,
             b_strides.1 as isize,
             b_strides.0 as isize,
-            0.0,
+            1.0,
             1.0,
             false,
             false,

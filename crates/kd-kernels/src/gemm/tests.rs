@@ -63,7 +63,7 @@ fn both_paths(a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
     let mut portable = vec![f32::NAN; a.rows * b.cols];
     if !portable.is_empty() {
         // SAFETY: the sizes fit.
-        unsafe { portable::gemm(a, b, epilogue, portable.as_mut_ptr()) };
+        unsafe { portable::gemm(a, b, epilogue, false, portable.as_mut_ptr()) };
     }
     vec![gemm(a, b, epilogue).unwrap(), portable]
 }

@@ -1,8 +1,10 @@
 //! Layer normalisation over the last dimension, alone and at the end of a residual block.
 
+mod cpu;
 pub mod reference;
 
-use crate::dropout::Dropout;
+use crate::dropout::{Dropout, cpu::Sieve};
+use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
 /// y = (x − mean(x)) / √(var(x) + eps) ⊙ gain + bias, mean and variance over the last dimension, the variance with 1/d.
@@ -27,7 +29,7 @@ use candle_core::{Result, Tensor, bail};
 /// ```
 pub fn layer_norm(xs: &Tensor, gain: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     check(xs, gain, bias, "layer_norm")?;
-    reference::layer_norm(xs, gain, bias, eps)
+    if takes_kernel(&[xs, gain, bias]) { cpu::norm(xs, None, gain, bias, eps, None) } else { reference::layer_norm(xs, gain, bias, eps) }
 }
 
 /// [`layer_norm`] of x + dropout(sublayer): the end of a Transformer's block whose normalisation comes last (post-norm).
@@ -45,7 +47,11 @@ pub fn residual_norm(x: &Tensor, sublayer: &Tensor, gain: &Tensor, bias: &Tensor
     if sublayer.dims() != x.dims() {
         bail!("residual_norm: sublayer has shape {:?}, expected that of x, {:?}", sublayer.dims(), x.dims())
     }
-    reference::residual_norm(x, sublayer, gain, bias, eps, dropout)
+    if takes_kernel(&[x, sublayer, gain, bias]) {
+        cpu::norm(x, Some(sublayer), gain, bias, eps, Sieve::of(dropout))
+    } else {
+        reference::residual_norm(x, sublayer, gain, bias, eps, dropout)
+    }
 }
 
 fn check(x: &Tensor, gain: &Tensor, bias: &Tensor, op: &str) -> Result<()> {

@@ -3,6 +3,7 @@
 mod cpu;
 pub mod reference;
 
+use crate::dropout::cpu::Sieve;
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
@@ -41,7 +42,14 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation) -> Re
     check(x, w, b)?;
     let mut all = vec![x, w];
     all.extend(b);
-    if takes_kernel(&all) { cpu::linear(x, w, b, act) } else { reference::linear(x, w, b, act) }
+    if takes_kernel(&all) { cpu::linear(x, w, b, act, None) } else { reference::linear(x, w, b, act) }
+}
+
+/// [`linear`] with ReLU, followed by dropout, in one op: what is dropped is 0 like what the rectifier stopped, so the backward pass needs no
+/// mask. All tensors are `f32` on the CPU.
+pub(crate) fn sifted(x: &Tensor, w: &Tensor, b: &Tensor, sieve: Option<Sieve>) -> Result<Tensor> {
+    check(x, w, Some(b))?;
+    cpu::linear(x, w, Some(b), Activation::Relu, sieve)
 }
 
 fn check(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<()> {

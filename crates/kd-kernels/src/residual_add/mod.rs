@@ -1,8 +1,10 @@
 //! The sum at the end of a residual block, with dropout on what the block computed.
 
+mod cpu;
 pub mod reference;
 
-use crate::dropout::Dropout;
+use crate::dropout::{Dropout, cpu::Sieve};
+use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
 /// x + dropout(sublayer): the end of a Transformer's block whose normalisation comes first (pre-norm).
@@ -19,5 +21,11 @@ pub fn residual_add(x: &Tensor, sublayer: &Tensor, dropout: Option<Dropout>) -> 
     if sublayer.dims() != x.dims() {
         bail!("residual_add: sublayer has shape {:?}, expected that of x, {:?}", sublayer.dims(), x.dims())
     }
-    reference::residual_add(x, sublayer, dropout)
+    if !takes_kernel(&[x, sublayer]) {
+        return reference::residual_add(x, sublayer, dropout);
+    }
+    match Sieve::of(dropout) {
+        Some(sieve) => cpu::residual_add(x, sublayer, sieve),
+        None => crate::add::add(x, sublayer),
+    }
 }

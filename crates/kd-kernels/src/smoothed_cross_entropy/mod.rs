@@ -1,10 +1,14 @@
 //! Cross-entropies over a large vocabulary: with smoothed labels, with the output projection in the same op, and with a teacher's distribution.
 
+mod cpu;
+mod projected;
 pub mod reference;
+mod rows;
 
 use candle_core::{DType, Result, Tensor, bail};
 
 use crate::operand::logits_dims;
+use crate::switch::takes_kernel;
 
 /// The values of a cross-entropy over some of the rows.
 #[derive(Clone, Debug)]
@@ -34,7 +38,11 @@ pub struct Smoothed {
 ///
 /// Source: C. Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016, section 7.
 pub fn label_smoothed_cross_entropy(logits: &Tensor, targets: &Tensor, epsilon: f64, ignore: Option<u32>) -> Result<Smoothed> {
-    reference::label_smoothed_cross_entropy(logits, targets, epsilon, ignore)
+    if takes_kernel(&[logits]) {
+        cpu::label_smoothed(logits, Targets::of_logits(logits, targets, epsilon, ignore)?)
+    } else {
+        reference::label_smoothed_cross_entropy(logits, targets, epsilon, ignore)
+    }
 }
 
 /// [`label_smoothed_cross_entropy`] of the logits hidden · tableᵀ, which never exist at once.
@@ -49,7 +57,11 @@ pub fn label_smoothed_cross_entropy(logits: &Tensor, targets: &Tensor, epsilon: 
 ///
 /// Errors: as there, and where the widths of `hidden` and `table` differ.
 pub fn projected_cross_entropy(hidden: &Tensor, table: &Tensor, targets: &Tensor, epsilon: f64, ignore: Option<u32>) -> Result<Smoothed> {
-    reference::projected_cross_entropy(hidden, table, targets, epsilon, ignore)
+    if takes_kernel(&[hidden, table]) {
+        projected::projected(hidden, table, Targets::of_projection(hidden, table, targets, epsilon, ignore)?)
+    } else {
+        reference::projected_cross_entropy(hidden, table, targets, epsilon, ignore)
+    }
 }
 
 /// Word-level distillation: Σ_i Σ_v −q_iv·ln p_iv over the rows i that count, with p = softmax(logits) and q = softmax(teacher).
@@ -72,7 +84,12 @@ pub fn soft_cross_entropy(logits: &Tensor, teacher: &Tensor, counts: Option<&[bo
     if let Some(counts) = counts.filter(|counts| counts.len() != dims.0) {
         bail!("soft_cross_entropy: expected {} flags of rows that count, got {}", dims.0, counts.len());
     }
-    reference::soft_cross_entropy(logits, &teacher.detach(), counts)
+    let teacher = teacher.detach();
+    if takes_kernel(&[logits, &teacher]) {
+        cpu::soft(logits, &teacher, counts)
+    } else {
+        reference::soft_cross_entropy(logits, &teacher, counts)
+    }
 }
 
 /// Targets that were checked, and what is done with them.

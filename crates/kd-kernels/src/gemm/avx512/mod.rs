@@ -44,7 +44,7 @@ pub(super) fn available() -> bool {
 
 /// # Safety
 /// [`available`], and as [`super::dispatch`]; M and N are not 0.
-pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, c: *mut f32) {
+pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: bool, c: *mut f32) {
     let k = a.cols;
     let mut from = 0;
     loop {
@@ -60,7 +60,7 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, c: *mut f32)
             b: b.data.as_ptr().wrapping_add(from * b.row_stride),
             b_strides: (b.row_stride, b.col_stride),
             c,
-            finish: Finish { accumulate: from > 0, bias, relu: last && epilogue.relu() },
+            finish: Finish { accumulate: accumulate || from > 0, bias, relu: last && epilogue.relu() },
         };
         // SAFETY: the caller's promise.
         unsafe { product.run() };

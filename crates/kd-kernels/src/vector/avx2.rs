@@ -5,13 +5,13 @@ use std::arch::x86_64::*;
 
 /// Does the work with AVX2.
 #[target_feature(enable = "avx2,fma")]
-pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the sets are switched on here; the rest is the caller's promise.
     unsafe { kernel.run::<Lanes>() }
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Lanes(__m256);
+pub(crate) struct Lanes(__m256);
 
 /// The mask's bits as the signs of eight integers.
 #[inline(always)]

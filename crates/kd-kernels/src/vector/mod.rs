@@ -14,7 +14,7 @@ mod portable;
 /// # Safety
 /// Every function may be called only where the processor has the instruction set, as inside [`Kernel::run`]; pointers are valid for the lanes
 /// that the mask names, and for all lanes where there is none. They may point outside an allocation where the mask is 0.
-pub(super) trait Vector: Copy {
+pub(crate) trait Vector: Copy {
     /// Lanes of a register.
     const LANES: usize;
     /// Most rows of a tile two registers wide that leaves room for its operands.
@@ -46,7 +46,7 @@ pub(super) trait Vector: Copy {
 }
 
 /// Work that is written once for all instruction sets.
-pub(super) trait Kernel {
+pub(crate) trait Kernel {
     /// What the work returns.
     type Output;
     /// Does the work. Implementations are `#[inline(always)]`, as is all that they call with `V`: a function of its own, which a closure is
@@ -59,7 +59,7 @@ pub(super) trait Kernel {
 
 /// An instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Isa {
+pub(crate) enum Isa {
     /// 16 lanes, 32 registers, masks.
     #[cfg(target_arch = "x86_64")]
     Avx512,
@@ -72,7 +72,7 @@ pub(super) enum Isa {
 
 impl Isa {
     /// The sets that this processor has, best first.
-    pub(super) fn available() -> Vec<Self> {
+    pub(crate) fn available() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
         {
@@ -88,13 +88,13 @@ impl Isa {
     }
 
     /// The best set that this processor has.
-    pub(super) fn best() -> Self {
+    pub(crate) fn best() -> Self {
         static BEST: std::sync::OnceLock<Isa> = std::sync::OnceLock::new();
         *BEST.get_or_init(|| Self::available()[0])
     }
 
     /// Lanes of a register.
-    pub(super) fn lanes(self) -> usize {
+    pub(crate) fn lanes(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => avx512::Lanes::LANES,
@@ -105,7 +105,7 @@ impl Isa {
     }
 
     /// Most rows of a tile two registers wide.
-    pub(super) fn rows(self) -> usize {
+    pub(crate) fn rows(self) -> usize {
         match self {
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => avx512::Lanes::ROWS,
@@ -119,7 +119,7 @@ impl Isa {
     ///
     /// # Safety
     /// The set is one of [`Isa::available`], and the kernel's own promises hold.
-    pub(super) unsafe fn run<K: Kernel>(self, kernel: K) -> K::Output {
+    pub(crate) unsafe fn run<K: Kernel>(self, kernel: K) -> K::Output {
         // SAFETY: the processor has the set, says the caller.
         unsafe {
             match self {

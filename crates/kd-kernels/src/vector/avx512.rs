@@ -5,13 +5,13 @@ use std::arch::x86_64::*;
 
 /// Does the work with AVX-512.
 #[target_feature(enable = "avx512f,avx2,fma,bmi2")]
-pub(super) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
+pub(crate) unsafe fn run<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the sets are switched on here; the rest is the caller's promise.
     unsafe { kernel.run::<Lanes>() }
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Lanes(__m512);
+pub(crate) struct Lanes(__m512);
 
 // SAFETY of the bodies: the trait's promises on the instruction set and on pointers; masked loads and stores do not touch other lanes.
 impl Vector for Lanes {

@@ -4,7 +4,7 @@ use super::Vector;
 
 /// Eight lanes, which compilers map to two registers of four on most machines.
 #[derive(Clone, Copy)]
-pub(super) struct Lanes([f32; 8]);
+pub(crate) struct Lanes([f32; 8]);
 
 // SAFETY of the bodies: the trait's promises on pointers.
 impl Vector for Lanes {
