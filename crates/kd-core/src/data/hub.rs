@@ -89,27 +89,35 @@ impl Hub {
     /// The files in the cache, or else downloaded.
     ///
     /// # Errors
-    /// As [`Hub::cached`] and [`Hub::download`].
+    /// As [`Hub::fetch`].
     pub fn files(&self, what: &Repo) -> Result<Files, DataError> {
         two(self.fetch(&what.listing())?)
-    }
-
-    /// The files of a listing, in its order: from the cache, or else downloaded.
-    ///
-    /// # Errors
-    /// As [`Hub::cached`] and [`Hub::download`].
-    pub fn fetch(&self, what: &Listing) -> Result<Vec<PathBuf>, DataError> {
-        match self.cached(what)? {
-            Some(files) => Ok(files),
-            None => self.download(what),
-        }
     }
 
     /// The files in the cache; `None` where one is missing. Does not connect.
     ///
     /// # Errors
+    /// As [`Hub::find`].
+    pub fn cached(&self, what: &Repo) -> Result<Option<Files>, DataError> {
+        self.find(&what.listing())?.map(two).transpose()
+    }
+
+    /// The files of a listing, in its order: from the cache, or else downloaded.
+    ///
+    /// # Errors
+    /// As [`Hub::find`] and [`Hub::download`].
+    pub fn fetch(&self, what: &Listing) -> Result<Vec<PathBuf>, DataError> {
+        match self.find(what)? {
+            Some(files) => Ok(files),
+            None => self.download(what),
+        }
+    }
+
+    /// The files of a listing in the cache; `None` where one is missing. Does not connect.
+    ///
+    /// # Errors
     /// [`DataError::Cache`] where the cache cannot be read.
-    pub fn cached(&self, what: &Listing) -> Result<Option<Vec<PathBuf>>, DataError> {
+    pub fn find(&self, what: &Listing) -> Result<Option<Vec<PathBuf>>, DataError> {
         let client = self.client(what)?;
         let repo = client.sync.dataset(what.owner, what.name);
         let get = |name: &&str| match repo.download_file().filename(*name).revision(what.revision).local_files_only(true).send() {
@@ -121,7 +129,7 @@ impl Hub {
         what.files.iter().map(get).collect()
     }
 
-    /// Downloads what is missing from the cache. Returns within [`Hub::patience`] of the last sign of life from the server.
+    /// Downloads what is missing from the cache of a listing. Returns within [`Hub::patience`] of the last sign of life from the server.
     ///
     /// # Errors
     /// [`DataError::Unreachable`] where the server could not be asked or did not deliver, or [`Hub::offline`] is set;
