@@ -145,7 +145,7 @@ impl TokenBatches {
         if let Some(&row) = rows.iter().find(|&&row| row as usize >= len) {
             return Err(DataError::Row { row: row as usize, len });
         }
-        let side = |sentences: &'_ [Vec<u32>]| -> Vec<usize> { rows.iter().map(|&row| sentences[row as usize].len() + 1).collect() };
+        let side = |sentences: &[Vec<u32>]| -> Vec<usize> { rows.iter().map(|&row| sentences[row as usize].len() + 1).collect() };
         let (source_lengths, target_lengths) = (side(&self.pairs.source), side(&self.pairs.target));
         let tensor = |sentences: &[Vec<u32>], lengths: &[usize], begin: Option<u32>, end: Option<u32>| {
             let width = lengths.iter().copied().max().unwrap_or(0);

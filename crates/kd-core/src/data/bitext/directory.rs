@@ -23,11 +23,17 @@ const PARTS: [&[&str]; 3] = [&["train"], &["valid", "val", "dev"], &["test"]];
 /// first bad file and line: [`DataError::Line`], [`DataError::Count`], [`DataError::Gzip`] or [`DataError::Io`].
 pub fn load(dir: &Path, languages: &Languages) -> Result<BitextSplits, DataError> {
     let parts = PARTS.map(|names| find(dir, names, languages));
+    let absent = |names: &&[&str], code: &str| !names.iter().any(|name| file(dir, &format!("{name}.{code}")).is_some());
     let missing: Vec<String> = PARTS
         .iter()
         .zip(&parts)
         .filter(|(_, found)| found.is_none())
-        .flat_map(|(names, _)| [languages.source(), languages.target()].map(|code| format!("{}.{code}", names[0])))
+        .flat_map(|(names, _)| {
+            let codes = [languages.source(), languages.target()];
+            // Both are named where both are there under names that do not belong together.
+            let whole = codes.iter().all(|code| !absent(names, code));
+            codes.into_iter().filter(move |code| whole || absent(names, code)).map(|code| format!("{}.{code}", names[0]))
+        })
         .collect();
     let [Some(train), Some(validation), Some(test)] = parts else {
         let places = "one sentence a line, or .jsonl for both; plain or .gz; valid may be called val or dev";
@@ -45,8 +51,13 @@ enum Part {
     Json(PathBuf),
 }
 
+/// The file of this name, or gzipped.
+fn file(dir: &Path, name: &str) -> Option<PathBuf> {
+    [dir.join(name), dir.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file())
+}
+
 fn find(dir: &Path, names: &[&str], languages: &Languages) -> Option<Part> {
-    let file = |name: String| [dir.join(&name), dir.join(format!("{name}.gz"))].into_iter().find(|path| path.is_file());
+    let file = |name: String| file(dir, &name);
     let text = |name: &&str| {
         let source = file(format!("{name}.{}", languages.source()))?;
         let plain = file(format!("{name}.{}", languages.target()));

@@ -23,6 +23,9 @@ pub fn read(path: &Path, languages: &Languages, empty: bool) -> Result<Bitext, D
             let expected = format!("a JSON object with the strings {:?} and {:?}", languages.source(), languages.target());
             DataError::Line { path: path.to_path_buf(), line: lines.number(), expected, got }
         };
+        if line.is_empty() {
+            return Err(fault("an empty line".to_string()));
+        }
         let object: Map<String, Value> = serde_json::from_str(&line).map_err(|e| fault(crate::data::error::one_line(&e)))?;
         let get = |code: &str| match object.get(code) {
             Some(Value::String(text)) => Ok(one_line(text)),
