@@ -27,6 +27,7 @@ pub(crate) trait Backward: Send + Sync + 'static {
 }
 
 /// A gradient, or a part of one: f32 values in row-major order.
+#[derive(Debug)]
 pub(crate) enum Grad {
     /// Of the receiver alone, who may write over it.
     Owned(Vec<f32>),
@@ -63,7 +64,8 @@ impl Grad {
         Ok([Grad::Shared(tensor.clone()), Grad::Shared(tensor)])
     }
 
-    fn into_tensor(self, shape: &Shape) -> Result<Tensor> {
+    /// The values as a tensor of this shape, which has as many.
+    pub(crate) fn into_tensor(self, shape: &Shape) -> Result<Tensor> {
         match self {
             Grad::Owned(values) => Tensor::from_vec(values, shape, &Device::Cpu),
             Grad::Shared(tensor) => tensor.reshape(shape),
@@ -221,7 +223,7 @@ impl CustomOp1 for Entry {
     fn bwd(&self, input: &Tensor, _: &Tensor, _: &Tensor) -> Result<Option<Tensor>> {
         match self.0.take() {
             parts if parts.is_empty() => Ok(None),
-            parts => deposit(input, sum(parts)?.into_tensor(input.shape())?),
+            parts => deposit(input, sum(parts)?),
         }
     }
 }

@@ -78,9 +78,14 @@ mod tests {
     use super::Level;
     use crate::Activation;
     use crate::batch_norm::{Statistics, batch_norm};
+    use crate::dropout::Dropout;
+    use crate::embedding::embedding;
     use crate::gated_sum::gated_sum;
+    use crate::layer_norm::{layer_norm, residual_norm};
     use crate::pool::{avg_pool2d, global_avg_pool, max_pool2d};
     use crate::relu::relu;
+    use crate::residual_add::residual_add;
+    use crate::smoothed_cross_entropy::{label_smoothed_cross_entropy, soft_cross_entropy};
     use crate::stream::Stream;
     use crate::upsample::upsample_nearest;
 
@@ -108,8 +113,17 @@ mod tests {
         let norm = |x: &Var, residual: Option<&Tensor>, act| {
             bits(&[x, &weight, &bias], || batch_norm(x, &weight, &bias, 1e-5, Statistics::Batch(None), residual, act))
         };
+        let (words, gain) = (random(7, &[19, 53]), random(8, &[53]));
+        let ids = Tensor::new((0..19u32).map(|i| i * 7 % 19).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+        let dropout = Some(Dropout { p: 0.3, stream: Stream::new(1, 2) });
         let all = || {
             vec![
+                bits(&[&words, &gain], || layer_norm(&words, &gain, &gain, 1e-5)),
+                bits(&[&words, &gain], || residual_norm(&words, &words, &gain, &gain, 1e-5, dropout)),
+                bits(&[&words], || residual_add(&words, &words, dropout)),
+                bits(&[&words], || embedding(&ids, &words, 1.5, None, Some(3))),
+                bits(&[&words], || Ok(label_smoothed_cross_entropy(&words, &ids, 0.1, Some(7))?.loss)),
+                bits(&[&words], || soft_cross_entropy(&words, &(random(9, &[19, 53]).as_tensor() * 3.0)?, None)),
                 norm(&x, Some(&y), Activation::Relu),
                 norm(&x, None, Activation::Relu),
                 norm(&small, Some(&small), Activation::Relu),

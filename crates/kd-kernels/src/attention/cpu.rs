@@ -1,7 +1,11 @@
 //! The kernel behind [`super::attention`].
 //!
 //! A task is one head of one batch row, and writes its columns of the result and of the three gradients, so nothing is summed across tasks.
-//! The softmax is kept for the backward pass; what dropout took is derived again from the stream.
+//!
+//! The softmax is kept for the backward pass; what dropout took is derived again from the stream. At the lengths of sentences the weights are
+//! small beside the activations (at 32 words and heads of 64, an eighth of queries, keys, values and result), and to compute them again took
+//! longer: both passes with dropout, on one thread, took 1.26 times as long for 32 rows of 32 words with 4 heads of 64, 1.34 for 64 of 15 with
+//! 8 heads, 1.22 for 16 of 60 with 8 heads.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;

@@ -1,10 +1,12 @@
 //! The kernel behind [`super::embedding`].
 //!
-//! Backward: a task owns a range of the table's rows, clears it and adds the gradients of the places whose id lies in it, in the order of the
-//! places. So no two tasks write to one row, and sums do not depend on the number of threads.
+//! Backward: a task owns a range of the table's rows and adds the gradients of the places whose id lies in it, in the order of the places. So
+//! no two tasks write to one row, and sums do not depend on the number of threads. In this crate's own backward pass they are added to what
+//! other uses of the table have left there.
 
 use candle_core::{Result, Tensor};
 
+use crate::backward::deposit_in_place;
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::multiversion::multiversioned;
 use crate::output::{Parts, written};
@@ -45,7 +47,8 @@ pub(super) fn embedding(
     let mut inputs = vec![&table];
     inputs.extend(&positions);
     let places = positions.as_ref().map_or(Ok(0), |p| p.dim(0))?;
-    record(&inputs, ys, dims, false, || Ok(Embedding { ids, t, v, d, scale, padding, places }))
+    let op = || Ok(Embedding { ids, t, v, d, scale, padding, variable: Some(table.clone()).filter(Tensor::is_variable), places });
+    record(&inputs, ys, dims, false, op)
 }
 
 struct Embedding {
@@ -55,6 +58,8 @@ struct Embedding {
     d: usize,
     scale: f32,
     padding: Option<u32>,
+    /// The table, if it is a variable, whose gradient may go where its others are.
+    variable: Option<Tensor>,
     /// Rows of the positions.
     places: usize,
 }
@@ -63,40 +68,43 @@ impl Backward for Embedding {
     fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let grad = grad.values()?;
-        let (ids, d) = (&self.ids, self.d);
-        let rows = wanted[0].then(|| {
-            let of = |i: usize| Some(ids[i]).filter(|id| Some(*id) != self.padding).map(|id| id as usize);
-            self.scatter(&grad, self.v, of, self.scale)
+        let row = |i: usize| Some(self.ids[i]).filter(|id| Some(*id) != self.padding).map(|id| id as usize);
+        let scatter = |all: &mut [f32]| self.scatter(&grad, row, self.scale, all);
+        let deposited = match &self.variable {
+            Some(table) if wanted[0] => deposit_in_place(table, scatter)?,
+            _ => false,
+        };
+        let rows = (wanted[0] && !deposited).then(|| {
+            let mut all = vec![0f32; self.v * self.d];
+            scatter(&mut all);
+            Grad::Owned(all)
         });
-        let places = (wanted.get(1) == Some(&true)).then(|| self.scatter(&grad, self.places, |i| Some(i % self.t), 1.0));
-        debug_assert_eq!(grad.len(), ids.len() * d);
-        Ok([Some(rows), Some(places)].into_iter().flatten().map(|grad| grad.map(Grad::Owned)).collect())
+        let places = (wanted.get(1) == Some(&true)).then(|| {
+            let mut all = vec![0f32; self.places * self.d];
+            self.scatter(&grad, |i| Some(i % self.t), 1.0, &mut all);
+            Grad::Owned(all)
+        });
+        Ok(vec![rows, places])
     }
 }
 
 impl Embedding {
-    /// `count` rows, row r the sum of scale · the gradient of the places i with `of(i)` = r.
-    fn scatter(&self, grad: &[f32], count: usize, of: impl Fn(usize) -> Option<usize>, scale: f32) -> Vec<f32> {
+    /// Adds scale · the gradient of each place i to row `of(i)` of `all`.
+    fn scatter(&self, grad: &[f32], of: impl Fn(usize) -> Option<usize>, scale: f32, all: &mut [f32]) {
         let (d, each) = (self.d, per_task(self.d));
-        let mut places = vec![Vec::new(); count.div_ceil(each)];
+        let mut places = vec![Vec::new(); all.len().div_ceil(each * d)];
         for i in 0..self.ids.len() {
             if let Some(row) = of(i) {
                 places[row / each].push((row, i));
             }
         }
-        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
-            let out = Parts::uninit(out);
-            tasks(places.len(), |task| {
-                // SAFETY: each task has a range of its own, which is cleared first.
-                let range = unsafe { out.part(task * each * d, each * d) };
-                range.fill(0.0);
-                for &(row, i) in &places[task] {
-                    add_scaled(&mut range[(row - task * each) * d..][..d], scale, &grad[i * d..][..d]);
-                }
-            });
-        };
-        // SAFETY: the tasks cover the rows, and each clears its range.
-        unsafe { written(count * d, write) }.0
+        let all = Parts::of(all);
+        tasks(places.len(), |task| {
+            for &(row, i) in &places[task] {
+                // SAFETY: the rows of a range belong to one task.
+                add_scaled(unsafe { all.part(row * d, d) }, scale, &grad[i * d..][..d]);
+            }
+        });
     }
 }
 

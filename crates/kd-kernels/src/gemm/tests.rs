@@ -167,3 +167,30 @@ fn wrong_sizes_are_errors_that_say_which() {
     assert!(MatRef::new(&x, 3, 4, 5, 1).unwrap_err().to_string().contains("does not fit in 12 elements"));
     assert!(MatRef::new(&x, 2, 2, usize::MAX, 1).is_err());
 }
+
+#[test]
+fn a_product_is_added_to_what_is_there() {
+    for (m, n, k) in [(1, 1, 1), (33, 40, 17), (20, 5, 5000), (3, 4, 0)] {
+        let (a, b, before) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
+        let (a, b) = (MatRef::row_major(&a, m, k).unwrap(), MatRef::row_major(&b, k, n).unwrap());
+        let mut added = before.clone();
+        gemm_add(a, b, &mut added).unwrap();
+        let mut portable = before.clone();
+        // SAFETY: the sizes fit, and the result holds values.
+        unsafe { portable::gemm(a, b, Epilogue::Identity, true, portable.as_mut_ptr()) };
+        for sums in [added, portable] {
+            for i in 0..m {
+                for j in 0..n {
+                    let (sum, size) = exact(a, b, i, j);
+                    let want = sum + f64::from(before[i * n + j]);
+                    let got = f64::from(sums[i * n + j]);
+                    assert!(
+                        (got - want).abs() <= 1e-6 * (k as f64).sqrt().max(1.0) * (size + 1.0),
+                        "({i}, {j}): got {got}, expected {want}"
+                    );
+                }
+            }
+        }
+        assert!(gemm_add(a, b, &mut vec![0.0; m * n + 1]).is_err());
+    }
+}

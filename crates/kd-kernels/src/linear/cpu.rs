@@ -83,7 +83,7 @@ impl Backward for Linear {
         Ok(vec![dx, dw, db_wanted.then_some(Grad::Owned(sums))])
     }
 
-    // What a layer keeps is its input, which its neighbour's result is too.
+    // A layer's graph could always be walked again, and callers do; its input is kept by the tensors around it in any case.
     fn stays(&self) -> bool {
         true
     }
