@@ -61,6 +61,9 @@ impl Place<'_> {
     /// # Errors
     /// Bad input when the pseudo text is of another training text, or a pair is longer than a batch.
     pub fn batches(&self, text: &Text, spec: &TranslationSpec) -> Result<TokenBatches, AnyError> {
+        if text.cleaning.kept < text.cleaning.pairs_in {
+            self.progress.note(&text.cleaning.to_string());
+        }
         let mut pairs = text.vocabularies.encode(&text.train);
         if let [pseudo] = self.needed.all("pseudo") {
             let target = pseudo::read(&pseudo.dir, text.train.len())?;
