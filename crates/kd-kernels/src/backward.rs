@@ -37,7 +37,7 @@ impl Gradients {
     /// The sums of these gradients and `other`'s, for each of `vars`: what one pass over the sum of two losses would give, to rounding.
     /// A variable that only one of the losses depends on keeps that gradient.
     pub fn plus<'a>(mut self, mut other: Self, vars: impl Iterator<Item = &'a Tensor>) -> Result<Self> {
-        let mut deposited = Sink::new();
+        let mut deposited = HashMap::new();
         for var in vars {
             let sum = match (self.remove(var), other.remove(var)) {
                 (Some(a), Some(b)) => Some(a.add(&b)?),

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use kd_core::run::plot::{LinePlot, PlotPoint, PlotSeries, Scale};
 use kd_core::run::{AnyError, Finished, Table, atomic};
 
+use crate::cells::CONVERGENCE;
+
 /// Draws the curves of table `convergence`; other tables have none.
 ///
 /// # Errors
@@ -27,11 +29,11 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>, AnyError> {
     Ok(vec![path])
 }
 
-/// A curve for each row, of its first cell. A second phase goes on where its first one ended.
+/// A curve for each row that has one, of its first cell.
 fn curves(table: &Table) -> Vec<PlotSeries> {
     let mut all: Vec<PlotSeries> = Vec::new();
     for line in &table.lines {
-        let Some(cell) = table.cells_of(line).find(|cell| cell.result.series.contains_key("convergence")) else { continue };
+        let Some(cell) = table.cells_of(line).find(|cell| cell.result.series.contains_key(CONVERGENCE)) else { continue };
         if all.iter().all(|series| series.name != line.row) {
             all.push(PlotSeries { name: line.row.clone(), points: points(cell) });
         }
@@ -40,6 +42,6 @@ fn curves(table: &Table) -> Vec<PlotSeries> {
 }
 
 fn points(cell: &Finished) -> Vec<PlotPoint> {
-    let Some(curve) = cell.result.series.get("convergence") else { return Vec::new() };
+    let Some(curve) = cell.result.series.get(CONVERGENCE) else { return Vec::new() };
     curve.rows.iter().map(|row| PlotPoint { x: row[0], mean: row[1], std: None }).collect()
 }

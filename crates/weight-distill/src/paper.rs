@@ -78,6 +78,7 @@ impl Paper for WeightDistillation {
             CellSpec::Generate(spec) => cells::generate::run(&spec, &place)?,
             CellSpec::Speed(spec) => cells::speed::run(&spec, &place)?,
             CellSpec::Difference(_) => cells::difference::run(&place)?,
+            CellSpec::Quoted(_) => cells::quoted::run(&place)?,
         };
         result.device = device::name(&self.device);
         Ok(result)

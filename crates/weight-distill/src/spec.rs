@@ -18,7 +18,9 @@ pub enum CellSpec {
     /// `speed`: a student's decoding beside its teacher's.
     Speed(SpeedCell),
     /// `difference`: one finished cell's BLEU less another's.
-    Difference(DifferenceCell),
+    Difference(EmptyCell),
+    /// `quoted`: a finished cell of another table.
+    Quoted(EmptyCell),
 }
 
 /// The text of a cell: which pairs, and in which units. Cells that belong together state the same.
@@ -147,10 +149,10 @@ pub struct SpeedCell {
     pub rounds: usize,
 }
 
-/// BLEU of `needs.of` less that of `needs.from`.
+/// A cell that is a function of those it needs.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct DifferenceCell {}
+#[serde(deny_unknown_fields)]
+pub struct EmptyCell {}
 
 impl CellSpec {
     /// Reads and checks a cell's specification.
@@ -168,8 +170,9 @@ impl CellSpec {
             "generate" => Self::Generate(Box::new(part(spec)?)),
             "speed" => Self::Speed(part(spec)?),
             "difference" => Self::Difference(part(spec)?),
+            "quoted" => Self::Quoted(part(spec)?),
             other => {
-                let known = "train, pseudo, generate, speed, difference";
+                let known = "train, pseudo, generate, speed, difference, quoted";
                 return Err(Error::bad_input(format!("unknown kind '{other}': expected one of {known}")));
             }
         };
@@ -205,7 +208,7 @@ impl CellSpec {
                 true => cell.search.check(),
                 false => Err(Error::bad_input("expected at least 1 of sentences and rounds, got 0")),
             },
-            Self::Difference(_) => Ok(()),
+            Self::Difference(_) | Self::Quoted(_) => Ok(()),
         }
     }
 

@@ -29,6 +29,9 @@
 //! "before-bias" = { "test-errors" = "before-bias.test-errors" }
 //! ```
 //!
+//! A row with `like = "NAME"` has the kind, the spec and the presets' changes of that earlier row of the file under its own; a spec may then
+//! add keys, for instance where a kind takes more.
+//!
 //! Unknown keys are errors. Where a needed row has grids, its cell with the same values in the shared columns is meant.
 
 use std::fs;
@@ -39,10 +42,10 @@ use toml::{Table, Value};
 use super::cell::canonical;
 use super::error::{Result, RunError, one_line};
 use super::fields::Fields;
-use super::overrides;
 use super::preset::{PerPreset, Preset};
 use super::seeds::Seeds;
 use super::table::FIXED_COLUMNS;
+use super::{like, overrides};
 
 /// One experiment file: what a published table claims, and the rows that reproduce it.
 #[derive(Debug, Clone, PartialEq)]
@@ -173,7 +176,7 @@ pub fn parse(file: &str, name: &str, text: &str) -> Result<Experiment> {
         deviations: numbered(&mut top, "deviations", 'D')?,
         gap_fills: numbered(&mut top, "gap-fills", 'G')?,
         seeds: preset_seeds(file, presets)?,
-        rows: top.tables("row")?.into_iter().map(|table| row(file, table, &metrics)).collect::<Result<_>>()?,
+        rows: like::resolve(file, top.tables("row")?)?.into_iter().map(|table| row(file, table, &metrics)).collect::<Result<_>>()?,
         metrics,
     };
     if experiment.rows.is_empty() {

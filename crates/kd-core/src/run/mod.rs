@@ -22,6 +22,7 @@ pub mod execute;
 pub mod expand;
 pub mod experiment;
 mod fields;
+mod like;
 pub mod meter;
 pub mod nearest;
 pub mod number;

@@ -3,6 +3,7 @@
 pub mod difference;
 pub mod generate;
 pub mod pseudo;
+pub mod quoted;
 pub mod speed;
 pub mod train;
 
@@ -28,6 +29,9 @@ pub const STATE: &str = "state.safetensors";
 pub const TRANSLATIONS: &str = "test.translations.txt";
 /// The test set's BLEU, the metric that differences are taken of.
 pub const BLEU: &str = "bleu";
+
+/// The series of updates and validation BLEU.
+pub const CONVERGENCE: &str = "convergence";
 
 /// Where and for whom a cell runs.
 pub struct Place<'a> {
@@ -123,7 +127,7 @@ pub fn result(found: &Translated, parameters: usize, records: &[EpochRecord], sp
     let columns = ["updates", "validation-bleu"].map(str::to_owned).to_vec();
     CellResult {
         metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
-        series: BTreeMap::from([("convergence".to_owned(), Series { columns, rows: curve.collect() })]),
+        series: BTreeMap::from([(CONVERGENCE.to_owned(), Series { columns, rows: curve.collect() })]),
         epochs: records.len() as u64,
         seconds: records.iter().map(|r| r.seconds).sum(),
         ..CellResult::default()
