@@ -64,7 +64,18 @@ enum Command {
 }
 
 /// The experiment files, for a binary that is run away from the checkout.
-const EXPERIMENTS: [(&str, &str); 1] = [("multi30k", include_str!("../../../experiments/weight-distill/multi30k.toml"))];
+const EXPERIMENTS: [(&str, &str); 10] = [
+    ("convergence", include_str!("../../../experiments/weight-distill/convergence.toml")),
+    ("en-de-base", include_str!("../../../experiments/weight-distill/en-de-base.toml")),
+    ("en-de-big", include_str!("../../../experiments/weight-distill/en-de-big.toml")),
+    ("en-de-deep", include_str!("../../../experiments/weight-distill/en-de-deep.toml")),
+    ("en-ro", include_str!("../../../experiments/weight-distill/en-ro.toml")),
+    ("initialisation", include_str!("../../../experiments/weight-distill/initialisation.toml")),
+    ("multi30k", include_str!("../../../experiments/weight-distill/multi30k.toml")),
+    ("sensitivity", include_str!("../../../experiments/weight-distill/sensitivity.toml")),
+    ("transferred-weights", include_str!("../../../experiments/weight-distill/transferred-weights.toml")),
+    ("zh-en", include_str!("../../../experiments/weight-distill/zh-en.toml")),
+];
 
 /// The published numbers, likewise.
 const REFERENCE: &str = include_str!("../../../results/weight-distill/reference.csv");
