@@ -78,8 +78,11 @@ pub const HUB: Layout = Layout {
     group_rows: 12,
 };
 
-/// Pairs of bytes or nulls as a Parquet file; the first of a pair goes to the first column.
-pub fn parquet_rows(rows: &[[Option<Vec<u8>>; 2]], layout: &Layout) -> Vec<u8> {
+/// Bytes or null for each of the two columns, in their order.
+pub type Row = [Option<Vec<u8>>; 2];
+
+/// Rows as a Parquet file.
+pub fn parquet_rows(rows: &[Row], layout: &Layout) -> Vec<u8> {
     let schema = Arc::new(parse_message_type(layout.schema).unwrap());
     let properties = WriterProperties::builder()
         .set_compression(layout.compression)
@@ -101,7 +104,7 @@ pub fn parquet_rows(rows: &[[Option<Vec<u8>>; 2]], layout: &Layout) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-pub fn rows(pairs: &kd_core::data::Bitext) -> Vec<[Option<Vec<u8>>; 2]> {
+pub fn rows(pairs: &kd_core::data::Bitext) -> Vec<Row> {
     pairs.pairs().map(|(source, target)| [source, target].map(|text| Some(text.as_bytes().to_vec()))).collect()
 }
 

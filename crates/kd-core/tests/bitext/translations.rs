@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::allocations::most_held;
-use crate::fixtures::{HUB, Layout, corpus, languages, message, parquet, parquet_rows, rows};
+use crate::fixtures::{HUB, Layout, Row, corpus, languages, message, parquet, parquet_rows, rows};
 
 /// The pairs of the tables with these bytes.
 fn read(tables: &[Vec<u8>]) -> Result<Bitext, String> {
@@ -59,7 +59,7 @@ fn sentences_are_trimmed_and_on_one_line() {
 #[test]
 fn each_kind_of_bad_table_has_its_message() {
     let train = corpus().train;
-    let with = |change: &dyn Fn(&mut Vec<[Option<Vec<u8>>; 2]>)| {
+    let with = |change: &dyn Fn(&mut Vec<Row>)| {
         let mut rows = rows(&train);
         change(&mut rows);
         parquet_rows(&rows, &HUB)
