@@ -2,6 +2,11 @@
 //!
 //! `layer` is a whole post-norm layer of an encoder or decoder with dropout 0.1, forward and backward; `loss` the output projection to 10,000
 //! words with its loss; `decode` one step of a beam search.
+//!
+//! Beside PyTorch 2.15 eager, whose `nn.TransformerEncoderLayer` and `nn.TransformerDecoderLayer` do the same in train mode, with large blocks
+//! kept by its allocator and by turns: the encoder's layer took 0.55 to 0.61 of its time, the decoder's 0.58 to 0.68, the output projection
+//! with its loss 0.7 to 0.85, a step of decoding 0.5 to 0.9. The machine, two cores with AVX-512, was busy, so that only the ratios mean
+//! something. Three quarters of a layer's time are matrix products.
 
 use std::hint::black_box;
 use std::time::Duration;

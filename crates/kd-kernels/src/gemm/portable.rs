@@ -26,8 +26,7 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
                 (a.row_stride, a.col_stride),
                 b.data.as_ptr().add(if k == 0 { 0 } else { col * b.col_stride }),
                 (b.row_stride, b.col_stride),
-                out.at(row * n + col),
-                n,
+                (out.at(row * n + col), n),
                 accumulate,
             );
             for i in 0..rows {
@@ -64,8 +63,7 @@ unsafe fn block(
     a_strides: (usize, usize),
     b: *const f32,
     b_strides: (usize, usize),
-    c: *mut f32,
-    ldc: usize,
+    (c, ldc): (*mut f32, usize),
     accumulate: bool,
 ) {
     if k == 0 && accumulate {

@@ -22,7 +22,7 @@ pub(super) fn norm(x: &Tensor, sublayer: Option<&Tensor>, gain: &Tensor, bias: &
     let tracked = inputs.iter().any(|t| t.track_op());
     let (ys, normal, rstd) = {
         let (xs, gs, bs, ss) = (values(&x)?, values(&gain)?, values(&bias)?, sublayer.as_ref().map(values).transpose()?);
-        let (xs, gs, bs, ss): (&[f32], &[f32], &[f32], Option<&[f32]>) = (&xs, &gs, &bs, ss.as_deref());
+        let (xs, gs, bs, ss) = (&*xs, &*gs, &*bs, ss.as_deref());
         let each = per_task(d) * d;
         let mut rstd = vec![0f32; xs.len() / d];
         let rstds = Parts::of(&mut rstd);
