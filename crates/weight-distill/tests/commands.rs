@@ -1,0 +1,144 @@
+//! The binary as a user runs it, on the generated language pair: repeats, threads, kills, the commands that work on files, and bad input.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weight-distill"));
+    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments");
+    command.args(arguments).arg("--experiments").arg(experiments).current_dir(dir);
+    // A machine without a network and with an empty cache, whatever the one that runs the test has.
+    command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
+    command
+}
+
+fn succeeds(dir: &Path, arguments: &[&str]) -> String {
+    let output = command(dir, arguments).output().expect("the binary starts");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn refused(dir: &Path, arguments: &[&str]) -> String {
+    let output: Output = command(dir, arguments).output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+    assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
+    said
+}
+
+const RUN: [&str; 4] = ["run", "small", "--data", "embedded"];
+
+/// The table without its timing column.
+fn table(dir: &Path) -> String {
+    let path = dir.join("results/weight-distill/embedded-quick/small.csv");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let seconds = text.lines().next().expect("a header").split(',').position(|c| c == "seconds").expect("a column seconds");
+    let without = |line: &str| line.split(',').enumerate().filter(|(i, _)| *i != seconds).map(|(_, c)| c).collect::<Vec<_>>().join(",");
+    text.lines().map(without).collect::<Vec<_>>().join("\n")
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().expect("a folder")
+}
+
+#[test]
+fn killed_runs_go_on_to_the_table_of_an_uninterrupted_one_and_threads_do_not_change_it() {
+    let (whole, killed) = (folder(), folder());
+    succeeds(whole.path(), &[&RUN[..], &["--threads", "1"]].concat());
+    // Each attempt lives a little longer, so that kills fall into training, decoding and writing alike.
+    for attempt in 1..40 {
+        let arguments = [&RUN[..], &["--threads", "3", "--save-every", "0"]].concat();
+        let mut child = command(killed.path(), &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+        std::thread::sleep(Duration::from_millis(60 * attempt));
+        let _ = child.kill();
+        if child.wait().expect("an end").success() {
+            break;
+        }
+    }
+    succeeds(killed.path(), &RUN);
+    assert_eq!(table(whole.path()), table(killed.path()));
+}
+
+#[test]
+fn a_trained_network_translates_and_a_generator_is_materialised_to_the_network_of_its_cell() {
+    let dir = folder();
+    let at = |name: &str| dir.path().join(name);
+    succeeds(dir.path(), &["train", "small/generated", "--data", "embedded", "--to", "student"]);
+    assert!(at("student/network.safetensors").is_file());
+    let again = refused(dir.path(), &["train", "small/generated", "--data", "embedded", "--to", "student"]);
+    assert!(again.contains("student/network.safetensors"), "{again}");
+
+    let decoded = succeeds(dir.path(), &["decode", "student", "--data", "embedded", "--to", "a.txt", "--beam", "2"]);
+    assert!(decoded.starts_with("BLEU "), "{decoded}");
+    succeeds(dir.path(), &["materialise", "small/generated", "--data", "embedded", "--to", "again"]);
+    succeeds(dir.path(), &["decode", "again", "--data", "embedded", "--to", "b.txt", "--beam", "2"]);
+    let read = |name: &str| std::fs::read_to_string(at(name)).expect("translations");
+    assert_eq!(read("a.txt"), read("b.txt"));
+
+    let score = succeeds(dir.path(), &["score", "a.txt", "a.txt"]);
+    assert!(score.starts_with("BLEU = 100.00"), "{score}");
+
+    let mut child = command(dir.path(), &["translate", "student", "--data", "embedded"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    child.stdin.take().expect("a pipe").write_all("the dog\n\nthe cat sees\r\nlast".as_bytes()).expect("a write");
+    let output = child.wait_with_output().expect("an end");
+    let (lines, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    let lines: Vec<&str> = lines.split_terminator('\n').collect();
+    assert_eq!((lines.len(), lines[1]), (4, ""), "a line for each line");
+    assert!(said.contains("1 empty line"), "{said}");
+}
+
+#[test]
+fn bad_text_models_and_vocabularies_are_refused_with_file_and_line() {
+    let dir = folder();
+    let path = |name: &str| dir.path().join(name);
+    succeeds(dir.path(), &["train", "small/teacher", "--data", "embedded", "--to", "model"]);
+    std::fs::write(path("latin.txt"), b"fine\nna\xefve\n").expect("a file");
+    std::fs::write(path("long.txt"), format!("short\n{}\n", "a ".repeat(3000))).expect("a file");
+    std::fs::write(path("one.txt"), "one\n").expect("a file");
+    std::fs::write(path("two.txt"), "one\ntwo\n").expect("a file");
+    std::fs::write(path("empty.txt"), "").expect("a file");
+    let cases: [(&[&str], &[&str]); 8] = [
+        (&["translate", "model", "--input", "latin.txt"], &["latin.txt: line 2", "UTF-8"]),
+        (&["translate", "model", "--input", "long.txt"], &["long.txt: line 2", "at most 1023"]),
+        (&["translate", "model", "--input", "gone.txt"], &["gone.txt"]),
+        (&["translate", "model", "--input", "one.txt", "--output", "two.txt"], &["two.txt: exists already"]),
+        (&["translate", "nowhere"], &["nowhere"]),
+        (&["score", "one.txt", "two.txt"], &["two.txt: expected 1 lines as in one.txt, got 2"]),
+        (&["score", "empty.txt", "empty.txt"], &["expected"]),
+        (&["materialise", "model", "--to", "x"], &["generator.safetensors"]),
+    ];
+    for (arguments, expected) in cases {
+        let said = refused(dir.path(), &[arguments, &["--data", "embedded"]].concat());
+        assert!(expected.iter().all(|part| said.contains(part)), "{arguments:?}: {said}");
+    }
+
+    let vocabulary = std::fs::read_to_string(path("model/bpe.source.json")).expect("a vocabulary");
+    std::fs::copy(path("model/bpe.target.json"), path("model/bpe.source.json")).expect("a copy");
+    let said = refused(dir.path(), &["translate", "model", "--input", "one.txt", "--data", "embedded"]);
+    assert!(said.contains("vocabulary"), "{said}");
+    std::fs::write(path("model/bpe.source.json"), &vocabulary[..vocabulary.len() / 2]).expect("a file");
+    let said = refused(dir.path(), &["translate", "model", "--input", "one.txt", "--data", "embedded"]);
+    assert!(said.contains("bpe.source.json"), "{said}");
+
+    let text = path("text");
+    std::fs::create_dir(&text).expect("a folder");
+    for (name, content) in [("train", "a\nb\n"), ("valid", "a\n"), ("test", "a\n")] {
+        std::fs::write(text.join(format!("{name}.en")), content).expect("a file");
+        std::fs::write(text.join(format!("{name}.de")), content).expect("a file");
+    }
+    std::fs::write(text.join("train.de"), "a\n").expect("a file");
+    let said = refused(dir.path(), &["run", "small", "--data", "directory", "--data-dir", "text"]);
+    assert!(said.contains("train.de") && said.contains('2') && said.contains('1'), "{said}");
+    let said = refused(dir.path(), &["run", "small", "--data", "multi30k"]);
+    assert!(said.contains("HF_HUB_OFFLINE"), "{said}");
+}
