@@ -91,7 +91,7 @@ pub fn translate(network: &Transformer, sources: &[Vec<u32>], search: &Search, d
     Ok(best.into_iter().flatten().collect())
 }
 
-/// A hypothesis that grows.
+/// A hypothesis that grows; one of probability 0 only holds a place.
 #[derive(Clone)]
 struct Open {
     words: Vec<u32>,
@@ -116,7 +116,9 @@ struct Beams<'a> {
 
 impl<'a> Beams<'a> {
     fn new(longest: Vec<usize>, search: &'a Search) -> Self {
-        let start = vec![Open { words: Vec::new(), log_probability: 0. }; search.beam];
+        // All hypotheses would begin alike, so one speaks for all.
+        let alive = |place: usize| if place == 0 { 0. } else { f64::NEG_INFINITY };
+        let start: Vec<Open> = (0..search.beam).map(|place| Open { words: Vec::new(), log_probability: alive(place) }).collect();
         let open = (0..longest.len()).map(|i| (i, start.clone())).collect();
         Self { search, ended: vec![Vec::new(); longest.len()], longest, open }
     }
@@ -132,13 +134,12 @@ impl<'a> Beams<'a> {
             if let Some(bad) = scores.iter().find(|p| p.is_nan()) {
                 return Err(Error::bad_input(format!("search: the network's log-probabilities are {bad}")));
             }
-            let (beam, first) = (self.search.beam, decoding.words() == 1);
+            let beam = self.search.beam;
             let grown: Vec<Vec<Candidate>> = self
                 .open
                 .par_iter()
                 .zip(scores.par_chunks(beam * vocabulary))
-                // All hypotheses begin alike, so at first one of them speaks for all.
-                .map(|((_, open), scores)| candidates(if first { &open[..1] } else { open }, scores, vocabulary, 2 * beam))
+                .map(|((_, open), scores)| candidates(open, scores, vocabulary, 2 * beam))
                 .collect();
             let (mut kept, mut rows, mut open) = (Vec::new(), Vec::new(), Vec::new());
             for (place, ((sentence, hypotheses), grown)) in std::mem::take(&mut self.open).into_iter().zip(grown).enumerate() {
@@ -181,27 +182,27 @@ impl<'a> Beams<'a> {
                 parents.push(c.row);
             }
         }
-        if words + 1 > longest {
+        if words + 1 > longest || next.is_empty() {
             // Cut off: what is open ends here as it is, if nothing has ended by itself.
             if ended.is_empty() {
                 ended.extend(open.iter().map(|h| Hypothesis { words: h.words.clone(), score: score(h.log_probability, words.max(1)) }));
             }
             return None;
         }
-        if ended.len() >= beam || next.is_empty() {
+        if ended.len() >= beam {
             return None;
         }
-        // A vocabulary smaller than the beam leaves places free: the last hypothesis fills them, which changes nothing.
+        // A vocabulary smaller than the beam leaves places free: hypotheses of probability 0, which nothing follows, fill them.
         while next.len() < beam {
-            next.push(next[next.len() - 1].clone());
-            parents.push(parents[parents.len() - 1]);
+            next.push(Open { log_probability: f64::NEG_INFINITY, ..next[0].clone() });
+            parents.push(parents[0]);
         }
         Some((next, parents))
     }
 }
 
 /// The `most` best continuations, best first; of equals the one of the earlier row and the smaller word. Padding and the start symbol never
-/// follow.
+/// follow, nor does what has probability 0.
 fn candidates(open: &[Open], scores: &[f32], vocabulary: usize, most: usize) -> Vec<Candidate> {
     let mut best: Vec<Candidate> = Vec::with_capacity(most + 1);
     for (row, (hypothesis, scores)) in open.iter().zip(scores.chunks_exact(vocabulary)).enumerate() {
@@ -211,7 +212,7 @@ fn candidates(open: &[Open], scores: &[f32], vocabulary: usize, most: usize) -> 
                 continue;
             }
             let word = word as u32;
-            if word == PAD || word == BOS {
+            if word == PAD || word == BOS || log_probability == f64::NEG_INFINITY {
                 continue;
             }
             let at = best.partition_point(|c| c.log_probability >= log_probability);
