@@ -99,7 +99,8 @@ impl GeneratedStudent {
                 continue;
             }
             let instances = source.instances.iter().map(|instance| {
-                let found = teacher.get(instance).cloned();
+                // Detached: a teacher may hold variables, and none of them trains.
+                let found = teacher.get(instance).map(Tensor::detach);
                 found.ok_or_else(|| Error::bad_input(format!("the teacher has no tensor '{instance}', from which {name} is computed")))
             });
             let instances = instances.collect::<Result<Vec<_>>>()?;
