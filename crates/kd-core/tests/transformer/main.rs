@@ -4,6 +4,8 @@
 #[path = "../formula/mod.rs"]
 #[expect(dead_code, reason = "what only images need")]
 mod formula;
+mod generator;
+mod generator_start;
 mod pytorch;
 
 use std::collections::BTreeMap;
