@@ -1,12 +1,14 @@
 //! The Transformer, students generated from it, search and training: beside PyTorch (`scripts/oracles/transformer_trajectory.py` and
 //! `weight_generator.py`), and beside laws of their own.
 
+mod decoding;
 #[path = "../formula/mod.rs"]
 #[expect(dead_code, reason = "what only images need")]
 mod formula;
 mod generator;
 mod generator_start;
 mod pytorch;
+mod search;
 
 use std::collections::BTreeMap;
 
