@@ -9,6 +9,7 @@ mod generator;
 mod generator_start;
 mod pytorch;
 mod search;
+mod training;
 
 use std::collections::BTreeMap;
 
