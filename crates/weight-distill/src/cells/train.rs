@@ -1,6 +1,7 @@
 //! `train`: an ordinary Transformer, from a random start, a part of the teacher, or a network that a generator was materialised to.
 //!
-//! Metrics: `bleu` (test set, as sacrebleu), `bleu-lower-case` (as multi-bleu.perl -lc on the same tokens), `parameters`, `updates`; series
+//! Metrics: `bleu` (test set, as sacrebleu), `bleu-lower-case` (as multi-bleu.perl -lc on the same tokens), `parameters`, `updates` (with those of
+//! `needs.start`); series
 //! `convergence` (updates, validation BLEU found greedily).
 
 use std::collections::BTreeMap;
@@ -77,5 +78,11 @@ pub fn run(cell: &TrainCell, place: &Place) -> Result<CellResult, AnyError> {
     let found = place.test(&network, &text, &cell.search)?;
     // The network is written: the state, three times its size, has served. A failure here costs disk space only.
     let _ = std::fs::remove_file(state);
-    Ok(result(&found, params.count(), &records, &cell.train))
+    let mut result = result(&found, params.count(), &records, &cell.train);
+    if let [start] = place.needed.all("start") {
+        // Rows are compared at equal updates, those of the phase before included.
+        let before = start.result.metrics.get("updates").copied().unwrap_or_default();
+        result.metrics.entry("updates".to_owned()).and_modify(|updates| *updates += before);
+    }
+    Ok(result)
 }
