@@ -25,6 +25,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import torch_translation
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "oracles"))
 import cifar_networks  # noqa: E402  the networks stand beside the oracles that check ours against them
 
@@ -258,6 +260,7 @@ for _name in TRAINED:
     workload(f"{_name}-step", warmup=2, steps=5)(functools.partial(image_training, _name))
 for _name in ["resnet56", "wrn-40-2"]:
     workload(f"{_name}-evaluation", warmup=1, steps=3)(functools.partial(image_evaluation, _name))
+torch_translation.register(workload)
 
 
 def peak_mb():

@@ -1,10 +1,11 @@
-//! Times one training step or evaluation pass, for `scripts/bench-vs-pytorch`, which describes workloads and protocol.
+//! Times one training step, evaluation pass or search, for `scripts/bench-vs-pytorch`, which describes workloads and protocol.
 //!
 //! `bench_steps WORKLOAD --threads N --warmup W --steps S` prints one JSON line: workload, step_ms (median), peak_mb, and the step's
 //! gflop and gbytes. `bench_steps machine --threads N` prints the machine's rates instead.
 
 mod cifar;
 mod mnist;
+mod translation;
 mod work;
 
 use clap::Parser;
@@ -15,7 +16,8 @@ static ALLOCATOR: work::Counting = work::Counting;
 
 #[derive(Parser)]
 struct Arguments {
-    /// mnist-teacher-step, mnist-distillation-step, mnist-evaluation, ARCH-step, ARCH-step-precise, ARCH-evaluation or machine
+    /// mnist-teacher-step, mnist-distillation-step, mnist-evaluation, ARCH-step, ARCH-step-precise, ARCH-evaluation,
+    /// translation-{teacher,tiny,small,generator}-step, translation-{teacher,tiny}-search or machine
     workload: String,
     #[arg(long)]
     threads: usize,
@@ -41,6 +43,7 @@ fn run(arguments: &Arguments) -> kd_core::Result<()> {
         "mnist-teacher-step" => mnist::teacher_step(arguments)?,
         "mnist-distillation-step" => mnist::distillation_step(arguments)?,
         "mnist-evaluation" => mnist::evaluation(arguments)?,
+        other if other.starts_with("translation-") => translation::run(other, arguments)?,
         other => cifar::run(other, arguments)?,
     };
     let work::Timed { times, gflop, gbytes } = timed;
