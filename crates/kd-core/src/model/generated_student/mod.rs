@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use self::classes::{Block, Half, Source, source_of};
 use self::formula::Formula;
-use super::transformer::{Transformer, TransformerSpec};
+use super::transformer::{Positions, Transformer, TransformerSpec};
 use crate::{Error, Result};
 
 /// Which of the two published forms of the generator.
@@ -63,6 +63,7 @@ pub struct GeneratedStudent {
     spec: TransformerSpec,
     formulas: BTreeMap<String, Formula>,
     rest: VarBuilder<'static>,
+    positions: Positions,
     device: Device,
 }
 
@@ -81,9 +82,10 @@ impl GeneratedStudent {
         vb: &VarBuilder<'static>,
     ) -> Result<Self> {
         let device = vb.device().clone();
-        let student = Self { spec: spec.clone(), formulas: BTreeMap::new(), rest: vb.clone(), device };
-        // A first build draws every weight, so that names, shapes and tensors are known without a list of them.
-        let (_, asked) = build(&student.spec, HashMap::new(), None, &student.device)?;
+        spec.check()?;
+        let positions = Positions::new(spec, &device)?;
+        // A first build asks for every weight, so that names and shapes are known without a list of them.
+        let (_, asked) = build(spec, &positions, HashMap::new(), None, &device)?;
         let mut formulas = BTreeMap::new();
         for (name, tensor) in &asked {
             let source = source_of(name, spec, teacher_spec)?;
@@ -106,7 +108,7 @@ impl GeneratedStudent {
             let instances = instances.collect::<Result<Vec<_>>>()?;
             formulas.insert(name.clone(), Formula::new(name, &source, tensor.dims(), &instances, generator, vb)?);
         }
-        Ok(Self { formulas, ..student })
+        Ok(Self { spec: spec.clone(), formulas, rest: vb.clone(), positions, device })
     }
 
     /// What the student is.
@@ -133,7 +135,7 @@ impl GeneratedStudent {
     fn computed(&self) -> Result<(Transformer, BTreeMap<String, Tensor>)> {
         let computed = self.formulas.iter().map(|(name, formula)| Ok((name.clone(), formula.evaluate()?)));
         let computed = computed.collect::<Result<HashMap<_, _>>>()?;
-        build(&self.spec, computed, Some(&self.rest), &self.device)
+        build(&self.spec, &self.positions, computed, Some(&self.rest), &self.device)
     }
 }
 
@@ -148,13 +150,14 @@ fn transferred(source: &Source, spec: &GeneratorSpec) -> bool {
 /// A Transformer from computed tensors, and from `rest` where there is none (zeros without it), with all that it asked for.
 fn build(
     spec: &TransformerSpec,
+    positions: &Positions,
     computed: HashMap<String, Tensor>,
     rest: Option<&VarBuilder<'static>>,
     device: &Device,
 ) -> Result<(Transformer, BTreeMap<String, Tensor>)> {
     let asked = Arc::new(Mutex::new(BTreeMap::new()));
     let overlay = Overlay { computed, rest: rest.cloned(), asked: asked.clone() };
-    let network = Transformer::new(spec, VarBuilder::from_backend(Box::new(overlay), DType::F32, device.clone()))?;
+    let network = Transformer::with_positions(spec, positions, VarBuilder::from_backend(Box::new(overlay), DType::F32, device.clone()))?;
     let asked = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
     Ok((network, asked))
 }

@@ -52,6 +52,16 @@ impl Words {
     }
 }
 
+/// Positions of both sides. They are constants, so a network that is built at every step takes those of the last.
+pub(in crate::model) struct Positions([Tensor; 2]);
+
+impl Positions {
+    pub fn new(spec: &TransformerSpec, device: &Device) -> Result<Self> {
+        let of = |stack: &Stack| sinusoidal(MOST_POSITIONS, stack.width, device);
+        Ok(Self([of(&spec.encoder)?, of(&spec.decoder)?]))
+    }
+}
+
 struct EncoderLayer {
     attention: AttentionBlock,
     feed_forward: FeedForwardBlock,
@@ -96,6 +106,12 @@ impl Transformer {
     /// Bad input when the specification makes no sense.
     pub fn new(spec: &TransformerSpec, vb: VarBuilder) -> Result<Self> {
         spec.check()?;
+        Self::with_positions(spec, &Positions::new(spec, vb.device())?, vb)
+    }
+
+    /// The same, with the positions of a network of the same widths.
+    pub(in crate::model) fn with_positions(spec: &TransformerSpec, positions: &Positions, vb: VarBuilder) -> Result<Self> {
+        spec.check()?;
         let (encoder, decoder) = (vb.pp("encoder"), vb.pp("decoder"));
         let table = |vb: VarBuilder, words: usize, width: usize| {
             vb.get_with_hints((words, width), "weight", Init::Randn { mean: 0., stdev: (width as f64).powf(-0.5) })
@@ -110,10 +126,15 @@ impl Transformer {
             Embeddings::Separate => table(decoder.pp("output_projection"), spec.target_vocabulary, d.width)?,
             _ => target.clone(),
         };
-        let words = |table: Tensor, width: usize, name: &'static str| -> Result<Words> {
-            let positions = sinusoidal(MOST_POSITIONS, width, table.device())?;
-            Ok(Words { table, width, positions, dropout: spec.dropout, name, padding: Self::PADDING })
+        let words = |table: Tensor, width: usize, positions: &Tensor, name: &'static str| Words {
+            table,
+            width,
+            positions: positions.clone(),
+            dropout: spec.dropout,
+            name,
+            padding: Self::PADDING,
         };
+        let Positions([read, written]) = positions;
         let encoder_layers = (0..e.layers).map(|i| {
             let (name, vb) = (format!("encoder.{i}"), encoder.pp("layers").pp(i));
             let attention = AttentionBlock::new(e, e.width, "self_attn", spec, &name, &vb)?;
@@ -130,8 +151,8 @@ impl Transformer {
             Norm::Post => Ok(None),
         };
         Ok(Self {
-            source: words(source, e.width, "encoder.words")?,
-            target: words(target, d.width, "decoder.words")?,
+            source: words(source, e.width, read, "encoder.words"),
+            target: words(target, d.width, written, "decoder.words"),
             encoder: encoder_layers.collect::<Result<_>>()?,
             decoder: decoder_layers.collect::<Result<_>>()?,
             encoder_norm: last(&encoder, e.width)?,
