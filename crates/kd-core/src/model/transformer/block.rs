@@ -40,6 +40,10 @@ impl Dense {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         Ok(linear(xs, &self.weight, Some(&self.bias), Activation::None)?)
     }
+
+    fn detached(&self) -> Self {
+        Self { weight: self.weight.detach(), bias: self.bias.detach() }
+    }
 }
 
 /// A layer normalisation's parameters: `weight`, 1, and `bias`, 0.
@@ -56,6 +60,10 @@ impl LayerNorm {
 
     pub fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         Ok(layer_norm(xs, &self.gain, &self.bias, EPSILON)?)
+    }
+
+    pub fn detached(&self) -> Self {
+        Self { gain: self.gain.detach(), bias: self.bias.detach() }
     }
 }
 
@@ -78,6 +86,10 @@ impl Residual {
             Norm::Post => Ok(residual_norm(xs, &block(xs)?, &self.norm.gain, &self.norm.bias, EPSILON, dropout)?),
             Norm::Pre => Ok(residual_add(xs, &block(&self.norm.forward(xs)?)?, dropout)?),
         }
+    }
+
+    fn detached(&self) -> Self {
+        Self { norm: self.norm.detached(), name: self.name.clone(), ..*self }
     }
 }
 
@@ -133,6 +145,11 @@ impl AttentionBlock {
             self.output.forward(&mixed)
         })
     }
+
+    pub fn detached(&self) -> Self {
+        let [query, key, value, output] = [&self.query, &self.key, &self.value, &self.output].map(Dense::detached);
+        Self { query, key, value, output, residual: self.residual.detached(), name: self.name.clone(), ..*self }
+    }
 }
 
 /// Two dense layers with a ReLU between them, with their residual sum.
@@ -161,5 +178,10 @@ impl FeedForwardBlock {
             let hidden = dropping(mode, self.dropout, &format!("{}.hidden", self.name));
             Ok(feed_forward(xs, &self.first.weight, &self.first.bias, &self.second.weight, &self.second.bias, hidden)?)
         })
+    }
+
+    pub fn detached(&self) -> Self {
+        let [first, second] = [&self.first, &self.second].map(Dense::detached);
+        Self { first, second, residual: self.residual.detached(), name: self.name.clone(), ..*self }
     }
 }

@@ -4,6 +4,7 @@ use candle_core::{Device, Tensor};
 use kd_kernels::attention::Mask;
 
 use super::block::KeysValues;
+use super::cache::Cache;
 use super::{Memory, Transformer};
 use crate::Result;
 use crate::model::Mode;
@@ -11,14 +12,15 @@ use crate::model::Mode;
 /// Hypotheses that grow by a word at a time: `beam` of them for each of b sentences, b·beam rows, a sentence's rows next to each other.
 ///
 /// Keys and values of the encoder's states are computed once, and those of the words so far are kept, so a step costs the work of one
-/// word. The logits are those of [`Transformer::decode`] on the whole prefix, to rounding.
+/// word. The logits are those of [`Transformer::decode`] on the whole prefix, to rounding. What is kept has no graph: nothing is learnt
+/// through it, and a network that is [`Transformer::detached`] takes the least time.
 pub struct Decoding<'a> {
     network: &'a Transformer,
     /// Of the encoder's states, one for each decoder layer: `[b, ts, width]`.
     source: Vec<KeysValues>,
     lengths: Vec<usize>,
-    /// Of the words so far, likewise: `[b·beam, t, width]`.
-    own: Vec<Option<KeysValues>>,
+    /// Of the words so far, likewise, with b·beam rows.
+    own: Vec<[Cache; 2]>,
     beam: usize,
     words: usize,
 }
@@ -30,7 +32,8 @@ impl<'a> Decoding<'a> {
     /// When shapes do not fit.
     pub fn new(network: &'a Transformer, memory: &Memory, beam: usize) -> Result<Self> {
         let source = network.decoder.iter().map(|layer| layer.source.project(&memory.states)).collect::<Result<_>>()?;
-        let own = vec![None; network.decoder.len()];
+        let empty = || Cache::new(memory.lengths.len() * beam, network.spec.decoder.width, network.device());
+        let own = network.decoder.iter().map(|_| Ok([empty()?, empty()?])).collect::<Result<_>>()?;
         Ok(Self { network, source, lengths: memory.lengths.clone(), own, beam, words: 0 })
     }
 
@@ -61,15 +64,8 @@ impl<'a> Decoding<'a> {
         let source_mask = Mask { key_lengths: Some(&self.lengths), causal: false };
         for ((layer, own), source) in self.network.decoder.iter().zip(&mut self.own).zip(&self.source) {
             xs = layer.own.forward(&xs, Mask::NONE, mode, |xs| {
-                let new = layer.own.project(xs)?;
-                let all = match own.take() {
-                    Some(old) => {
-                        KeysValues { keys: Tensor::cat(&[&old.keys, &new.keys], 1)?, values: Tensor::cat(&[&old.values, &new.values], 1)? }
-                    }
-                    None => new,
-                };
-                *own = Some(all.clone());
-                Ok(all)
+                let KeysValues { keys, values } = layer.own.project(xs)?;
+                Ok(KeysValues { keys: own[0].push(&keys)?, values: own[1].push(&values)? })
             })?;
             // The hypotheses of a sentence look at the same states, so they are queries of one row.
             let together = xs.reshape((b, self.beam, width))?;
@@ -90,10 +86,7 @@ impl<'a> Decoding<'a> {
     /// When an index is out of range.
     pub fn select(&mut self, kept: &[usize], rows: &[u32]) -> Result<()> {
         let device = self.network.device();
-        let chosen = Tensor::from_slice(rows, rows.len(), device)?;
-        for own in self.own.iter_mut().flatten() {
-            *own = KeysValues { keys: own.keys.index_select(&chosen, 0)?, values: own.values.index_select(&chosen, 0)? };
-        }
+        self.own.iter_mut().flatten().try_for_each(|cache| cache.select(rows, self.beam))?;
         if kept.len() < self.sentences() {
             let ids: Vec<u32> = kept.iter().map(|&i| i as u32).collect();
             let ids = Tensor::from_slice(&ids, ids.len(), device)?;

@@ -4,6 +4,7 @@
 //! cached keys and values.
 
 mod block;
+mod cache;
 mod decoding;
 mod positions;
 pub mod spec;
@@ -160,6 +161,28 @@ impl Transformer {
             output,
             spec: spec.clone(),
         })
+    }
+
+    /// The same network without variables: it computes the same from the same memory, and records no graph.
+    pub fn detached(&self) -> Self {
+        let words = |words: &Words| Words { table: words.table.detach(), positions: words.positions.clone(), ..*words };
+        let encoder =
+            |layer: &EncoderLayer| EncoderLayer { attention: layer.attention.detached(), feed_forward: layer.feed_forward.detached() };
+        let decoder = |layer: &DecoderLayer| DecoderLayer {
+            own: layer.own.detached(),
+            source: layer.source.detached(),
+            feed_forward: layer.feed_forward.detached(),
+        };
+        Self {
+            spec: self.spec.clone(),
+            source: words(&self.source),
+            target: words(&self.target),
+            encoder: self.encoder.iter().map(encoder).collect(),
+            decoder: self.decoder.iter().map(decoder).collect(),
+            encoder_norm: self.encoder_norm.as_ref().map(LayerNorm::detached),
+            decoder_norm: self.decoder_norm.as_ref().map(LayerNorm::detached),
+            output: self.output.detach(),
+        }
     }
 
     /// What it was built from.
