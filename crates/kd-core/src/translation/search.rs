@@ -1,6 +1,6 @@
 //! Beam search.
 
-use candle_core::Tensor;
+use candle_core::{CpuStorage, Device, Storage, Tensor};
 use kd_kernels::softmax::log_softmax;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,8 @@ pub fn translate(network: &Transformer, sources: &[Vec<u32>], search: &Search, d
     search.check()?;
     let pairs = TokenPairs { source: sources.to_vec(), target: vec![Vec::new(); sources.len()] };
     let batches = TokenBatches::new(pairs, BatchSize { tokens: usize::MAX / 2, pairs: Some(search.batch) })?;
+    // A network that trains would record a graph of each word.
+    let network = &network.detached();
     let mut best = vec![None; sources.len()];
     let mut finished = 0;
     for rows in batches.in_order() {
@@ -129,18 +131,8 @@ impl<'a> Beams<'a> {
                 self.open.iter().flat_map(|(_, beam)| beam.iter().map(|h| h.words.last().copied().unwrap_or(BOS))).collect();
             let n = last.len();
             let scores = log_softmax(&decoding.step(&Tensor::from_vec(last, n, decoding.device())?)?)?;
-            let vocabulary = scores.dim(1)?;
-            let scores = scores.flatten_all()?.to_vec1::<f32>()?;
-            if let Some(bad) = scores.iter().find(|p| p.is_nan()) {
-                return Err(Error::bad_input(format!("search: the network's log-probabilities are {bad}")));
-            }
+            let grown = self.grown(&scores.to_device(&Device::Cpu)?)?;
             let beam = self.search.beam;
-            let grown: Vec<Vec<Candidate>> = self
-                .open
-                .par_iter()
-                .zip(scores.par_chunks(beam * vocabulary))
-                .map(|((_, open), scores)| candidates(open, scores, vocabulary, 2 * beam))
-                .collect();
             let (mut kept, mut rows, mut open) = (Vec::new(), Vec::new(), Vec::new());
             for (place, ((sentence, hypotheses), grown)) in std::mem::take(&mut self.open).into_iter().zip(grown).enumerate() {
                 let longest = self.longest[sentence];
@@ -161,6 +153,17 @@ impl<'a> Beams<'a> {
         };
         let missing = || Error::bad_input("search: expected a beam of at least 1, got 0");
         self.ended.into_iter().map(|ended| best(ended).ok_or_else(missing)).collect()
+    }
+
+    /// The best continuations of each sentence, by log-probabilities on the host.
+    fn grown(&self, scores: &Tensor) -> Result<Vec<Vec<Candidate>>> {
+        let (beam, vocabulary) = (self.search.beam, scores.dim(1)?);
+        let (storage, layout) = scores.storage_and_layout();
+        let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
+            return Err(Error::bad_input(format!("search: expected log-probabilities as f32 in order, got {:?}", scores.dtype())));
+        };
+        let sentences = self.open.par_iter().zip(values[start..end].par_chunks(beam * vocabulary));
+        sentences.map(|((_, open), scores)| candidates(open, scores, vocabulary, 2 * beam)).collect()
     }
 
     /// The next hypotheses of a sentence with the places they come from, or `None` when it is finished.
@@ -203,22 +206,41 @@ impl<'a> Beams<'a> {
 
 /// The `most` best continuations, best first; of equals the one of the earlier row and the smaller word. Padding and the start symbol never
 /// follow, nor does what has probability 0.
-fn candidates(open: &[Open], scores: &[f32], vocabulary: usize, most: usize) -> Vec<Candidate> {
+fn candidates(open: &[Open], scores: &[f32], vocabulary: usize, most: usize) -> Result<Vec<Candidate>> {
     let mut best: Vec<Candidate> = Vec::with_capacity(most + 1);
-    for (row, (hypothesis, scores)) in open.iter().zip(scores.chunks_exact(vocabulary)).enumerate() {
-        for (word, &p) in scores.iter().enumerate() {
-            let log_probability = hypothesis.log_probability + f64::from(p);
-            if best.len() == most && best.last().is_some_and(|worst| log_probability <= worst.log_probability) {
+    let alive = open.iter().zip(scores.chunks_exact(vocabulary)).enumerate().filter(|(_, (h, _))| h.log_probability > f64::NEG_INFINITY);
+    for (row, (hypothesis, scores)) in alive {
+        for (block, scores) in scores.chunks(BLOCK).enumerate() {
+            // Most blocks hold nothing that could be among the best, which is seen without looking at each word; a NaN is not below the bar.
+            let bar = match best.last() {
+                Some(worst) if best.len() == most => below(worst.log_probability - hypothesis.log_probability),
+                _ => f32::NEG_INFINITY,
+            };
+            if scores.iter().fold(true, |all, &p| all & (p < bar)) {
                 continue;
             }
-            let word = word as u32;
-            if word == PAD || word == BOS || log_probability == f64::NEG_INFINITY {
-                continue;
+            for (at, &p) in scores.iter().enumerate() {
+                if p.is_nan() {
+                    return Err(Error::bad_input(format!("search: the network's log-probabilities are {p}")));
+                }
+                let (word, log_probability) = ((block * BLOCK + at) as u32, hypothesis.log_probability + f64::from(p));
+                let worse = best.len() == most && best.last().is_some_and(|worst| log_probability <= worst.log_probability);
+                if worse || word == PAD || word == BOS || log_probability == f64::NEG_INFINITY {
+                    continue;
+                }
+                let at = best.partition_point(|c| c.log_probability >= log_probability);
+                best.insert(at, Candidate { row, word, log_probability });
+                best.truncate(most);
             }
-            let at = best.partition_point(|c| c.log_probability >= log_probability);
-            best.insert(at, Candidate { row, word, log_probability });
-            best.truncate(most);
         }
     }
-    best
+    Ok(best)
+}
+
+/// Words that are looked at together.
+const BLOCK: usize = 32;
+
+/// A number a little below `x`, so that what is below it is below `x`, whatever the rounding.
+fn below(x: f64) -> f32 {
+    (x - 1e-6 * x.abs() - f64::from(f32::MIN_POSITIVE)) as f32
 }
