@@ -78,8 +78,7 @@ fn training(spec: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
 fn generator(teacher: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
     let (tiny, tensors) = (teacher.tiny(), drawn(teacher)?.0.snapshot()?);
     let blocks = vec![Block::Attention, Block::FeedForward];
-    let spec =
-        GeneratorSpec { form: Form::ReleasedCode, start: Start::Random, encoder: blocks.clone(), decoder: blocks, embeddings: true };
+    let spec = GeneratorSpec { form: Form::ReleasedCode, start: Start::Random, encoder: blocks.clone(), decoder: blocks, embeddings: true };
     let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let student = GeneratedStudent::new(&tiny, teacher, &tensors, &spec, &vb)?;
     let maps = maps(&student.materialise()?, &tensors, teacher.decoder.layers);
@@ -162,7 +161,13 @@ fn written(spec: &TransformerSpec, behind: f64, source: usize) -> f64 {
 /// Of the generator's maps.
 fn maps(student: &BTreeMap<String, Tensor>, teacher: &BTreeMap<String, Tensor>, layers: usize) -> f64 {
     let of = |(name, weight): (&String, &Tensor)| match (weight.dims(), teacher.get(name).map(Tensor::dims)) {
-        (&[_, s], Some(&[words, t])) if !name.contains("layers") => if s == t { 0 } else { words * s * t },
+        (&[_, s], Some(&[words, t])) if !name.contains("layers") => {
+            if s == t {
+                0
+            } else {
+                words * s * t
+            }
+        }
         (&[so, si], Some(&[to, ti])) if name.starts_with("decoder") => to * ti * (layers + si) + to * si * so,
         _ => 0,
     };
