@@ -75,7 +75,7 @@ impl TranslationSpec {
                 return fault(format!("expected {name} of at least 1, got 0"));
             }
         }
-        if self.updates % self.updates_per_epoch != 0 {
+        if !self.updates.is_multiple_of(self.updates_per_epoch) {
             return fault(format!(
                 "expected updates as a multiple of updates-per-epoch = {}, got {}",
                 self.updates_per_epoch, self.updates

@@ -32,7 +32,7 @@ pub fn run(cell: &GenerateCell, place: &Place) -> Result<CellResult, AnyError> {
     let batches = place.batches(&text, &cell.train)?;
     let measure = |epoch: usize| {
         let mut found = BTreeMap::new();
-        if cell.measure_every > 0 && (epoch + 1) % cell.measure_every == 0 {
+        if cell.measure_every > 0 && (epoch + 1).is_multiple_of(cell.measure_every) {
             found.insert("validation-bleu".to_owned(), place.validate(&student.student()?, &text, &cell.search)?);
         }
         Ok(found)
