@@ -56,9 +56,6 @@ fn sentences_are_trimmed_and_on_one_line() {
     assert_eq!(read.source, ["a b  c", ""]);
 }
 
-/// Source and target of a table's row.
-type Row = [Option<Vec<u8>>; 2];
-
 #[test]
 fn each_kind_of_bad_table_has_its_message() {
     let train = corpus().train;
