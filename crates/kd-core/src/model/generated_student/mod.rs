@@ -1,7 +1,7 @@
 //! A Transformer whose weights are computed from a frozen teacher's: weight distillation (Lin et al. 2021).
 //!
 //! Every weight of the student that is transferred is S = W ⊙ tanh(Z) + B, where Z is a learnt map of the teacher's weights of the same
-//! class. [`classes`] says which teacher weights a student weight is computed from, [`formula`] holds the maps, and [`truncation`] the
+//! class. [`classes`] says which teacher weights a student weight is computed from, `formula` holds the maps, and [`truncation`] the
 //! plainer start that the paper compares with: a part cut out of the teacher.
 
 pub mod classes;

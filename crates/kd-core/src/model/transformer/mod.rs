@@ -1,6 +1,6 @@
 //! The Transformer of Vaswani et al. 2017 for translation.
 //!
-//! [`spec`] says what it is made of, [`block`] holds attention and feed-forward blocks, and [`Decoding`] runs the decoder word by word with
+//! [`spec`] says what it is made of, `block` holds attention and feed-forward blocks, and [`Decoding`] runs the decoder word by word with
 //! cached keys and values.
 
 mod block;
