@@ -72,8 +72,12 @@ fn logits_of_cached_decoding_are_those_of_the_whole_prefix_also_after_hypotheses
         prefixes.step(&mut decoding, &network, &memory, &words(6, VOCABULARY, "fourth"))?;
         decoding.select(&[1], &[5, 3, 4])?;
         prefixes.select(&[5, 3, 4]);
-        for i in 5..9 {
+        // More words than a cache has room for at first.
+        for i in 5..37 {
             prefixes.step(&mut decoding, &network, &memory, &words(3, VOCABULARY, &format!("word {i}")))?;
+            let turned = [1, 2, 0];
+            decoding.select(&[0], &turned)?;
+            prefixes.select(&turned);
         }
     }
     Ok(())
