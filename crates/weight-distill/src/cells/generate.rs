@@ -3,16 +3,13 @@
 //!
 //! Metrics: those of `train`, of the materialised student, and `generator-parameters`.
 
-use std::collections::BTreeMap;
-
 use kd_core::frozen;
 use kd_core::model::generated_student::GeneratedStudent;
 use kd_core::params::Params;
-use kd_core::run::{AnyError, CellResult, Meter};
-use kd_core::train::{Training, write_epochs};
-use kd_core::translation::{Learner, Pairs, SavedTransformer, Translations};
+use kd_core::run::{AnyError, CellResult};
+use kd_core::translation::{Learner, SavedTransformer};
 
-use super::{Place, STATE, result};
+use super::{Course, Place, result};
 use crate::generator_file;
 use crate::spec::GenerateCell;
 
@@ -29,39 +26,15 @@ pub fn run(cell: &GenerateCell, place: &Place) -> Result<CellResult, AnyError> {
     let student = GeneratedStudent::new(&spec, &teacher.about.network, &teacher.tensors, &cell.generator, &vb)?;
     // Weights that are not computed are drawn when the student is first made: the optimiser has to know them.
     student.student()?;
-    let batches = place.batches(&text, &cell.train)?;
-    let measure = |epoch: usize| {
-        let mut found = BTreeMap::new();
-        if cell.measure_every > 0 && (epoch + 1).is_multiple_of(cell.measure_every) {
-            found.insert("validation-bleu".to_owned(), place.validate(&student.student()?, &text, &cell.search)?);
-        }
-        Ok(found)
-    };
-    let task = Translations {
+    let course = Course {
         learner: Learner::Generated(&student),
         params: &params,
         teacher: None,
-        pairs: Pairs::new(&batches, place.seed)?,
         spec: &cell.train,
-        device,
-        measure: Some(&measure),
+        search: &cell.search,
+        measure_every: cell.measure_every,
     };
-    let state = place.dir.join(STATE);
-    let training = Training {
-        params: &params,
-        spec: &cell.train,
-        epochs: cell.train.epochs(),
-        average_epochs: cell.train.average_epochs,
-        optimizer: &cell.train.optimizer,
-        max_norm: None,
-        seed: place.seed,
-        device,
-        state: Some(state.clone()),
-        save_every: place.save_every,
-    };
-    let mut meter = Meter::new(place.progress, cell.train.epochs());
-    let records = training.run(&task, &mut |record| meter.observe(record))?;
-    write_epochs(&place.dir.join("epochs.csv"), &records)?;
+    let records = place.train(course, &text, &|| student.student())?;
     generator_file::save(&place.dir.join(generator_file::NAME), &params, &cell.generator, &spec, &teacher)?;
     let tensors = student.materialise()?;
     let parameters = tensors.values().map(|t| t.elem_count()).sum();
@@ -69,8 +42,7 @@ pub fn run(cell: &GenerateCell, place: &Place) -> Result<CellResult, AnyError> {
     vocabularies.save(place.dir)?;
     let saved = SavedTransformer::load(&place.dir.join(frozen::NETWORK), device)?;
     let found = place.test(&saved.network, &text, &cell.search)?;
-    // As in `train`.
-    let _ = std::fs::remove_file(state);
+    place.drop_state();
     let mut result = result(&found, parameters, &records, &cell.train);
     result.metrics.insert("generator-parameters".to_owned(), params.count() as f64);
     Ok(result)

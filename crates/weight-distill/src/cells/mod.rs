@@ -15,16 +15,19 @@ use kd_core::data::bitext::Bitext;
 use kd_core::data::token_batches::{BatchSize, TokenBatches, TokenPairs};
 use kd_core::frozen::NETWORK;
 use kd_core::model::transformer::Transformer;
-use kd_core::run::{AnyError, CellResult, Needed, Progress, Series, Update};
-use kd_core::train::EpochRecord;
-use kd_core::translation::{SavedTransformer, Search, Translated, TranslationSpec, evaluate};
+use kd_core::params::Params;
+use kd_core::run::{AnyError, CellResult, Meter, Needed, Progress, Series, Update};
+use kd_core::train::{EpochRecord, Training, write_epochs};
+use kd_core::translation::{
+    Learner, Pairs, SavedTransformer, Search, Translated, TranslationSpec, Translations, WordDistillation, evaluate,
+};
 use kd_core::{Error, Result, Seed};
 
 use crate::paper::WeightDistillation;
 use crate::text::Text;
 
 /// The state of a network that is still training.
-pub const STATE: &str = "state.safetensors";
+const STATE: &str = "state.safetensors";
 /// A network's translations of the test set, one a line.
 pub const TRANSLATIONS: &str = "test.translations.txt";
 /// The test set's BLEU, the metric that differences are taken of.
@@ -47,6 +50,22 @@ pub struct Place<'a> {
     pub needed: &'a Needed,
     /// Who is told.
     pub progress: &'a dyn Progress,
+}
+
+/// What trains, and how.
+pub struct Course<'a> {
+    /// What learns.
+    pub learner: Learner<'a>,
+    /// Its parameters.
+    pub params: &'a Params,
+    /// The teacher of word-level distillation, if it has one.
+    pub teacher: Option<WordDistillation<'a>>,
+    /// The recipe.
+    pub spec: &'a TranslationSpec,
+    /// How translations are searched for; greedily where the validation set is measured.
+    pub search: &'a Search,
+    /// Epochs between two measurements; 0 for none.
+    pub measure_every: usize,
 }
 
 impl Place<'_> {
@@ -107,6 +126,50 @@ impl Place<'_> {
         let references: Vec<Vec<&str>> = validation.target.iter().map(|line| vec![line.as_str()]).collect();
         let greedy = Search { beam: 1, ..*search };
         Ok(evaluate(network, &text.vocabularies, &validation.source, &references, &greedy, &mut |_| ())?.bleu)
+    }
+
+    /// Trains what `course` says on the text and writes `epochs.csv`. `current` gives the network as it is now, to be measured.
+    ///
+    /// # Errors
+    /// Those of training.
+    pub fn train(
+        &self,
+        course: Course,
+        text: &Text,
+        current: &(dyn Fn() -> Result<Transformer> + Sync),
+    ) -> Result<Vec<EpochRecord>, AnyError> {
+        let Course { learner, params, teacher, spec, search, measure_every } = course;
+        let (device, batches) = (self.paper.device(), self.batches(text, spec)?);
+        let measure = |epoch: usize| {
+            let mut found = BTreeMap::new();
+            if measure_every > 0 && (epoch + 1).is_multiple_of(measure_every) {
+                found.insert("validation-bleu".to_owned(), self.validate(&current()?, text, search)?);
+            }
+            Ok(found)
+        };
+        let pairs = Pairs::new(&batches, self.seed)?;
+        let task = Translations { learner, params, teacher, pairs, spec, device, measure: Some(&measure) };
+        let training = Training {
+            params,
+            spec,
+            epochs: spec.epochs(),
+            average_epochs: spec.average_epochs,
+            optimizer: &spec.optimizer,
+            max_norm: None,
+            seed: self.seed,
+            device,
+            state: Some(self.dir.join(STATE)),
+            save_every: self.save_every,
+        };
+        let mut meter = Meter::new(self.progress, spec.epochs());
+        let records = training.run(&task, &mut |record| meter.observe(record))?;
+        write_epochs(&self.dir.join("epochs.csv"), &records)?;
+        Ok(records)
+    }
+
+    /// Removes the state of a training whose network is written. A failure costs disk space only.
+    pub fn drop_state(&self) {
+        let _ = std::fs::remove_file(self.dir.join(STATE));
     }
 
     /// Tells how many sentences are translated.

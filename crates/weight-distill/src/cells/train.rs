@@ -4,17 +4,14 @@
 //! `needs.start`); series
 //! `convergence` (updates, validation BLEU found greedily).
 
-use std::collections::BTreeMap;
-
 use kd_core::model::generated_student::truncation::truncate;
 use kd_core::model::transformer::Transformer;
 use kd_core::params::Params;
-use kd_core::run::{AnyError, CellResult, Meter};
-use kd_core::train::{Training, write_epochs};
-use kd_core::translation::{Learner, Pairs, SavedTransformer, Translations, WordDistillation};
+use kd_core::run::{AnyError, CellResult};
+use kd_core::translation::{Learner, SavedTransformer, WordDistillation};
 use kd_core::{Error, frozen};
 
-use super::{Place, STATE, result};
+use super::{Course, Place, result};
 use crate::spec::{Start, TrainCell};
 
 /// Trains the network of `cell` and leaves it, its vocabularies, its translations and `epochs.csv` in the cell's folder.
@@ -40,44 +37,19 @@ pub fn run(cell: &TrainCell, place: &Place) -> Result<CellResult, AnyError> {
     }
     let teacher = if cell.word_distillation > 0. { Some(place.network("teacher", &text)?) } else { None };
     let teacher = teacher.as_ref().map(|t| WordDistillation { teacher: &t.network, weight: cell.word_distillation });
-    let batches = place.batches(&text, &cell.train)?;
-    let measure = |epoch: usize| {
-        let mut found = BTreeMap::new();
-        if cell.measure_every > 0 && (epoch + 1).is_multiple_of(cell.measure_every) {
-            found.insert("validation-bleu".to_owned(), place.validate(&network, &text, &cell.search)?);
-        }
-        Ok(found)
-    };
-    let task = Translations {
+    let course = Course {
         learner: Learner::Network(&network),
         params: &params,
         teacher,
-        pairs: Pairs::new(&batches, place.seed)?,
         spec: &cell.train,
-        device,
-        measure: Some(&measure),
+        search: &cell.search,
+        measure_every: cell.measure_every,
     };
-    let state = place.dir.join(STATE);
-    let training = Training {
-        params: &params,
-        spec: &cell.train,
-        epochs: cell.train.epochs(),
-        average_epochs: cell.train.average_epochs,
-        optimizer: &cell.train.optimizer,
-        max_norm: None,
-        seed: place.seed,
-        device,
-        state: Some(state.clone()),
-        save_every: place.save_every,
-    };
-    let mut meter = Meter::new(place.progress, cell.train.epochs());
-    let records = training.run(&task, &mut |record| meter.observe(record))?;
-    write_epochs(&place.dir.join("epochs.csv"), &records)?;
+    let records = place.train(course, &text, &|| Ok(network.detached()))?;
     SavedTransformer::save(&place.dir.join(frozen::NETWORK), &params.snapshot()?, &spec, vocabularies)?;
     vocabularies.save(place.dir)?;
     let found = place.test(&network, &text, &cell.search)?;
-    // The network is written: the state, three times its size, has served. A failure here costs disk space only.
-    let _ = std::fs::remove_file(state);
+    place.drop_state();
     let mut result = result(&found, params.count(), &records, &cell.train);
     if let [start] = place.needed.all("start") {
         // Rows are compared at equal updates, those of the phase before included.
