@@ -31,6 +31,7 @@ pub mod gemm;
 pub mod layer_norm;
 pub mod linear;
 pub mod max_norm;
+pub mod multiply_add;
 pub mod pool;
 pub mod relu;
 pub mod residual_add;
@@ -41,6 +42,7 @@ pub mod softmax;
 pub mod stream;
 pub mod switch;
 pub mod upsample;
+pub mod weighted_sum;
 
 pub use backward::{Gradients, backward};
 pub use linear::Activation;

@@ -3,6 +3,8 @@
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
 use kd_kernels::linear::{Activation, linear};
+use kd_kernels::multiply_add::{multiply_add, tanh_multiply_add};
+use kd_kernels::weighted_sum::weighted_sum;
 
 use super::classes::{Half, Source};
 use super::{Form, GeneratorSpec, Start};
@@ -20,12 +22,8 @@ pub(super) enum Formula {
     Copied(Tensor),
 }
 
-/// The teacher's instances, laid out so that mixing layers is one product: `[elements, K]`.
-pub(super) struct Stacked {
-    values: Tensor,
-    shape: Vec<usize>,
-    layers: usize,
-}
+/// The teacher's instances as one tensor: `[K, ..]`.
+pub(super) struct Stacked(Tensor);
 
 /// The learnt maps.
 pub(super) struct Maps {
@@ -89,10 +87,9 @@ impl Formula {
 
     /// The weight, with a graph to the parameters.
     pub fn evaluate(&self) -> Result<Tensor> {
-        let bend = |z: &Tensor, scale: &Tensor, shift: &Tensor| -> Result<Tensor> { Ok(((z * scale)? + shift)?) };
         match self {
-            Self::ElementWise { squashed, scale, shift } => bend(squashed, scale, shift),
-            Self::Mapped { stacked, maps, scale, shift } => bend(&maps.apply(stacked)?.tanh()?, scale, shift),
+            Self::ElementWise { squashed, scale, shift } => Ok(multiply_add(squashed, scale, shift)?),
+            Self::Mapped { stacked, maps, scale, shift } => Ok(tanh_multiply_add(&maps.apply(stacked)?, scale, shift)?),
             Self::Projected { table, input } => Ok(linear(table, input, None, Activation::None)?),
             Self::Copied(tensor) => Ok(tensor.clone()),
         }
@@ -118,9 +115,8 @@ fn begin(vb: &VarBuilder, what: &str, to: usize, from: usize, start: Start) -> R
 
 impl Stacked {
     fn new(instances: &[Tensor]) -> Result<Self> {
-        let flat = instances.iter().map(|t| Ok(t.detach().flatten_all()?)).collect::<Result<Vec<_>>>()?;
-        let values = Tensor::stack(&flat, 1)?.contiguous()?;
-        Ok(Self { values, shape: instances[0].dims().to_vec(), layers: instances.len() })
+        let constants: Vec<Tensor> = instances.iter().map(Tensor::detach).collect();
+        Ok(Self(Tensor::stack(&constants, 0)?))
     }
 }
 
@@ -133,15 +129,15 @@ impl Maps {
 
     fn apply(&self, stacked: &Stacked) -> Result<Tensor> {
         let product = |x: &Tensor, w: &Tensor| linear(x, w, None, Activation::None);
-        let mixed = match (&self.mix, stacked.layers) {
-            (None, 1) if self.output.elem_count() == 0 => stacked.values.reshape(stacked.shape.as_slice())?,
-            (mix, _) => {
+        let mixed = match &self.mix {
+            None if self.output.elem_count() == 0 => stacked.0.get(0)?,
+            mix => {
                 // Everything before the bend is linear in each factor: mixing the layers first makes the other maps K times cheaper.
                 let weights = match mix {
                     Some(mix) => product(&self.layers, mix)?,
                     None => self.layers.clone(),
                 };
-                product(&stacked.values, &weights)?.reshape(stacked.shape.as_slice())?
+                weighted_sum(&stacked.0, &weights.flatten_all()?)?
             }
         };
         let columns = match &self.input {
