@@ -10,7 +10,7 @@ use kd_kernels::dropout::dropout;
 use kd_kernels::max_norm::max_norm;
 use kd_kernels::sgd::{SgdConfig, SgdState};
 use kd_kernels::softened_kl::softened_kl;
-use kd_kernels::softmax::{log_softmax, softmax};
+use kd_kernels::softmax::{log_softmax, log_sum_exp, softmax};
 use kd_kernels::stream::Stream;
 
 #[track_caller]
@@ -28,6 +28,7 @@ fn softmax_of_no_classes() {
     let empty = Tensor::zeros((3, 0), DType::F32, &Device::Cpu).unwrap();
     refused(softmax(&empty), "softmax: expected [.., c] with c >= 1, got [3, 0]");
     refused(log_softmax(&Tensor::new(1f32, &Device::Cpu).unwrap()), "log_softmax: expected [.., c] with c >= 1, got []");
+    refused(log_sum_exp(&empty), "log_sum_exp: expected [.., c] with c >= 1, got [3, 0]");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use common::{flat, value_and_grad, wave};
 use kd_kernels::cross_entropy::cross_entropy;
 use kd_kernels::dropout::dropout;
 use kd_kernels::softened_kl::softened_kl;
-use kd_kernels::softmax::{log_softmax, softmax};
+use kd_kernels::softmax::{log_softmax, log_sum_exp, softmax};
 use kd_kernels::stream::Stream;
 
 fn check(name: &str, f: impl Fn(&Tensor) -> Result<Tensor>) {
@@ -39,6 +39,11 @@ fn softmax_backward_is_the_derivative() {
 #[test]
 fn log_softmax_backward_is_the_derivative() {
     check("log_softmax", log_softmax);
+}
+
+#[test]
+fn log_sum_exp_backward_is_the_derivative() {
+    check("log_sum_exp", log_sum_exp);
 }
 
 #[test]

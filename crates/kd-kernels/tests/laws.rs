@@ -10,7 +10,7 @@ use kd_kernels::dropout::dropout;
 use kd_kernels::max_norm::max_norm;
 use kd_kernels::sgd::{SgdConfig, SgdState};
 use kd_kernels::softened_kl::softened_kl;
-use kd_kernels::softmax::{log_softmax, softmax};
+use kd_kernels::softmax::{log_softmax, log_sum_exp, softmax};
 use kd_kernels::stream::Stream;
 use proptest::prelude::*;
 
@@ -29,6 +29,15 @@ fn softmax_sums_to_one_and_log_softmax_is_its_logarithm() {
     let y = softmax(&x).unwrap();
     assert_close(&flat(&y.sum(1).unwrap()), &[1.0; 5], 1e-6, 0.0, "sum");
     assert_close(&flat(&log_softmax(&x).unwrap().exp().unwrap()), &flat(&y), 1e-6, 0.0, "exp of log_softmax");
+}
+
+#[test]
+fn log_sum_exp_is_what_log_softmax_takes_off_each_logit() {
+    let x = wave32(&[5, 1337], 9.0, 0.7, 0.1);
+    let off = x.broadcast_sub(&log_sum_exp(&x).unwrap().unsqueeze(1).unwrap()).unwrap();
+    assert_close(&flat(&off), &flat(&log_softmax(&x).unwrap()), 1e-6, 1e-6, "logits less their log_sum_exp");
+    let equal = Tensor::full(2f32, (3, 8), &Device::Cpu).unwrap();
+    assert_close(&flat(&log_sum_exp(&equal).unwrap()), &[2.0 + 8f64.ln(); 3], 1e-6, 0.0, "equal logits");
 }
 
 #[test]

@@ -23,6 +23,7 @@ fn with_the_kernels_off_each_op_is_its_twin_and_state_carries_over() {
     assert!(!kernels_enabled());
     assert_eq!(bits(&softmax::softmax(&z).unwrap()), bits(&softmax::reference::softmax(&z).unwrap()));
     assert_eq!(bits(&softmax::log_softmax(&z).unwrap()), bits(&softmax::reference::log_softmax(&z).unwrap()));
+    assert_eq!(bits(&softmax::log_sum_exp(&z).unwrap()), bits(&softmax::reference::log_sum_exp(&z).unwrap()));
     let twin = cross_entropy::reference::cross_entropy(&z, &labels).unwrap();
     assert_eq!(bits(&cross_entropy::cross_entropy(&z, &labels).unwrap()), bits(&twin));
     let twin = softened_kl::reference::softened_kl(&z, &v, 3.0).unwrap();

@@ -31,6 +31,7 @@ fn row_wise_ops() {
     let (x, up) = (wave32(&DIMS, 5.0, 0.7, 0.1), wave32(&DIMS, 1.0, 1.9, 0.3));
     same_on_any_number_of_threads(|| both(value_and_grad(&x, Some(&up), softmax::softmax)));
     same_on_any_number_of_threads(|| both(value_and_grad(&x, Some(&up), softmax::log_softmax)));
+    same_on_any_number_of_threads(|| vec![bits(&softmax::log_sum_exp(&x).unwrap())]);
 }
 
 #[test]

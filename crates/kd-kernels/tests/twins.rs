@@ -25,7 +25,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn softmax_and_log_softmax(seed: u64, rows in 1usize..9, cols in 1usize..70, how in 0usize..4, scale in 0.1f32..20.0) {
+    fn softmax_log_softmax_and_log_sum_exp(seed: u64, rows in 1usize..9, cols in 1usize..70, how in 0usize..4, scale in 0.1f32..20.0) {
         let (x, up) = (random(seed, rows, cols, scale), random(seed ^ 1, rows, cols, 1.0));
         let strided = laid_out(&x, how);
         prop_assert_eq!(bits(&softmax::softmax(&strided).unwrap()), bits(&softmax::softmax(&x).unwrap()));
@@ -37,6 +37,11 @@ proptest! {
         let (want_y, want_grad) = value_and_grad(&f64_of(&x), Some(&f64_of(&up)), softmax::reference::log_softmax);
         assert_close(&flat(&y), &flat(&want_y), 1e-5, 1e-6, "log_softmax");
         assert_close(&flat(&grad), &flat(&want_grad), 2e-5, 1e-5, "gradient of log_softmax");
+        let up = random(seed ^ 1, 1, rows, 1.0).squeeze(0).unwrap();
+        let (y, grad) = value_and_grad(&strided, Some(&up), softmax::log_sum_exp);
+        let (want_y, want_grad) = value_and_grad(&f64_of(&x), Some(&f64_of(&up)), softmax::reference::log_sum_exp);
+        assert_close(&flat(&y), &flat(&want_y), 1e-6, 1e-6, "log_sum_exp");
+        assert_close(&flat(&grad), &flat(&want_grad), 2e-5, 1e-5, "gradient of log_sum_exp");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Beam search.
 
 use candle_core::{CpuStorage, Device, Storage, Tensor};
-use kd_kernels::softmax::log_softmax;
+use kd_kernels::softmax::log_sum_exp;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -130,8 +130,9 @@ impl<'a> Beams<'a> {
             let last: Vec<u32> =
                 self.open.iter().flat_map(|(_, beam)| beam.iter().map(|h| h.words.last().copied().unwrap_or(BOS))).collect();
             let n = last.len();
-            let scores = log_softmax(&decoding.step(&Tensor::from_vec(last, n, decoding.device())?)?)?;
-            let grown = self.grown(&scores.to_device(&Device::Cpu)?)?;
+            let logits = decoding.step(&Tensor::from_vec(last, n, decoding.device())?)?;
+            let log_sums = log_sum_exp(&logits)?.to_vec1::<f32>()?;
+            let grown = self.grown(&logits.to_device(&Device::Cpu)?, &log_sums)?;
             let beam = self.search.beam;
             let (mut kept, mut rows, mut open) = (Vec::new(), Vec::new(), Vec::new());
             for (place, ((sentence, hypotheses), grown)) in std::mem::take(&mut self.open).into_iter().zip(grown).enumerate() {
@@ -155,15 +156,15 @@ impl<'a> Beams<'a> {
         self.ended.into_iter().map(|ended| best(ended).ok_or_else(missing)).collect()
     }
 
-    /// The best continuations of each sentence, by log-probabilities on the host.
-    fn grown(&self, scores: &Tensor) -> Result<Vec<Vec<Candidate>>> {
-        let (beam, vocabulary) = (self.search.beam, scores.dim(1)?);
-        let (storage, layout) = scores.storage_and_layout();
+    /// The best continuations of each sentence, by logits on the host and what their log-probabilities are less by.
+    fn grown(&self, logits: &Tensor, log_sums: &[f32]) -> Result<Vec<Vec<Candidate>>> {
+        let (beam, vocabulary) = (self.search.beam, logits.dim(1)?);
+        let (storage, layout) = logits.storage_and_layout();
         let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
-            return Err(Error::bad_input(format!("search: expected log-probabilities as f32 in order, got {:?}", scores.dtype())));
+            return Err(Error::bad_input(format!("search: expected logits as f32 in order, got {:?}", logits.dtype())));
         };
-        let sentences = self.open.par_iter().zip(values[start..end].par_chunks(beam * vocabulary));
-        sentences.map(|((_, open), scores)| candidates(open, scores, vocabulary, 2 * beam)).collect()
+        let sentences = self.open.par_iter().zip(values[start..end].par_chunks(beam * vocabulary)).zip(log_sums.par_chunks(beam));
+        sentences.map(|(((_, open), logits), log_sums)| candidates(open, logits, log_sums, 2 * beam)).collect()
     }
 
     /// The next hypotheses of a sentence with the places they come from, or `None` when it is finished.
@@ -205,25 +206,29 @@ impl<'a> Beams<'a> {
 }
 
 /// The `most` best continuations, best first; of equals the one of the earlier row and the smaller word. Padding and the start symbol never
-/// follow, nor does what has probability 0.
-fn candidates(open: &[Open], scores: &[f32], vocabulary: usize, most: usize) -> Result<Vec<Candidate>> {
+/// follow, nor does what has probability 0. `logits` has a row for each hypothesis, `log_sums` what makes log-probabilities of them.
+fn candidates(open: &[Open], logits: &[f32], log_sums: &[f32], most: usize) -> Result<Vec<Candidate>> {
     let mut best: Vec<Candidate> = Vec::with_capacity(most + 1);
-    let alive = open.iter().zip(scores.chunks_exact(vocabulary)).enumerate().filter(|(_, (h, _))| h.log_probability > f64::NEG_INFINITY);
-    for (row, (hypothesis, scores)) in alive {
-        for (block, scores) in scores.chunks(BLOCK).enumerate() {
-            // Most blocks hold nothing that could be among the best, which is seen without looking at each word; a NaN is not below the bar.
+    let rows = open.iter().zip(logits.chunks_exact(logits.len() / open.len())).zip(log_sums).enumerate();
+    for (row, ((hypothesis, logits), &log_sum)) in rows.filter(|(_, ((h, _), _))| h.log_probability > f64::NEG_INFINITY) {
+        // One logit that is not a number, or infinite, makes the sum so.
+        if !log_sum.is_finite() {
+            return Err(Error::bad_input(format!(
+                "search: expected finite logits from the network, got some whose log-sum-exp is {log_sum}"
+            )));
+        }
+        let before = hypothesis.log_probability - f64::from(log_sum);
+        for (block, logits) in logits.chunks(BLOCK).enumerate() {
+            // Most blocks hold nothing that could be among the best, which is seen without looking at each word.
             let bar = match best.last() {
-                Some(worst) if best.len() == most => below(worst.log_probability - hypothesis.log_probability),
+                Some(worst) if best.len() == most => below(worst.log_probability - before),
                 _ => f32::NEG_INFINITY,
             };
-            if scores.iter().fold(true, |all, &p| all & (p < bar)) {
+            if logits.iter().fold(true, |all, &z| all & (z < bar)) {
                 continue;
             }
-            for (at, &p) in scores.iter().enumerate() {
-                if p.is_nan() {
-                    return Err(Error::bad_input(format!("search: the network's log-probabilities are {p}")));
-                }
-                let (word, log_probability) = ((block * BLOCK + at) as u32, hypothesis.log_probability + f64::from(p));
+            for (at, &z) in logits.iter().enumerate() {
+                let (word, log_probability) = ((block * BLOCK + at) as u32, before + f64::from(z));
                 let worse = best.len() == most && best.last().is_some_and(|worst| log_probability <= worst.log_probability);
                 if worse || word == PAD || word == BOS || log_probability == f64::NEG_INFINITY {
                     continue;

@@ -229,6 +229,6 @@ fn a_search_that_makes_no_sense_and_a_network_of_nans_are_refused() -> Result<()
     let (_, table) = params.named().into_iter().find(|(n, _)| n == name).expect("the table");
     table.set(&(table.as_tensor() * f64::NAN)?)?;
     let e = translate(&network, &sources(2), &SEARCH, &mut |_| ()).expect_err("nothing to choose by");
-    assert!(e.to_string().contains("log-probabilities are NaN"), "{e}");
+    assert!(e.to_string().contains("log-sum-exp is NaN"), "{e}");
     Ok(())
 }

@@ -3,7 +3,7 @@
 mod cpu;
 mod projected;
 pub mod reference;
-mod rows;
+pub(crate) mod rows;
 
 use candle_core::{DType, Result, Tensor, bail};
 

@@ -9,14 +9,14 @@ const BLOCK: usize = 1024;
 
 /// Largest logit and Σ e^(z − max) of a row: its softmax is e^(z − max) / total.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Softmax {
+pub(crate) struct Softmax {
     pub max: f32,
     pub total: f64,
 }
 
 impl Softmax {
     /// ln Σ e^z.
-    pub(super) fn log_sum(&self) -> f64 {
+    pub(crate) fn log_sum(&self) -> f64 {
         f64::from(self.max) + self.total.ln()
     }
 }
@@ -40,7 +40,7 @@ impl Losses {
 
 multiversioned! {
     /// The softmax of a row, and the sum of its values.
-    pub(super) fn reduce(z: &[f32]) -> (Softmax, f64) {
+    pub(crate) fn reduce(z: &[f32]) -> (Softmax, f64) {
         let max = row_max(z);
         let (mut total, mut sum) = (0f64, 0f64);
         let mut terms = [0f32; BLOCK];

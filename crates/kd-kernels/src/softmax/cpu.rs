@@ -1,14 +1,16 @@
-//! The kernels behind [`super::softmax`] and [`super::log_softmax`]: contiguous f32 rows, one row at a time in f64.
+//! The kernels behind [`super::softmax`], [`super::log_softmax`] and [`super::log_sum_exp`]: contiguous f32 rows, one at a time.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use crate::exp::{block_rows, dot, exp_nonpos, exp_rows, sum};
 use crate::multiversion::multiversioned;
 use crate::operand::{TASK, contiguous_f32};
+use crate::smoothed_cross_entropy::rows::reduce;
 
 pub(super) struct Softmax;
 pub(super) struct LogSoftmax;
+pub(super) struct LogSumExp;
 struct SoftmaxGrad;
 struct LogSoftmaxGrad;
 
@@ -37,6 +39,35 @@ impl CustomOp1 for LogSoftmax {
 
     fn bwd(&self, _xs: &Tensor, ys: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         ys.apply_op2_no_bwd(&grad.contiguous()?, &LogSoftmaxGrad).map(Some)
+    }
+}
+
+impl CustomOp1 for LogSumExp {
+    fn name(&self) -> &'static str {
+        "log_sum_exp"
+    }
+
+    fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let xs = contiguous_f32(storage, layout, self.name())?;
+        let (row, task) = row_and_task(layout);
+        let log_sums = |xs: &[f32], out: &mut [f32]| {
+            for (xs, y) in xs.chunks_exact(row).zip(out) {
+                *y = reduce(xs).0.log_sum() as f32;
+            }
+        };
+        let mut out = vec![0f32; xs.len() / row];
+        if xs.len() <= task {
+            log_sums(xs, &mut out);
+        } else {
+            out.par_chunks_mut(task / row).zip(xs.par_chunks(task)).for_each(|(out, xs)| log_sums(xs, out));
+        }
+        let outer = &layout.dims()[..layout.dims().len() - 1];
+        Ok((CpuStorage::F32(out), Shape::from(outer)))
+    }
+
+    fn bwd(&self, xs: &Tensor, ys: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let softmax = xs.broadcast_sub(&ys.unsqueeze(D::Minus1)?)?.exp()?;
+        softmax.broadcast_mul(&grad.unsqueeze(D::Minus1)?).map(Some)
     }
 }
 

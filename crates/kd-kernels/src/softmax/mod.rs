@@ -1,4 +1,4 @@
-//! Softmax and log-softmax over the last dimension, with a backward.
+//! Softmax, log-softmax and log-sum-exp over the last dimension, with a backward.
 
 mod cpu;
 pub mod reference;
@@ -34,6 +34,18 @@ pub fn softmax(xs: &Tensor) -> Result<Tensor> {
 pub fn log_softmax(xs: &Tensor) -> Result<Tensor> {
     check(xs, "log_softmax")?;
     if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::LogSoftmax) } else { reference::log_softmax(xs) }
+}
+
+/// Logarithm of the sum of exponentials over the last dimension, which is what [`log_softmax`] takes off each logit: y = ln Σ_k e^(x_k).
+///
+/// `xs` `[.., c]`, logits as for [`softmax`] → `[..]`. For f32 on a CPU exponentials are taken in f32 and summed in f64, to about 1e-6 of
+/// the sum: where only some of a row's log-probabilities are looked at, this takes a fraction of the time of [`log_softmax`]. Backward:
+/// ∂x = e^(x − y) · ∂y.
+///
+/// Errors: no dimension, or a last dimension of 0.
+pub fn log_sum_exp(xs: &Tensor) -> Result<Tensor> {
+    check(xs, "log_sum_exp")?;
+    if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::LogSumExp) } else { reference::log_sum_exp(xs) }
 }
 
 fn check(xs: &Tensor, op: &str) -> Result<()> {

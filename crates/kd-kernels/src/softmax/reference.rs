@@ -1,4 +1,4 @@
-//! [`super::softmax`] and [`super::log_softmax`] from stock Candle ops.
+//! [`super::softmax`], [`super::log_softmax`] and [`super::log_sum_exp`] from stock Candle ops.
 
 use candle_core::{D, Result, Tensor};
 
@@ -13,6 +13,13 @@ pub fn log_softmax(xs: &Tensor) -> Result<Tensor> {
     let xs = shifted(xs)?;
     let log_sum = xs.exp()?.sum_keepdim(D::Minus1)?.log()?;
     xs.broadcast_sub(&log_sum)
+}
+
+/// The twin of [`super::log_sum_exp`]; any device and float dtype.
+pub fn log_sum_exp(xs: &Tensor) -> Result<Tensor> {
+    let max = xs.max_keepdim(D::Minus1)?.detach();
+    let log_sum = xs.broadcast_sub(&max)?.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    (log_sum + max)?.squeeze(D::Minus1)
 }
 
 // The maximum cancels out of the result, so its gradient is 0 and it is left out of the graph.
