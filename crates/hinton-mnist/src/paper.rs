@@ -54,7 +54,7 @@ impl HintonMnist {
         let started = Instant::now();
         let mut meter = Meter::new(progress, spec.train.epochs);
         let place = cells::train::Place { dir: dir.path(), device: &self.device, save_every: self.save_every };
-        let mut result = cells::train::run(spec, Seed(cell.seed), data, &place, &teachers, &mut |record| meter.observe(record))?;
+        let mut result = cells::train::run(spec, Seed(cell.seed), data, &place, &teachers, &mut meter)?;
         result.seconds = meter.seconds().max(started.elapsed().as_secs_f64());
         Ok(result)
     }

@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         let (params, vb) = Params::seeded(seed, device);
         let (model, method) = (&Mlp::new(&net, vb)?, &*method.build()?);
         let (state, save_every) = (None, Duration::MAX);
-        Fit { model, params: &params, method, examples, spec: &spec, seed, device, state, save_every }.run(&mut |_| ())?;
+        Fit { model, params: &params, method, examples, spec: &spec, seed, device, state, save_every }.run(&mut ())?;
         let errors = evaluate(model, &test.points, &test.labels, 500, device)?.total();
         let logits = predict(model, 300, 300, |_| Ok(examples.points.clone()))?;
         Ok((errors, logits))

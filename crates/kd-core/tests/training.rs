@@ -11,7 +11,7 @@ use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
 use kd_core::model::{Mode, Model};
 use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
-use kd_core::train::{Batch, EpochRecord, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec};
+use kd_core::train::{Batch, EpochRecord, Examples, Fit, Moment, Observer, Optimizer, OptimizerSpec, Schedule, TrainSpec};
 use kd_core::{Error, Result};
 
 /// Points on a line of eight dimensions: two classes by the sign of their sum.
@@ -66,7 +66,7 @@ fn train(spec: &TrainSpec, state: Option<PathBuf>, stop_after: usize) -> Result<
         save_every: Duration::ZERO,
     };
     let records = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        fit.run(&mut |record| assert!(record.epoch <= stop_after, "stopped as if killed"))
+        fit.run(&mut |record: &EpochRecord| assert!(record.epoch <= stop_after, "stopped as if killed"))
     }));
     let records = records.unwrap_or_else(|_| Ok(Vec::new()))?;
     let weights = params.snapshot()?.into_iter().map(|(n, t)| Ok((n, t.flatten_all()?.to_vec1()?)));
@@ -152,8 +152,43 @@ fn a_batch_that_cannot_be_made_stops_the_run_with_its_error() -> Result<()> {
     let fit =
         Fit { model: &model, params: &params, method: &*method, examples: &Torn, spec, seed: Seed(3), device, state: None, save_every };
     let mut epochs = 0;
-    let error = fit.run(&mut |_| epochs += 1).expect_err("no batch");
+    let error = fit.run(&mut |_: &EpochRecord| epochs += 1).expect_err("no batch");
     assert_eq!((error.to_string().as_str(), epochs), ("no batch for step 2", 1));
+    Ok(())
+}
+
+/// What an observer is told: (epoch, step), and (epoch, 0) for its end.
+#[derive(Default)]
+struct Told(Vec<(usize, usize)>, Vec<f64>);
+
+impl Observer for Told {
+    fn step(&mut self, moment: Moment) {
+        assert_eq!(moment.steps, 5);
+        self.0.push((moment.epoch, moment.step));
+        self.1.push(moment.loss);
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) {
+        self.0.push((record.epoch, 0));
+    }
+}
+
+#[test]
+fn an_observer_is_told_of_each_step_and_epoch_and_of_those_of_an_earlier_process() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let state = Some(dir.path().join("state.safetensors"));
+    train(&spec(2), state.clone(), 1)?;
+    let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+    let model = Mlp::new(&net(0.3), vb)?;
+    let method = MethodSpec::HardTargets {}.build()?;
+    let (spec, device, save_every) = (&spec(2), &Device::Cpu, Duration::ZERO);
+    let fit = Fit { model: &model, params: &params, method: &*method, examples: &Points, spec, seed: Seed(3), device, state, save_every };
+    let mut told = Told::default();
+    let records = fit.run(&mut told)?;
+    assert_eq!(told.0, [(1, 0), (2, 1), (2, 2), (2, 3), (2, 4), (2, 0)]);
+    // The mean over the steps so far: the last, which the record has, is one of five.
+    let last = 5. * records[1].loss - 4. * told.1[3];
+    assert!(told.1.iter().all(|loss| loss.is_finite()) && last > 0., "{:?}, then {}", told.1, records[1].loss);
     Ok(())
 }
 

@@ -65,7 +65,7 @@ impl Paper for ReviewKd {
         let started = Instant::now();
         let mut meter = Meter::new(progress, spec.train.epochs);
         let place = cells::train::Place { dir: dir.path(), device: &self.device, save_every: self.save_every };
-        let mut result = cells::train::run(&spec, Seed(cell.seed), data, &place, &mut |record| meter.observe(record))?;
+        let mut result = cells::train::run(&spec, Seed(cell.seed), data, &place, &mut meter)?;
         result.seconds = meter.seconds().max(started.elapsed().as_secs_f64());
         result.device = device::name(&self.device);
         Ok(result)

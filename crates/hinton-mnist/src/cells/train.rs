@@ -14,7 +14,7 @@ use kd_core::method::MethodSpec;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
 use kd_core::run::CellResult;
-use kd_core::train::{EpochRecord, Errors, Fit, checkpoint, predict, write_epochs};
+use kd_core::train::{Errors, Fit, Observer, checkpoint, predict, write_epochs};
 use kd_core::{Error, Result, Seed};
 
 use super::{Logits, matrix, result};
@@ -49,7 +49,7 @@ pub fn run(
     data: &Mnist,
     place: &Place,
     teachers: &[&Path],
-    observe: &mut dyn FnMut(&EpochRecord),
+    observer: &mut dyn Observer,
 ) -> Result<CellResult> {
     let &Place { dir, device, save_every } = place;
     let method = cell.method.build()?;
@@ -74,7 +74,7 @@ pub fn run(
         state: Some(state.clone()),
         save_every,
     };
-    let records = fit.run(observe)?;
+    let records = fit.run(observer)?;
     write_epochs(&dir.join("epochs.csv"), &records)?;
     checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
 

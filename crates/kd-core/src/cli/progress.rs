@@ -33,10 +33,10 @@ fn describe(update: &Update) -> String {
     text
 }
 
-/// Steps done and steps in all.
+/// What is done and what there is to do, in thousandths of an epoch: how many steps an epoch has may change from one to the next.
 fn steps(update: &Update) -> (u64, u64) {
-    let done = update.epoch.saturating_sub(1) * update.steps + update.step;
-    (done as u64, (update.epochs.max(1) * update.steps) as u64)
+    let inside = 1000 * update.step / update.steps.max(1);
+    ((1000 * update.epoch.saturating_sub(1) + inside) as u64, 1000 * update.epochs.max(1) as u64)
 }
 
 /// Two bars: the cells, and the current cell with its rate and the time left.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Progress, Update};
-use crate::train::EpochRecord;
+use crate::train::{EpochRecord, Moment, Observer};
 
 /// Turns the records of a training run into progress: the rate is over all its epochs, those before a resume included.
 pub struct Meter<'a> {
@@ -20,28 +20,38 @@ impl<'a> Meter<'a> {
         Self { progress, epochs, seconds: 0., examples: 0, last: Instant::now() }
     }
 
-    /// Shows one more epoch.
-    pub fn observe(&mut self, record: &EpochRecord) {
+    /// Seconds that the epochs took.
+    pub fn seconds(&self) -> f64 {
+        self.seconds
+    }
+
+    fn update(&self, epoch: usize, (step, steps): (usize, usize), loss: f64) -> Update<'static> {
+        Update {
+            phase: "train",
+            epoch,
+            epochs: self.epochs,
+            step,
+            steps,
+            loss: Some(loss),
+            metric: None,
+            examples_per_second: (self.seconds > 0.).then(|| self.examples as f64 / self.seconds),
+            resumed: false,
+        }
+    }
+}
+
+impl Observer for Meter<'_> {
+    fn step(&mut self, moment: Moment) {
+        let Moment { epoch, step, steps, loss } = moment;
+        self.progress.update(&self.update(epoch, (step, steps), loss));
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) {
         self.seconds += record.seconds;
         self.examples += record.examples;
         // An epoch that took longer than the time since the one before it was not trained here.
         let resumed = self.last.elapsed().as_secs_f64() < record.seconds / 2.;
         self.last = Instant::now();
-        self.progress.update(&Update {
-            phase: "train",
-            epoch: record.epoch,
-            epochs: self.epochs,
-            step: 1,
-            steps: 1,
-            loss: Some(record.loss),
-            metric: None,
-            examples_per_second: (self.seconds > 0.).then(|| self.examples as f64 / self.seconds),
-            resumed,
-        });
-    }
-
-    /// Seconds that the epochs took.
-    pub fn seconds(&self) -> f64 {
-        self.seconds
+        self.progress.update(&Update { resumed, ..self.update(record.epoch, (1, 1), record.loss) });
     }
 }

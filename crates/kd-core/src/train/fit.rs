@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 use kd_kernels::Gradients;
 use serde::{Deserialize, Serialize};
 
-use super::training::{EpochRecord, Task, TermValue, Training, check_finite};
+use super::training::{EpochRecord, Observer, Task, TermValue, Training, check_finite};
 use super::{Batch, Examples, Optimizer, OptimizerSpec, Schedule};
 use crate::method::{Distillation, Step};
 use crate::model::{Mode, Model, Outputs};
@@ -85,13 +85,13 @@ pub struct Fit<'a> {
 }
 
 impl Fit<'_> {
-    /// Trains and returns every epoch's record; the parameters hold the result. `observe` sees each record as it comes, those
+    /// Trains and returns every epoch's record; the parameters hold the result. `observer` is told of each step and epoch as it comes, those
     /// of a resumed run's earlier epochs first.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when a loss term stops being finite, bad input when the state file is of another run or there are
     /// no examples.
-    pub fn run(&self, observe: &mut dyn FnMut(&EpochRecord)) -> Result<Vec<EpochRecord>> {
+    pub fn run(&self, observer: &mut dyn Observer) -> Result<Vec<EpochRecord>> {
         self.spec.check()?;
         if self.examples.is_empty() && self.spec.epochs > 0 {
             return Err(Error::bad_input("the training set is empty: expected at least 1 example, got 0"));
@@ -108,7 +108,7 @@ impl Fit<'_> {
             state: self.state.clone(),
             save_every: self.save_every,
         };
-        training.run(&Images { fit: self, order: Mutex::default() }, observe)
+        training.run(&Images { fit: self, order: Mutex::default() }, observer)
     }
 
     fn steps(&self) -> usize {

@@ -16,4 +16,4 @@ pub use examples::{Batch, Examples};
 pub use fit::{Fit, TrainSpec};
 pub use optimizer::{Optimizer, OptimizerSpec};
 pub use schedule::Schedule;
-pub use training::{EpochRecord, Task, TermValue, Training};
+pub use training::{EpochRecord, Moment, Observer, Task, TermValue, Training};

@@ -48,6 +48,38 @@ pub struct EpochRecord {
     pub seconds: f64,
 }
 
+/// Where a run stands inside an epoch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moment {
+    /// Counted from 1.
+    pub epoch: usize,
+    /// Steps of it that are behind us.
+    pub step: usize,
+    /// Its steps.
+    pub steps: usize,
+    /// Mean over its steps so far of the total loss.
+    pub loss: f64,
+}
+
+/// Who is told how a run goes. A closure `|record: &EpochRecord|` is told of the epochs alone, `()` of nothing.
+pub trait Observer {
+    /// A step is done that does not end its epoch.
+    fn step(&mut self, _moment: Moment) {}
+    /// An epoch is done: now, or, in a run that goes on from a saved state, in an earlier process.
+    fn epoch(&mut self, record: &EpochRecord);
+}
+
+/// Nobody is told.
+impl Observer for () {
+    fn epoch(&mut self, _record: &EpochRecord) {}
+}
+
+impl<F: FnMut(&EpochRecord)> Observer for F {
+    fn epoch(&mut self, record: &EpochRecord) {
+        self(record);
+    }
+}
+
 /// What is trained on, step by step.
 pub trait Task: Sync {
     /// What a step needs. It is a function of the step's draws, so it can be made ahead of its step, on another thread.
@@ -131,26 +163,26 @@ struct Progress<S> {
 }
 
 impl<S: Clone + PartialEq + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
-    /// Trains on `task` and returns every epoch's record; the parameters hold the result. `observe` sees each record as it comes, those
-    /// of a resumed run's earlier epochs first.
+    /// Trains on `task` and returns every epoch's record; the parameters hold the result. `observer` is told of
+    /// each step and epoch as it comes, of a resumed run's earlier epochs first.
     ///
     /// # Errors
     /// Those of the task, and bad input when the state file is of another run.
-    pub fn run<T: Task>(&self, task: &T, observe: &mut dyn FnMut(&EpochRecord)) -> Result<Vec<EpochRecord>> {
+    pub fn run<T: Task>(&self, task: &T, observer: &mut dyn Observer) -> Result<Vec<EpochRecord>> {
         let mut optimizer = Optimizer::new(self.optimizer, self.max_norm, self.params)?;
         let mut average = Average::default();
         let mut records = match &self.state {
             Some(path) if path.exists() => self.resume(path, &mut optimizer, &mut average)?,
             _ => Vec::new(),
         };
-        records.iter().for_each(&mut *observe);
+        records.iter().for_each(|record| observer.epoch(record));
         let mut saved = Instant::now();
         for epoch in records.len()..self.epochs {
-            let record = self.epoch(task, epoch, &mut optimizer)?;
+            let record = self.epoch(task, epoch, &mut optimizer, observer)?;
             if epoch + self.average_epochs >= self.epochs {
                 average.add(self.params)?;
             }
-            observe(&record);
+            observer.epoch(&record);
             records.push(record);
             if let Some(path) = &self.state
                 && (saved.elapsed() >= self.save_every || records.len() == self.epochs)
@@ -165,7 +197,7 @@ impl<S: Clone + PartialEq + Serialize + serde::de::DeserializeOwned> Training<'_
         Ok(records)
     }
 
-    fn epoch<T: Task>(&self, task: &T, epoch: usize, optimizer: &mut Optimizer) -> Result<EpochRecord> {
+    fn epoch<T: Task>(&self, task: &T, epoch: usize, optimizer: &mut Optimizer, observer: &mut dyn Observer) -> Result<EpochRecord> {
         let started = Instant::now();
         let (steps, examples) = task.epoch(epoch)?;
         let (mut total, mut terms, mut lr) = (0f64, BTreeMap::<String, f64>::new(), 0f64);
@@ -182,6 +214,10 @@ impl<S: Clone + PartialEq + Serialize + serde::de::DeserializeOwned> Training<'_
                 for TermValue { name, weight, value } in values {
                     total += weight * f64::from(value);
                     *terms.entry(name.to_owned()).or_default() += f64::from(value);
+                }
+                let done = step + 1;
+                if done < steps {
+                    observer.step(Moment { epoch: epoch + 1, step: done, steps, loss: total / done as f64 });
                 }
                 Ok(())
             },

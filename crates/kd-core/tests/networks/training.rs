@@ -9,7 +9,7 @@ use kd_core::method::MethodSpec;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
 use kd_core::seed::StepSeed;
-use kd_core::train::{Batch, Examples, Fit, OptimizerSpec, Schedule, TrainSpec};
+use kd_core::train::{Batch, EpochRecord, Examples, Fit, OptimizerSpec, Schedule, TrainSpec};
 use kd_core::{Result, Seed};
 
 use super::formula;
@@ -61,7 +61,8 @@ fn train(
         state,
         save_every: Duration::ZERO,
     };
-    let run = std::panic::AssertUnwindSafe(|| fit.run(&mut |record| assert!(record.epoch <= stop_after, "stopped as if killed")));
+    let run =
+        std::panic::AssertUnwindSafe(|| fit.run(&mut |record: &EpochRecord| assert!(record.epoch <= stop_after, "stopped as if killed")));
     match std::panic::catch_unwind(run) {
         Ok(records) => assert_eq!(records?.len(), epochs),
         Err(_) => assert!(stop_after < epochs),

@@ -214,7 +214,7 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_
         save_every: Duration::ZERO,
     };
     let mut seen = Vec::new();
-    match training.run(&task, &mut |record| seen.push(record.epoch)) {
+    match training.run(&task, &mut |record: &EpochRecord| seen.push(record.epoch)) {
         Err(Error::NonFinite { term, epoch: 2, step: 1, .. }) => assert_eq!(term, "cross-entropy"),
         other => panic!("expected a stop, got {other:?}"),
     }

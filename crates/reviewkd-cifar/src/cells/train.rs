@@ -13,7 +13,7 @@ use kd_core::data::{LabelledImages, NormalisedExamples, normalised};
 use kd_core::frozen::NETWORK;
 use kd_core::params::Params;
 use kd_core::run::CellResult;
-use kd_core::train::{EpochRecord, Fit, checkpoint, write_epochs};
+use kd_core::train::{Fit, Observer, checkpoint, write_epochs};
 use kd_core::{Error, Result, Seed};
 
 use crate::spec::TrainCell;
@@ -38,7 +38,7 @@ pub struct Place<'a> {
 ///
 /// # Errors
 /// As [`Fit::run`], and when a file cannot be written.
-pub fn run(cell: &TrainCell, seed: Seed, data: &Cifar, place: &Place, observe: &mut dyn FnMut(&EpochRecord)) -> Result<CellResult> {
+pub fn run(cell: &TrainCell, seed: Seed, data: &Cifar, place: &Place, observer: &mut dyn Observer) -> Result<CellResult> {
     let &Place { dir, device, save_every } = place;
     kd_kernels::conv2d::set_precision(cell.conv.into());
     let method = cell.method.build()?;
@@ -65,7 +65,7 @@ pub fn run(cell: &TrainCell, seed: Seed, data: &Cifar, place: &Place, observe: &
         state: Some(state.clone()),
         save_every,
     };
-    let records = fit.run(observe)?;
+    let records = fit.run(observer)?;
     write_epochs(&dir.join("epochs.csv"), &records)?;
     checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
     let accuracy =

@@ -162,7 +162,7 @@ impl Place<'_> {
             save_every: self.save_every,
         };
         let mut meter = Meter::new(self.progress, spec.epochs());
-        let records = training.run(&task, &mut |record| meter.observe(record))?;
+        let records = training.run(&task, &mut meter)?;
         write_epochs(&self.dir.join("epochs.csv"), &records)?;
         Ok(records)
     }
