@@ -41,6 +41,16 @@ fn log_sum_exp_is_what_log_softmax_takes_off_each_logit() {
 }
 
 #[test]
+fn a_gradient_of_cross_entropy_too_small_to_change_a_weight_is_0() {
+    let logits = Tensor::new(&[[0f32, -30.0, -60.0, -95.0]], &Device::Cpu).unwrap();
+    let grad = |label: u32| flat(&value_and_grad(&logits, None, |z| cross_entropy(z, &Tensor::new(&[label], &Device::Cpu)?)).1);
+    let small = (-30f64).exp();
+    assert_close(&grad(0), &[-small, small, 0.0, 0.0], 1e-16, 0.0, "a label that is learnt");
+    assert_eq!(grad(0)[2..], [0.0, 0.0]);
+    assert_close(&grad(3), &[1.0, small, 0.0, -1.0], 1e-7, 0.0, "a label that is not");
+}
+
+#[test]
 fn adding_a_constant_to_a_row_of_logits_changes_nothing() {
     // A multiple of the logits' spacing, so that the shift itself does not round.
     let (z, v) = (wave32(&[4, 10], 3.0, 0.7, 0.1), wave32(&[4, 10], 4.0, 1.3, 0.5));
