@@ -85,11 +85,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let request = mnist::Request::new(source, options.data_dir.clone());
     let paper = HintonMnist::new(request, device::open(options.device)?, Duration::from_secs(options.save_every));
     let progress = cli::progress();
-    let identity = || -> Result<DataIdentity, AnyError> {
-        let found = &paper.data()?.1;
-        let (dataset, fingerprint) = (found.dataset.to_owned(), found.content.clone());
-        Ok(DataIdentity { dataset, fingerprint, note: found.note.clone() })
-    };
+    let identity = || -> Result<DataIdentity, AnyError> { Ok(DataIdentity::from(&paper.data()?.1)) };
     let adjust = |experiments: &mut Vec<kd_core::run::Experiment>| -> Result<(), RunError> { omit::apply(experiments, &arguments.omit) };
     let application = Application {
         paper: &paper,

@@ -1,12 +1,11 @@
 //! The paper as the runner sees it: how its cells are checked and computed, and which figures its tables have.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use kd_core::data::Mnist;
-use kd_core::data::mnist::{self, Provenance};
+use kd_core::data::mnist::{self, Mnist};
+use kd_core::data::{OnDemand, Provenance};
 use kd_core::run::{AnyError, Cell, CellDir, CellResult, Finished, Meter, Needed, Paper, Progress, Table};
 use kd_core::{Result, Seed, device};
 
@@ -15,10 +14,9 @@ use crate::{cells, figures};
 
 /// Hinton, Vinyals and Dean 2015, section 3.
 pub struct HintonMnist {
-    request: mnist::Request,
     device: Device,
     save_every: Duration,
-    data: OnceLock<(Mnist, Provenance)>,
+    data: OnDemand<Mnist>,
 }
 
 impl HintonMnist {
@@ -28,7 +26,7 @@ impl HintonMnist {
     /// The paper on this data and device, saving the state of a network in training no oftener than `save_every`. Nothing is
     /// loaded until [`HintonMnist::data`] is called.
     pub fn new(request: mnist::Request, device: Device, save_every: Duration) -> Self {
-        Self { request, device, save_every, data: OnceLock::new() }
+        Self { data: OnDemand::new(move || mnist::load(&request)), device, save_every }
     }
 
     /// The data, found, downloaded or generated at the first call.
@@ -36,11 +34,7 @@ impl HintonMnist {
     /// # Errors
     /// As [`mnist::load`].
     pub fn data(&self) -> Result<&(Mnist, Provenance)> {
-        if let Some(data) = self.data.get() {
-            return Ok(data);
-        }
-        let loaded = mnist::load(&self.request)?;
-        Ok(self.data.get_or_init(|| loaded))
+        self.data.get()
     }
 
     /// Where its networks compute.

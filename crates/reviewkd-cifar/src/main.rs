@@ -85,11 +85,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let request = cifar::Request::new(source, options.data_dir.clone());
     let paper = ReviewKd::new(request, device::open(options.device)?, Duration::from_secs(options.save_every));
     let progress = cli::progress();
-    let identity = || -> Result<DataIdentity, AnyError> {
-        let found = &paper.data()?.1;
-        let (dataset, fingerprint) = (found.dataset.to_owned(), found.content.clone());
-        Ok(DataIdentity { dataset, fingerprint, note: found.note.clone() })
-    };
+    let identity = || -> Result<DataIdentity, AnyError> { Ok(DataIdentity::from(&paper.data()?.1)) };
     let adjust = |experiments: &mut Vec<Experiment>| -> Result<(), RunError> {
         precision::apply(experiments, arguments.conv);
         Ok(())

@@ -1,12 +1,11 @@
 //! The paper as the runner sees it: how its cells are checked and computed.
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use kd_core::data::Provenance;
 use kd_core::data::cifar::{self, Cifar};
+use kd_core::data::{OnDemand, Provenance};
 use kd_core::run::{AnyError, Cell, CellDir, CellResult, Meter, Needed, Paper, Progress, Table};
 use kd_core::{Result, Seed, device};
 
@@ -15,10 +14,9 @@ use crate::spec::CellSpec;
 
 /// Chen, Liu, Zhao and Jia 2021.
 pub struct ReviewKd {
-    request: cifar::Request,
     device: Device,
     save_every: Duration,
-    data: OnceLock<(Cifar, Provenance)>,
+    data: OnDemand<Cifar>,
 }
 
 impl ReviewKd {
@@ -28,7 +26,7 @@ impl ReviewKd {
     /// The paper on this data and device, saving the state of a network in training no oftener than `save_every`. Nothing is
     /// loaded until [`ReviewKd::data`] is called.
     pub fn new(request: cifar::Request, device: Device, save_every: Duration) -> Self {
-        Self { request, device, save_every, data: OnceLock::new() }
+        Self { data: OnDemand::new(move || cifar::load(&request)), device, save_every }
     }
 
     /// The data, found, downloaded or generated at the first call.
@@ -36,11 +34,7 @@ impl ReviewKd {
     /// # Errors
     /// As [`cifar::load`].
     pub fn data(&self) -> Result<&(Cifar, Provenance)> {
-        if let Some(data) = self.data.get() {
-            return Ok(data);
-        }
-        let loaded = cifar::load(&self.request)?;
-        Ok(self.data.get_or_init(|| loaded))
+        self.data.get()
     }
 
     /// Where its networks compute.

@@ -95,11 +95,7 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     request.train_limit = arguments.train_pairs;
     let paper = WeightDistillation::new(request, device::open(options.device)?, Duration::from_secs(options.save_every));
     let progress = cli::progress();
-    let identity = || -> Result<DataIdentity, AnyError> {
-        let found = &paper.data()?.1;
-        let (dataset, fingerprint) = (found.dataset.to_owned(), found.content.clone());
-        Ok(DataIdentity { dataset, fingerprint, note: found.note.clone() })
-    };
+    let identity = || -> Result<DataIdentity, AnyError> { Ok(DataIdentity::from(&paper.data()?.1)) };
     let adjust = |_: &mut Vec<Experiment>| -> Result<(), RunError> { Ok(()) };
     let application = Application {
         paper: &paper,

@@ -1,12 +1,12 @@
 //! The paper as the runner sees it: how its cells are checked and computed.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use candle_core::Device;
-use kd_core::data::Provenance;
 use kd_core::data::bitext::{self, BitextSplits};
+use kd_core::data::{OnDemand, Provenance};
 use kd_core::run::{AnyError, Cell, CellDir, CellResult, Needed, Paper, Progress, Table};
 use kd_core::{Result, Seed, device};
 
@@ -17,10 +17,9 @@ use crate::text::{Text, Texts};
 
 /// Lin, Li, Wang, Li, Du, Xiao and Zhu 2021.
 pub struct WeightDistillation {
-    request: bitext::Request,
     device: Device,
     save_every: Duration,
-    data: OnceLock<(BitextSplits, Provenance)>,
+    data: OnDemand<BitextSplits>,
     texts: Texts,
 }
 
@@ -31,7 +30,7 @@ impl WeightDistillation {
     /// The paper on this text and device, saving the state of a network in training no oftener than `save_every`. Nothing is
     /// loaded until [`WeightDistillation::data`] is called.
     pub fn new(request: bitext::Request, device: Device, save_every: Duration) -> Self {
-        Self { request, device, save_every, data: OnceLock::new(), texts: Texts::default() }
+        Self { data: OnDemand::new(move || bitext::load(&request)), device, save_every, texts: Texts::default() }
     }
 
     /// The text, found, downloaded or generated at the first call.
@@ -39,11 +38,7 @@ impl WeightDistillation {
     /// # Errors
     /// As [`bitext::load`].
     pub fn data(&self) -> Result<&(BitextSplits, Provenance)> {
-        if let Some(data) = self.data.get() {
-            return Ok(data);
-        }
-        let loaded = bitext::load(&self.request)?;
-        Ok(self.data.get_or_init(|| loaded))
+        self.data.get()
     }
 
     /// The training text that `part` describes, with its vocabularies.

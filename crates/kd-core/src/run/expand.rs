@@ -12,6 +12,7 @@ use super::overrides;
 use super::plan::{Line, Plan, TablePlan};
 use super::preset::Preset;
 use super::seeds::Seeds;
+use crate::data::Provenance;
 
 /// The data set that a plan is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +29,12 @@ impl DataIdentity {
     /// True for the generated stand-in, whose numbers must not stand beside a paper's.
     pub fn is_embedded(&self) -> bool {
         self.dataset.starts_with("embedded")
+    }
+}
+
+impl From<&Provenance> for DataIdentity {
+    fn from(from: &Provenance) -> Self {
+        Self { dataset: from.dataset.to_owned(), fingerprint: from.content.clone(), note: from.note.clone() }
     }
 }
 
