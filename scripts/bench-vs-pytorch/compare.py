@@ -1,4 +1,4 @@
-"""Runs each workload by turns in our bench program and in PyTorch, and writes the comparison. Started by run.sh.
+"""Runs each workload by turns in our bench program and in a rival, PyTorch by default, and writes the comparison. Started by run.sh.
 
 Standard library only: it checks the arguments before anything is installed.
 """
@@ -12,13 +12,15 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 FEWEST_ROUNDS = 5
 QUICK = {"rounds": 1, "warmup": 2, "steps": 5}
 FLOOR = ["workload", "ours_ms", "gflop", "gbytes", "operations_ms", "bytes_ms", "ours_over_floor"]
-COLUMNS = ["workload", "ours_ms", "pytorch_ms", "ratio", "ours_peak_mb", "pytorch_peak_mb"]
+# Each rival's program and the module whose version the machine's line states.
+RIVALS = {"pytorch": ("torch_steps.py", "torch"), "ctranslate2": ("ctranslate2_search.py", "ctranslate2")}
 
 
 class Failure(Exception):
@@ -36,8 +38,9 @@ def positive(text):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(prog="run.sh", description="Time our training steps against PyTorch eager, by turns.")
-    parser.add_argument("--workloads", metavar="A,B", help="only these (default: all that torch_steps.py lists)")
+    parser = argparse.ArgumentParser(prog="run.sh", description="Time our training steps and searches against PyTorch eager, or searches against CTranslate2, by turns.")
+    parser.add_argument("--workloads", metavar="A,B", help="only these (default: all that the rival's program lists)")
+    parser.add_argument("--rival", choices=RIVALS, default="pytorch", help="what ours is timed against (default pytorch)")
     parser.add_argument("--rounds", type=positive, help=f"rounds a workload, at least {FEWEST_ROUNDS} (default {FEWEST_ROUNDS})")
     parser.add_argument("--threads", type=positive, default=os.cpu_count() or 1, help="threads on both sides (default: all cores)")
     parser.add_argument("--quick", action="store_true", help="one round of a few steps: shows that both sides run, writes no file")
@@ -65,9 +68,13 @@ def capture(command, env=None):
     return done.stdout
 
 
-def registry():
-    """The workloads of the PyTorch side in its order: name to (warmup, steps)."""
-    lines = capture([sys.executable, HERE / "torch_steps.py", "--list"]).splitlines()
+def columns(rival):
+    return ["workload", "ours_ms", f"{rival}_ms", "ratio", "ours_peak_mb", f"{rival}_peak_mb"]
+
+
+def registry(rival):
+    """The workloads of the rival's side in its order: name to (warmup, steps)."""
+    lines = capture([sys.executable, HERE / RIVALS[rival][0], "--list"]).splitlines()
     rows = [json.loads(line) for line in lines]
     return {row["workload"]: (row["warmup"], row["steps"]) for row in rows}
 
@@ -143,21 +150,16 @@ def compare(sides, workload, counts, args):
     return rounds, work
 
 
-def summarise(workload, rounds):
-    """Medians over the rounds; `ratio` is ours_ms / pytorch_ms, so below 1 means that we take less time."""
+def summarise(workload, rounds, rival):
+    """Medians over the rounds; `ratio` is our time over the rival's, so below 1 means that we take less."""
 
     def median(side, column):
         return statistics.median(row[column] for row in rounds if row["side"] == side)
 
-    ours, pytorch = median("ours", "step_ms"), median("pytorch", "step_ms")
-    return {
-        "workload": workload,
-        "ours_ms": f"{ours:.3f}",
-        "pytorch_ms": f"{pytorch:.3f}",
-        "ratio": f"{ours / pytorch:.3f}",
-        "ours_peak_mb": f"{median('ours', 'peak_mb'):.0f}",
-        "pytorch_peak_mb": f"{median('pytorch', 'peak_mb'):.0f}",
-    }
+    ours, theirs = median("ours", "step_ms"), median(rival, "step_ms")
+    peaks = [median(side, "peak_mb") for side in ("ours", rival)]
+    figures = [f"{ours:.3f}", f"{theirs:.3f}", f"{ours / theirs:.3f}", *(f"{peak:.0f}" for peak in peaks)]
+    return dict(zip(columns(rival), [workload, *figures]))
 
 
 def cpu_model():
@@ -186,11 +188,12 @@ def commit(root):
 
 def machine(args):
     rustc = capture(["rustc", "--version"]).strip()
-    torch = capture([sys.executable, "-c", "import torch; print(torch.__version__)"]).strip()
+    module = RIVALS[args.rival][1]
+    version = capture([sys.executable, "-c", f"import {module}; print({module}.__version__)"]).strip()
     # A program given by hand need not come from this commit, so the line says so.
     ours = f"; ours given as {args.ours.name}" if args.ours else ""
     return (
-        f"{cpu_model()}; {os.cpu_count()} cores; {os_name()}; {rustc}; torch {torch}; "
+        f"{cpu_model()}; {os.cpu_count()} cores; {os_name()}; {rustc}; {module} {version}; "
         f"threads {args.threads}; rounds {args.rounds}; commit {commit(args.root)}{ours}\n"
     )
 
@@ -206,29 +209,35 @@ def main(argv):
     args = parse(argv)
     if args.check:
         return
-    known = registry()
+    known = registry(args.rival)
     names = chosen(args, known)
     ours = args.ours.resolve() if args.ours else build_ours(args.root)
     # Taken now, so that an edit during the rounds does not change what the line says was measured.
     described = None if args.quick else machine(args)
-    sides = {"ours": [ours], "pytorch": [sys.executable, HERE / "torch_steps.py"]}
+    rival = [sys.executable, HERE / RIVALS[args.rival][0]]
     machine_rates = rates(ours, args.threads)
     rounds, summary, floors = [], [], []
-    for name in names:
-        counts = (QUICK["warmup"], QUICK["steps"]) if args.quick else known[name]
-        measured, work = compare(sides, name, counts, args)
-        rounds += measured
-        summary.append(summarise(name, measured))
-        floors.append(floor(summary[-1], work, machine_rates))
-    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    with tempfile.TemporaryDirectory() as folder:
+        if args.rival == "ctranslate2":
+            # The same weights on both sides.
+            for name in names:
+                capture([ours, name, "--threads", args.threads, "--export", Path(folder) / name])
+            rival += ["--networks", folder]
+        for name in names:
+            counts = (QUICK["warmup"], QUICK["steps"]) if args.quick else known[name]
+            measured, work = compare({"ours": [ours], args.rival: rival}, name, counts, args)
+            rounds += measured
+            summary.append(summarise(name, measured, args.rival))
+            floors.append(floor(summary[-1], work, machine_rates))
+    writer = csv.DictWriter(sys.stdout, columns(args.rival), lineterminator="\n")
     writer.writeheader()
     writer.writerows(summary)
     if args.quick:
         print("quick: nothing was written", file=sys.stderr)
         return
-    stem = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    stem = datetime.datetime.now(datetime.timezone.utc).date().isoformat() + ("" if args.rival == "pytorch" else f".{args.rival}")
     args.out.mkdir(parents=True, exist_ok=True)
-    write_rows(args.out / f"{stem}.csv", COLUMNS, summary)
+    write_rows(args.out / f"{stem}.csv", columns(args.rival), summary)
     write_rows(args.out / f"{stem}.rounds.csv", list(rounds[0]), rounds)
     write_rows(args.out / f"{stem}.floor.csv", FLOOR, floors)
     measured = f"; matrix rate {machine_rates['gflops']:.0f} GFLOP/s; copy {machine_rates['gbytes_per_s']:.0f} GB/s\n"

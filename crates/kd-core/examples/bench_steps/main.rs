@@ -25,6 +25,9 @@ struct Arguments {
     warmup: usize,
     #[arg(long, default_value_t = 1)]
     steps: usize,
+    /// Of a search: write its network, its sentences and its translations to this folder
+    #[arg(long, value_name = "DIR")]
+    export: Option<std::path::PathBuf>,
 }
 
 fn main() -> std::process::ExitCode {

@@ -1,6 +1,7 @@
 //! Training steps of Transformers for translation and of weight distillation's generator, and beam search, on random words.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use kd_core::data::bpe::EOS;
@@ -9,8 +10,10 @@ use kd_core::model::generated_student::classes::Block;
 use kd_core::model::generated_student::{Form, GeneratedStudent, GeneratorSpec, Start};
 use kd_core::model::transformer::{Embeddings, Norm, Stack, Transformer, TransformerSpec};
 use kd_core::params::Params;
+use kd_core::run::atomic;
 use kd_core::seed::{Seed, StepSeed};
-use kd_core::train::{Optimizer, OptimizerSpec, Task};
+use kd_core::train::{Optimizer, OptimizerSpec, Task, checkpoint};
+use kd_core::translation::search::Hypothesis;
 use kd_core::translation::{Learner, Pairs, Search, TranslationSpec, Translations, translate};
 use kd_core::{Error, Result};
 
@@ -127,6 +130,9 @@ fn search(spec: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
     })?;
     let sources = sentences(PAIRS, "bench.source");
     let search = Search { beam: BEAM, length_penalty: 1., length_factor: 0., length_extra: WRITTEN - 1, batch: PAIRS };
+    if let Some(folder) = &arguments.export {
+        export(folder, spec, &params, &sources, &translate(&network, &sources, &search, &mut |_| ())?)?;
+    }
     let (read, written) = (read(spec, WORDS), BEAM as f64 * written(spec, WRITTEN as f64 / 2., WORDS) * WRITTEN as f64);
     Timed::run(arguments.warmup, arguments.steps, PAIRS as f64 * (read + written), |_| {
         let found = translate(&network, &sources, &search, &mut |_| ())?;
@@ -135,6 +141,16 @@ fn search(spec: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
             false => Err(Error::bad_input("a translation ended by itself: expected each to be cut off")),
         }
     })
+}
+
+/// What another program needs to do the same search: weights, and words as numbers, a sentence a line.
+fn export(folder: &Path, spec: &TransformerSpec, params: &Params, sources: &[Vec<u32>], found: &[Hypothesis]) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(|e| Error::bad_input(format!("{}: {e}", folder.display())))?;
+    checkpoint::save(&folder.join("network.safetensors"), &params.snapshot()?, spec)?;
+    let line = |words: &Vec<u32>| format!("{}\n", words.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
+    atomic::write(&folder.join("sources.txt"), sources.iter().map(line).collect::<String>().as_bytes())?;
+    atomic::write(&folder.join("translations.txt"), found.iter().map(|h| line(&h.words)).collect::<String>().as_bytes())?;
+    Ok(())
 }
 
 /// Multiply-adds of a batch's forward pass.
