@@ -33,6 +33,7 @@ pub mod linear;
 pub mod max_norm;
 pub mod multiply_add;
 pub mod pool;
+pub mod precision;
 pub mod relu;
 pub mod residual_add;
 pub mod sgd;
@@ -46,4 +47,5 @@ pub mod weighted_sum;
 
 pub use backward::{Gradients, backward};
 pub use linear::Activation;
+pub use precision::Precision;
 pub use switch::{kernels_enabled, set_kernels_enabled};

@@ -16,6 +16,7 @@ use kd_core::train::{Optimizer, OptimizerSpec, Task, checkpoint};
 use kd_core::translation::search::Hypothesis;
 use kd_core::translation::{Learner, Pairs, Search, TranslationSpec, Translations, translate};
 use kd_core::{Error, Result};
+use kd_kernels::Precision;
 
 use crate::Arguments;
 use crate::work::Timed;
@@ -104,6 +105,7 @@ fn steps(learner: Learner, params: &Params, multiply_adds: f64, arguments: &Argu
         optimizer: OptimizerSpec::Adam { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0., decoupled: false },
         label_smoothing: 0.1,
         average_epochs: 0,
+        precision: Precision::Float32,
     };
     let (pairs, device) = (Pairs::new(&text, Seed(1))?, &Device::Cpu);
     let task = Translations { learner, params, teacher: None, pairs, spec: &spec, device, measure: None };

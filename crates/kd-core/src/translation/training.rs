@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
-use kd_kernels::Gradients;
 use kd_kernels::backward::backward;
 use kd_kernels::smoothed_cross_entropy::{label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy};
+use kd_kernels::{Gradients, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::data::bpe::PAD;
@@ -45,6 +45,8 @@ pub struct TranslationSpec {
     pub label_smoothing: f64,
     /// How many of the last epochs give their final weights to the average that becomes the network; 0 or 1 for the last alone.
     pub average_epochs: usize,
+    /// The precision of the matrix products of a step, forward and backward. Whatever is measured of the network is computed in `float32`.
+    pub precision: Precision,
 }
 
 impl TranslationSpec {
@@ -221,6 +223,17 @@ impl Task for Translations<'_> {
     }
 
     fn gradients(&self, batches: &Vec<TokenBatch>, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
+        self.spec.precision.during(|| self.summed_gradients(batches, draws))
+    }
+
+    fn measure(&self, epoch: usize) -> Result<BTreeMap<String, f64>> {
+        self.measure.map_or_else(|| Ok(BTreeMap::new()), |measure| measure(epoch))
+    }
+}
+
+impl Translations<'_> {
+    /// The gradients of an update, of all its batches.
+    fn summed_gradients(&self, batches: &[TokenBatch], draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
         let words: usize = batches.iter().map(|batch| batch.target_tokens).sum();
         let (mut hard, mut soft) = (0., 0.);
         let mut sum: Option<Gradients> = None;
@@ -251,9 +264,5 @@ impl Task for Translations<'_> {
         check_finite(&values, draws)?;
         let gradients = sum.ok_or_else(|| Error::bad_input("train: expected accumulate of at least 1, got 0"))?;
         Ok((gradients, values))
-    }
-
-    fn measure(&self, epoch: usize) -> Result<BTreeMap<String, f64>> {
-        self.measure.map_or_else(|| Ok(BTreeMap::new()), |measure| measure(epoch))
     }
 }

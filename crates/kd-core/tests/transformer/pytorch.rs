@@ -13,6 +13,7 @@ use kd_core::seed::StepSeed;
 use kd_core::train::{Optimizer, OptimizerSpec, Task};
 use kd_core::translation::{Learner, Pairs, TranslationSpec, Translations};
 use kd_core::{Result, Seed};
+use kd_kernels::Precision;
 
 use super::{by_formula, close, close_in_norm, formula, norm, spec, stack};
 
@@ -57,6 +58,7 @@ fn follow(case: &str, golden: &Golden, spec: &TransformerSpec, learner: Learner,
         optimizer: OptimizerSpec::Adam { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0., decoupled: false },
         label_smoothing: 0.1,
         average_epochs: 0,
+        precision: Precision::Float32,
     };
     let text = [pairs(spec, 0)?, pairs(spec, 1)?];
     let made;

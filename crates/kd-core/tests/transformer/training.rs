@@ -15,6 +15,7 @@ use kd_core::translation::training::Measure;
 use kd_core::translation::{Learner, Pairs, TranslationSpec, Translations, WordDistillation};
 use kd_core::{Error, Result, Seed};
 use kd_kernels::Gradients;
+use kd_kernels::Precision;
 
 use super::generator::{generated, whole};
 use super::{close_in_norm, drawn, formula, norm, spec, stack, words};
@@ -38,6 +39,7 @@ fn recipe(updates: usize, updates_per_epoch: usize) -> TranslationSpec {
         optimizer: OptimizerSpec::Adam { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0., decoupled: false },
         label_smoothing: 0.1,
         average_epochs: 0,
+        precision: Precision::Float32,
     }
 }
 

@@ -1,15 +1,20 @@
 //! Matrix product of `f32` matrices with arbitrary strides, with the bias and the activation applied to the result while it
 //! is still in registers.
 //!
-//! Two implementations, chosen once per process from what the processor offers: hand-written AVX-512 (`avx512`) and the
-//! `gemm` crate elsewhere (`portable`), which has AVX2 and NEON kernels. Both sum an element in one fixed order on
-//! one thread, so a result does not depend on how many threads share the work.
+//! Implementations are chosen once per process from what the processor offers. In `f32`: hand-written AVX-512 (`avx512`), and the
+//! `gemm` crate elsewhere (`portable`), which has AVX2 and NEON kernels. With operands rounded to bfloat16: AMX (`amx`), and the product
+//! in `f32` of rounded copies elsewhere (`rounded`). All sum an element in one fixed order on one thread, so a result does not depend on how
+//! many threads share the work.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod buffer;
 mod portable;
+mod rounded;
 
+use crate::Precision;
 use candle_core::{Result, bail};
 
 /// A read-only matrix over a slice: element (i, j) is `data[i * row_stride + j * col_stride]`.
@@ -91,17 +96,17 @@ impl<'a> Epilogue<'a> {
     }
 }
 
-/// C[M, N] = epilogue(A[M, K] · B[K, N]), as a new row-major vector of M·N elements.
+/// C[M, N] = epilogue(A[M, K] · B[K, N]), as a new row-major vector of M·N elements. The bias is added in `f32` with any precision.
 ///
 /// Each element is summed over k = 0, 1, … by one thread. With K = 0 the product is 0, and with M = 0 or N = 0 the result is
 /// empty. Fails if the inner sizes differ or the bias does not have N values.
-pub fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue) -> Result<Vec<f32>> {
+pub fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, precision: Precision) -> Result<Vec<f32>> {
     check(&a, &b, epilogue)?;
     let len = a.rows * b.cols;
     let mut c = Vec::with_capacity(len);
     // SAFETY: the shapes are checked, `c` has room for `len` elements, and `dispatch` writes every one of them.
     unsafe {
-        dispatch(a, b, epilogue, false, c.as_mut_ptr());
+        dispatch(a, b, epilogue, precision, false, c.as_mut_ptr());
         c.set_len(len);
     }
     Ok(c)
@@ -110,26 +115,26 @@ pub fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue) -> Result<Vec<f32>> {
 /// [`gemm()`] into memory that exists already: overwrites `c`, row-major M x N.
 ///
 /// Fails as [`gemm()`] does, and if `c` does not have M·N elements.
-pub fn gemm_into(a: MatRef, b: MatRef, epilogue: Epilogue, c: &mut [f32]) -> Result<()> {
+pub fn gemm_into(a: MatRef, b: MatRef, epilogue: Epilogue, precision: Precision, c: &mut [f32]) -> Result<()> {
     check(&a, &b, epilogue)?;
     if c.len() != a.rows * b.cols {
         bail!("gemm: the result has {} elements, expected {}x{}", c.len(), a.rows, b.cols)
     }
     // SAFETY: the shapes are checked, and `c` has M·N elements.
-    unsafe { dispatch(a, b, epilogue, false, c.as_mut_ptr()) }
+    unsafe { dispatch(a, b, epilogue, precision, false, c.as_mut_ptr()) }
     Ok(())
 }
 
 /// C += A[M, K] · B[K, N], for `c` row-major M x N.
 ///
 /// Each element goes on from its value over k = 0, 1, … on one thread. Fails as [`gemm_into`] does.
-pub fn gemm_add(a: MatRef, b: MatRef, c: &mut [f32]) -> Result<()> {
+pub fn gemm_add(a: MatRef, b: MatRef, precision: Precision, c: &mut [f32]) -> Result<()> {
     check(&a, &b, Epilogue::Identity)?;
     if c.len() != a.rows * b.cols {
         bail!("gemm: the result has {} elements, expected {}x{}", c.len(), a.rows, b.cols)
     }
     // SAFETY: the shapes are checked, and `c` has M·N elements, all of them values.
-    unsafe { dispatch(a, b, Epilogue::Identity, true, c.as_mut_ptr()) }
+    unsafe { dispatch(a, b, Epilogue::Identity, precision, true, c.as_mut_ptr()) }
     Ok(())
 }
 
@@ -146,9 +151,18 @@ fn check(a: &MatRef, b: &MatRef, epilogue: Epilogue) -> Result<()> {
 /// # Safety
 /// A's columns are B's rows, the bias fits N, and `c` is writable for M·N elements that nothing else refers to, and that hold values if
 /// they are accumulated to.
-unsafe fn dispatch(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: bool, c: *mut f32) {
+unsafe fn dispatch(a: MatRef, b: MatRef, epilogue: Epilogue, precision: Precision, accumulate: bool, c: *mut f32) {
     if a.rows == 0 || b.cols == 0 {
         return;
+    }
+    if precision == Precision::Bfloat16 {
+        #[cfg(target_arch = "x86_64")]
+        if amx::available() {
+            // SAFETY: the processor has AMX and the system allows it; the rest is the caller's promise.
+            return unsafe { amx::gemm(a, b, epilogue, accumulate, c) };
+        }
+        // SAFETY: the caller's promise.
+        return unsafe { rounded::gemm(a, b, epilogue, accumulate, c) };
     }
     #[cfg(target_arch = "x86_64")]
     if avx512::available() {

@@ -65,7 +65,7 @@ fn both_paths(a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
         // SAFETY: the sizes fit.
         unsafe { portable::gemm(a, b, epilogue, false, portable.as_mut_ptr()) };
     }
-    vec![gemm(a, b, epilogue).unwrap(), portable]
+    vec![gemm(a, b, epilogue, Precision::Float32).unwrap(), portable]
 }
 
 proptest! {
@@ -152,8 +152,8 @@ fn empty_sides_give_an_empty_result() {
     let empty = MatRef::row_major(&[], 0, 5).unwrap();
     let b = values(15, 1);
     let b = MatRef::row_major(&b, 5, 3).unwrap();
-    assert!(gemm(empty, b, Epilogue::Identity).unwrap().is_empty());
-    assert!(gemm(b.t(), empty.t(), Epilogue::Identity).unwrap().is_empty());
+    assert!(gemm(empty, b, Epilogue::Identity, Precision::Float32).unwrap().is_empty());
+    assert!(gemm(b.t(), empty.t(), Epilogue::Identity, Precision::Float32).unwrap().is_empty());
 }
 
 #[test]
@@ -161,9 +161,9 @@ fn wrong_sizes_are_errors_that_say_which() {
     let x = values(12, 1);
     let a = MatRef::row_major(&x, 3, 4).unwrap();
     let message = |r: Result<Vec<f32>>| r.unwrap_err().to_string();
-    assert!(message(gemm(a, a, Epilogue::Identity)).contains("3x4 times 3x4"));
-    assert!(message(gemm(a, a.t(), Epilogue::Bias(&x))).contains("12 values, expected 3"));
-    assert!(gemm_into(a, a.t(), Epilogue::Identity, &mut [0.0; 8]).unwrap_err().to_string().contains("expected 3x3"));
+    assert!(message(gemm(a, a, Epilogue::Identity, Precision::Float32)).contains("3x4 times 3x4"));
+    assert!(message(gemm(a, a.t(), Epilogue::Bias(&x), Precision::Float32)).contains("12 values, expected 3"));
+    assert!(gemm_into(a, a.t(), Epilogue::Identity, Precision::Float32, &mut [0.0; 8]).unwrap_err().to_string().contains("expected 3x3"));
     assert!(MatRef::new(&x, 3, 4, 5, 1).unwrap_err().to_string().contains("does not fit in 12 elements"));
     assert!(MatRef::new(&x, 2, 2, usize::MAX, 1).is_err());
 }
@@ -174,7 +174,7 @@ fn a_product_is_added_to_what_is_there() {
         let (a, b, before) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
         let (a, b) = (MatRef::row_major(&a, m, k).unwrap(), MatRef::row_major(&b, k, n).unwrap());
         let mut added = before.clone();
-        gemm_add(a, b, &mut added).unwrap();
+        gemm_add(a, b, Precision::Float32, &mut added).unwrap();
         let mut portable = before.clone();
         // SAFETY: the sizes fit, and the result holds values.
         unsafe { portable::gemm(a, b, Epilogue::Identity, true, portable.as_mut_ptr()) };
@@ -191,6 +191,103 @@ fn a_product_is_added_to_what_is_there() {
                 }
             }
         }
-        assert!(gemm_add(a, b, &mut vec![0.0; m * n + 1]).is_err());
+        assert!(gemm_add(a, b, Precision::Float32, &mut vec![0.0; m * n + 1]).is_err());
+    }
+}
+
+/// The values rounded to bfloat16.
+fn rounded(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|&x| crate::precision::round_to_bfloat16(x)).collect()
+}
+
+/// Runs the AMX path where there is one, and always the path through rounded copies.
+fn both_paths_of_bfloat16(a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
+    let mut copies = vec![f32::NAN; a.rows * b.cols];
+    if !copies.is_empty() {
+        // SAFETY: the sizes fit.
+        unsafe { rounded::gemm(a, b, epilogue, false, copies.as_mut_ptr()) };
+    }
+    vec![gemm(a, b, epilogue, Precision::Bfloat16).unwrap(), copies]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn product_in_bfloat16_is_that_of_rounded_operands(
+        m in prop::sample::select(vec![1usize, 2, 15, 16, 17, 31, 32, 33, 47, 64, 70]),
+        n in prop::sample::select(vec![1usize, 10, 15, 16, 17, 31, 32, 33, 64, 100, 130]),
+        k in prop::sample::select(vec![0usize, 1, 2, 3, 15, 16, 17, 31, 32, 33, 64, 101]),
+        la in lie(), lb in lie(), with_bias: bool, relu: bool, seed: u64,
+    ) {
+        let (sa, sb) = (strides(la, m, k), strides(lb, k, n));
+        let da = values((m + 1) * (k + 1) * 2 + 3 * m, seed);
+        let db = values((k + 1) * (n + 1) * 2 + 3 * k, seed ^ 7);
+        let (ra, rb, bias) = (rounded(&da), rounded(&db), values(n, seed ^ 11));
+        let a = MatRef::new(&da, m, k, sa.0, sa.1).unwrap();
+        let b = MatRef::new(&db, k, n, sb.0, sb.1).unwrap();
+        let epilogue = match (with_bias, relu) {
+            (false, false) => Epilogue::Identity,
+            (false, true) => Epilogue::Relu,
+            (true, false) => Epilogue::Bias(&bias),
+            (true, true) => Epilogue::BiasRelu(&bias),
+        };
+        for c in both_paths_of_bfloat16(a, b, epilogue) {
+            assert_product(MatRef { data: &ra, ..a }, MatRef { data: &rb, ..b }, with_bias.then_some(&bias[..]), relu, &c);
+        }
+    }
+}
+
+#[test]
+fn bfloat16_loses_what_does_not_fit_its_bits() {
+    let (a, b) = ([1.0f32 + 1.0 / 512.0, 1e-40], [1.0f32, 1e30]);
+    let (a, b) = (MatRef::row_major(&a, 1, 2).unwrap(), MatRef::row_major(&b, 2, 1).unwrap());
+    for c in both_paths_of_bfloat16(a, b, Epilogue::Identity) {
+        assert_eq!(c, [1.0]);
+    }
+}
+
+/// Shapes of one block and of many, of several runs of rows, and of sums that are split.
+#[test]
+fn bfloat16_is_bitwise_the_same_on_any_number_of_threads() {
+    for (m, k, n) in [(100, 784, 1200), (1100, 300, 130), (7, 50, 64), (40, 5000, 70)] {
+        let (da, db, bias) = (values(m * k, 1), values(k * n, 2), values(n, 3));
+        let a = MatRef::row_major(&da, m, k).unwrap();
+        let b = MatRef::row_major(&db, n, k).unwrap().t();
+        let runs: Vec<Vec<Vec<u32>>> = [1, 2, 3]
+            .into_iter()
+            .map(|threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                let out = pool.install(|| both_paths_of_bfloat16(a, b, Epilogue::BiasRelu(&bias)));
+                out.iter().map(|c| c.iter().map(|x| x.to_bits()).collect()).collect()
+            })
+            .collect();
+        assert!(runs[0] == runs[1] && runs[0] == runs[2], "{m}x{k}x{n} differs between thread counts");
+    }
+}
+
+#[test]
+fn a_product_in_bfloat16_is_added_to_what_is_there() {
+    for (m, n, k) in [(1, 1, 1), (33, 40, 17), (64, 64, 64), (20, 5, 5000), (3, 4, 0)] {
+        let (a, b, before) = (rounded(&values(m * k, 1)), rounded(&values(k * n, 2)), values(m * n, 3));
+        let (a, b) = (MatRef::row_major(&a, m, k).unwrap(), MatRef::row_major(&b, k, n).unwrap());
+        let mut sums = before.clone();
+        gemm_add(a, b, Precision::Bfloat16, &mut sums).unwrap();
+        for i in 0..m {
+            for j in 0..n {
+                let (sum, size) = exact(a, b, i, j);
+                let (got, want) = (f64::from(sums[i * n + j]), sum + f64::from(before[i * n + j]));
+                assert!((got - want).abs() <= 1e-6 * (k as f64).sqrt().max(1.0) * (size + 1.0), "({i}, {j}): got {got}, expected {want}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nan_and_infinity_survive_bfloat16() {
+    let a = [f32::NAN, f32::INFINITY, 2.0];
+    let (a, b) = (MatRef::row_major(&a, 3, 1).unwrap(), MatRef::row_major(&[1.0], 1, 1).unwrap());
+    for c in both_paths_of_bfloat16(a, b, Epilogue::Relu) {
+        assert!(c[0].is_nan());
+        assert_eq!(c[1..], [f32::INFINITY, 2.0]);
     }
 }

@@ -2,6 +2,7 @@
 //! activation's mask to the gradient where it lies and sums the bias gradient.
 
 use super::Activation;
+use crate::Precision;
 use crate::dropout::cpu::{Sieve, sift};
 use crate::gemm::{Epilogue, MatRef, gemm};
 use crate::graph::{Backward, Grad, record, sum, values};
@@ -17,6 +18,7 @@ pub(super) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation
     let x = copy.as_ref().unwrap_or(x);
     // A bias may be a strided view too, but it is short.
     let b = b.map(Tensor::contiguous).transpose()?;
+    let precision = Precision::current();
     let mut y = {
         let bias = b.as_ref().map(values).transpose()?;
         let epilogue = match (act, bias.as_deref()) {
@@ -26,7 +28,7 @@ pub(super) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation
             (Activation::Relu, None) => Epilogue::Relu,
         };
         let ((xs, xl), (ws, wl)) = (x.storage_and_layout(), w.storage_and_layout());
-        gemm(matrix_of(&xs, xl)?, matrix_of(&ws, wl)?.t(), epilogue)?
+        gemm(matrix_of(&xs, xl)?, matrix_of(&ws, wl)?.t(), epilogue, precision)?
     };
     if let Some(sieve) = &sieve {
         y.par_chunks_mut(TASK).enumerate().for_each(|(task, y)| sift(sieve, (task * TASK) as u64, y));
@@ -38,7 +40,7 @@ pub(super) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation
     let mut inputs = vec![x, w];
     inputs.extend(&b);
     let scale = sieve.map(|sieve| sieve.scale());
-    let op = || Ok(Linear { x: x.detach(), w: w.detach(), relu: act == Activation::Relu, scale });
+    let op = || Ok(Linear { x: x.detach(), w: w.detach(), relu: act == Activation::Relu, scale, precision });
     record(&inputs, y, dims, act == Activation::Relu, op)
 }
 
@@ -48,6 +50,7 @@ struct Linear {
     relu: bool,
     /// What dropout multiplies by, where it keeps.
     scale: Option<f32>,
+    precision: Precision,
 }
 
 impl Backward for Linear {
@@ -70,13 +73,13 @@ impl Backward for Linear {
         let g = MatRef::row_major(&g, g.len() / out.max(1), out)?;
         let dx = if wanted[0] {
             let (ws, wl) = w.storage_and_layout();
-            Some(Grad::Owned(gemm(g, matrix_of(&ws, wl)?, Epilogue::Identity)?))
+            Some(Grad::Owned(gemm(g, matrix_of(&ws, wl)?, Epilogue::Identity, self.precision)?))
         } else {
             None
         };
         let dw = if wanted[1] {
             let (xs, xl) = x.storage_and_layout();
-            Some(Grad::Owned(gemm(g.t(), matrix_of(&xs, xl)?, Epilogue::Identity)?))
+            Some(Grad::Owned(gemm(g.t(), matrix_of(&xs, xl)?, Epilogue::Identity, self.precision)?))
         } else {
             None
         };

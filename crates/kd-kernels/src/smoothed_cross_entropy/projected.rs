@@ -12,6 +12,7 @@ use candle_core::{Result, Tensor};
 use super::cpu::{smoothed, upstream};
 use super::rows::{Losses, reduce, reduce_over, rescale};
 use super::{Smoothed, Targets};
+use crate::Precision;
 use crate::backward::frees_activations;
 use crate::gemm::{Epilogue, MatRef, gemm_add, gemm_into};
 use crate::graph::{Backward, Grad, record, values};
@@ -29,6 +30,7 @@ pub(super) fn projected(hidden: &Tensor, table: &Tensor, targets: Targets) -> Re
     let (wanted_hidden, wanted_table) = (hidden.track_op(), table.track_op());
     let (n, d) = hidden.dims2()?;
     let v = table.dim(0)?;
+    let precision = Precision::current();
     let (losses, gradients) = {
         let (hs, ts) = (values(&hidden)?, values(&table)?);
         let ts = MatRef::row_major(&ts, v, d)?;
@@ -49,7 +51,7 @@ pub(super) fn projected(hidden: &Tensor, table: &Tensor, targets: Targets) -> Re
             let rows = ROWS.min(places.len() - start);
             let h = MatRef::row_major(&hs[start * d..][..rows * d], rows, d)?;
             let z = &mut logits[..rows * v];
-            gemm_into(h, ts.t(), Epilogue::Identity, z)?;
+            gemm_into(h, ts.t(), Epilogue::Identity, precision, z)?;
             let (out, of_rows) = (Parts::of(z), Rows { ids: &ids[start..][..rows], epsilon: targets.epsilon });
             let found = tasks(rows, |i| {
                 // SAFETY: each row belongs to one task.
@@ -59,10 +61,10 @@ pub(super) fn projected(hidden: &Tensor, table: &Tensor, targets: Targets) -> Re
             losses[start..][..rows].copy_from_slice(&found);
             let g = MatRef::row_major(z, rows, v)?;
             if wanted_hidden {
-                gemm_into(g, ts, Epilogue::Identity, &mut dh[start * d..][..rows * d])?;
+                gemm_into(g, ts, Epilogue::Identity, precision, &mut dh[start * d..][..rows * d])?;
             }
             if wanted_table {
-                gemm_add(g.t(), h, &mut dt)?;
+                gemm_add(g.t(), h, precision, &mut dt)?;
             }
         }
         if wanted_hidden && places.len() < n {

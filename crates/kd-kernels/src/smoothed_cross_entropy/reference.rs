@@ -3,6 +3,7 @@
 use candle_core::{D, Device, Result, Tensor};
 
 use super::{Smoothed, Targets};
+use crate::linear::reference::product;
 use crate::softmax::reference::log_softmax;
 
 /// The same function as [`super::label_smoothed_cross_entropy`].
@@ -13,7 +14,7 @@ pub fn label_smoothed_cross_entropy(logits: &Tensor, targets: &Tensor, epsilon: 
 /// The same function as [`super::projected_cross_entropy`].
 pub fn projected_cross_entropy(hidden: &Tensor, table: &Tensor, targets: &Tensor, epsilon: f64, ignore: Option<u32>) -> Result<Smoothed> {
     let targets = Targets::of_projection(hidden, table, targets, epsilon, ignore)?;
-    of_targets(&hidden.matmul(&table.t()?)?, &targets)
+    of_targets(&product(hidden, &table.t()?)?, &targets)
 }
 
 fn of_targets(logits: &Tensor, Targets { ids, rows, epsilon }: &Targets) -> Result<Smoothed> {

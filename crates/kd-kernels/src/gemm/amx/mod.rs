@@ -1,0 +1,168 @@
+//! The product of bfloat16 operands for processors with AMX: how the work is cut, packed and shared.
+//!
+//! C is cut into blocks of 32 rows by 32 columns, four tiles of the processor. Both operands are rounded and packed whole, in the order in
+//! which the tiles are loaded; then each task takes 32 columns of B, which stay in the first-level cache where K is a few hundred, and a run
+//! of A's rows, which stream from the second-level one.
+//!
+//! Which thread computes a block does not change a bit of it: an element is one chain of additions over pairs of k.
+
+mod pack;
+mod tile;
+
+use super::buffer::{Spare, with_lines};
+use super::{Epilogue, MatRef};
+use pack::{Order, Strip};
+use rayon::prelude::*;
+use std::cell::Cell;
+use std::sync::OnceLock;
+use tile::{Finish, SIDE, TILE, Tiles};
+
+/// Longest sum done in one go; longer ones go through C, so that a block's operands stay in the second-level cache.
+const MAX_K: usize = 2048;
+/// Blocks of rows that a task runs through with the same columns.
+const RUN: usize = 16;
+/// Multiply-adds below which waking another thread costs more than it brings.
+const SERIAL: usize = 2_000_000;
+/// Lines of a buffer that one step of k of one block of 32 lanes takes: two tiles.
+const LINES: usize = 2 * TILE / 64;
+
+thread_local! {
+    static SPARE_A: Spare = const { Cell::new(Vec::new()) };
+    static SPARE_B: Spare = const { Cell::new(Vec::new()) };
+}
+
+/// Whether this processor and its operating system can run [`gemm`]. The first call asks the system for the tiles' registers.
+pub(super) fn available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16");
+        vectors && tile::allowed()
+    })
+}
+
+/// # Safety
+/// [`available`], and as [`super::dispatch`]; M and N are not 0.
+pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: bool, c: *mut f32) {
+    let k = a.cols;
+    let mut from = 0;
+    loop {
+        let len = (k - from).min(MAX_K);
+        let last = from + len == k;
+        let bias = if last { epilogue.bias().map_or(std::ptr::null(), <[f32]>::as_ptr) } else { std::ptr::null() };
+        let product = Product {
+            m: a.rows,
+            n: b.cols,
+            k: len,
+            a: Side { from: a.data.as_ptr().wrapping_add(from * a.col_stride), lane: a.row_stride, k: a.col_stride },
+            b: Side { from: b.data.as_ptr().wrapping_add(from * b.row_stride), lane: b.col_stride, k: b.row_stride },
+            c,
+            finish: Finish { accumulate: accumulate || from > 0, bias, relu: last && epilogue.relu() },
+        };
+        // SAFETY: the caller's promise.
+        unsafe { product.run() };
+        from += len;
+        if last {
+            return;
+        }
+    }
+}
+
+/// An operand: its lanes are A's rows or B's columns.
+#[derive(Clone, Copy)]
+struct Side {
+    from: *const f32,
+    /// Elements from one lane to the next.
+    lane: usize,
+    /// Elements from one k to the next.
+    k: usize,
+}
+
+/// One product of at most [`MAX_K`] terms per element.
+#[derive(Clone, Copy)]
+struct Product {
+    m: usize,
+    n: usize,
+    k: usize,
+    a: Side,
+    b: Side,
+    c: *mut f32,
+    finish: Finish,
+}
+
+// SAFETY: tasks read A and B and write to disjoint blocks of C.
+unsafe impl Send for Product {}
+// SAFETY: as above.
+unsafe impl Sync for Product {}
+
+/// Scratch memory that tasks share.
+#[derive(Clone, Copy)]
+struct Scratch(*mut f32);
+
+// SAFETY: while it is written, each task writes to its own part; afterwards it is only read.
+unsafe impl Send for Scratch {}
+// SAFETY: as above.
+unsafe impl Sync for Scratch {}
+
+impl Scratch {
+    /// The packed lanes of block `block`, of `steps` steps of k.
+    fn block(self, block: usize, steps: usize) -> *mut f32 {
+        self.0.wrapping_add(block * steps * LINES * 16)
+    }
+}
+
+impl Product {
+    /// # Safety
+    /// The processor has AMX, and the pointers are valid for the sizes and strides.
+    unsafe fn run(self) {
+        let (rows, columns) = (self.m.div_ceil(SIDE), self.n.div_ceil(SIDE));
+        let steps = self.k.div_ceil(pack::DEPTH);
+        let threads = if self.m * self.n * self.k < SERIAL { 1 } else { rayon::current_num_threads() };
+        with_lines(&SPARE_A, rows * steps * LINES, |a| {
+            with_lines(&SPARE_B, columns * steps * LINES, |b| {
+                let (a, b) = (Scratch(a), Scratch(b));
+                for_each(rows + columns, threads, |block| {
+                    // SAFETY: each block has its own part of its buffer.
+                    unsafe {
+                        match block.checked_sub(rows) {
+                            None => self.pack(self.a, self.m, block, Order::LaneMajor, a.block(block, steps)),
+                            Some(block) => self.pack(self.b, self.n, block, Order::PairMajor, b.block(block, steps)),
+                        }
+                    }
+                });
+                let runs = rows.div_ceil(RUN);
+                for_each(columns * runs, threads, |task| {
+                    let (column, run) = (task / runs, task % runs);
+                    // SAFETY: the system allows tiles; the operands are packed, and the block lies inside C.
+                    unsafe {
+                        let tiles = Tiles::configure();
+                        for row in run * RUN..rows.min((run + 1) * RUN) {
+                            self.block(&tiles, row, column, steps, a.block(row, steps), b.block(column, steps));
+                        }
+                    }
+                });
+            });
+        });
+    }
+
+    /// Packs 32 lanes of one operand, which has `lanes` of them in all.
+    unsafe fn pack(&self, side: Side, lanes: usize, block: usize, order: Order, to: *mut f32) {
+        let first = block * SIDE;
+        let from = side.from.wrapping_add(first * side.lane);
+        let strip = Strip { from, lane_stride: side.lane, k_stride: side.k, lanes: SIDE.min(lanes - first), k: self.k };
+        // SAFETY: the caller's promise.
+        unsafe { pack::pack(strip, order, to.cast()) }
+    }
+
+    unsafe fn block(&self, tiles: &Tiles, row: usize, column: usize, steps: usize, a: *const f32, b: *const f32) {
+        let (i, j) = (row * SIDE, column * SIDE);
+        let bias = if self.finish.bias.is_null() { self.finish.bias } else { self.finish.bias.wrapping_add(j) };
+        let out = tile::Out { c: self.c.wrapping_add(i * self.n + j), ldc: self.n, rows: SIDE.min(self.m - i), cols: SIDE.min(self.n - j) };
+        // SAFETY: the caller's promise.
+        unsafe { tiles.block(steps, a.cast(), b.cast(), out, Finish { bias, ..self.finish }) }
+    }
+}
+
+/// Calls `task` for 0..count, shared among the threads if there is more than one.
+fn for_each(count: usize, threads: usize, task: impl Fn(usize) + Sync + Send) {
+    if threads == 1 || count <= 1 { (0..count).for_each(task) } else { (0..count).into_par_iter().for_each(task) }
+}
