@@ -14,8 +14,7 @@ use kd_core::train::{EpochRecord, OptimizerSpec, Task, Training};
 use kd_core::translation::training::Measure;
 use kd_core::translation::{Learner, Pairs, TranslationSpec, Translations, WordDistillation};
 use kd_core::{Error, Result, Seed};
-use kd_kernels::Gradients;
-use kd_kernels::Precision;
+use kd_kernels::{Gradients, Precision};
 
 use super::generator::{generated, whole};
 use super::{close_in_norm, drawn, formula, norm, spec, stack, words};
@@ -81,10 +80,35 @@ fn two_batches_accumulated_make_the_update_of_one_batch_with_both() -> Result<()
     let (apart, together) = (by_name(&params, &apart), by_name(&params, &together));
     assert_eq!(apart.len(), params.named().len());
     for (name, gradient) in &together {
-        let size = norm(&together[&name.replace("k_proj.bias", "k_proj.weight")])?;
+        let size = norm(&by_size(name, &together))?;
         close_in_norm(&apart[name], gradient, size, 1e-5, name)?;
     }
     Ok(())
+}
+
+#[test]
+fn a_step_in_bfloat16_has_nearly_the_gradients_of_one_in_float32() -> Result<()> {
+    let (params, network) = drawn(&network(0.), 1)?;
+    let (text, exact) = (text(120)?, recipe(4, 4));
+    let coarse = TranslationSpec { precision: Precision::Bfloat16, ..exact.clone() };
+    let gradients = |spec: &TranslationSpec| -> Result<_> {
+        let task = task(Learner::Network(&network), &params, None, &text, spec)?;
+        let (gradients, terms) = task.gradients(&task.batch(draws(0, 0))?, draws(0, 0))?;
+        Ok((by_name(&params, &gradients), terms[0].value))
+    };
+    let ((exact, loss), (coarse, coarse_loss)) = (gradients(&exact)?, gradients(&coarse)?);
+    assert!((coarse_loss / loss - 1.).abs() < 1e-3, "{coarse_loss}, expected about {loss}");
+    for (name, exact) in &exact {
+        let size = norm(&by_size(name, &coarse))?;
+        assert!(norm(&(&coarse[name] - exact)?)? < 0.03 * size, "{name}");
+    }
+    assert!(coarse.iter().any(|(name, coarse)| norm(&(coarse - &exact[name]).unwrap()).unwrap() > 0.), "nothing was rounded");
+    Ok(())
+}
+
+/// The gradient against whose size errors are measured: that of a key's bias is 0 but for rounding.
+fn by_size(name: &str, gradients: &BTreeMap<String, Tensor>) -> Tensor {
+    gradients[&name.replace("k_proj.bias", "k_proj.weight")].clone()
 }
 
 #[test]

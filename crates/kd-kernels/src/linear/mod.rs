@@ -25,7 +25,8 @@ pub enum Activation {
 ///
 /// Gradients flow to `x`, `w` and `b`, as far as each of them tracks one. A batch of 0 gives an empty result, and gradients of
 /// 0 from the kernel, none from the twin (Candle's product of an empty matrix records no graph). `f32` tensors on the CPU run
-/// the kernel while [`crate::kernels_enabled`]; all others run [`reference::linear`]. Fails on shapes that do not fit.
+/// the kernel while [`crate::kernels_enabled`]; all others run [`reference::linear`]. Products follow [`crate::Precision`].
+/// Fails on shapes that do not fit.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
