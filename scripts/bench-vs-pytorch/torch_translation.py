@@ -101,24 +101,26 @@ def adam(parameters):
     return torch.optim.Adam(parameters, lr=7e-4, betas=(0.9, 0.98), eps=1e-8, fused=True)
 
 
-def steps(logits, optimiser):
-    """Steps on ready batches without padding, for which no mask of padding is needed."""
+def steps(logits, optimiser, autocast=False):
+    """Steps on ready batches without padding, for which no mask of padding is needed; forward in bfloat16 where PyTorch casts to it, or not."""
     batches = itertools.cycle([(sentences(PAIRS), sentences(PAIRS), sentences(PAIRS)) for _ in range(BATCHES)])
     causal = nn.Transformer.generate_square_subsequent_mask(WORDS)
 
     def step():
         source, target, wanted = next(batches)
         optimiser.zero_grad(set_to_none=True)
-        flat = logits(source, target, causal).flatten(0, 1)
-        F.cross_entropy(flat, wanted.flatten(), label_smoothing=SMOOTHING, ignore_index=PAD).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            flat = logits(source, target, causal).flatten(0, 1)
+            loss = F.cross_entropy(flat, wanted.flatten(), label_smoothing=SMOOTHING, ignore_index=PAD)
+        loss.backward()
         optimiser.step()
 
     return step
 
 
-def training(name):
+def training(name, autocast=False):
     model = Transformer(BASE, DECODERS[name]).train()
-    return steps(model, adam(model.parameters()))
+    return steps(model, adam(model.parameters()), autocast)
 
 
 class Generator(nn.Module):
@@ -210,11 +212,11 @@ class Generator(nn.Module):
         return {name: self.weight(name) for name in self.names}
 
 
-def generator():
+def generator(autocast=False):
     student = Transformer(BASE, DECODERS["tiny"]).train()
     made = Generator(Transformer(BASE, BASE), student)
     logits = lambda *batch: torch.func.functional_call(student, made(), batch)
-    return steps(logits, adam(made.parameters()))
+    return steps(logits, adam(made.parameters()), autocast)
 
 
 class Cache:
@@ -284,5 +286,8 @@ def register(workload):
     for name in DECODERS:
         workload(f"translation-{name}-step", warmup=2, steps=7)(functools.partial(training, name))
     workload("translation-generator-step", warmup=2, steps=7)(generator)
+    for name in DECODERS:
+        workload(f"translation-{name}-step-bfloat16", warmup=2, steps=7)(functools.partial(training, name, autocast=True))
+    workload("translation-generator-step-bfloat16", warmup=2, steps=7)(functools.partial(generator, autocast=True))
     for name in ["teacher", "tiny"]:
         workload(f"translation-{name}-search", warmup=1, steps=5)(functools.partial(search, name))

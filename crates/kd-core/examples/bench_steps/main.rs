@@ -17,7 +17,7 @@ static ALLOCATOR: work::Counting = work::Counting;
 #[derive(Parser)]
 struct Arguments {
     /// mnist-teacher-step, mnist-distillation-step, mnist-evaluation, ARCH-step, ARCH-step-precise, ARCH-evaluation,
-    /// translation-{teacher,tiny,small,generator}-step, translation-{teacher,tiny}-search or machine
+    /// translation-{teacher,tiny,small,generator}-step, with -bfloat16 after it or not, translation-{teacher,tiny}-search or machine
     workload: String,
     #[arg(long)]
     threads: usize,

@@ -31,16 +31,21 @@ const BEAM: usize = 4;
 /// Steps of a search.
 const WRITTEN: usize = 24;
 
-/// The timed steps of `translation-{teacher,tiny,small,generator}-step` or `translation-{teacher,tiny}-search`.
+/// The timed steps of `translation-{teacher,tiny,small,generator}-step`, with `-bfloat16` after it or not, or of
+/// `translation-{teacher,tiny}-search`.
 pub fn run(workload: &str, arguments: &Arguments) -> Result<Timed> {
-    let (teacher, rest) = (teacher(), workload.strip_prefix("translation-"));
+    let (teacher, rest) = (teacher(), workload.strip_prefix("translation-").unwrap_or_default());
+    let (rest, precision) = match rest.strip_suffix("-bfloat16") {
+        Some(rest) => (rest, Precision::Bfloat16),
+        None => (rest, Precision::Float32),
+    };
     match rest {
-        Some("teacher-step") => training(&teacher, arguments),
-        Some("tiny-step") => training(&teacher.tiny(), arguments),
-        Some("small-step") => training(&teacher.small(), arguments),
-        Some("generator-step") => generator(&teacher, arguments),
-        Some("teacher-search") => search(&teacher, arguments),
-        Some("tiny-search") => search(&teacher.tiny(), arguments),
+        "teacher-step" => training(&teacher, precision, arguments),
+        "tiny-step" => training(&teacher.tiny(), precision, arguments),
+        "small-step" => training(&teacher.small(), precision, arguments),
+        "generator-step" => generator(&teacher, precision, arguments),
+        "teacher-search" if precision == Precision::Float32 => search(&teacher, arguments),
+        "tiny-search" if precision == Precision::Float32 => search(&teacher.tiny(), arguments),
         _ => Err(Error::bad_input(format!("unknown workload {workload}"))),
     }
 }
@@ -73,23 +78,23 @@ fn sentences(count: usize, purpose: &str) -> Vec<Vec<u32>> {
     words.chunks(WORDS - 1).map(|sentence| sentence.iter().map(|word| 4 + word % (VOCABULARY as u32 - 4)).collect()).collect()
 }
 
-fn training(spec: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
+fn training(spec: &TransformerSpec, precision: Precision, arguments: &Arguments) -> Result<Timed> {
     let (params, network) = drawn(spec)?;
-    steps(Learner::Network(&network), &params, forward(spec), arguments)
+    steps(Learner::Network(&network), &params, precision, forward(spec), arguments)
 }
 
 /// The first phase of weight distillation: TINY, every weight computed from the teacher's at every step.
-fn generator(teacher: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
+fn generator(teacher: &TransformerSpec, precision: Precision, arguments: &Arguments) -> Result<Timed> {
     let (tiny, tensors) = (teacher.tiny(), drawn(teacher)?.0.snapshot()?);
     let blocks = vec![Block::Attention, Block::FeedForward];
     let spec = GeneratorSpec { form: Form::ReleasedCode, start: Start::Random, encoder: blocks.clone(), decoder: blocks, embeddings: true };
     let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let student = GeneratedStudent::new(&tiny, teacher, &tensors, &spec, &vb)?;
     let maps = maps(&student.materialise()?, &tensors, teacher.decoder.layers);
-    steps(Learner::Generated(&student), &params, forward(&tiny) + maps, arguments)
+    steps(Learner::Generated(&student), &params, precision, forward(&tiny) + maps, arguments)
 }
 
-fn steps(learner: Learner, params: &Params, multiply_adds: f64, arguments: &Arguments) -> Result<Timed> {
+fn steps(learner: Learner, params: &Params, precision: Precision, multiply_adds: f64, arguments: &Arguments) -> Result<Timed> {
     let pairs = TokenPairs { source: sentences(BATCHES * PAIRS, "bench.source"), target: sentences(BATCHES * PAIRS, "bench.target") };
     let text = TokenBatches::new(pairs, BatchSize { tokens: PAIRS * WORDS, pairs: None })?;
     let rows = |i: usize| (i * PAIRS..(i + 1) * PAIRS).map(|row| row as u32).collect::<Vec<_>>();
@@ -105,7 +110,7 @@ fn steps(learner: Learner, params: &Params, multiply_adds: f64, arguments: &Argu
         optimizer: OptimizerSpec::Adam { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0., decoupled: false },
         label_smoothing: 0.1,
         average_epochs: 0,
-        precision: Precision::Float32,
+        precision,
     };
     let (pairs, device) = (Pairs::new(&text, Seed(1))?, &Device::Cpu);
     let task = Translations { learner, params, teacher: None, pairs, spec: &spec, device, measure: None };

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use kd_core::memory::Allocator;
+use kd_kernels::Precision;
 use kd_kernels::gemm::{Epilogue, MatRef, gemm_into};
 use rayon::prelude::*;
 
@@ -79,7 +80,7 @@ pub fn matrix_rate() -> candle_core::Result<f64> {
     let mut least = f64::INFINITY;
     for _ in 0..11 {
         let started = Instant::now();
-        gemm_into(MatRef::row_major(&a, N, N)?, MatRef::row_major(&b, N, N)?, Epilogue::Identity, &mut c)?;
+        gemm_into(MatRef::row_major(&a, N, N)?, MatRef::row_major(&b, N, N)?, Epilogue::Identity, Precision::Float32, &mut c)?;
         least = least.min(started.elapsed().as_secs_f64());
     }
     std::hint::black_box(&c);
