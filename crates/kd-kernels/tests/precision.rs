@@ -64,7 +64,8 @@ fn results_in_bfloat16_are_near_those_in_float32_but_not_the_same() -> Result<()
     let ops: [(&str, &dyn Fn() -> Result<Tensor>); 3] =
         [("linear", &layers), ("feed-forward", &feed_forward), ("projected cross-entropy", &projected)];
     for (name, op) in ops {
-        let gradient = |y: Tensor| -> Result<(Tensor, Tensor)> { Ok((y.detach(), backward(&y.sqr()?.sum_all()?)?.get(&w).unwrap().clone())) };
+        let gradient =
+            |y: Tensor| -> Result<(Tensor, Tensor)> { Ok((y.detach(), backward(&y.sqr()?.sum_all()?)?.get(&w).unwrap().clone())) };
         let (exact, coarse) = (gradient(op()?)?, gradient(Precision::Bfloat16.during(op)?)?);
         for (coarse, exact, what) in [(coarse.0, exact.0, "value"), (coarse.1, exact.1, "gradient")] {
             let distance = distance(&coarse, &exact)?;
