@@ -1,8 +1,9 @@
 //! The product of bfloat16 operands for processors with AMX: how the work is cut, packed and shared.
 //!
 //! C is cut into blocks of 32 rows by 32 columns, four tiles of the processor. Both operands are rounded and packed whole, in the order in
-//! which the tiles are loaded; then each task takes 32 columns of B, which stay in the first-level cache where K is a few hundred, and a run
-//! of A's rows, which stream from the second-level one.
+//! which the tiles are loaded; then each task takes 32 rows of A, which stay in the first-level cache where K is a few hundred, and a run of
+//! B's columns, which stream from the second-level one. So C is written along its rows: down its columns, every other write was to another
+//! page, and the gradient of a 1200x1200 weight from a batch of 100 took 1.4 to 2.3 times as long.
 //!
 //! Which thread computes a block does not change a bit of it: an element is one chain of additions over pairs of k.
 
@@ -19,8 +20,8 @@ use tile::{Finish, SIDE, TILE, Tiles};
 
 /// Longest sum done in one go; longer ones go through C, so that a block's operands stay in the second-level cache.
 const MAX_K: usize = 2048;
-/// Blocks of rows that a task runs through with the same columns.
-const RUN: usize = 16;
+/// Packed columns that a task runs through with the same rows, in bytes: what leaves room for the rows in a second-level cache of 1 MiB.
+const B_RUN: usize = 512 << 10;
 /// Multiply-adds below which waking another thread costs more than it brings.
 const SERIAL: usize = 2_000_000;
 /// Lines of a buffer that one step of k of one block of 32 lanes takes: two tiles.
@@ -129,13 +130,14 @@ impl Product {
                         }
                     }
                 });
-                let runs = rows.div_ceil(RUN);
-                for_each(columns * runs, threads, |task| {
-                    let (column, run) = (task / runs, task % runs);
+                let run = (B_RUN / (steps * LINES * 64).max(1)).clamp(1, columns);
+                // Tasks that follow one another share their columns.
+                for_each(columns.div_ceil(run) * rows, threads, |task| {
+                    let (first, row) = (task / rows * run, task % rows);
                     // SAFETY: the system allows tiles; the operands are packed, and the block lies inside C.
                     unsafe {
                         let tiles = Tiles::configure();
-                        for row in run * RUN..rows.min((run + 1) * RUN) {
+                        for column in first..columns.min(first + run) {
                             self.block(&tiles, row, column, steps, a.block(row, steps), b.block(column, steps));
                         }
                     }
