@@ -56,7 +56,7 @@ pub(super) unsafe fn pack(strip: Strip, order: Order, to: *mut __m512i) {
                 };
                 let to = to.add((2 * step + half) * LANES);
                 for (i, line) in lines.into_iter().enumerate() {
-                    _mm512_store_si512(to.add(i), line);
+                    _mm512_store_si512(to.add(i).cast(), line);
                 }
             }
         }

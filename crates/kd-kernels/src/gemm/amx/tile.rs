@@ -35,7 +35,9 @@ pub(super) struct Out {
 
 /// Whether the processor has tiles of bfloat16, and the operating system lets this process use them: Linux grants their registers on request.
 pub(super) fn allowed() -> bool {
-    let features = if __cpuid(0).eax >= 7 { __cpuid_count(7, 0).edx } else { 0 };
+    // SAFETY: every processor that runs this has the instruction. Older compilers do not know that.
+    #[allow(unused_unsafe)]
+    let features = unsafe { if __cpuid(0).eax >= 7 { __cpuid_count(7, 0).edx } else { 0 } };
     let (bf16, tiles) = (features & (1 << 22) != 0, features & (1 << 24) != 0);
     bf16 && tiles && granted()
 }
