@@ -5,6 +5,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 /// Rows, and columns, of a block.
 pub(super) const SIDE: usize = 32;
@@ -105,9 +106,11 @@ impl Tiles {
             if plain && out.rows == SIDE && out.cols == SIDE {
                 return self.sum(steps, a, b, out.c, out.ldc, finish.accumulate);
             }
-            let mut buffer = Buffer([0.0; SIDE * SIDE]);
-            let buffer = buffer.0.as_mut_ptr();
+            // Not cleared: the sums overwrite it, or it is cleared below.
+            let mut buffer = MaybeUninit::<Buffer>::uninit();
+            let buffer = buffer.as_mut_ptr().cast::<f32>();
             if finish.accumulate {
+                buffer.write_bytes(0, SIDE * SIDE);
                 for i in 0..out.rows {
                     std::ptr::copy_nonoverlapping(out.c.add(i * out.ldc), buffer.add(i * SIDE), out.cols);
                 }
@@ -172,7 +175,9 @@ impl Tiles {
 
 /// A whole block.
 #[repr(C, align(64))]
-struct Buffer([f32; SIDE * SIDE]);
+struct Buffer {
+    _sums: [f32; SIDE * SIDE],
+}
 
 /// Writes a block with its bias and activation.
 #[target_feature(enable = "avx512f")]
