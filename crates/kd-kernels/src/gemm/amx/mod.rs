@@ -78,6 +78,23 @@ struct Side {
     k: usize,
 }
 
+// SAFETY: operands are only read.
+unsafe impl Send for Side {}
+// SAFETY: as above.
+unsafe impl Sync for Side {}
+
+impl Side {
+    /// Whether memory is read in its order by going from lane to lane, and not from k to k.
+    fn along_lanes(self) -> bool {
+        self.lane == 1 && self.k != 1
+    }
+
+    /// Into how many tasks its packing is cut: one for each block of lanes, or one for each step of k where that reads memory in its order.
+    fn tasks(self, blocks: usize, steps: usize) -> usize {
+        if self.along_lanes() { steps } else { blocks }
+    }
+}
+
 /// One product of at most [`MAX_K`] terms per element.
 #[derive(Clone, Copy)]
 struct Product {
@@ -121,14 +138,12 @@ impl Product {
         with_lines(&SPARE_A, rows * steps * LINES, |a| {
             with_lines(&SPARE_B, columns * steps * LINES, |b| {
                 let (a, b) = (Scratch(a), Scratch(b));
-                for_each(rows + columns, threads, |block| {
-                    // SAFETY: each block has its own part of its buffer.
-                    unsafe {
-                        match block.checked_sub(rows) {
-                            None => self.pack(self.a, self.m, block, Order::LaneMajor, a.block(block, steps)),
-                            Some(block) => self.pack(self.b, self.n, block, Order::PairMajor, b.block(block, steps)),
-                        }
-                    }
+                let sides = [(self.a, self.m, Order::LaneMajor, a), (self.b, self.n, Order::PairMajor, b)];
+                let of_a = sides[0].0.tasks(rows, steps);
+                for_each(of_a + sides[1].0.tasks(columns, steps), threads, |task| {
+                    let (task, (side, lanes, order, to)) = if task < of_a { (task, sides[0]) } else { (task - of_a, sides[1]) };
+                    // SAFETY: each task has its own part of its buffer.
+                    unsafe { self.pack(side, lanes, task, order, to) }
                 });
                 let run = (B_RUN / (steps * LINES * 64).max(1)).clamp(1, columns);
                 // Tasks that follow one another share their columns.
@@ -146,13 +161,18 @@ impl Product {
         });
     }
 
-    /// Packs 32 lanes of one operand, which has `lanes` of them in all.
-    unsafe fn pack(&self, side: Side, lanes: usize, block: usize, order: Order, to: *mut f32) {
-        let first = block * SIDE;
-        let from = side.from.wrapping_add(first * side.lane);
-        let strip = Strip { from, lane_stride: side.lane, k_stride: side.k, lanes: SIDE.min(lanes - first), k: self.k };
-        // SAFETY: the caller's promise.
-        unsafe { pack::pack(strip, order, to.cast()) }
+    /// Packs what is one task's of an operand of `lanes` lanes.
+    unsafe fn pack(&self, side: Side, lanes: usize, task: usize, order: Order, to: Scratch) {
+        let (blocks, steps) = (lanes.div_ceil(SIDE), self.k.div_ceil(pack::DEPTH));
+        let one = |block: usize, step: usize| {
+            let (lane, k) = (block * SIDE, step * pack::DEPTH);
+            let from = side.from.wrapping_add(lane * side.lane + k * side.k);
+            let lanes = SIDE.min(lanes - lane);
+            let strip = Strip { from, lane_stride: side.lane, k_stride: side.k, lanes, k: pack::DEPTH.min(self.k - k) };
+            // SAFETY: the caller's promise.
+            unsafe { pack::pack(strip, order, to.block(block, steps).wrapping_add(step * LINES * 16).cast()) }
+        };
+        if side.along_lanes() { (0..blocks).for_each(|block| one(block, task)) } else { (0..steps).for_each(|step| one(task, step)) }
     }
 
     unsafe fn block(&self, tiles: &Tiles, row: usize, column: usize, steps: usize, a: *const f32, b: *const f32) {

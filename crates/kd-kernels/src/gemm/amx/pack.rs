@@ -27,37 +27,34 @@ pub(super) struct Strip {
     pub k_stride: usize,
     /// 1 to 32.
     pub lanes: usize,
+    /// 1 to [`DEPTH`].
     pub k: usize,
 }
 
-/// Writes two tiles, lanes 0 to 15 and 16 to 31, for each 32 values of k. Lanes and values of k that do not exist are 0.
+/// Writes two tiles, lanes 0 to 15 and 16 to 31. Lanes and values of k that do not exist are 0.
 ///
 /// # Safety
-/// The processor has AVX-512F, BW and BF16; the strip is readable, and `to` is aligned to a line and writable for two tiles for each step.
+/// The processor has AVX-512F, BW and BF16; the strip is readable, and `to` is aligned to a line and writable for two tiles.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn pack(strip: Strip, order: Order, to: *mut __m512i) {
-    for (step, k) in (0..strip.k).step_by(DEPTH).enumerate() {
-        for half in 0..2 {
-            let first = half * LANES;
-            let part = Strip {
-                from: strip.from.wrapping_add(first * strip.lane_stride + k * strip.k_stride),
-                lanes: strip.lanes.saturating_sub(first).min(LANES),
-                k: (strip.k - k).min(DEPTH),
-                ..strip
+    for half in 0..2 {
+        let first = half * LANES;
+        let part = Strip {
+            from: strip.from.wrapping_add(first * strip.lane_stride),
+            lanes: strip.lanes.saturating_sub(first).min(LANES),
+            ..strip
+        };
+        // SAFETY: the part lies inside the strip.
+        unsafe {
+            let lines = if part.k_stride == 1 {
+                in_order(lanes(part), Order::LaneMajor, order)
+            } else if part.lane_stride == 1 {
+                in_order(pairs(part), Order::PairMajor, order)
+            } else {
+                in_order(gathered(part), Order::LaneMajor, order)
             };
-            // SAFETY: the part lies inside the strip.
-            unsafe {
-                let lines = if part.k_stride == 1 {
-                    in_order(lanes(part), Order::LaneMajor, order)
-                } else if part.lane_stride == 1 {
-                    in_order(pairs(part), Order::PairMajor, order)
-                } else {
-                    in_order(gathered(part), Order::LaneMajor, order)
-                };
-                let to = to.add((2 * step + half) * LANES);
-                for (i, line) in lines.into_iter().enumerate() {
-                    _mm512_store_si512(to.add(i).cast(), line);
-                }
+            for (i, line) in lines.into_iter().enumerate() {
+                _mm512_store_si512(to.add(first + i).cast(), line);
             }
         }
     }
