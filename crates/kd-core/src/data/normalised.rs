@@ -62,7 +62,7 @@ pub fn errors(model: &dyn Model, images: &LabelledImages, normalisation: Normali
 mod tests {
     use super::*;
     use crate::Seed;
-    use crate::model::{Mode, Outputs, Tap};
+    use crate::model::{About, Mode, Outputs};
 
     fn images() -> LabelledImages {
         let bytes = (0..4 * 3 * 2 * 3).map(|i| (i * 3) as u8).collect();
@@ -102,23 +102,21 @@ mod tests {
     }
 
     /// Answers with the mean of each channel.
-    struct Means;
+    struct Means(About);
+
+    impl Means {
+        fn new() -> Self {
+            Self(About { taps: Vec::new(), classes: 3, multiply_adds: 0 })
+        }
+    }
 
     impl Model for Means {
         fn forward(&self, xs: &Tensor, _: &[&str], _: Mode) -> Result<Outputs> {
             Ok(Outputs { logits: xs.mean((2, 3))?, taps: Vec::new() })
         }
 
-        fn taps(&self) -> &[Tap] {
-            &[]
-        }
-
-        fn multiply_adds(&self) -> u64 {
-            0
-        }
-
-        fn classes(&self) -> usize {
-            3
+        fn about(&self) -> &About {
+            &self.0
         }
     }
 
@@ -131,7 +129,7 @@ mod tests {
             images.images[image * 18 + channel * 6..][..6].fill(255);
         }
         for chunk in [1, 3, 100] {
-            let errors = errors(&Means, &images, Normalisation::Crd, chunk, &Device::Cpu)?;
+            let errors = errors(&Means::new(), &images, Normalisation::Crd, chunk, &Device::Cpu)?;
             assert_eq!((errors.total(), errors.per_class.as_slice(), errors.accuracy()), (1, &[0, 0, 1][..], 75.));
         }
         Ok(())

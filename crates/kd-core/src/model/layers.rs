@@ -7,7 +7,7 @@ use kd_kernels::batch_norm::{Running, Statistics, batch_norm};
 use kd_kernels::conv2d::{Geometry, conv2d};
 use kd_kernels::linear::linear;
 
-use super::{Mode, Tap};
+use super::Mode;
 use crate::Result;
 
 /// Height and width of the images that the networks are described for; [`super::Model::multiply_adds`] and strides of taps count from it.
@@ -188,11 +188,4 @@ impl Head {
     pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
         Ok(linear(xs, &parameter(&self.weight, mode), Some(&parameter(&self.bias, mode)), Activation::None)?)
     }
-}
-
-/// What a network says about itself.
-pub(super) struct About {
-    pub taps: Vec<Tap>,
-    pub classes: usize,
-    pub multiply_adds: u64,
 }

@@ -6,7 +6,7 @@ use kd_kernels::dropout::dropout;
 use kd_kernels::linear::{Activation, linear};
 use serde::{Deserialize, Serialize};
 
-use super::{Activated, Mode, Model, Outputs, Tap};
+use super::{About, Activated, Mode, Model, Outputs, Tap};
 use crate::{Error, Result};
 
 /// What an [`Mlp`] is made of. Every field is needed, and an unknown one is an error.
@@ -44,7 +44,7 @@ pub enum WeightInit {
 pub struct Mlp {
     spec: MlpSpec,
     layers: Vec<(Tensor, Tensor)>,
-    taps: Vec<Tap>,
+    about: About,
 }
 
 impl Mlp {
@@ -70,7 +70,9 @@ impl Mlp {
             stride: 0,
             activated: Activated::After,
         });
-        Ok(Self { layers: layers.collect::<Result<_>>()?, taps: taps.collect(), spec: spec.clone() })
+        let multiply_adds = widths.windows(2).map(|w| (w[0] * w[1]) as u64).sum();
+        let about = About { taps: taps.collect(), classes: spec.classes, multiply_adds };
+        Ok(Self { layers: layers.collect::<Result<_>>()?, about, spec: spec.clone() })
     }
 
     /// What it was built from.
@@ -106,16 +108,8 @@ impl MlpSpec {
 }
 
 impl Model for Mlp {
-    fn taps(&self) -> &[Tap] {
-        &self.taps
-    }
-
-    fn classes(&self) -> usize {
-        self.spec.classes
-    }
-
-    fn multiply_adds(&self) -> u64 {
-        self.layers.iter().map(|(w, _)| w.elem_count() as u64).sum()
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
@@ -126,10 +120,10 @@ impl Model for Mlp {
                 _ => Ok(xs),
             }
         };
-        let mut hidden = Vec::with_capacity(self.taps.len());
+        let mut hidden = Vec::with_capacity(self.spec.hidden.len());
         let mut xs = drop(xs.clone(), self.spec.dropout_input, 0)?;
         for (i, (weight, bias)) in self.layers.iter().enumerate() {
-            if i == self.taps.len() {
+            if i == self.spec.hidden.len() {
                 xs = linear(&xs, weight, Some(bias), Activation::None)?;
             } else {
                 xs = linear(&xs, weight, Some(bias), Activation::Relu)?;

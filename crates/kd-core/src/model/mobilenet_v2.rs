@@ -7,8 +7,8 @@ use kd_kernels::Activation;
 use kd_kernels::pool::global_avg_pool;
 
 use super::asked::{Asked, tap};
-use super::layers::{About, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::{Activated, Mode, Model, Outputs, Tap};
+use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::{About, Activated, Mode, Model, Outputs};
 use crate::Result;
 
 /// One group of blocks: expansion, channels, blocks, stride of the first; and the stage that ends with it.
@@ -108,16 +108,8 @@ impl Block {
 }
 
 impl Model for MobileNetV2 {
-    fn taps(&self) -> &[Tap] {
-        &self.about.taps
-    }
-
-    fn classes(&self) -> usize {
-        self.about.classes
-    }
-
-    fn multiply_adds(&self) -> u64 {
-        self.about.multiply_adds
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {

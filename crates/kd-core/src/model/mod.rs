@@ -67,22 +67,42 @@ pub struct Outputs {
     pub taps: Vec<Tensor>,
 }
 
+/// What a network says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// The taps it offers, from the input to the output.
+    pub taps: Vec<Tap>,
+    /// How many classes it tells apart.
+    pub classes: usize,
+    /// Multiply-adds of one example's forward pass, in the layers with weights (convolutions and dense ones); images have 32×32 pixels.
+    pub multiply_adds: u64,
+}
+
 /// A network for classification.
 pub trait Model: Send + Sync {
-    /// The taps it offers, from the input to the output.
-    fn taps(&self) -> &[Tap];
-
-    /// How many classes it tells apart.
-    fn classes(&self) -> usize;
-
-    /// Multiply-adds of one example's forward pass, in the layers with weights (convolutions and dense ones); images have 32×32 pixels.
-    fn multiply_adds(&self) -> u64;
+    /// What it says of itself.
+    fn about(&self) -> &About;
 
     /// Logits of a batch and the taps named in `taps`, in one pass.
     ///
     /// # Errors
     /// Bad input when a tap is unknown, and a tensor error when `xs` has another shape than the network takes.
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs>;
+
+    /// As in [`About`].
+    fn taps(&self) -> &[Tap] {
+        &self.about().taps
+    }
+
+    /// As in [`About`].
+    fn classes(&self) -> usize {
+        self.about().classes
+    }
+
+    /// As in [`About`].
+    fn multiply_adds(&self) -> u64 {
+        self.about().multiply_adds
+    }
 
     /// The taps of the stages, from the input to the output, without the stem and the pooled vector: what the literature calls the
     /// features of the network's layers. With [`Activated::Before`] each is taken before its activation where the network tells the two
@@ -107,16 +127,8 @@ pub trait Model: Send + Sync {
 }
 
 impl Model for Box<dyn Model> {
-    fn taps(&self) -> &[Tap] {
-        (**self).taps()
-    }
-
-    fn classes(&self) -> usize {
-        (**self).classes()
-    }
-
-    fn multiply_adds(&self) -> u64 {
-        (**self).multiply_adds()
+    fn about(&self) -> &About {
+        (**self).about()
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {

@@ -8,8 +8,8 @@ use kd_kernels::channel_shuffle::channel_shuffle;
 use kd_kernels::pool::{avg_pool2d, global_avg_pool};
 
 use super::asked::{Asked, tap};
-use super::layers::{About, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::{Activated, Mode, Model, Outputs, Tap};
+use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::{About, Activated, Mode, Model, Outputs};
 use crate::Result;
 
 const STEM: usize = 24;
@@ -92,16 +92,8 @@ impl Block {
 }
 
 impl Model for ShuffleNetV1 {
-    fn taps(&self) -> &[Tap] {
-        &self.about.taps
-    }
-
-    fn classes(&self) -> usize {
-        self.about.classes
-    }
-
-    fn multiply_adds(&self) -> u64 {
-        self.about.multiply_adds
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {

@@ -9,8 +9,8 @@ use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
 use super::asked::{Asked, tap};
-use super::layers::{About, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::{Activated, Mode, Model, Outputs, Tap};
+use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::{About, Activated, Mode, Model, Outputs};
 use crate::Result;
 
 const STEM: usize = 24;
@@ -126,16 +126,8 @@ impl Basic {
 }
 
 impl Model for ShuffleNetV2 {
-    fn taps(&self) -> &[Tap] {
-        &self.about.taps
-    }
-
-    fn classes(&self) -> usize {
-        self.about.classes
-    }
-
-    fn multiply_adds(&self) -> u64 {
-        self.about.multiply_adds
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {

@@ -6,8 +6,8 @@ use candle_nn::VarBuilder;
 use kd_kernels::pool::{global_avg_pool, max_pool2d};
 
 use super::asked::{Asked, tap};
-use super::layers::{About, BatchNorm, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::{Activated, Mode, Model, Outputs, Tap};
+use super::layers::{BatchNorm, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::{About, Activated, Mode, Model, Outputs};
 use crate::{Error, Result};
 
 /// Channels of the five blocks.
@@ -69,16 +69,8 @@ fn name(block: usize) -> String {
 }
 
 impl Model for Vgg {
-    fn taps(&self) -> &[Tap] {
-        &self.about.taps
-    }
-
-    fn classes(&self) -> usize {
-        self.about.classes
-    }
-
-    fn multiply_adds(&self) -> u64 {
-        self.about.multiply_adds
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {

@@ -8,8 +8,8 @@ use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
 use super::asked::{Asked, tap};
-use super::layers::{About, BatchNorm, Conv, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::{Activated, Mode, Model, Outputs, Tap};
+use super::layers::{BatchNorm, Conv, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::{About, Activated, Mode, Model, Outputs};
 use crate::{Error, Result};
 
 /// A residual network of three stages of pre-activation blocks, 16, 32 and 64 times `width` channels.
@@ -103,16 +103,8 @@ fn activate(norm: &BatchNorm, xs: &Tensor, stage: usize, asked: &mut Asked, mode
 }
 
 impl Model for WideResNet {
-    fn taps(&self) -> &[Tap] {
-        &self.about.taps
-    }
-
-    fn classes(&self) -> usize {
-        self.about.classes
-    }
-
-    fn multiply_adds(&self) -> u64 {
-        self.about.multiply_adds
+    fn about(&self) -> &About {
+        &self.about
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
