@@ -60,14 +60,14 @@ impl Paper for HintonMnist {
     }
 
     fn check(&self, cell: &Cell) -> Result<(), AnyError> {
-        CellSpec::read(&cell.kind, &cell.spec)?;
+        CellSpec::read(cell)?;
         Ok(())
     }
 
     fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
         let data = &self.data()?.0;
         let paths = |finished: &[Finished]| finished.iter().map(|f| f.dir.clone()).collect::<Vec<_>>();
-        let mut result = match CellSpec::read(&cell.kind, &cell.spec)? {
+        let mut result = match CellSpec::read(cell)? {
             CellSpec::Train(spec) => self.train(&spec, cell, dir, needed, progress)?,
             CellSpec::Bias(spec) => cells::bias::run(&spec, Seed(cell.seed), data, &needed.one("student")?.dir)?,
             CellSpec::Ensemble(spec) => {
@@ -82,7 +82,7 @@ impl Paper for HintonMnist {
     }
 
     fn cost(&self, cell: &Cell) -> Option<f64> {
-        match CellSpec::read(&cell.kind, &cell.spec).ok()? {
+        match CellSpec::read(cell).ok()? {
             CellSpec::Train(spec) => Some(spec.seconds_on_two_cores()),
             _ => Some(1.),
         }

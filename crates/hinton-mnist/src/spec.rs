@@ -2,6 +2,7 @@
 
 use kd_core::method::MethodSpec;
 use kd_core::model::mlp::{MlpSpec, WeightInit};
+use kd_core::run::{AnyError, Cell};
 use kd_core::train::TrainSpec;
 use kd_core::{Error, Result};
 use serde::Deserialize;
@@ -203,25 +204,21 @@ impl CellSpec {
     /// Reads and checks a cell's specification.
     ///
     /// # Errors
-    /// Bad input that names what is wrong.
-    pub fn read(kind: &str, spec: &toml::Table) -> Result<Self> {
-        fn part<T: serde::de::DeserializeOwned>(spec: &toml::Table) -> Result<T> {
-            let one_line = |e: toml::de::Error| Error::bad_input(e.message().lines().next().unwrap_or_default().to_owned());
-            T::deserialize(toml::Value::Table(spec.clone())).map_err(one_line)
-        }
-        let cell = match kind {
-            "train" => Self::Train(Box::new(part(spec)?)),
-            "bias" => Self::Bias(part(spec)?),
-            "ensemble" => Self::Ensemble(part(spec)?),
-            "gradient-limit" => Self::GradientLimit(part(spec)?),
-            "soft-targets" => Self::SoftTargets(part(spec)?),
+    /// Bad input that names the cell and what is wrong.
+    pub fn read(cell: &Cell) -> Result<Self, AnyError> {
+        let spec = match &*cell.kind {
+            "train" => Self::Train(Box::new(cell.spec_as()?)),
+            "bias" => Self::Bias(cell.spec_as()?),
+            "ensemble" => Self::Ensemble(cell.spec_as()?),
+            "gradient-limit" => Self::GradientLimit(cell.spec_as()?),
+            "soft-targets" => Self::SoftTargets(cell.spec_as()?),
             other => {
                 let known = "train, bias, ensemble, gradient-limit, soft-targets";
-                return Err(Error::bad_input(format!("unknown kind '{other}': expected one of {known}")));
+                return Err(Error::bad_input(format!("unknown kind '{other}': expected one of {known}")).into());
             }
         };
-        cell.check()?;
-        Ok(cell)
+        spec.check()?;
+        Ok(spec)
     }
 
     fn check(&self) -> Result<()> {

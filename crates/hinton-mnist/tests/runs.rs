@@ -129,3 +129,21 @@ fn bad_input_is_one_line_that_says_what_and_where_with_exit_code_2() {
         assert!(errors.len() == 1 && text.contains(part), "{arguments:?}: expected {part:?} in\n{text}");
     }
 }
+
+#[test]
+fn a_misspelt_field_of_a_recipe_is_refused_by_run_and_list_and_the_nearest_is_named() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = dir.path().join("experiments/hinton-mnist");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let good = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/small.toml")).expect("a file");
+    std::fs::write(folder.join("small.toml"), good.replacen("learning-rate", "learing-rate", 1)).expect("a file");
+    for command in ["run", "list"] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_hinton-mnist"));
+        program.args([command, "--data", "embedded", "--experiments"]).arg(dir.path().join("experiments")).current_dir(dir.path());
+        let output = program.output().expect("the binary starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{command}: {text}");
+        assert!(text.contains("small/teacher") && text.contains("did you mean `learning-rate`?"), "{command}: {text}");
+        assert_eq!(text.lines().filter(|l| l.starts_with("error")).count(), 1, "{command}: {text}");
+    }
+}

@@ -49,13 +49,13 @@ impl Paper for ReviewKd {
     }
 
     fn check(&self, cell: &Cell) -> Result<(), AnyError> {
-        CellSpec::read(&cell.kind, &cell.spec)?;
+        CellSpec::read(cell)?;
         Ok(())
     }
 
     fn run(&self, cell: &Cell, dir: &CellDir, _needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
         let data = &self.data()?.0;
-        let CellSpec::Train(spec) = CellSpec::read(&cell.kind, &cell.spec)?;
+        let CellSpec::Train(spec) = CellSpec::read(cell)?;
         let started = Instant::now();
         let mut meter = Meter::new(progress, spec.train.epochs);
         let place = cells::train::Place { dir: dir.path(), device: &self.device, save_every: self.save_every };
@@ -66,7 +66,7 @@ impl Paper for ReviewKd {
     }
 
     fn cost(&self, cell: &Cell) -> Option<f64> {
-        let CellSpec::Train(spec) = CellSpec::read(&cell.kind, &cell.spec).ok()?;
+        let CellSpec::Train(spec) = CellSpec::read(cell).ok()?;
         Some(spec.seconds_on_two_cores())
     }
 

@@ -5,6 +5,7 @@ use kd_core::data::{CropFlip, Normalisation};
 use kd_core::method::MethodSpec;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
+use kd_core::run::{AnyError, Cell};
 use kd_core::train::TrainSpec;
 use kd_core::{Error, Result, Seed};
 use serde::Deserialize;
@@ -21,15 +22,15 @@ impl CellSpec {
     /// Reads and checks a cell's specification.
     ///
     /// # Errors
-    /// Bad input that names what does not fit.
-    pub fn read(kind: &str, spec: &toml::Table) -> Result<Self> {
-        match kind {
+    /// Bad input that names the cell and what does not fit.
+    pub fn read(cell: &Cell) -> Result<Self, AnyError> {
+        match &*cell.kind {
             "train" => {
-                let cell: TrainCell = spec.clone().try_into().map_err(|e: toml::de::Error| Error::bad_input(e.message()))?;
-                cell.check()?;
-                Ok(Self::Train(Box::new(cell)))
+                let spec: TrainCell = cell.spec_as()?;
+                spec.check()?;
+                Ok(Self::Train(Box::new(spec)))
             }
-            _ => Err(Error::bad_input(format!("kind: expected train, got {kind}"))),
+            other => Err(Error::bad_input(format!("unknown kind '{other}': expected train")).into()),
         }
     }
 }

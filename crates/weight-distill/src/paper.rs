@@ -61,13 +61,13 @@ impl Paper for WeightDistillation {
     }
 
     fn check(&self, cell: &Cell) -> Result<(), AnyError> {
-        CellSpec::read(&cell.kind, &cell.spec)?;
+        CellSpec::read(cell)?;
         Ok(())
     }
 
     fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
         let place = Place { paper: self, dir: dir.path(), seed: Seed(cell.seed), save_every: self.save_every, needed, progress };
-        let mut result = match CellSpec::read(&cell.kind, &cell.spec)? {
+        let mut result = match CellSpec::read(cell)? {
             CellSpec::Train(spec) => cells::train::run(&spec, &place)?,
             CellSpec::Pseudo(spec) => cells::pseudo::run(&spec, &place)?,
             CellSpec::Generate(spec) => cells::generate::run(&spec, &place)?,
@@ -80,7 +80,7 @@ impl Paper for WeightDistillation {
     }
 
     fn cost(&self, cell: &Cell) -> Option<f64> {
-        CellSpec::read(&cell.kind, &cell.spec).ok()?.seconds_on_two_cores()
+        CellSpec::read(cell).ok()?.seconds_on_two_cores()
     }
 
     fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>, AnyError> {

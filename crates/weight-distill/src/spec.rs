@@ -3,6 +3,7 @@
 use kd_core::data::bpe::BpeSettings;
 use kd_core::model::generated_student::GeneratorSpec;
 use kd_core::model::transformer::{Embeddings, Norm, Stack, TransformerSpec};
+use kd_core::run::{AnyError, Cell};
 use kd_core::translation::{Search, TranslationSpec};
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -158,26 +159,22 @@ impl CellSpec {
     /// Reads and checks a cell's specification.
     ///
     /// # Errors
-    /// Bad input that names what is wrong.
-    pub fn read(kind: &str, spec: &toml::Table) -> Result<Self> {
-        fn part<T: serde::de::DeserializeOwned>(spec: &toml::Table) -> Result<T> {
-            let one_line = |e: toml::de::Error| Error::bad_input(e.message().lines().next().unwrap_or_default().to_owned());
-            T::deserialize(toml::Value::Table(spec.clone())).map_err(one_line)
-        }
-        let cell = match kind {
-            "train" => Self::Train(Box::new(part(spec)?)),
-            "pseudo" => Self::Pseudo(part(spec)?),
-            "generate" => Self::Generate(Box::new(part(spec)?)),
-            "speed" => Self::Speed(part(spec)?),
-            "difference" => Self::Difference(part(spec)?),
-            "quoted" => Self::Quoted(part(spec)?),
+    /// Bad input that names the cell and what is wrong.
+    pub fn read(cell: &Cell) -> Result<Self, AnyError> {
+        let spec = match &*cell.kind {
+            "train" => Self::Train(Box::new(cell.spec_as()?)),
+            "pseudo" => Self::Pseudo(cell.spec_as()?),
+            "generate" => Self::Generate(Box::new(cell.spec_as()?)),
+            "speed" => Self::Speed(cell.spec_as()?),
+            "difference" => Self::Difference(cell.spec_as()?),
+            "quoted" => Self::Quoted(cell.spec_as()?),
             other => {
                 let known = "train, pseudo, generate, speed, difference, quoted";
-                return Err(Error::bad_input(format!("unknown kind '{other}': expected one of {known}")));
+                return Err(Error::bad_input(format!("unknown kind '{other}': expected one of {known}")).into());
             }
         };
-        cell.check()?;
-        Ok(cell)
+        spec.check()?;
+        Ok(spec)
     }
 
     fn check(&self) -> Result<()> {

@@ -10,7 +10,7 @@ use super::{experiments, is_closed_pipe, output_error};
 use crate::run::result::current_commit;
 use crate::run::{
     AnyError, Cell, CellState, DataIdentity, Experiment, Paper, Plan, Progress, References, Request, Result, RunError, Seeds, Shard, Store,
-    Table, TablePlan, atomic, execute as run_cells, expand, pretty, table,
+    Table, TablePlan, atomic, check, execute as run_cells, expand, pretty, table,
 };
 
 /// The commands that every binary has.
@@ -97,7 +97,10 @@ fn run_command(command: &Command, options: &Options, application: &Application, 
             run_cells(application.paper, &invocation.plan, &invocation.store, shard, &current_commit(), application.progress)?;
             invocation.tables(false, out)
         }
-        Command::List { .. } => invocation.list(out),
+        Command::List { .. } => {
+            check(application.paper, &invocation.plan.cells)?;
+            invocation.list(out)
+        }
         Command::Table { partial, .. } => invocation.tables(*partial, out),
     }
 }

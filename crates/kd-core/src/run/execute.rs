@@ -89,11 +89,14 @@ pub fn execute(paper: &dyn Paper, plan: &Plan, store: &Store, shard: Shard, comm
     outcome
 }
 
+/// Checks what the cells say; the first error names its cell.
+pub fn check<'a>(paper: &dyn Paper, cells: impl IntoIterator<Item = &'a Cell>) -> Result<()> {
+    cells.into_iter().try_for_each(|cell| paper.check(cell).map_err(|source| spec_error(cell, source)))
+}
+
 fn execute_cells(paper: &dyn Paper, plan: &Plan, store: &Store, shard: Shard, commit: &str, progress: &dyn Progress) -> Result<Summary> {
     let wanted: Vec<&Cell> = plan.shard(shard).into_iter().map(|index| &plan.cells[index]).collect();
-    for cell in &wanted {
-        paper.check(cell).map_err(|source| spec_error(cell, source))?;
-    }
+    check(paper, wanted.iter().copied())?;
     let mut summary = Summary::default();
     let mut waiting: Vec<(usize, &Cell)> = wanted.iter().copied().enumerate().collect();
     let mut told = false;

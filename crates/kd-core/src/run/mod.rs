@@ -41,7 +41,7 @@ pub mod table;
 pub use cell::{Cell, CellId};
 pub(crate) use error::one_line;
 pub use error::{AnyError, Result, RunError};
-pub use execute::{Finished, Needed, Paper, Summary, execute};
+pub use execute::{Finished, Needed, Paper, Summary, check, execute};
 pub use expand::{DataIdentity, Request, expand};
 pub use experiment::Experiment;
 pub use meter::Meter;
