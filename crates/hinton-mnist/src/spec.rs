@@ -79,6 +79,7 @@ impl ExamplesPart {
         if self.jitter > 27 {
             return fault(format!("expected a jitter of less than an image's 28 pixels, got {}", self.jitter));
         }
+        Error::unless_within("examples.epoch-images", self.epoch_images, 0..=100_000_000)?;
         check_classes("classes", &self.classes)?;
         check_classes("omit", &[self.omit.unwrap_or(0)])
     }
@@ -121,9 +122,7 @@ pub struct TrainCell {
 impl TrainCell {
     /// A rough estimate for listings: 6 operations per weight and example at 150 GFLOP/s, on the whole of MNIST.
     pub fn seconds_on_two_cores(&self) -> f64 {
-        let net = self.network.full();
-        let widths: Vec<usize> = [net.inputs].into_iter().chain(net.hidden).chain([net.classes]).collect();
-        let weights: usize = widths.windows(2).map(|w| w[0] * w[1]).sum();
+        let weights = self.network.full().multiply_adds();
         let all = if self.examples.limit == 0 { 60_000 } else { self.examples.limit };
         let share =
             self.examples.fraction * (1. - self.examples.held_out) * (CLASSES - self.examples.omitted().len()) as f64 / CLASSES as f64;

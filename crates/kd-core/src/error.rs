@@ -54,6 +54,17 @@ impl Error {
         Self::BadInput(escaped.collect())
     }
 
+    /// Checks that a setting lies between two numbers, both included: what lies outside is refused before time or memory is spent on it.
+    ///
+    /// # Errors
+    /// Bad input that names the setting, both bounds and what it is.
+    pub fn unless_within(what: &str, value: usize, bounds: std::ops::RangeInclusive<usize>) -> Result<()> {
+        match bounds.contains(&value) {
+            true => Ok(()),
+            false => Err(Self::bad_input(format!("{what}: expected {} to {}, got {value}", bounds.start(), bounds.end()))),
+        }
+    }
+
     /// An error of the operating system about `path`.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source }

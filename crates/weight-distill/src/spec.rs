@@ -218,6 +218,6 @@ impl CellSpec {
             _ => return None,
         };
         let weights = network.full(text.vocabulary, text.vocabulary).parameters() as f64;
-        Some(6. * weights * (train.updates * train.accumulate * train.tokens) as f64 / 150e9)
+        Some(6. * weights * (train.updates * train.accumulate) as f64 * train.tokens as f64 / 150e9)
     }
 }

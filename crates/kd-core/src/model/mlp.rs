@@ -6,7 +6,7 @@ use kd_kernels::dropout::dropout;
 use kd_kernels::linear::{Activation, linear};
 use serde::{Deserialize, Serialize};
 
-use super::{About, Activated, Mode, Model, Outputs, Tap};
+use super::{About, Activated, MOST_WEIGHTS, Mode, Model, Outputs, Tap};
 use crate::{Error, Result};
 
 /// What an [`Mlp`] is made of. Every field is needed, and an unknown one is an error.
@@ -54,7 +54,7 @@ impl Mlp {
     /// Bad input when the specification makes no sense.
     pub fn new(spec: &MlpSpec, vb: VarBuilder) -> Result<Self> {
         spec.check()?;
-        let widths: Vec<usize> = [spec.inputs].into_iter().chain(spec.hidden.iter().copied()).chain([spec.classes]).collect();
+        let widths = spec.widths();
         let layers = widths.windows(2).enumerate().map(|(i, w)| {
             let vb = vb.pp("layers").pp(i);
             let stdev = match spec.init {
@@ -70,8 +70,7 @@ impl Mlp {
             stride: 0,
             activated: Activated::After,
         });
-        let multiply_adds = widths.windows(2).map(|w| (w[0] * w[1]) as u64).sum();
-        let about = About { taps: taps.collect(), classes: spec.classes, multiply_adds };
+        let about = About { taps: taps.collect(), classes: spec.classes, multiply_adds: spec.multiply_adds() };
         Ok(Self { layers: layers.collect::<Result<_>>()?, about, spec: spec.clone() })
     }
 
@@ -98,12 +97,25 @@ impl MlpSpec {
                 "network: expected layers of at least 1 unit and at least 2 classes, got {inputs}-{hidden:?}-{classes}"
             )));
         }
+        let weights = self.multiply_adds();
+        if weights > MOST_WEIGHTS {
+            return Err(Error::bad_input(format!("hidden: expected at most 2^31 weights in all, got {weights} with {:?}", self.hidden)));
+        }
         if let WeightInit::Normal(std) = self.init
             && !(std.is_finite() && std > 0.)
         {
             return Err(Error::bad_input(format!("init: expected a positive standard deviation, got {std}")));
         }
         Ok(())
+    }
+
+    /// Products of a weight and an activation in one pass of one input: the weights of all layers, biases apart.
+    pub fn multiply_adds(&self) -> u64 {
+        self.widths().windows(2).fold(0, |sum, w| (w[0] as u64).saturating_mul(w[1] as u64).saturating_add(sum))
+    }
+
+    fn widths(&self) -> Vec<usize> {
+        [self.inputs].into_iter().chain(self.hidden.iter().copied()).chain([self.classes]).collect()
     }
 }
 
@@ -132,5 +144,24 @@ impl Model for Mlp {
             }
         }
         Ok(Outputs { logits: xs, taps: wanted.into_iter().map(|i| hidden[i].clone()).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn multiply_adds_are_the_weights_and_sizes_that_no_memory_holds_are_refused() {
+        let spec = |hidden: &[usize]| {
+            let hidden = hidden.to_vec();
+            MlpSpec { inputs: 784, hidden, classes: 10, dropout_input: 0., dropout_hidden: 0., init: WeightInit::HeNormal }
+        };
+        assert_eq!(spec(&[1200, 1200]).multiply_adds(), 784 * 1200 + 1200 * 1200 + 1200 * 10);
+        assert!(spec(&[1200, 1200]).check().is_ok());
+        for hidden in [vec![50_000, 50_000], vec![usize::MAX, usize::MAX]] {
+            let text = spec(&hidden).check().expect_err("too many weights").to_string();
+            assert!(text.contains("hidden: expected at most 2^31 weights"), "{text}");
+        }
     }
 }

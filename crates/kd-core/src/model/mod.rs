@@ -25,6 +25,10 @@ use candle_core::Tensor;
 use crate::seed::StepSeed;
 use crate::{Error, Result};
 
+/// The most weights that a specification may ask for: 2³¹, 8 GiB in float32. Beyond it a size is taken for a slip of the pen, which is refused
+/// before memory for it is asked for.
+pub const MOST_WEIGHTS: u64 = 1 << 31;
+
 /// How a forward pass runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {

@@ -45,9 +45,9 @@ impl TrainSpec {
     /// Bad input that names the field, what it must be and what it is.
     pub fn check(&self) -> Result<()> {
         let fault = |what: String| Err(Error::bad_input(format!("train: {what}")));
-        if self.batch_size == 0 {
-            return fault("expected a batch-size of at least 1, got 0".into());
-        }
+        Error::unless_within("train.epochs", self.epochs, 0..=1_000_000)?;
+        Error::unless_within("train.warm-up-epochs", self.warm_up_epochs, 0..=1_000_000)?;
+        Error::unless_within("train.batch-size", self.batch_size, 1..=1_000_000_000)?;
         if !(self.learning_rate.is_finite() && self.learning_rate > 0.) {
             return fault(format!("expected a learning-rate above 0, got {}", self.learning_rate));
         }

@@ -34,9 +34,9 @@ impl Search {
     /// Bad input that names the field, what it must be and what it is.
     pub fn check(&self) -> Result<()> {
         let fault = |what: String| Err(Error::bad_input(format!("search: {what}")));
-        if self.beam == 0 || self.batch == 0 {
-            return fault(format!("expected a beam and a batch of at least 1, got {} and {}", self.beam, self.batch));
-        }
+        Error::unless_within("search.beam", self.beam, 1..=1000)?;
+        Error::unless_within("search.batch", self.batch, 1..=1_000_000)?;
+        Error::unless_within("search.length-extra", self.length_extra, 0..=MOST_POSITIONS)?;
         if !(self.length_penalty.is_finite() && self.length_penalty >= 0.) {
             return fault(format!("expected a length-penalty of at least 0, got {}", self.length_penalty));
         }
@@ -48,7 +48,7 @@ impl Search {
 
     /// The longest translation of so many source words, its end of sentence not counted.
     fn longest(&self, source: usize) -> usize {
-        let words = (self.length_factor * source as f64) as usize + self.length_extra;
+        let words = ((self.length_factor * source as f64) as usize).saturating_add(self.length_extra);
         words.clamp(1, MOST_POSITIONS - 1)
     }
 }

@@ -72,11 +72,10 @@ impl TranslationSpec {
     /// Bad input that names the field, what it must be and what it is.
     pub fn check(&self) -> Result<()> {
         let fault = |what: String| Err(Error::bad_input(format!("train: {what}")));
-        for (name, n) in [("updates-per-epoch", self.updates_per_epoch), ("tokens", self.tokens), ("accumulate", self.accumulate)] {
-            if n == 0 {
-                return fault(format!("expected {name} of at least 1, got 0"));
-            }
-        }
+        Error::unless_within("train.updates", self.updates, 0..=1_000_000_000)?;
+        Error::unless_within("train.updates-per-epoch", self.updates_per_epoch, 1..=1_000_000_000)?;
+        Error::unless_within("train.tokens", self.tokens, 1..=1_000_000_000)?;
+        Error::unless_within("train.accumulate", self.accumulate, 1..=1_000_000)?;
         if !self.updates.is_multiple_of(self.updates_per_epoch) {
             return fault(format!(
                 "expected updates as a multiple of updates-per-epoch = {}, got {}",

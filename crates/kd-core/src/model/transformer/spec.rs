@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::super::MOST_WEIGHTS;
 use crate::{Error, Result};
 
 /// One half of a Transformer.
@@ -105,14 +106,20 @@ impl TransformerSpec {
             if layers == 0 || width < 2 || feed_forward == 0 || heads == 0 {
                 return fault(format!("expected an {name} of at least 1 layer, 2 wide, with 1 hidden unit and 1 head, got {stack:?}"));
             }
+            if layers.max(width).max(feed_forward) > 1 << 16 {
+                return fault(format!("expected an {name} of at most 65536 layers, wide and hidden units, got {stack:?}"));
+            }
             if width % heads != 0 || width % 2 != 0 {
                 return fault(format!("expected an even {name} width that is a multiple of its heads, got {width} with {heads}"));
             }
         }
         for (name, words) in [("source", self.source_vocabulary), ("target", self.target_vocabulary)] {
-            if words < 2 {
-                return fault(format!("expected a {name}-vocabulary of at least 2 words, got {words}"));
+            if !(2..=1 << 24).contains(&words) {
+                return fault(format!("expected a {name}-vocabulary of 2 to 16777216 words, got {words}"));
             }
+        }
+        if self.parameters() as u64 > MOST_WEIGHTS {
+            return fault(format!("expected at most 2^31 parameters in all, got {}", self.parameters()));
         }
         let one = self.source_vocabulary == self.target_vocabulary && self.encoder.width == self.decoder.width;
         if self.embeddings == Embeddings::Shared && !one {
@@ -142,6 +149,23 @@ mod tests {
             dropout: 0.1,
             attention_dropout: 0.1,
             relu_dropout: 0.1,
+        }
+    }
+
+    #[test]
+    fn sizes_that_no_memory_holds_are_refused() {
+        let good = base(20_000, 512, 6);
+        assert!(good.check().is_ok());
+        let wide = Stack { width: usize::MAX & !7, ..good.decoder };
+        let cases = [
+            (TransformerSpec { decoder: wide, ..good.clone() }, "at most 65536 layers, wide and hidden units"),
+            (base(usize::MAX, 512, 6), "vocabulary of 2 to 16777216 words"),
+            (base(1 << 24, 512, 6), "at most 2^31 parameters in all"),
+            (base(20_000, 512, 2000), "at most 2^31 parameters in all"),
+        ];
+        for (spec, part) in cases {
+            let text = spec.check().expect_err(part).to_string();
+            assert!(text.contains(part), "{text}");
         }
     }
 
