@@ -5,8 +5,11 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 fn binary(dir: &Path, arguments: &[&str]) -> Command {
+    binary_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments"), dir, arguments)
+}
+
+fn binary_with(experiments: &Path, dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hinton-mnist"));
-    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments");
     command.args(arguments).arg("--experiments").arg(experiments).current_dir(dir);
     // A machine without a network and with an empty cache, whatever the one that runs the test has.
     command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
@@ -138,9 +141,8 @@ fn a_misspelt_field_of_a_recipe_is_refused_by_run_and_list_and_the_nearest_is_na
     let good = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/small.toml")).expect("a file");
     std::fs::write(folder.join("small.toml"), good.replacen("learning-rate", "learing-rate", 1)).expect("a file");
     for command in ["run", "list"] {
-        let mut program = Command::new(env!("CARGO_BIN_EXE_hinton-mnist"));
-        program.args([command, "--data", "embedded", "--experiments"]).arg(dir.path().join("experiments")).current_dir(dir.path());
-        let output = program.output().expect("the binary starts");
+        let experiments = dir.path().join("experiments");
+        let output = binary_with(&experiments, dir.path(), &[command, "--data", "embedded"]).output().expect("the binary starts");
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{command}: {text}");
         assert!(text.contains("small/teacher") && text.contains("did you mean `learning-rate`?"), "{command}: {text}");
