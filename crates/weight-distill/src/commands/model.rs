@@ -6,7 +6,7 @@ use candle_core::Device;
 use kd_core::cli::{self, Application, Options};
 use kd_core::data::bpe::Vocabularies;
 use kd_core::translation::{SavedTransformer, Search};
-use kd_core::{Error, Result};
+use kd_core::Result;
 
 /// A network with its vocabularies.
 pub struct Model {
@@ -58,6 +58,6 @@ impl SearchArguments {
     pub fn search(&self) -> Result<Search> {
         let Self { beam, length_penalty, length_factor, length_extra, batch } = *self;
         let search = Search { beam, length_penalty, length_factor, length_extra, batch };
-        search.check().map(|()| search).map_err(|e| Error::bad_input(e.to_string()))
+        search.check().map(|()| search)
     }
 }
