@@ -30,7 +30,8 @@
 //! ```
 //!
 //! A row with `like = "NAME"` has the kind, the spec and the presets' changes of that earlier row of the file under its own; a spec may then
-//! add keys, for instance where a kind takes more.
+//! add keys, for instance where a kind takes more. There and at a preset, a table with another `kind` (`optimizer`, `schedule`, …) replaces
+//! the one below it whole.
 //!
 //! Unknown keys are errors. Where a needed row has grids, its cell with the same values in the shared columns is meant.
 

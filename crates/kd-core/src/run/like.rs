@@ -4,12 +4,13 @@ use toml::{Table, Value};
 
 use super::error::{Result, RunError};
 use super::nearest;
+use super::overrides::of_another_kind;
 
 /// The parts of a row that `like` fetches.
 const PARTS: [&str; 4] = ["spec", "quick", "laptop", "paper"];
 
 /// Replaces `like = "NAME"` by what it stands for: kind, spec and presets of that earlier row, under the row's own. Tables merge key by key,
-/// everything else is replaced, and keys that the other row does not have are added.
+/// everything else is replaced, a table of another `kind` too, and keys that the other row does not have are added.
 ///
 /// # Errors
 /// Where no earlier row of the file has the name.
@@ -45,7 +46,7 @@ pub(super) fn resolve(file: &str, rows: Vec<Table>) -> Result<Vec<Table>> {
 
 fn lay_over(below: &mut Value, above: Value) {
     match (below, above) {
-        (Value::Table(below), Value::Table(above)) => {
+        (Value::Table(below), Value::Table(above)) if !of_another_kind(below, &above) => {
             for (key, value) in above {
                 match below.get_mut(&key) {
                     Some(old) => lay_over(old, value),
@@ -83,6 +84,15 @@ mod tests {
         assert_eq!(all[1], wanted);
         assert_eq!((all[2]["kind"].as_str(), all[2]["spec"]["start"].as_str()), (Some("other"), Some("mean")));
         assert_eq!(all[2]["spec"]["net"]["width"].as_integer(), Some(8));
+    }
+
+    #[test]
+    fn a_table_of_another_kind_takes_the_place_of_the_other_rows() {
+        let text = "
+            [[row]]\nname = 'a'\nspec = { epochs = 9, optimizer = { kind = 'adam', beta1 = 0.9 } }
+            [[row]]\nname = 'b'\nlike = 'a'\nspec = { optimizer = { kind = 'sgd', momentum = 0.9 } }";
+        let wanted: Table = "epochs = 9\noptimizer = { kind = 'sgd', momentum = 0.9 }".parse().unwrap();
+        assert_eq!(rows(text).unwrap()[1]["spec"], Value::Table(wanted));
     }
 
     #[test]

@@ -5,7 +5,8 @@ use toml::{Table, Value};
 
 use super::nearest;
 
-/// Merges `change` into `spec`: tables key by key, everything else replaced. An error names the first key that `spec` does not have.
+/// Merges `change` into `spec`: tables key by key, everything else replaced, and so are tables whose `kind` the change makes another
+/// ([`of_another_kind`]). An error names the first key that `spec` does not have.
 pub(crate) fn merge(spec: &mut Table, change: &Table) -> Result<(), String> {
     merge_at(spec, change, "")
 }
@@ -17,15 +18,23 @@ fn merge_at(spec: &mut Table, change: &Table, path: &str) -> Result<(), String> 
             return Err(format!("`{full}` is not in the row's spec{}", nearest::hint(key, spec.keys().map(String::as_str))));
         }
         match (&mut spec[key], new) {
-            (Value::Table(old), Value::Table(new)) => merge_at(old, new, &full)?,
-            (Value::Table(_), _) => return Err(format!("`{full}` is a table in the row's spec: expected a table, got {}", new.type_str())),
-            (old, Value::Table(_)) => {
+            (Value::Table(old), Value::Table(new)) if !of_another_kind(old, new) => merge_at(old, new, &full)?,
+            (Value::Table(_), new) if !new.is_table() => {
+                return Err(format!("`{full}` is a table in the row's spec: expected a table, got {}", new.type_str()));
+            }
+            (old, Value::Table(_)) if !old.is_table() => {
                 return Err(format!("`{full}` is no table in the row's spec: expected {}, got a table", old.type_str()));
             }
             (old, new) => *old = new.clone(),
         }
     }
     Ok(())
+}
+
+/// Whether two tables say what they are (`kind`) and differ in it, as an optimiser or a schedule does: then their other keys belong to
+/// different things, and one takes the other's place whole.
+pub(crate) fn of_another_kind(old: &Table, new: &Table) -> bool {
+    matches!((old.get("kind"), new.get("kind")), (Some(old), Some(new)) if old != new)
 }
 
 /// Replaces the value at a dotted path, which has to exist and must not be a table.
@@ -51,6 +60,15 @@ mod tests {
         let mut spec = table("epochs = 10\nhidden = [4, 4]\nmethod = { kind = 'kd', temperature = 4.0 }");
         merge(&mut spec, &table("epochs = 2\nhidden = [2]\nmethod = { temperature = 1.0 }")).unwrap();
         assert_eq!(spec, table("epochs = 2\nhidden = [2]\nmethod = { kind = 'kd', temperature = 1.0 }"));
+    }
+
+    #[test]
+    fn a_table_of_another_kind_takes_the_place_of_the_old_one_whole() {
+        let mut spec = table("optimizer = { kind = 'adam', beta1 = 0.9, beta2 = 0.999 }");
+        merge(&mut spec, &table("optimizer = { kind = 'adam', beta2 = 0.98 }")).unwrap();
+        assert_eq!(spec, table("optimizer = { kind = 'adam', beta1 = 0.9, beta2 = 0.98 }"));
+        merge(&mut spec, &table("optimizer = { kind = 'sgd', momentum = 0.9 }")).unwrap();
+        assert_eq!(spec, table("optimizer = { kind = 'sgd', momentum = 0.9 }"));
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use candle_core::Device;
+use kd_core::Result;
 use kd_core::cli::{self, Application, Options};
 use kd_core::data::bpe::Vocabularies;
 use kd_core::translation::{SavedTransformer, Search};
-use kd_core::Result;
 
 /// A network with its vocabularies.
 pub struct Model {
