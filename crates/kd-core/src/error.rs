@@ -83,3 +83,16 @@ impl Error {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_outside_its_bounds_is_bad_input_that_names_it_and_them() {
+        assert!(Error::unless_within("train.epochs", 0, 0..=9).is_ok() && Error::unless_within("train.epochs", 9, 0..=9).is_ok());
+        let error = Error::unless_within("train.epochs", 10, 0..=9).expect_err("beyond the bound");
+        assert!(error.is_bad_input());
+        assert_eq!(error.to_string(), "train.epochs: expected 0 to 9, got 10");
+    }
+}

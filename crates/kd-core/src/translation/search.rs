@@ -249,3 +249,23 @@ const BLOCK: usize = 32;
 fn below(x: f64) -> f32 {
     (x - 1e-6 * x.abs() - f64::from(f32::MIN_POSITIVE)) as f32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn searches_that_no_memory_holds_are_refused() {
+        let search = Search { beam: 4, length_penalty: 1., length_factor: 2., length_extra: 20, batch: 64 };
+        assert!(search.check().is_ok());
+        let most = usize::MAX;
+        for (search, field) in [
+            (Search { beam: most, ..search }, "search.beam"),
+            (Search { batch: most, ..search }, "search.batch"),
+            (Search { length_extra: most, ..search }, "search.length-extra"),
+        ] {
+            let text = search.check().expect_err(field).to_string();
+            assert!(text.starts_with(field), "{text}");
+        }
+    }
+}

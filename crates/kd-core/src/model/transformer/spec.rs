@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::super::MOST_WEIGHTS;
+use crate::model::MOST_WEIGHTS;
 use crate::{Error, Result};
 
 /// One half of a Transformer.
