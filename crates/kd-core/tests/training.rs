@@ -299,7 +299,10 @@ fn hyper_parameters_outside_their_domain_are_bad_input_that_names_them() {
         assert!(e.is_bad_input() && e.to_string().contains(part), "{e}");
     }
     let cases = [
+        (TrainSpec { epochs: usize::MAX, ..spec(1) }, "epochs"),
+        (TrainSpec { warm_up_epochs: usize::MAX, ..spec(1) }, "warm-up-epochs"),
         (TrainSpec { batch_size: 0, ..spec(1) }, "batch-size"),
+        (TrainSpec { batch_size: usize::MAX, ..spec(1) }, "batch-size"),
         (TrainSpec { learning_rate: f64::NAN, ..spec(1) }, "learning-rate"),
         (TrainSpec { max_norm: -1., ..spec(1) }, "max-norm"),
         (TrainSpec { average_epochs: 2, ..spec(1) }, "average-epochs"),
@@ -309,6 +312,7 @@ fn hyper_parameters_outside_their_domain_are_bad_input_that_names_them() {
         let e = spec.check().expect_err(part);
         assert!(e.is_bad_input() && e.to_string().contains(part), "{e}");
     }
+    assert!(spec(1).check().is_ok());
     for dropout in [1., -0.1] {
         assert!(net(dropout).check().is_err_and(|e| e.to_string().contains("dropout-hidden")));
     }

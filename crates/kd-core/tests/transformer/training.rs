@@ -318,9 +318,13 @@ fn hyper_parameters_outside_their_domain_are_bad_input_that_names_them() {
     let sgd = OptimizerSpec::Sgd { momentum: 1., nesterov: false, weight_decay: 0. };
     let cases = [
         (recipe(7, 3), "updates"),
+        (recipe(usize::MAX, 3), "updates"),
         (recipe(6, 0), "updates-per-epoch"),
+        (recipe(6, usize::MAX), "updates-per-epoch"),
         (TranslationSpec { tokens: 0, ..recipe(6, 3) }, "tokens"),
+        (TranslationSpec { tokens: usize::MAX, ..recipe(6, 3) }, "tokens"),
         (TranslationSpec { accumulate: 0, ..recipe(6, 3) }, "accumulate"),
+        (TranslationSpec { accumulate: usize::MAX, ..recipe(6, 3) }, "accumulate"),
         (TranslationSpec { learning_rate: f64::NAN, ..recipe(6, 3) }, "learning-rate"),
         (TranslationSpec { initial_rate: 1., ..recipe(6, 3) }, "initial-rate"),
         (TranslationSpec { label_smoothing: 1., ..recipe(6, 3) }, "label-smoothing"),
