@@ -57,7 +57,7 @@ enum Command {
 }
 
 /// The experiment files, for a binary that is run away from the checkout.
-const EXPERIMENTS: [(&str, &str); 9] = [
+const EXPERIMENTS: [(&str, &str); 10] = [
     ("distillation", include_str!("../../../experiments/hinton-mnist/distillation.toml")),
     ("ensemble", include_str!("../../../experiments/hinton-mnist/ensemble.toml")),
     ("few-labels", include_str!("../../../experiments/hinton-mnist/few-labels.toml")),
@@ -65,6 +65,7 @@ const EXPERIMENTS: [(&str, &str); 9] = [
     ("omitted-digit", include_str!("../../../experiments/hinton-mnist/omitted-digit.toml")),
     ("recipe", include_str!("../../../experiments/hinton-mnist/recipe.toml")),
     ("soft-targets", include_str!("../../../experiments/hinton-mnist/soft-targets.toml")),
+    ("student-recipe", include_str!("../../../experiments/hinton-mnist/student-recipe.toml")),
     ("temperature", include_str!("../../../experiments/hinton-mnist/temperature.toml")),
     ("two-digits", include_str!("../../../experiments/hinton-mnist/two-digits.toml")),
 ];

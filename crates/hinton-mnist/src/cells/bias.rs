@@ -4,8 +4,9 @@
 //! amount that is best on the test set. Beside that stand an amount chosen on held-out training images and one that needs no
 //! labels of the images at all, only the share of the classes.
 //!
-//! Metrics: `test-errors`, `test-error-rate`, `errors-on-omitted` (test images of the shifted classes) and `bias`, each with the
-//! prefix `before-bias.`, `bias-on-test.`, `bias-on-held-out.` or `bias-by-frequency.`; the series `curve` has all of the grid.
+//! Metrics: `test-errors`, `test-error-rate`, `errors-on-omitted` (test images of the shifted classes), `held-out-errors` and
+//! `bias`, each with the prefix `before-bias.`, `bias-on-test.`, `bias-on-held-out.` or `bias-by-frequency.`; the series `curve`
+//! has all of the grid.
 
 use std::path::Path;
 
@@ -56,11 +57,13 @@ pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<
     let of = data.test.labels.len().max(1) as f64;
     let mut found = result(chosen.iter().flat_map(|&(name, bias)| {
         let (all, on_digits) = test.errors(bias);
+        let (all_held_out, _) = held_out.errors(bias);
         let metric = |what: &str, value: f64| (format!("{name}.{what}"), value);
         [
             metric("test-errors", all as f64),
             metric("test-error-rate", 100. * all as f64 / of),
             metric("errors-on-omitted", on_digits as f64),
+            metric("held-out-errors", all_held_out as f64),
             metric("bias", bias),
         ]
     }));
