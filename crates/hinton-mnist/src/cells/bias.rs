@@ -129,7 +129,51 @@ impl Shifted {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Tensor;
+    use kd_core::data::LabelledImages;
+
     use super::*;
+    use crate::spec::Digits;
+
+    /// Logits with noise, in which class 3 is about three too low; the noise is the seed's.
+    fn student_that_lacks_threes(labels: &[u8], seed: u64, purpose: &str) -> Tensor {
+        let noise = Seed(seed).stream(purpose, 0, 0);
+        let logit = |i: usize, class: usize| {
+            let right = if usize::from(labels[i]) == class { 3. } else { 0. };
+            right - if class == 3 { 3. } else { 0. } + noise.normal_at((i * CLASSES + class) as u64)
+        };
+        let all: Vec<f32> = (0..labels.len()).flat_map(|i| (0..CLASSES).map(move |class| (i, class))).map(|(i, c)| logit(i, c)).collect();
+        Tensor::from_vec(all, (labels.len(), CLASSES), &candle_core::Device::Cpu).unwrap()
+    }
+
+    #[test]
+    fn each_set_has_the_fewest_errors_with_the_bias_that_was_chosen_on_it() {
+        let labels = |n: usize| (0..n).map(|i| (i % CLASSES) as u8).collect::<Vec<_>>();
+        let images = |n: usize| LabelledImages::grey(vec![0; n], labels(n), 1, 1, CLASSES);
+        let data = Mnist { train: images(600), test: images(300) };
+        let cell = BiasCell { digits: Digits::One(3), from: -6., to: 6., step: 0.1, limit: 0, held_out: 0.5 };
+        for seed in 0..5 {
+            let dir = tempfile::tempdir().unwrap();
+            let logits = |set: &LabelledImages, purpose| student_that_lacks_threes(&set.labels, seed, purpose);
+            Logits::write(dir.path(), logits(&data.train, "train"), logits(&data.test, "test")).unwrap();
+            let found = run(&cell, Seed(seed), &data, dir.path()).unwrap();
+
+            let names = ["before-bias", "bias-on-test", "bias-on-held-out", "bias-by-frequency"];
+            for (set, chosen) in [("held-out-errors", "bias-on-held-out"), ("test-errors", "bias-on-test")] {
+                let errors = |name: &str| found.metrics[&format!("{name}.{set}")];
+                assert!(names.iter().all(|name| errors(chosen) <= errors(name)), "{set} {seed}");
+                assert!(errors(chosen) < errors("before-bias"), "{set} {seed}");
+                let column = found.series["curve"].columns.iter().position(|c| c == set).unwrap();
+                let fewest = found.series["curve"].rows.iter().map(|row| row[column]).fold(f64::INFINITY, f64::min);
+                assert_eq!(errors(chosen), fewest, "{set} {seed}");
+            }
+            // Counted by hand: the rows held out are those of the student's own split.
+            let apart = kd_core::data::split::held_out(&data.train.labels, 300, seed).unwrap().held_out;
+            let all = Logits::read(dir.path()).unwrap().train;
+            let wrong = |&r: &u32| largest(&all[r as usize * CLASSES..][..CLASSES]) != usize::from(data.train.labels[r as usize]);
+            assert_eq!(found.metrics["before-bias.held-out-errors"], apart.iter().filter(|r| wrong(r)).count() as f64);
+        }
+    }
 
     fn example() -> Shifted {
         // Class 3 is always two logits too low; half of the rows are of class 3, half of class 0.
