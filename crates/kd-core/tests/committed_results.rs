@@ -1,0 +1,79 @@
+//! The tables under `results/` are those of the files under `experiments/`: a setting that is changed without running its table again
+//! would leave numbers that no command of this state gives.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kd_core::run::{DataIdentity, Preset, Request, expand, experiment};
+
+/// Data set and content hash of the folders under `results/PAPER`. The hashes are those of the real data, against which other tests hold
+/// what the loaders give.
+const DATA: [(&str, &str); 3] = [("mnist", "1939d1154a6c7ee1"), ("cifar100", "943eaa0127689010"), ("multi30k", "75d825008c38a1bf")];
+
+type Cells = BTreeMap<Vec<String>, String>;
+
+fn folders(dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().path()).filter(|p| p.is_dir()).collect();
+    found.sort();
+    found
+}
+
+fn name(path: &Path) -> &str {
+    path.file_stem().unwrap().to_str().unwrap()
+}
+
+/// The cells behind each line of a committed table, by its key columns and metric; none where the file is not a table of cells.
+fn committed(path: &Path) -> Option<Cells> {
+    let mut file = csv::Reader::from_path(path).unwrap();
+    let header = file.headers().unwrap().clone();
+    let cells = header.iter().position(|column| column == "cells")?;
+    let metric = header.iter().position(|column| column == "metric").unwrap();
+    let line = |row: csv::StringRecord| (row.iter().take(metric + 1).map(str::to_owned).collect(), row[cells].to_owned());
+    Some(file.records().map(|row| line(row.unwrap())).collect())
+}
+
+/// The same as the experiment files of now have it.
+fn planned(paper: &str, table: &str, preset: Preset, data: &DataIdentity) -> Cells {
+    let experiments = experiment::load_dir(&root().join("experiments").join(paper)).unwrap();
+    let request = Request { paper, experiments: &experiments, selected: &[table.to_owned()], preset, data, seeds: None };
+    let plan = expand(&request).unwrap();
+    let table = &plan.tables[0];
+    let line_of = table.lines.iter().map(|line| {
+        let key = |column: &String| line.keys.iter().find(|(name, _)| name == column).map_or(String::new(), |(_, value)| value.clone());
+        let keys = table.columns.iter().map(key);
+        let cells: Vec<&str> = line.cells.iter().map(|id| id.as_str()).collect();
+        ([line.row.clone()].into_iter().chain(keys).chain([line.metric.name.clone()]).collect(), cells.join(";"))
+    });
+    line_of.collect()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+#[test]
+fn every_committed_table_names_the_cells_of_the_present_experiment_files() {
+    let mut tables = 0;
+    for paper in folders(&root().join("results")).iter().filter(|dir| root().join("experiments").join(name(dir)).is_dir()) {
+        for dir in folders(paper) {
+            let (dataset, preset) = name(&dir).rsplit_once('-').unwrap();
+            let fingerprint = DATA.iter().find(|(known, _)| *known == dataset).map(|(_, hash)| (*hash).to_owned());
+            let fingerprint = fingerprint.unwrap_or_else(|| panic!("{}: no content hash of {dataset} here", dir.display()));
+            let data = DataIdentity { dataset: dataset.to_owned(), fingerprint, note: None };
+            for entry in std::fs::read_dir(&dir).unwrap() {
+                let path = entry.unwrap().path();
+                let Some(cells) = path.extension().filter(|e| *e == "csv").and_then(|_| committed(&path)) else { continue };
+                let planned = planned(name(paper), name(&path), preset.parse().unwrap(), &data);
+                assert!(cells.keys().eq(planned.keys()), "{}: lines {cells:?}, planned {planned:?}", path.display());
+                for (line, cells) in &cells {
+                    // A table may have been made with fewer seeds than the preset has.
+                    let strange = cells.split(';').find(|cell| !planned[line].split(';').any(|of| of == *cell));
+                    let message = "made with other settings than the experiment file has now: run the table again";
+                    assert_eq!(strange, None, "{} {line:?} {message} (planned {})", path.display(), planned[line]);
+                }
+                tables += 1;
+            }
+        }
+    }
+    assert!(tables > 0, "no table found under results/");
+}
