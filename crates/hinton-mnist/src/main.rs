@@ -57,7 +57,7 @@ enum Command {
 }
 
 /// The experiment files, for a binary that is run away from the checkout.
-const EXPERIMENTS: [(&str, &str); 10] = [
+const EXPERIMENTS: [(&str, &str); 12] = [
     ("distillation", include_str!("../../../experiments/hinton-mnist/distillation.toml")),
     ("ensemble", include_str!("../../../experiments/hinton-mnist/ensemble.toml")),
     ("few-labels", include_str!("../../../experiments/hinton-mnist/few-labels.toml")),
@@ -67,7 +67,9 @@ const EXPERIMENTS: [(&str, &str); 10] = [
     ("soft-targets", include_str!("../../../experiments/hinton-mnist/soft-targets.toml")),
     ("student-recipe", include_str!("../../../experiments/hinton-mnist/student-recipe.toml")),
     ("temperature", include_str!("../../../experiments/hinton-mnist/temperature.toml")),
+    ("transfer-jitter", include_str!("../../../experiments/hinton-mnist/transfer-jitter.toml")),
     ("two-digits", include_str!("../../../experiments/hinton-mnist/two-digits.toml")),
+    ("weight-cap", include_str!("../../../experiments/hinton-mnist/weight-cap.toml")),
 ];
 
 /// The published numbers, likewise.
