@@ -1,5 +1,5 @@
 //! The tables under `results/` are those of the files under `experiments/`: a setting that is changed without running its table again
-//! would leave numbers that no command of this state gives.
+//! would leave numbers that no command of this state gives. Likewise a row that a file says is another table's.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -70,5 +70,19 @@ fn every_committed_table_names_the_cells_of_the_present_experiment_files() {
             tables += 1;
         }
         assert!(tables > 0, "no table found in {}", dir.display());
+    }
+}
+
+#[test]
+fn the_unshifted_student_of_table_transfer_jitter_is_that_of_table_distillation() {
+    let data = DataIdentity { dataset: "mnist".to_owned(), fingerprint: "1939d1154a6c7ee1".to_owned(), note: None };
+    for preset in [Preset::Quick, Preset::Laptop, Preset::Paper] {
+        let cells = |table, line: &[&str]| {
+            planned("hinton-mnist", table, preset, &data)[&line.iter().map(|s| s.to_string()).collect::<Vec<_>>()].clone()
+        };
+        let shifted = |jitter| cells("transfer-jitter", &["student-distilled", jitter, "test-errors"]);
+        let distilled = cells("distillation", &["student-distilled", "test-errors"]);
+        assert_eq!(shifted("0"), distilled, "{}", preset.name());
+        assert_ne!(shifted("1"), distilled, "{}", preset.name());
     }
 }
