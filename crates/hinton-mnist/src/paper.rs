@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 use kd_core::data::mnist::{self, Mnist};
 use kd_core::data::{OnDemand, Provenance};
-use kd_core::run::{AnyError, Cell, CellDir, CellResult, Finished, Meter, Needed, Paper, Progress, Table};
+use kd_core::run::{AnyError, Cell, CellDir, CellResult, Finished, Meter, Needed, Needs, Paper, Progress, Table};
 use kd_core::{Result, Seed, device};
 
 use crate::spec::{CellSpec, TrainCell};
@@ -59,9 +59,8 @@ impl Paper for HintonMnist {
         Self::NAME
     }
 
-    fn check(&self, cell: &Cell) -> Result<(), AnyError> {
-        CellSpec::read(cell)?;
-        Ok(())
+    fn check(&self, cell: &Cell, needs: &Needs) -> Result<(), AnyError> {
+        CellSpec::read(cell)?.check_needs(needs)
     }
 
     fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {

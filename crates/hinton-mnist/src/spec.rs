@@ -2,7 +2,7 @@
 
 use kd_core::method::MethodSpec;
 use kd_core::model::mlp::{MlpSpec, WeightInit};
-use kd_core::run::{AnyError, Cell};
+use kd_core::run::{AnyError, Cell, Needs, Role};
 use kd_core::train::TrainSpec;
 use kd_core::{Error, Result};
 use serde::Deserialize;
@@ -199,6 +199,9 @@ pub struct SoftTargetsCell {
     pub pairs: Vec<(u8, u8)>,
 }
 
+/// The kind of cell whose results are logits.
+const NETWORKS: &[&str] = &["train"];
+
 impl CellSpec {
     /// Reads and checks a cell's specification.
     ///
@@ -220,6 +223,34 @@ impl CellSpec {
         Ok(spec)
     }
 
+    /// Checks the cells that this one needs: their kinds, their number, and for a bias that the student's held-out images are meant.
+    ///
+    /// # Errors
+    /// Bad input that names the role, what was expected and what was found.
+    pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
+        let (student, teacher) = (Role::one("student", NETWORKS), Role::one("teacher", NETWORKS));
+        let roles = match self {
+            Self::Train(cell) => match (cell.method.build()?.wants().teacher, cell.teachers) {
+                (false, _) => vec![],
+                (true, None) => vec![teacher],
+                (true, Some(_)) => vec![Role::several("teacher", NETWORKS)],
+            },
+            Self::Bias(_) => vec![student],
+            Self::Ensemble(_) => vec![Role::several("members", NETWORKS)],
+            Self::GradientLimit(_) => vec![student, teacher],
+            Self::SoftTargets(_) => vec![teacher],
+        };
+        needs.expect(&roles)?;
+        if let (Self::Bias(cell), &[student]) = (self, needs.all("student")) {
+            let ExamplesPart { limit, held_out, .. } = student.spec_as::<TrainCell>()?.examples;
+            if (cell.limit, cell.held_out) != (limit, held_out) {
+                let what = format!("expected the student's own limit {limit} and held-out {held_out}");
+                return Err(Error::bad_input(format!("{what}, got {} and {}", cell.limit, cell.held_out)).into());
+            }
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<()> {
         let temperature = |t: f64| match t.is_finite() && t > 0. {
             true => Ok(()),
@@ -239,13 +270,22 @@ impl CellSpec {
                     let BiasCell { from, to, step, .. } = cell;
                     return Err(Error::bad_input(format!("expected at most 10,000 steps up, got from {from} to {to} by {step}")));
                 }
-                match (0. ..1.).contains(&cell.held_out) {
+                match cell.held_out > 0. && cell.held_out < 1. {
                     true => Ok(()),
-                    false => Err(Error::bad_input(format!("expected held-out in [0, 1), got {}", cell.held_out))),
+                    false => Err(Error::bad_input(format!(
+                        "the bias is chosen on held-out images: expected held-out above 0 and below 1, got {}",
+                        cell.held_out
+                    ))),
                 }
             }
             Self::Ensemble(_) => Ok(()),
-            Self::GradientLimit(cell) => temperature(cell.temperature),
+            Self::GradientLimit(cell) => {
+                // Bounds within which the gradients' squares are float32 numbers.
+                if !(1e-3..=1e6).contains(&cell.temperature) {
+                    return Err(Error::bad_input(format!("expected a temperature from 0.001 to 1,000,000, got {:?}", cell.temperature)));
+                }
+                Error::unless_within("images", cell.images, 1..=100_000_000)
+            }
             Self::SoftTargets(cell) => {
                 temperature(cell.temperature)?;
                 cell.pairs.iter().try_for_each(|&(a, b)| check_classes("pairs", &[a.min(b), a.max(b)]))

@@ -149,3 +149,47 @@ fn a_misspelt_field_of_a_recipe_is_refused_by_run_and_list_and_the_nearest_is_na
         assert_eq!(text.lines().filter(|l| l.starts_with("error")).count(), 1, "{command}: {text}");
     }
 }
+
+#[test]
+fn a_recipe_that_cannot_run_is_refused_before_anything_is_trained() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = dir.path().join("experiments/hinton-mnist");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let good = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/small.toml")).expect("a file");
+    let needs_of_student = "needs = { teacher = \"teacher\" }";
+    let gradient = "\n[[row]]\nname = \"gradient\"\nkind = \"gradient-limit\"\nneeds = { student = \"student\", teacher = \"NET\" }\n\
+                    [row.spec]\ntemperature = T\nimages = N\n";
+    let with_gradient = |net: &str, t: &str, n: &str| format!("{good}{}", gradient.replace("NET", net).replace('T', t).replace('N', n));
+    let changed = |from: &str, to: &str| good.replace(from, to);
+    let cases = [
+        (changed(needs_of_student, ""), "needs.teacher: expected one cell of kind train, got 0"),
+        (
+            changed(needs_of_student, "needs = { taecher = \"teacher\" }"),
+            "needs.taecher: this cell has no such need; did you mean `teacher`?",
+        ),
+        (changed(needs_of_student, "needs = { teacher = \"teacher#1..2\" }"), "needs.teacher: expected one cell of kind train, got 2"),
+        (changed("needs = { student = \"student\" }", ""), "needs.student: expected one cell of kind train, got 0"),
+        (changed("limit = 1500\nheld-out = 0.2", "limit = 10\nheld-out = 0.2"), "expected the student's own limit 1500 and held-out 0.2"),
+        (changed("limit = 1500\nheld-out = 0.2", "limit = 1500\nheld-out = 0.0"), "expected held-out above 0 and below 1, got 0"),
+        (changed("step = 0.5", "step = 1e-9"), "expected at most 10,000 steps"),
+        (changed("epoch-images = 0", "epoch-images = 200000000"), "examples.epoch-images: expected 0 to 100000000, got 200000000"),
+        (changed("held-out = 0.2, classes", "held-out = 1.0, classes"), "expected held-out in [0, 1), got 1"),
+        (changed("fraction = 1.0", "fraction = 0.0"), "expected fraction in (0, 1], got 0"),
+        (changed("jitter = 2", "jitter = 28"), "expected a jitter of less than an image's 28 pixels, got 28"),
+        (changed("omit = 3", "omit = 10"), "omit: expected different digits"),
+        (with_gradient("bias", "1.0", "10"), "needs.teacher: expected one cell of kind train, got small/bias seed 1 of kind bias"),
+        (with_gradient("teacher", "1.0", "0"), "images: expected 1 to 100000000, got 0"),
+        (with_gradient("teacher", "1.0", "9000000000000000000"), "images: expected 1 to 100000000, got 9000000000000000000"),
+        (with_gradient("teacher", "1e-300", "10"), "expected a temperature from 0.001 to 1,000,000, got 1e-300"),
+    ];
+    for (text, part) in cases {
+        std::fs::write(folder.join("small.toml"), text).expect("a file");
+        let experiments = dir.path().join("experiments");
+        let output = binary_with(&experiments, dir.path(), &["run", "--data", "embedded"]).output().expect("the binary starts");
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{part}: {text}");
+        assert!(text.contains(part), "expected {part:?} in\n{text}");
+        assert_eq!(text.lines().filter(|l| l.starts_with("error")).count(), 1, "{part}: {text}");
+        assert!(!text.contains("done "), "{part}: something was trained\n{text}");
+    }
+}

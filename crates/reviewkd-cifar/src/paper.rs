@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use candle_core::Device;
 use kd_core::data::cifar::{self, Cifar};
 use kd_core::data::{OnDemand, Provenance};
-use kd_core::run::{AnyError, Cell, CellDir, CellResult, Meter, Needed, Paper, Progress, Table};
+use kd_core::run::{AnyError, Cell, CellDir, CellResult, Meter, Needed, Needs, Paper, Progress, Table};
 use kd_core::{Result, Seed, device};
 
 use crate::cells;
@@ -48,9 +48,8 @@ impl Paper for ReviewKd {
         Self::NAME
     }
 
-    fn check(&self, cell: &Cell) -> Result<(), AnyError> {
-        CellSpec::read(cell)?;
-        Ok(())
+    fn check(&self, cell: &Cell, needs: &Needs) -> Result<(), AnyError> {
+        CellSpec::read(cell)?.check_needs(needs)
     }
 
     fn run(&self, cell: &Cell, dir: &CellDir, _needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {

@@ -5,7 +5,7 @@ use kd_core::data::{CropFlip, Normalisation};
 use kd_core::method::MethodSpec;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
-use kd_core::run::{AnyError, Cell};
+use kd_core::run::{AnyError, Cell, Needs};
 use kd_core::train::TrainSpec;
 use kd_core::{Error, Result, Seed};
 use serde::Deserialize;
@@ -32,6 +32,14 @@ impl CellSpec {
             }
             other => Err(Error::bad_input(format!("unknown kind '{other}': expected train")).into()),
         }
+    }
+
+    /// Checks that the cell needs no other one.
+    ///
+    /// # Errors
+    /// Bad input that names the role.
+    pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
+        Ok(needs.expect(&[])?)
     }
 }
 
@@ -75,8 +83,12 @@ impl TrainCell {
     fn check(&self) -> Result<()> {
         self.network(2)?;
         self.train.check()?;
-        self.method.build()?;
-        Ok(())
+        match self.method.build()?.wants().teacher {
+            true => {
+                Err(Error::bad_input("method: expected hard-targets, got one that needs a teacher, which cells of this paper have not"))
+            }
+            false => Ok(()),
+        }
     }
 
     /// A rough estimate for listings: three passes of the network's multiply-adds at 150 GFLOP/s, on the whole of CIFAR.

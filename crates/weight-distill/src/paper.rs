@@ -7,7 +7,7 @@ use std::time::Duration;
 use candle_core::Device;
 use kd_core::data::bitext::{self, BitextSplits};
 use kd_core::data::{OnDemand, Provenance};
-use kd_core::run::{AnyError, Cell, CellDir, CellResult, Needed, Paper, Progress, Table};
+use kd_core::run::{AnyError, Cell, CellDir, CellResult, Needed, Needs, Paper, Progress, Table};
 use kd_core::{Result, Seed, device};
 
 use crate::cells::{self, Place};
@@ -60,9 +60,8 @@ impl Paper for WeightDistillation {
         Self::NAME
     }
 
-    fn check(&self, cell: &Cell) -> Result<(), AnyError> {
-        CellSpec::read(cell)?;
-        Ok(())
+    fn check(&self, cell: &Cell, needs: &Needs) -> Result<(), AnyError> {
+        CellSpec::read(cell)?.check_needs(needs)
     }
 
     fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {

@@ -3,7 +3,7 @@
 use kd_core::data::bpe::BpeSettings;
 use kd_core::model::generated_student::GeneratorSpec;
 use kd_core::model::transformer::{Embeddings, Norm, Stack, TransformerSpec};
-use kd_core::run::{AnyError, Cell};
+use kd_core::run::{AnyError, Cell, Needs, Role};
 use kd_core::translation::{Search, TranslationSpec};
 use kd_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -207,6 +207,35 @@ impl CellSpec {
             },
             Self::Difference(_) | Self::Quoted(_) => Ok(()),
         }
+    }
+
+    /// Checks the cells that this one needs.
+    ///
+    /// # Errors
+    /// Bad input that names the role, what was expected and what was found.
+    pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
+        /// The kinds whose cells save a network.
+        const NETWORKS: &[&str] = &["train", "generate"];
+        let teacher = Role::one("teacher", NETWORKS);
+        let pseudo = Role::optional("pseudo", &["pseudo"]);
+        let roles = match self {
+            Self::Train(cell) => {
+                let mut roles = vec![pseudo];
+                if cell.start == Start::Truncation || cell.word_distillation > 0. {
+                    roles.push(teacher);
+                }
+                if cell.start == Start::Network {
+                    roles.push(Role::one("start", NETWORKS));
+                }
+                roles
+            }
+            Self::Pseudo(_) => vec![teacher],
+            Self::Generate(_) => vec![teacher, pseudo],
+            Self::Speed(_) => vec![teacher, Role::one("student", NETWORKS)],
+            Self::Difference(_) => vec![Role::one("of", NETWORKS), Role::one("from", NETWORKS)],
+            Self::Quoted(_) => vec![Role::one("of", NETWORKS), Role::optional("before", NETWORKS)],
+        };
+        Ok(needs.expect(&roles)?)
     }
 
     /// A rough estimate for listings: six operations for each weight and word at 150 GFLOP/s; `None` where it depends on what is not

@@ -142,3 +142,48 @@ fn bad_text_models_and_vocabularies_are_refused_with_file_and_line() {
     let said = refused(dir.path(), &["run", "small", "--data", "multi30k"]);
     assert!(said.contains("HF_HUB_OFFLINE"), "{said}");
 }
+
+/// The binary on the small experiment with `from` replaced by `to` wherever it stands; what it says as it refuses.
+fn refused_with(from: &str, to: &str) -> String {
+    let dir = folder();
+    let experiments = dir.path().join("experiments/weight-distill");
+    std::fs::create_dir_all(&experiments).expect("a folder");
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/weight-distill/small.toml");
+    let text = std::fs::read_to_string(own).expect("a file");
+    assert!(text.contains(from), "{from:?} is not in the experiment");
+    std::fs::write(experiments.join("small.toml"), text.replace(from, to)).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weight-distill"));
+    command.args(RUN).arg("--experiments").arg(dir.path().join("experiments")).current_dir(dir.path());
+    let output = command.output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{to:?}: {said}");
+    assert!(!said.contains("done "), "{to:?}: something was trained\n{said}");
+    said.lines().find(|line| line.starts_with("error")).expect("an error").to_owned()
+}
+
+#[test]
+fn a_row_without_the_cells_that_it_needs_is_refused_before_anything_is_trained() {
+    let cases = [
+        ("needs = { start = \"generated\", pseudo = \"pseudo\" }", "", "needs.start: expected one cell of kind train or generate, got 0"),
+        (
+            "needs = { start = \"generated\", pseudo = \"pseudo\" }",
+            "needs = { start = \"pseudo\" }",
+            "needs.start: expected one cell of kind train or generate, got small/pseudo seed 1 of kind pseudo",
+        ),
+        (
+            "needs = { teacher = \"teacher\", pseudo = \"pseudo\" }",
+            "needs = { teacher = \"teacher\", pseudo = \"teacher\" }",
+            "needs.pseudo: expected at most one cell of kind pseudo, got small/teacher seed 1 of kind train",
+        ),
+        (
+            "needs = { of = \"wd\", from = \"kd\" }",
+            "needs = { of = \"wd\" }",
+            "needs.from: expected one cell of kind train or generate, got 0",
+        ),
+        ("start = \"network\"", "start = \"random\"", "needs.start: this cell has no such need; known: pseudo"),
+    ];
+    for (from, to, part) in cases {
+        let said = refused_with(from, to);
+        assert!(said.contains(part), "expected {part:?} in\n{said}");
+    }
+}

@@ -98,7 +98,7 @@ fn run_command(command: &Command, options: &Options, application: &Application, 
             invocation.tables(false, out)
         }
         Command::List { .. } => {
-            check(application.paper, &invocation.plan.cells)?;
+            check(application.paper, &invocation.plan, &invocation.plan.cells)?;
             invocation.list(out)
         }
         Command::Table { partial, .. } => invocation.tables(*partial, out),

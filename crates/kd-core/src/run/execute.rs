@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::cell::Cell;
 use super::error::{AnyError, Result, RunError};
+use super::needs::Needs;
 use super::plan::{Plan, Shard};
 use super::progress::Progress;
 use super::result::CellResult;
@@ -17,8 +18,9 @@ pub trait Paper: Sync {
     /// The name of its experiments, runs and results folders: the crate's name.
     fn name(&self) -> &'static str;
 
-    /// Checks kind and spec strictly, for instance through [`Cell::spec_as`]; called for every cell before any data is touched.
-    fn check(&self, cell: &Cell) -> Result<(), AnyError>;
+    /// Checks kind and spec strictly, for instance through [`Cell::spec_as`], and what the cell needs through [`Needs::expect`];
+    /// called for every cell before any data is touched.
+    fn check(&self, cell: &Cell, needs: &Needs) -> Result<(), AnyError>;
 
     /// Computes a cell. `dir` may hold what an earlier, killed attempt left: the cell continues from there, to the same numbers.
     fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError>;
@@ -62,7 +64,7 @@ impl Needed {
     pub fn one(&self, role: &str) -> Result<&Finished, AnyError> {
         match self.all(role) {
             [one] => Ok(one),
-            several => Err(format!("needs.{role}: expected one cell, got {}", several.len()).into()),
+            several => Err(crate::Error::bad_input(format!("needs.{role}: expected one cell, got {}", several.len())).into()),
         }
     }
 }
@@ -89,14 +91,17 @@ pub fn execute(paper: &dyn Paper, plan: &Plan, store: &Store, shard: Shard, comm
     outcome
 }
 
-/// Checks what the cells say; the first error names its cell.
-pub fn check<'a>(paper: &dyn Paper, cells: impl IntoIterator<Item = &'a Cell>) -> Result<()> {
-    cells.into_iter().try_for_each(|cell| paper.check(cell).map_err(|source| spec_error(cell, source)))
+/// Checks what these cells of the plan say and need; the first error names its cell.
+pub fn check<'a>(paper: &dyn Paper, plan: &Plan, cells: impl IntoIterator<Item = &'a Cell>) -> Result<()> {
+    cells.into_iter().try_for_each(|cell| {
+        let needs = Needs::of(plan, cell)?;
+        paper.check(cell, &needs).map_err(|source| spec_error(cell, source))
+    })
 }
 
 fn execute_cells(paper: &dyn Paper, plan: &Plan, store: &Store, shard: Shard, commit: &str, progress: &dyn Progress) -> Result<Summary> {
     let wanted: Vec<&Cell> = plan.shard(shard).into_iter().map(|index| &plan.cells[index]).collect();
-    check(paper, wanted.iter().copied())?;
+    check(paper, plan, wanted.iter().copied())?;
     let mut summary = Summary::default();
     let mut waiting: Vec<(usize, &Cell)> = wanted.iter().copied().enumerate().collect();
     let mut told = false;
@@ -174,18 +179,15 @@ fn attempt(
 /// The results that a cell needs; none where one is not finished yet.
 fn gather(plan: &Plan, store: &Store, cell: &Cell) -> Result<Option<Needed>> {
     let mut needed = Needed::default();
-    for (role, ids) in &cell.needs {
-        let mut finished = Vec::with_capacity(ids.len());
-        for id in ids {
-            // Expansion adds every needed cell to the plan; a plan built otherwise may lack it, and then it can never be run.
-            let other =
-                plan.cell(id).ok_or_else(|| RunError::Input(format!("{}: needs.{role}: no cell {id} in the plan", cell.label())))?;
+    for (role, cells) in Needs::of(plan, cell)?.roles() {
+        let mut finished = Vec::with_capacity(cells.len());
+        for &other in cells {
             match store.result(other)? {
                 Some(result) => finished.push(Finished { cell: other.clone(), dir: store.dir(other), result }),
                 None => return Ok(None),
             }
         }
-        needed.roles.insert(role.clone(), finished);
+        needed.roles.insert(role.to_owned(), finished);
     }
     Ok(Some(needed))
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use clap::Parser;
 use kd_core::cli::{self, Application};
 use kd_core::run::{
-    AnyError, Cell, CellDir, CellResult, DataIdentity, Needed, Paper, Progress, RunError, Series, Silent, Table, Update, atomic,
+    AnyError, Cell, CellDir, CellResult, DataIdentity, Needed, Needs, Paper, Progress, Role, RunError, Series, Silent, Table, Update,
+    atomic,
 };
 
 pub const EXPERIMENTS: [(&str, &str); 2] = [("nets", include_str!("nets.toml")), ("shift", include_str!("shift.toml"))];
@@ -38,10 +39,11 @@ impl Paper for Toy {
         "toy"
     }
 
-    fn check(&self, cell: &Cell) -> Result<(), AnyError> {
+    fn check(&self, cell: &Cell, needs: &Needs) -> Result<(), AnyError> {
         cell.spec_as::<Spec>()?;
         match cell.kind.as_str() {
-            "train" | "ensemble" => Ok(()),
+            "train" => Ok(needs.expect(&[Role::optional("teacher", &["train"])])?),
+            "ensemble" => Ok(needs.expect(&[Role::several("members", &["train"])])?),
             other => Err(format!("no kind `{other}`").into()),
         }
     }
