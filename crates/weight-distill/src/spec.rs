@@ -201,15 +201,16 @@ impl CellSpec {
                 cell.search.check()
             }
             Self::Pseudo(PseudoCell { search, .. }) => search.check(),
-            Self::Speed(cell) => match cell.sentences > 0 && cell.rounds > 0 {
-                true => cell.search.check(),
-                false => Err(Error::bad_input("expected at least 1 of sentences and rounds, got 0")),
-            },
+            Self::Speed(cell) => {
+                Error::unless_within("sentences", cell.sentences, 1..=1_000_000_000)?;
+                Error::unless_within("rounds", cell.rounds, 1..=10_000)?;
+                cell.search.check()
+            }
             Self::Difference(_) | Self::Quoted(_) => Ok(()),
         }
     }
 
-    /// Checks the cells that this one needs.
+    /// Checks the cells that this one needs: their kinds, their number, and that networks and translations are of this cell's text.
     ///
     /// # Errors
     /// Bad input that names the role, what was expected and what was found.
@@ -235,7 +236,29 @@ impl CellSpec {
             Self::Difference(_) => vec![Role::one("of", NETWORKS), Role::one("from", NETWORKS)],
             Self::Quoted(_) => vec![Role::one("of", NETWORKS), Role::optional("before", NETWORKS)],
         };
-        Ok(needs.expect(&roles)?)
+        needs.expect(&roles)?;
+        // Their vocabularies are trained on the text, so another text is another vocabulary.
+        for role in ["teacher", "start", "pseudo"] {
+            for other in needs.all(role) {
+                if let (Some(own), Some(text)) = (self.text(), Self::read(other)?.text())
+                    && own != text
+                {
+                    let what = format!("needs.{role}: expected the text of this cell, {own:?}, got {text:?}");
+                    return Err(Error::bad_input(what).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The text of a kind that has one.
+    fn text(&self) -> Option<&TextPart> {
+        match self {
+            Self::Train(cell) => Some(&cell.text),
+            Self::Pseudo(cell) => Some(&cell.text),
+            Self::Generate(cell) => Some(&cell.text),
+            Self::Speed(_) | Self::Difference(_) | Self::Quoted(_) => None,
+        }
     }
 
     /// A rough estimate for listings: six operations for each weight and word at 150 GFLOP/s; `None` where it depends on what is not

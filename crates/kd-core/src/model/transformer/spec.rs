@@ -104,10 +104,10 @@ impl TransformerSpec {
         for (name, stack) in [("encoder", &self.encoder), ("decoder", &self.decoder)] {
             let Stack { layers, width, feed_forward, heads } = *stack;
             if layers == 0 || width < 2 || feed_forward == 0 || heads == 0 {
-                return fault(format!("expected an {name} of at least 1 layer, 2 wide, with 1 hidden unit and 1 head, got {stack:?}"));
+                return fault(format!("{name}: expected at least 1 layer, 2 wide, with 1 hidden unit and 1 head, got {stack:?}"));
             }
             if layers.max(width).max(feed_forward) > 1 << 16 {
-                return fault(format!("expected an {name} of at most 65536 layers, wide and hidden units, got {stack:?}"));
+                return fault(format!("{name}: expected at most 65536 layers, wide and hidden units, got {stack:?}"));
             }
             if width % heads != 0 || width % 2 != 0 {
                 return fault(format!("expected an even {name} width that is a multiple of its heads, got {width} with {heads}"));
