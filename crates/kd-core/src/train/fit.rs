@@ -57,6 +57,7 @@ impl TrainSpec {
         if self.average_epochs > self.epochs {
             return fault(format!("expected average-epochs of at most epochs = {}, got {}", self.epochs, self.average_epochs));
         }
+        self.schedule.check()?;
         self.optimizer.check()
     }
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::{Error, Result};
+
 /// How the learning rate moves, as a factor on the base rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
@@ -27,6 +29,19 @@ pub enum Schedule {
 }
 
 impl Schedule {
+    /// Checks that the rate falls or stays, so that it is a number throughout.
+    ///
+    /// # Errors
+    /// Bad input that names the field, what it must be and what it is.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Exponential { factor } | Self::Steps { factor, .. } if !(0. ..=1.).contains(factor) => {
+                Err(Error::bad_input(format!("train.schedule: expected a factor from 0 to 1, got {factor}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The factor at a step: `epoch` and `step` count from 0, `epochs` and `steps` are the totals (steps per epoch). For the
     /// first `warm_up` epochs it is multiplied by a ramp that grows linearly with the steps, reaching 1 at the last of them.
     pub fn factor(&self, epoch: usize, step: usize, epochs: usize, steps: usize, warm_up: usize) -> f64 {
@@ -58,6 +73,20 @@ mod tests {
         let steps = Schedule::Steps { at: vec![3, 6], factor: 0.1 };
         let at = |epoch| steps.factor(epoch, 0, 10, 5, 0);
         assert!(at(2) == 1. && (at(3) - 0.1).abs() < 1e-12 && (at(6) - 0.01).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_factor_that_is_no_fraction_is_refused() {
+        for factor in [-0.1, 1.5, f64::NAN, f64::INFINITY] {
+            let both = [Schedule::Exponential { factor }, Schedule::Steps { at: vec![3], factor }];
+            for error in both.map(|schedule| schedule.check().expect_err("no fraction")) {
+                assert!(error.is_bad_input());
+                assert_eq!(error.to_string(), format!("train.schedule: expected a factor from 0 to 1, got {factor}"));
+            }
+        }
+        for factor in [0., 0.998, 1.] {
+            assert!(Schedule::Exponential { factor }.check().is_ok() && Schedule::Steps { at: vec![], factor }.check().is_ok());
+        }
     }
 
     #[test]
