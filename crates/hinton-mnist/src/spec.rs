@@ -1,6 +1,6 @@
 //! What the rows of this paper's experiment files say: one strict type per kind of cell.
 
-use kd_core::method::MethodSpec;
+use kd_core::method::{MethodSpec, check_temperature};
 use kd_core::model::mlp::{MlpSpec, WeightInit};
 use kd_core::run::{AnyError, Cell, Needs, Role};
 use kd_core::train::TrainSpec;
@@ -120,6 +120,21 @@ pub struct TrainCell {
 }
 
 impl TrainCell {
+    /// How the logits of so many teachers become one set; none where there is one teacher or no teacher.
+    ///
+    /// # Errors
+    /// Bad input when there are several and the cell names no mean.
+    pub fn mean_of(&self, teachers: usize) -> Result<Option<Mean>> {
+        match (teachers, self.teachers) {
+            (0 | 1, _) => Ok(None),
+            (_, Some(mean)) => Ok(Some(mean)),
+            (n, None) => {
+                let what = "expected teachers = \"arithmetic\" or \"geometric\", got none";
+                Err(Error::bad_input(format!("{n} teachers: {what}")))
+            }
+        }
+    }
+
     /// A rough estimate for listings: 6 operations per weight and example at 150 GFLOP/s, on the whole of MNIST.
     pub fn seconds_on_two_cores(&self) -> f64 {
         let weights = self.network.full().multiply_adds();
@@ -230,17 +245,17 @@ impl CellSpec {
     pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
         let (student, teacher) = (Role::one("student", NETWORKS), Role::one("teacher", NETWORKS));
         let roles = match self {
-            Self::Train(cell) => match (cell.method.build()?.wants().teacher, cell.teachers) {
-                (false, _) => vec![],
-                (true, None) => vec![teacher],
-                (true, Some(_)) => vec![Role::several("teacher", NETWORKS)],
-            },
+            Self::Train(cell) if cell.method.build()?.wants().teacher => vec![Role::several("teacher", NETWORKS)],
+            Self::Train(_) => vec![],
             Self::Bias(_) => vec![student],
             Self::Ensemble(_) => vec![Role::several("members", NETWORKS)],
             Self::GradientLimit(_) => vec![student, teacher],
             Self::SoftTargets(_) => vec![teacher],
         };
         needs.expect(&roles)?;
+        if let Self::Train(cell) = self {
+            cell.mean_of(needs.all("teacher").len())?;
+        }
         if let (Self::Bias(cell), &[student]) = (self, needs.all("student")) {
             let ExamplesPart { limit, held_out, .. } = student.spec_as::<TrainCell>()?.examples;
             if (cell.limit, cell.held_out) != (limit, held_out) {
@@ -252,10 +267,6 @@ impl CellSpec {
     }
 
     fn check(&self) -> Result<()> {
-        let temperature = |t: f64| match t.is_finite() && t > 0. {
-            true => Ok(()),
-            false => Err(Error::bad_input(format!("expected a temperature above 0, got {t}"))),
-        };
         match self {
             Self::Train(cell) => {
                 cell.network.full().check()?;
@@ -280,14 +291,11 @@ impl CellSpec {
             }
             Self::Ensemble(_) => Ok(()),
             Self::GradientLimit(cell) => {
-                // Bounds within which the gradients' squares are float32 numbers.
-                if !(1e-3..=1e6).contains(&cell.temperature) {
-                    return Err(Error::bad_input(format!("expected a temperature from 0.001 to 1,000,000, got {:?}", cell.temperature)));
-                }
+                check_temperature(cell.temperature)?;
                 Error::unless_within("images", cell.images, 1..=100_000_000)
             }
             Self::SoftTargets(cell) => {
-                temperature(cell.temperature)?;
+                check_temperature(cell.temperature)?;
                 cell.pairs.iter().try_for_each(|&(a, b)| check_classes("pairs", &[a.min(b), a.max(b)]))
             }
         }

@@ -133,41 +133,53 @@ fn bad_input_is_one_line_that_says_what_and_where_with_exit_code_2() {
     }
 }
 
+/// What `tests/experiments/small.toml` says.
+fn small() -> String {
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/small.toml")).expect("a file")
+}
+
+/// What the binary says as it refuses, in one line and with exit code 2, to do this with an experiment file of this text.
+fn refused(command: &str, text: &str) -> String {
+    let dir = tempfile::tempdir().expect("a folder");
+    let experiments = dir.path().join("experiments");
+    std::fs::create_dir_all(experiments.join("hinton-mnist")).expect("a folder");
+    std::fs::write(experiments.join("hinton-mnist/small.toml"), text).expect("a file");
+    let output = binary_with(&experiments, dir.path(), &[command, "--data", "embedded"]).output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{command}: {said}");
+    assert!(!said.contains("done "), "{command}: something was trained\n{said}");
+    let errors: Vec<&str> = said.lines().filter(|l| l.starts_with("error")).collect();
+    assert_eq!(errors.len(), 1, "{command}: {said}");
+    errors[0].to_owned()
+}
+
 #[test]
 fn a_misspelt_field_of_a_recipe_is_refused_by_run_and_list_and_the_nearest_is_named() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let folder = dir.path().join("experiments/hinton-mnist");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let good = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/small.toml")).expect("a file");
-    std::fs::write(folder.join("small.toml"), good.replacen("learning-rate", "learing-rate", 1)).expect("a file");
+    let text = small().replacen("learning-rate", "learing-rate", 1);
     for command in ["run", "list"] {
-        let experiments = dir.path().join("experiments");
-        let output = binary_with(&experiments, dir.path(), &[command, "--data", "embedded"]).output().expect("the binary starts");
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{command}: {text}");
-        assert!(text.contains("small/teacher") && text.contains("did you mean `learning-rate`?"), "{command}: {text}");
-        assert_eq!(text.lines().filter(|l| l.starts_with("error")).count(), 1, "{command}: {text}");
+        let said = refused(command, &text);
+        assert!(said.contains("small/teacher") && said.contains("did you mean `learning-rate`?"), "{command}: {said}");
     }
 }
 
 #[test]
 fn a_recipe_that_cannot_run_is_refused_before_anything_is_trained() {
-    let dir = tempfile::tempdir().expect("a folder");
-    let folder = dir.path().join("experiments/hinton-mnist");
-    std::fs::create_dir_all(&folder).expect("a folder");
-    let good = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/small.toml")).expect("a file");
+    let good = small();
     let needs_of_student = "needs = { teacher = \"teacher\" }";
     let gradient = "\n[[row]]\nname = \"gradient\"\nkind = \"gradient-limit\"\nneeds = { student = \"student\", teacher = \"NET\" }\n\
                     [row.spec]\ntemperature = T\nimages = N\n";
     let with_gradient = |net: &str, t: &str, n: &str| format!("{good}{}", gradient.replace("NET", net).replace('T', t).replace('N', n));
     let changed = |from: &str, to: &str| good.replace(from, to);
     let cases = [
-        (changed(needs_of_student, ""), "needs.teacher: expected one cell of kind train, got 0"),
+        (changed(needs_of_student, ""), "needs.teacher: expected at least one cell of kind train, got 0"),
         (
             changed(needs_of_student, "needs = { taecher = \"teacher\" }"),
             "needs.taecher: this cell has no such need; did you mean `teacher`?",
         ),
-        (changed(needs_of_student, "needs = { teacher = \"teacher#1..2\" }"), "needs.teacher: expected one cell of kind train, got 2"),
+        (
+            changed(needs_of_student, "needs = { teacher = \"teacher#1..2\" }"),
+            "2 teachers: expected teachers = \"arithmetic\" or \"geometric\"",
+        ),
         (changed("needs = { student = \"student\" }", ""), "needs.student: expected one cell of kind train, got 0"),
         (changed("limit = 1500\nheld-out = 0.2", "limit = 10\nheld-out = 0.2"), "expected the student's own limit 1500 and held-out 0.2"),
         (changed("limit = 1500\nheld-out = 0.2", "limit = 1500\nheld-out = 0.0"), "expected held-out above 0 and below 1, got 0"),
@@ -181,15 +193,10 @@ fn a_recipe_that_cannot_run_is_refused_before_anything_is_trained() {
         (with_gradient("teacher", "1.0", "0"), "images: expected 1 to 100000000, got 0"),
         (with_gradient("teacher", "1.0", "9000000000000000000"), "images: expected 1 to 100000000, got 9000000000000000000"),
         (with_gradient("teacher", "1e-300", "10"), "expected a temperature from 0.001 to 1,000,000, got 1e-300"),
+        (changed("temperature = 4.0", "temperature = 1e300"), "expected a temperature from 0.001 to 1,000,000, got 1e300"),
     ];
     for (text, part) in cases {
-        std::fs::write(folder.join("small.toml"), text).expect("a file");
-        let experiments = dir.path().join("experiments");
-        let output = binary_with(&experiments, dir.path(), &["run", "--data", "embedded"]).output().expect("the binary starts");
-        let text = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{part}: {text}");
-        assert!(text.contains(part), "expected {part:?} in\n{text}");
-        assert_eq!(text.lines().filter(|l| l.starts_with("error")).count(), 1, "{part}: {text}");
-        assert!(!text.contains("done "), "{part}: something was trained\n{text}");
+        let said = refused("run", &text);
+        assert!(said.contains(part), "expected {part:?} in\n{said}");
     }
 }

@@ -95,11 +95,9 @@ fn teacher_logits(cell: &TrainCell, teachers: &[&Path]) -> Result<Vec<f32>> {
         _ => 1.,
     };
     let mut members = teachers.iter().map(|dir| Ok(Logits::read(dir)?.train)).collect::<Result<Vec<_>>>()?;
-    match (members.len(), cell.teachers) {
-        (0, _) => Err(Error::bad_input("this method needs a teacher: expected needs.teacher, got none")),
-        (1, _) => Ok(members.remove(0)),
-        (_, Some(mean)) => combine(&members, CLASSES, mean, temperature),
-        (n, None) => Err(Error::bad_input(format!("{n} teachers: expected teachers = \"arithmetic\" or \"geometric\", got none"))),
+    match cell.mean_of(members.len())? {
+        Some(mean) => combine(&members, CLASSES, mean, temperature),
+        None => members.pop().ok_or_else(|| Error::bad_input("this method needs a teacher: expected needs.teacher, got none")),
     }
 }
 

@@ -97,6 +97,18 @@ pub enum MethodSpec {
     },
 }
 
+/// Checks a temperature T that an experiment file names: from 0.001 to 1,000,000. Far outside, T² or the logits over T are no
+/// numbers in float32, and the loss is none either.
+///
+/// # Errors
+/// Bad input that says what T must be and what it is.
+pub fn check_temperature(temperature: f64) -> Result<()> {
+    match (1e-3..=1e6).contains(&temperature) {
+        true => Ok(()),
+        false => Err(Error::bad_input(format!("expected a temperature from 0.001 to 1,000,000, got {temperature:?}"))),
+    }
+}
+
 impl MethodSpec {
     /// Makes the method.
     ///
@@ -113,9 +125,7 @@ impl MethodSpec {
             Self::HardTargets {} => Box::new(hard_targets::HardTargets),
             Self::SoftTargets { temperature, soft_weight, hard_weight } => {
                 weights(soft_weight, hard_weight)?;
-                if !(temperature.is_finite() && temperature > 0.) {
-                    return Err(Error::bad_input(format!("method: expected a temperature above 0, got {temperature}")));
-                }
+                check_temperature(temperature)?;
                 Box::new(soft_targets::SoftTargets { temperature, soft_weight, hard_weight })
             }
             Self::LogitRegression { soft_weight, hard_weight } => {
@@ -123,5 +133,37 @@ impl MethodSpec {
                 Box::new(logit_regression::LogitRegression { soft_weight, hard_weight })
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+
+    use super::*;
+    use crate::loss::softened_kl;
+
+    /// Loss and gradient of logits of a usual size at this temperature.
+    fn at(temperature: f64) -> Result<Vec<f32>> {
+        let student = Var::new(&[[30f32, -20., 5.], [0., 1., -40.]], &Device::Cpu)?;
+        let teacher = Tensor::new(&[[-30f32, 20., 5.], [12., 1., -1.]], &Device::Cpu)?;
+        let loss = softened_kl(&student, &teacher, temperature)?;
+        let gradient = loss.backward()?.get(&student).expect("a gradient").flatten_all()?.to_vec1()?;
+        Ok([vec![loss.to_scalar()?], gradient].concat())
+    }
+
+    #[test]
+    fn between_the_outermost_temperatures_the_loss_and_its_gradient_are_numbers_and_others_are_refused() -> Result<()> {
+        for temperature in [1e-3, 1., 20., 1e6] {
+            check_temperature(temperature)?;
+            let numbers = at(temperature)?;
+            assert!(numbers.iter().all(|x| x.is_finite()) && numbers[0] > 0., "{temperature}: {numbers:?}");
+        }
+        assert!(!at(1e300)?.iter().all(|x| x.is_finite()));
+        for temperature in [0., -1., 9e-4, 1.1e6, 1e300, f64::NAN, f64::INFINITY] {
+            let error = check_temperature(temperature).expect_err("outside");
+            assert!(error.is_bad_input() && error.to_string().ends_with(&format!("got {temperature:?}")), "{error}");
+        }
+        Ok(())
     }
 }
