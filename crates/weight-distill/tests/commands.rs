@@ -8,8 +8,11 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 fn command(dir: &Path, arguments: &[&str]) -> Command {
+    command_with(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments"), dir, arguments)
+}
+
+fn command_with(experiments: &Path, dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weight-distill"));
-    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments");
     command.args(arguments).arg("--experiments").arg(experiments).current_dir(dir);
     // A machine without a network and with an empty cache, whatever the one that runs the test has.
     command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
@@ -146,19 +149,19 @@ fn bad_text_models_and_vocabularies_are_refused_with_file_and_line() {
 /// The binary on the small experiment with `from` replaced by `to` wherever it stands; what it says as it refuses.
 fn refused_with(from: &str, to: &str) -> String {
     let dir = folder();
-    let experiments = dir.path().join("experiments/weight-distill");
-    std::fs::create_dir_all(&experiments).expect("a folder");
+    let experiments = dir.path().join("experiments");
+    std::fs::create_dir_all(experiments.join("weight-distill")).expect("a folder");
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/weight-distill/small.toml");
     let text = std::fs::read_to_string(own).expect("a file");
     assert!(text.contains(from), "{from:?} is not in the experiment");
-    std::fs::write(experiments.join("small.toml"), text.replace(from, to)).expect("a file");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_weight-distill"));
-    command.args(RUN).arg("--experiments").arg(dir.path().join("experiments")).current_dir(dir.path());
-    let output = command.output().expect("the binary starts");
+    std::fs::write(experiments.join("weight-distill/small.toml"), text.replace(from, to)).expect("a file");
+    let output = command_with(&experiments, dir.path(), &RUN).output().expect("the binary starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{to:?}: {said}");
     assert!(!said.contains("done "), "{to:?}: something was trained\n{said}");
-    said.lines().find(|line| line.starts_with("error")).expect("an error").to_owned()
+    let errors: Vec<&str> = said.lines().filter(|line| line.starts_with("error")).collect();
+    assert_eq!(errors.len(), 1, "{to:?}: {said}");
+    errors[0].to_owned()
 }
 
 #[test]
