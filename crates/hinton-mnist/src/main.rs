@@ -57,7 +57,7 @@ enum Command {
 }
 
 /// The experiment files, for a binary that is run away from the checkout.
-const EXPERIMENTS: [(&str, &str); 12] = [
+const EXPERIMENTS: [(&str, &str); 13] = [
     ("distillation", include_str!("../../../experiments/hinton-mnist/distillation.toml")),
     ("ensemble", include_str!("../../../experiments/hinton-mnist/ensemble.toml")),
     ("few-labels", include_str!("../../../experiments/hinton-mnist/few-labels.toml")),
@@ -66,6 +66,7 @@ const EXPERIMENTS: [(&str, &str); 12] = [
     ("recipe", include_str!("../../../experiments/hinton-mnist/recipe.toml")),
     ("soft-targets", include_str!("../../../experiments/hinton-mnist/soft-targets.toml")),
     ("student-recipe", include_str!("../../../experiments/hinton-mnist/student-recipe.toml")),
+    ("teacher-start", include_str!("../../../experiments/hinton-mnist/teacher-start.toml")),
     ("temperature", include_str!("../../../experiments/hinton-mnist/temperature.toml")),
     ("transfer-jitter", include_str!("../../../experiments/hinton-mnist/transfer-jitter.toml")),
     ("two-digits", include_str!("../../../experiments/hinton-mnist/two-digits.toml")),

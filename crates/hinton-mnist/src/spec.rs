@@ -1,5 +1,6 @@
 //! What the rows of this paper's experiment files say: one strict type per kind of cell.
 
+use kd_core::inherit;
 use kd_core::method::{MethodSpec, check_temperature};
 use kd_core::model::mlp::{MlpSpec, WeightInit};
 use kd_core::run::{AnyError, Cell, Needs, Role};
@@ -117,6 +118,8 @@ pub struct TrainCell {
     pub train: TrainSpec,
     /// How several teachers become one; needed where the cell has more than one.
     pub teachers: Option<Mean>,
+    /// So many of its layers, from the first on, begin as the strongest units of its one teacher's: see [`kd_core::inherit`].
+    pub inherit_layers: Option<usize>,
 }
 
 impl TrainCell {
@@ -133,6 +136,23 @@ impl TrainCell {
                 Err(Error::bad_input(format!("{n} teachers: {what}")))
             }
         }
+    }
+
+    /// Whether the cell has a teacher, for its soft targets or its weights.
+    ///
+    /// # Errors
+    /// As [`MethodSpec::build`].
+    fn has_teacher(&self) -> Result<bool> {
+        Ok(self.method.build()?.wants().teacher || self.inherit_layers.is_some())
+    }
+
+    /// Checks that its first layers can begin as those of the network that one of these cells trains.
+    fn check_inherited(&self, layers: usize, teachers: &[&Cell]) -> Result<(), AnyError> {
+        let &[teacher] = teachers else {
+            let what = format!("inherit-layers: expected one teacher, got {}", teachers.len());
+            return Err(Error::bad_input(what).into());
+        };
+        Ok(inherit::check(&teacher.spec_as::<TrainCell>()?.network.full(), &self.network.full(), layers)?)
     }
 
     /// A rough estimate for listings: 6 operations per weight and example at 150 GFLOP/s, on the whole of MNIST.
@@ -245,7 +265,7 @@ impl CellSpec {
     pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
         let (student, teacher) = (Role::one("student", NETWORKS), Role::one("teacher", NETWORKS));
         let roles = match self {
-            Self::Train(cell) if cell.method.build()?.wants().teacher => vec![Role::several("teacher", NETWORKS)],
+            Self::Train(cell) if cell.has_teacher()? => vec![Role::several("teacher", NETWORKS)],
             Self::Train(_) => vec![],
             Self::Bias(_) => vec![student],
             Self::Ensemble(_) => vec![Role::several("members", NETWORKS)],
@@ -254,7 +274,11 @@ impl CellSpec {
         };
         needs.expect(&roles)?;
         if let Self::Train(cell) = self {
-            cell.mean_of(needs.all("teacher").len())?;
+            let teachers = needs.all("teacher");
+            cell.mean_of(teachers.len())?;
+            if let Some(layers) = cell.inherit_layers {
+                cell.check_inherited(layers, teachers)?;
+            }
         }
         if let (Self::Bias(cell), &[student]) = (self, needs.all("student")) {
             let ExamplesPart { limit, held_out, .. } = student.spec_as::<TrainCell>()?.examples;

@@ -138,6 +138,11 @@ fn small() -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/small.toml")).expect("a file")
 }
 
+/// The same with a student of these hidden layers, of which so many layers begin as its teacher's.
+fn inheriting(layers: usize, hidden: &str) -> String {
+    small().replace("network = { hidden = [30]", &format!("inherit-layers = {layers}\nnetwork = {{ hidden = {hidden}"))
+}
+
 /// What the binary says as it refuses, in one line and with exit code 2, to do this with an experiment file of this text.
 fn refused(command: &str, text: &str) -> String {
     let dir = tempfile::tempdir().expect("a folder");
@@ -151,6 +156,30 @@ fn refused(command: &str, text: &str) -> String {
     let errors: Vec<&str> = said.lines().filter(|l| l.starts_with("error")).collect();
     assert_eq!(errors.len(), 1, "{command}: {said}");
     errors[0].to_owned()
+}
+
+#[test]
+fn a_student_that_begins_as_its_teacher_and_hardly_moves_makes_the_errors_of_its_teacher() {
+    // 1e-9 a step for some hundred steps: no weight moves by a millionth.
+    let still = inheriting(3, "[60, 60]").replace("learning-rate = 0.002", "learning-rate = 1e-9").replace(", omit = 3", "");
+    let errors = |text: &str| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let experiments = dir.path().join("experiments");
+        std::fs::create_dir_all(experiments.join("hinton-mnist")).expect("a folder");
+        // The bias row is of no use here.
+        let text = text.split("[[row]]\nname = \"bias\"").next().expect("a part");
+        std::fs::write(experiments.join("hinton-mnist/small.toml"), text).expect("a file");
+        let output = binary_with(&experiments, dir.path(), &["--data", "embedded"]).output().expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // The columns mean and std.
+        let errors = |line: &str| line.split(',').skip(3).take(2).map(str::to_owned).collect::<Vec<_>>();
+        let of = |row: &str| errors(table(dir.path()).lines().find(|l| l.starts_with(row)).expect("a line"));
+        (of("teacher"), of("student"))
+    };
+    let (teacher, student) = errors(&still);
+    assert_eq!(student, teacher);
+    let (teacher, student) = errors(&still.replace("inherit-layers = 3", "inherit-layers = 1"));
+    assert_ne!(student, teacher, "two layers that begin at random and stay so");
 }
 
 #[test]
@@ -193,6 +222,16 @@ fn a_recipe_that_cannot_run_is_refused_before_anything_is_trained() {
         (with_gradient("teacher", "1.0", "0"), "images: expected 1 to 100000000, got 0"),
         (with_gradient("teacher", "1.0", "9000000000000000000"), "images: expected 1 to 100000000, got 9000000000000000000"),
         (with_gradient("teacher", "1e-300", "10"), "expected a temperature from 0.001 to 1,000,000, got 1e-300"),
+        (inheriting(1, "[30]"), "inherit-layers: expected a teacher with hidden layers at least as wide as [30], inputs and classes alike"),
+        (inheriting(1, "[60, 61]"), "inherit-layers: expected a teacher with hidden layers at least as wide as [60, 61]"),
+        (inheriting(4, "[60, 60]"), "inherit-layers: expected 1 to 3, got 4"),
+        (
+            inheriting(3, "[60, 60]").replace(needs_of_student, "needs = { teacher = \"teacher#1..2\" }").replace(
+                "method = { kind = \"soft-targets\", temperature = 4.0, soft-weight = 1.0, hard-weight = 0.1 }",
+                "method = { kind = \"hard-targets\" }\nteachers = \"arithmetic\"",
+            ),
+            "inherit-layers: expected one teacher, got 2",
+        ),
         (changed("temperature = 4.0", "temperature = 1e300"), "expected a temperature from 0.001 to 1,000,000, got 1e300"),
     ];
     for (text, part) in cases {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use candle_core::{Device, Tensor};
 use kd_core::data::{ImageExamples, LabelledImages, Mnist};
 use kd_core::frozen::NETWORK;
+use kd_core::inherit;
 use kd_core::method::MethodSpec;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
@@ -62,6 +63,9 @@ pub fn run(
     let spec = NetworkSpec::Mlp(cell.network.full());
     let (params, vb) = Params::seeded(seed, device);
     let model = spec.build(vb)?;
+    if let (Some(layers), Some(teacher)) = (cell.inherit_layers, teachers.first()) {
+        inherit_from(&teacher.join(NETWORK), cell, layers, &params)?;
+    }
     let state = dir.join(STATE);
     let fit = Fit {
         model: &*model,
@@ -86,6 +90,17 @@ pub fn run(
     // The network is written: the state, twice its size, has served. A failure here costs disk space only.
     let _ = std::fs::remove_file(state);
     Ok(result)
+}
+
+/// Sets the first layers of `params` from the network in this file.
+fn inherit_from(teacher: &Path, cell: &TrainCell, layers: usize, params: &Params) -> Result<()> {
+    let (tensors, about) = checkpoint::load::<NetworkSpec>(teacher, &Device::Cpu)?;
+    let NetworkSpec::Mlp(wide) = about else {
+        return Err(Error::bad_input(format!("{}: expected a multi-layer perceptron, got {about:?}", teacher.display())));
+    };
+    let mut first = params.snapshot()?;
+    first.extend(inherit::narrowed(&tensors, &wide, &cell.network.full(), layers)?);
+    params.set(&first)
 }
 
 /// The mean of the teachers' logits on all training images, at the method's temperature.
