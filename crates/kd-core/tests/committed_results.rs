@@ -74,7 +74,7 @@ fn every_committed_table_names_the_cells_of_the_present_experiment_files() {
 }
 
 #[test]
-fn the_unshifted_student_of_table_transfer_jitter_is_that_of_table_distillation() {
+fn the_students_that_tables_transfer_jitter_and_teacher_start_compare_with_are_those_of_table_distillation() {
     let data = DataIdentity { dataset: "mnist".to_owned(), fingerprint: "1939d1154a6c7ee1".to_owned(), note: None };
     for preset in [Preset::Quick, Preset::Laptop, Preset::Paper] {
         let cells = |table, line: &[&str]| {
@@ -84,5 +84,8 @@ fn the_unshifted_student_of_table_transfer_jitter_is_that_of_table_distillation(
         let distilled = cells("distillation", &["student-distilled", "test-errors"]);
         assert_eq!(shifted("0"), distilled, "{}", preset.name());
         assert_ne!(shifted("1"), distilled, "{}", preset.name());
+        let begun = |row| cells("teacher-start", &[row, "test-errors"]);
+        assert_eq!(begun("distilled"), distilled, "{}", preset.name());
+        assert_ne!(begun("all-layers"), distilled, "{}", preset.name());
     }
 }
