@@ -63,6 +63,17 @@ impl Paper for HintonMnist {
         CellSpec::read(cell)?.check_needs(needs)
     }
 
+    fn metrics(&self, cell: &Cell, _needs: &Needs) -> Result<Option<Vec<String>>, AnyError> {
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        Ok(Some(match CellSpec::read(cell)? {
+            CellSpec::Train(spec) => cells::train::metrics(&spec).map(str::to_owned).collect(),
+            CellSpec::Bias(_) => cells::bias::metrics().collect(),
+            CellSpec::Ensemble(_) => owned(&cells::ensemble::METRICS),
+            CellSpec::GradientLimit(_) => owned(&cells::gradient_limit::METRICS),
+            CellSpec::SoftTargets(_) => owned(&cells::soft_targets::METRICS),
+        }))
+    }
+
     fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
         let data = &self.data()?.0;
         let paths = |finished: &[Finished]| finished.iter().map(|f| f.dir.clone()).collect::<Vec<_>>();

@@ -218,6 +218,14 @@ fn a_recipe_that_cannot_run_is_refused_before_anything_is_trained() {
         (changed("fraction = 1.0", "fraction = 0.0"), "expected fraction in (0, 1], got 0"),
         (changed("jitter = 2", "jitter = 28"), "expected a jitter of less than an image's 28 pixels, got 28"),
         (changed("omit = 3", "omit = 10"), "omit: expected different digits"),
+        (
+            changed("\"bias-on-held-out.test-errors\"", "\"bias-on-held-out.test-error\""),
+            "has no metric `bias-on-held-out.test-error`; did you mean `bias-on-held-out.test-errors`?",
+        ),
+        (
+            changed("unit = \"errors\" }]", "unit = \"errors\" }, { name = \"held-out-errors\", unit = \"errors\" }]"),
+            "has no metric `held-out-errors`",
+        ),
         (with_gradient("bias", "1.0", "10"), "needs.teacher: expected one cell of kind train, got small/bias seed 1 of kind bias"),
         (with_gradient("teacher", "1.0", "0"), "images: expected 1 to 100000000, got 0"),
         (with_gradient("teacher", "1.0", "9000000000000000000"), "images: expected 1 to 100000000, got 9000000000000000000"),

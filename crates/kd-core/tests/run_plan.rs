@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use kd_core::run::{Experiment, Plan, Preset, Request, Result, Seeds, Shard, cell, expand, experiment};
+use kd_core::run::{Experiment, Plan, Preset, Request, Result, Seeds, Shard, cell, check, expand, experiment};
 
 mod toy;
 
@@ -150,6 +150,39 @@ fn mistakes_in_an_experiment_file_are_named_with_file_and_key() {
         message("rate = 0.1\n", "rate = 0.1\n[[row.grid]]\ncolumn = \"rate\"\npath = \"rate\"\nvalues = [1, 2]\n[row.laptop]\n"),
     ];
     insta::assert_snapshot!("mistakes", messages.join("\n"));
+}
+
+#[test]
+fn a_table_that_asks_for_a_number_which_its_cells_do_not_have_is_refused_before_they_run() {
+    let said = |table: usize, from: &str, to: &str| {
+        let mut all = experiments();
+        let (name, text) = toy::EXPERIMENTS[table];
+        assert!(text.contains(from), "{from}");
+        all[table] = experiment::parse(&format!("{name}.toml"), name, &text.replace(from, to)).unwrap();
+        let plan = plan_of(&all, &[], Preset::Quick, None).unwrap();
+        check(&toy::Toy::default(), &plan, &plan.cells).map_err(|error| error.to_string())
+    };
+    assert_eq!(said(0, "loss", "loss"), Ok(()));
+    let cases = [
+        (
+            0,
+            "name = \"loss\"",
+            "name = \"los\"",
+            "nets.toml: row teacher: the result of nets/teacher seed 1 ",
+            "`los`; did you mean `loss`?",
+        ),
+        (
+            1,
+            "\"after.test-errors\"",
+            "\"after.test-error\"",
+            "shift.toml: row after-shift: the result of shift/several seed 7 ",
+            "`after.test-error`; did you mean `after.test-errors`?",
+        ),
+    ];
+    for (table, from, to, start, end) in cases {
+        let error = said(table, from, to).unwrap_err();
+        assert!(error.starts_with(start) && error.ends_with(&format!(" has no metric {end}")), "{error}");
+    }
 }
 
 #[test]

@@ -52,6 +52,10 @@ impl Paper for ReviewKd {
         CellSpec::read(cell)?.check_needs(needs)
     }
 
+    fn metrics(&self, _cell: &Cell, _needs: &Needs) -> Result<Option<Vec<String>>, AnyError> {
+        Ok(Some(cells::train::METRICS.map(str::to_owned).to_vec()))
+    }
+
     fn run(&self, cell: &Cell, dir: &CellDir, _needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
         let data = &self.data()?.0;
         let CellSpec::Train(spec) = CellSpec::read(cell)?;

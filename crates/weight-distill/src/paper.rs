@@ -64,6 +64,19 @@ impl Paper for WeightDistillation {
         CellSpec::read(cell)?.check_needs(needs)
     }
 
+    fn metrics(&self, cell: &Cell, needs: &Needs) -> Result<Option<Vec<String>>, AnyError> {
+        let names = match (CellSpec::read(cell)?, needs.all("of")) {
+            (CellSpec::Quoted(_), &[of]) => return self.metrics(of, &Needs::default()),
+            (CellSpec::Train(_), _) => cells::METRICS.to_vec(),
+            (CellSpec::Generate(_), _) => [&cells::METRICS[..], &[cells::generate::GENERATOR_PARAMETERS]].concat(),
+            (CellSpec::Pseudo(_), _) => cells::pseudo::METRICS.to_vec(),
+            (CellSpec::Speed(_), _) => cells::speed::METRICS.to_vec(),
+            (CellSpec::Difference(_), _) => vec![cells::difference::DIFFERENCE],
+            (CellSpec::Quoted(_), _) => return Ok(None),
+        };
+        Ok(Some(names.into_iter().map(str::to_owned).collect()))
+    }
+
     fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
         let place = Place { paper: self, dir: dir.path(), seed: Seed(cell.seed), save_every: self.save_every, needed, progress };
         let mut result = match CellSpec::read(cell)? {

@@ -184,6 +184,7 @@ fn a_row_without_the_cells_that_it_needs_is_refused_before_anything_is_trained()
             "needs.from: expected one cell of kind train or generate, got 0",
         ),
         ("limit = 400 }\nsearch = { beam = 2", "limit = 300 }\nsearch = { beam = 2", "needs.teacher: expected the text of this cell"),
+        ("\"difference\" }", "\"differences\" }", "has no metric `differences`; did you mean `difference`?"),
         ("start = \"network\"", "start = \"random\"", "needs.start: this cell has no such need; known: pseudo"),
     ];
     for (from, to, part) in cases {

@@ -20,6 +20,16 @@ use crate::ensemble::softmax;
 use crate::spec::{BiasCell, CLASSES, ExamplesPart};
 use crate::transfer::select;
 
+/// The ways to choose the shift; none at first.
+const CHOICES: [&str; 4] = ["before-bias", "bias-on-test", "bias-on-held-out", "bias-by-frequency"];
+/// What is known of each.
+const NUMBERS: [&str; 5] = ["test-errors", "test-error-rate", "errors-on-omitted", "held-out-errors", "bias"];
+
+/// The names of its metrics: `<choice>.<number>`.
+pub fn metrics() -> impl Iterator<Item = String> {
+    CHOICES.iter().flat_map(|choice| NUMBERS.iter().map(move |number| format!("{choice}.{number}")))
+}
+
 /// Scans the shifts for the student whose cell is in `student`.
 ///
 /// # Errors
@@ -48,25 +58,16 @@ pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<
         let key = |i: &usize| (errors[*i].0, (grid[*i].abs() * 1e6) as u64);
         (0..grid.len()).min_by_key(key).map_or(0., |i| grid[i])
     };
-    let chosen = [
-        ("before-bias", 0.),
-        ("bias-on-test", best(&on_test)),
-        ("bias-on-held-out", best(&on_held_out)),
-        ("bias-by-frequency", held_out.match_frequency(cell.from, cell.to)),
-    ];
+    // In the order of `CHOICES`.
+    let chosen = [0., best(&on_test), best(&on_held_out), held_out.match_frequency(cell.from, cell.to)];
     let of = data.test.labels.len().max(1) as f64;
-    let mut found = result(chosen.iter().flat_map(|&(name, bias)| {
+    let numbers = chosen.iter().flat_map(|&bias| {
         let (all, on_digits) = test.errors(bias);
         let (all_held_out, _) = held_out.errors(bias);
-        let metric = |what: &str, value: f64| (format!("{name}.{what}"), value);
-        [
-            metric("test-errors", all as f64),
-            metric("test-error-rate", 100. * all as f64 / of),
-            metric("errors-on-omitted", on_digits as f64),
-            metric("held-out-errors", all_held_out as f64),
-            metric("bias", bias),
-        ]
-    }));
+        // In the order of `NUMBERS`.
+        [all as f64, 100. * all as f64 / of, on_digits as f64, all_held_out as f64, bias]
+    });
+    let mut found = result(metrics(), numbers);
     let columns = ["bias", "test-errors", "errors-on-digits", "held-out-errors"].map(str::to_owned).to_vec();
     let line = |i: usize| vec![grid[i], on_test[i].0 as f64, on_test[i].1 as f64, on_held_out[i].0 as f64];
     found.series.insert("curve".to_owned(), Series { columns, rows: (0..grid.len()).map(line).collect() });

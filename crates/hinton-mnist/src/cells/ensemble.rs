@@ -11,6 +11,9 @@ use super::{Logits, result};
 use crate::ensemble::combine;
 use crate::spec::{CLASSES, EnsembleCell};
 
+/// The names of its metrics.
+pub const METRICS: [&str; 3] = ["test-errors", "test-accuracy", "members"];
+
 /// Combines the members' predictions on the test images, at T = 1.
 ///
 /// # Errors
@@ -19,9 +22,5 @@ pub fn run(cell: &EnsembleCell, data: &Mnist, members: &[&Path]) -> Result<CellR
     let logits = members.iter().map(|dir| Ok(Logits::read(dir)?.test)).collect::<Result<Vec<_>>>()?;
     let errors = errors_of(&combine(&logits, CLASSES, cell.mean, 1.)?, &data.test.labels)?;
     let accuracy = 100. * (errors.of - errors.total()) as f64 / errors.of.max(1) as f64;
-    Ok(result([
-        ("test-errors".to_owned(), errors.total() as f64),
-        ("test-accuracy".to_owned(), accuracy),
-        ("members".to_owned(), members.len() as f64),
-    ]))
+    Ok(result(METRICS, [errors.total() as f64, accuracy, members.len() as f64]))
 }

@@ -14,6 +14,9 @@ use kd_core::{Error, Result};
 use super::{Logits, matrix, result};
 use crate::spec::{CLASSES, GradientLimitCell};
 
+/// The names of its metrics.
+pub const METRICS: [&str; 2] = ["relative-difference", "cosine"];
+
 /// Compares the two gradients for the student and the teacher whose cells are in these folders.
 ///
 /// # Errors
@@ -36,8 +39,5 @@ pub fn run(cell: &GradientLimitCell, student: &Path, teacher: &Path) -> Result<C
     let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(x, y)| x * y).sum() };
     let gap: Vec<f64> = soft.iter().zip(&limit).map(|(a, b)| a - b).collect();
     let (ss, ll) = (dot(&soft, &soft), dot(&limit, &limit));
-    Ok(result([
-        ("relative-difference".to_owned(), (dot(&gap, &gap) / ll).sqrt()),
-        ("cosine".to_owned(), dot(&soft, &limit) / (ss * ll).sqrt()),
-    ]))
+    Ok(result(METRICS, [(dot(&gap, &gap) / ll).sqrt(), dot(&soft, &limit) / (ss * ll).sqrt()]))
 }

@@ -60,7 +60,7 @@ pub fn matrix(logits: &[f32]) -> Result<Tensor> {
     Ok(Tensor::from_slice(logits, (logits.len() / CLASSES, CLASSES), &Device::Cpu)?)
 }
 
-/// A result with these metrics and nothing else yet.
-pub fn result(metrics: impl IntoIterator<Item = (String, f64)>) -> CellResult {
-    CellResult { metrics: metrics.into_iter().collect(), ..CellResult::default() }
+/// A result with these metrics, in the order of their names, and nothing else yet.
+pub fn result(names: impl IntoIterator<Item: Into<String>>, values: impl IntoIterator<Item = f64>) -> CellResult {
+    CellResult { metrics: names.into_iter().map(Into::into).zip(values).collect(), ..CellResult::default() }
 }

@@ -15,6 +15,9 @@ use super::{Logits, result};
 use crate::ensemble::softmax;
 use crate::spec::{CLASSES, PIXELS, SoftTargetsCell};
 
+/// The names of its metrics.
+pub const METRICS: [&str; 2] = ["entropy", "second-probability"];
+
 /// Looks at the teacher whose cell is in `teacher`.
 ///
 /// # Errors
@@ -30,7 +33,7 @@ pub fn run(cell: &SoftTargetsCell, data: &Mnist, teacher: &Path) -> Result<CellR
         second += p[1];
     }
     let n = rows.len().max(1) as f64;
-    let mut found = result([("entropy".to_owned(), entropy / n), ("second-probability".to_owned(), second / n)]);
+    let mut found = result(METRICS, [entropy / n, second / n]);
     let (mut pictured, mut pixels) = (Vec::new(), Vec::new());
     for &(digit, other) in &cell.pairs {
         let likeness = |&i: &usize| softmax(rows[i], 1.)[usize::from(other)];

@@ -26,6 +26,11 @@ use crate::transfer::select;
 /// Images in one forward pass of an evaluation.
 pub const EVALUATION_CHUNK: usize = 1000;
 
+/// The metrics that every cell has.
+const METRICS: [&str; 6] = ["test-errors", "test-error-rate", "test-accuracy", "train-errors", "train-accuracy", "train-images"];
+const ERRORS_ON_OMITTED: &str = "errors-on-omitted";
+const HELD_OUT_ERRORS: &str = "held-out-errors";
+
 /// The state of a network that is still training.
 const STATE: &str = "state.safetensors";
 
@@ -84,7 +89,7 @@ pub fn run(
 
     let logits = |set: &LabelledImages| predict(&*model, set.len(), EVALUATION_CHUNK, |rows| Ok(set.range_to_tensor(rows, device)?));
     let (train, test) = (logits(&data.train)?, logits(&data.test)?);
-    let mut result = metrics(cell, &train, &test, data, &selection.rows, &selection.held_out)?;
+    let mut result = measured(cell, &train, &test, data, &selection.rows, &selection.held_out)?;
     result.epochs = records.len() as u64;
     Logits::write(dir, train, test)?;
     // The network is written: the state, twice its size, has served. A failure here costs disk space only.
@@ -116,7 +121,14 @@ fn teacher_logits(cell: &TrainCell, teachers: &[&Path]) -> Result<Vec<f32>> {
     }
 }
 
-fn metrics(cell: &TrainCell, train: &Tensor, test: &Tensor, data: &Mnist, rows: &[u32], held_out: &[u32]) -> Result<CellResult> {
+/// The names of the metrics of `cell`.
+pub fn metrics(cell: &TrainCell) -> impl Iterator<Item = &'static str> {
+    let omitted = (!cell.examples.omitted().is_empty()).then_some(ERRORS_ON_OMITTED);
+    let held_out = (cell.examples.held_out > 0.).then_some(HELD_OUT_ERRORS);
+    METRICS.into_iter().chain(omitted).chain(held_out)
+}
+
+fn measured(cell: &TrainCell, train: &Tensor, test: &Tensor, data: &Mnist, rows: &[u32], held_out: &[u32]) -> Result<CellResult> {
     let on_test = Errors::count(test, &data.test.labels)?;
     let on_rows = |rows: &[u32]| {
         let labels: Vec<u8> = rows.iter().map(|&r| data.train.labels[r as usize]).collect();
@@ -125,23 +137,25 @@ fn metrics(cell: &TrainCell, train: &Tensor, test: &Tensor, data: &Mnist, rows: 
     };
     let on_train = on_rows(rows)?;
     let percent = |wrong: usize, of: usize| 100. * wrong as f64 / of.max(1) as f64;
-    let mut found = vec![
-        ("test-errors".to_owned(), on_test.total() as f64),
-        ("test-error-rate".to_owned(), percent(on_test.total(), on_test.of)),
-        ("test-accuracy".to_owned(), percent(on_test.of - on_test.total(), on_test.of)),
-        ("train-errors".to_owned(), on_train.total() as f64),
-        ("train-accuracy".to_owned(), percent(on_train.of - on_train.total(), on_train.of)),
-        ("train-images".to_owned(), rows.len() as f64),
+    // In the order of `METRICS`.
+    let numbers = [
+        on_test.total() as f64,
+        percent(on_test.total(), on_test.of),
+        percent(on_test.of - on_test.total(), on_test.of),
+        on_train.total() as f64,
+        percent(on_train.of - on_train.total(), on_train.of),
+        rows.len() as f64,
     ];
+    let mut found = result(METRICS, numbers);
     let omitted = cell.examples.omitted();
     if !omitted.is_empty() {
         let errors: usize = omitted.iter().map(|&c| on_test.per_class[usize::from(c)]).sum();
-        found.push(("errors-on-omitted".to_owned(), errors as f64));
+        found.metrics.insert(ERRORS_ON_OMITTED.to_owned(), errors as f64);
     }
     if !held_out.is_empty() {
-        found.push(("held-out-errors".to_owned(), on_rows(held_out)?.total() as f64));
+        found.metrics.insert(HELD_OUT_ERRORS.to_owned(), on_rows(held_out)?.total() as f64);
     }
-    Ok(result(found))
+    Ok(found)
 }
 
 /// The errors of logits that are already at hand, row-major.

@@ -22,6 +22,12 @@ pub trait Paper: Sync {
     /// called for every cell before any data is touched.
     fn check(&self, cell: &Cell, needs: &Needs) -> Result<(), AnyError>;
 
+    /// The names of the numbers that a cell's result may have, for tables to be checked before anything is computed; none where nobody
+    /// knows: a misspelt metric is then found when the table is written.
+    fn metrics(&self, _cell: &Cell, _needs: &Needs) -> Result<Option<Vec<String>>, AnyError> {
+        Ok(None)
+    }
+
     /// Computes a cell. `dir` may hold what an earlier, killed attempt left: the cell continues from there, to the same numbers.
     fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError>;
 
@@ -91,11 +97,16 @@ pub fn execute(paper: &dyn Paper, plan: &Plan, store: &Store, shard: Shard, comm
     outcome
 }
 
-/// Checks what these cells of the plan say and need; the first error names its cell.
+/// Checks what these cells of the plan say and need, and that their results have the numbers that the plan's tables ask for; the first
+/// error names its cell.
 pub fn check<'a>(paper: &dyn Paper, plan: &Plan, cells: impl IntoIterator<Item = &'a Cell>) -> Result<()> {
     cells.into_iter().try_for_each(|cell| {
         let needs = Needs::of(plan, cell)?;
-        paper.check(cell, &needs).map_err(|source| spec_error(cell, source))
+        paper.check(cell, &needs).map_err(|source| spec_error(cell, source))?;
+        match paper.metrics(cell, &needs).map_err(|source| spec_error(cell, source))? {
+            Some(metrics) => plan.tables.iter().try_for_each(|table| table.check_metrics(cell, &metrics)),
+            None => Ok(()),
+        }
     })
 }
 

@@ -9,7 +9,6 @@ use super::cell::CellId;
 use super::error::{Result, RunError};
 use super::execute::Finished;
 use super::experiment::Metric;
-use super::nearest;
 use super::number::{six_digits, tenths};
 use super::plan::{Line, Plan, TablePlan};
 use super::preset::Preset;
@@ -127,10 +126,7 @@ pub fn derive(table: &TablePlan, finished: BTreeMap<CellId, Finished>, reference
 
 fn value(table: &TablePlan, line: &Line, finished: &Finished) -> Result<f64> {
     let metrics = &finished.result.metrics;
-    metrics.get(&line.key).copied().ok_or_else(|| {
-        let hint = nearest::hint(&line.key, metrics.keys().map(String::as_str));
-        RunError::file(&table.file, format!("row {}: the result of {} has no metric `{}`{hint}", line.row, finished.cell.label(), line.key))
-    })
+    metrics.get(&line.key).copied().ok_or_else(|| table.no_metric(line, &finished.cell, metrics.keys().map(String::as_str)))
 }
 
 /// Mean and sample standard deviation (n-1; none for one value). `values` is not empty.

@@ -48,6 +48,11 @@ impl Paper for Toy {
         }
     }
 
+    fn metrics(&self, cell: &Cell, _needs: &Needs) -> Result<Option<Vec<String>>, AnyError> {
+        let names = if cell.kind == "train" { ["test-errors", "loss"] } else { ["before.test-errors", "after.test-errors"] };
+        Ok(Some(names.map(str::to_string).to_vec()))
+    }
+
     fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
         if let Some(log) = &self.log {
             OpenOptions::new().create(true).append(true).open(log)?.write_all(format!("{}\n", cell.id).as_bytes())?;

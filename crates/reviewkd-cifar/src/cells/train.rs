@@ -3,7 +3,6 @@
 //! Metrics, in percent: `test-accuracy` and `train-accuracy` after the last epoch, over all test images and all training images, not
 //! augmented.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +16,9 @@ use kd_core::train::{Fit, Observer, checkpoint, write_epochs};
 use kd_core::{Error, Result, Seed};
 
 use crate::spec::TrainCell;
+
+/// The names of its metrics.
+pub const METRICS: [&str; 2] = ["test-accuracy", "train-accuracy"];
 
 /// Images in one forward pass of an evaluation.
 const CHUNK: usize = 250;
@@ -70,8 +72,7 @@ pub fn run(cell: &TrainCell, seed: Seed, data: &Cifar, place: &Place, observer: 
     checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
     let accuracy =
         |images: &LabelledImages| Ok::<_, Error>(normalised::errors(&*model, images, part.normalisation, CHUNK, device)?.accuracy());
-    let metrics =
-        BTreeMap::from([("test-accuracy".to_owned(), accuracy(&data.test)?), ("train-accuracy".to_owned(), accuracy(&data.train)?)]);
+    let metrics = METRICS.map(str::to_owned).into_iter().zip([accuracy(&data.test)?, accuracy(&data.train)?]).collect();
     // The network is written: the state, twice its size, has served. A failure here costs disk space only.
     let _ = std::fs::remove_file(state);
     Ok(CellResult { metrics, epochs: records.len() as u64, ..CellResult::default() })

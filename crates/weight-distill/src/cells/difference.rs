@@ -8,6 +8,9 @@ use kd_core::run::{AnyError, CellResult};
 
 use super::{BLEU, Place};
 
+/// The name of its metric.
+pub const DIFFERENCE: &str = "difference";
+
 /// `needs.of` less `needs.from`.
 ///
 /// # Errors
@@ -19,5 +22,5 @@ pub fn run(place: &Place) -> Result<CellResult, AnyError> {
         Ok(*found.result.metrics.get(BLEU).ok_or_else(missing)?)
     };
     let difference = bleu("of")? - bleu("from")?;
-    Ok(CellResult { metrics: BTreeMap::from([("difference".to_owned(), difference)]), ..CellResult::default() })
+    Ok(CellResult { metrics: BTreeMap::from([(DIFFERENCE.to_owned(), difference)]), ..CellResult::default() })
 }

@@ -13,6 +13,9 @@ use super::{Course, Place, result};
 use crate::generator_file;
 use crate::spec::GenerateCell;
 
+/// The metric that it has beside those of training.
+pub const GENERATOR_PARAMETERS: &str = "generator-parameters";
+
 /// Trains the generator of `cell` and leaves it, the network that it is materialised to, translations and `epochs.csv` in the cell's folder.
 ///
 /// # Errors
@@ -44,6 +47,6 @@ pub fn run(cell: &GenerateCell, place: &Place) -> Result<CellResult, AnyError> {
     let found = place.test(&saved.network, &text, &cell.search)?;
     place.drop_state();
     let mut result = result(&found, parameters, &records, &cell.train);
-    result.metrics.insert("generator-parameters".to_owned(), params.count() as f64);
+    result.metrics.insert(GENERATOR_PARAMETERS.to_owned(), params.count() as f64);
     Ok(result)
 }

@@ -178,23 +178,26 @@ impl Place<'_> {
     }
 }
 
+/// The metrics of a cell that trained.
+pub const METRICS: [&str; 4] = [BLEU, "bleu-lower-case", "parameters", "updates"];
+
 /// The result of a cell that trained: BLEU of the test set and what is known beside it.
 pub fn result(found: &Translated, parameters: usize, records: &[EpochRecord], spec: &TranslationSpec) -> CellResult {
-    let metrics = [
-        (BLEU, found.bleu),
-        ("bleu-lower-case", found.tokenized_bleu),
-        ("parameters", parameters as f64),
-        ("updates", spec.updates as f64),
-    ];
+    let numbers = [found.bleu, found.tokenized_bleu, parameters as f64, spec.updates as f64];
     let curve = records.iter().filter_map(|r| Some(vec![(r.epoch * spec.updates_per_epoch) as f64, *r.measured.get("validation-bleu")?]));
     let columns = ["updates", "validation-bleu"].map(str::to_owned).to_vec();
     CellResult {
-        metrics: metrics.map(|(name, value)| (name.to_owned(), value)).into(),
+        metrics: named(METRICS, numbers),
         series: BTreeMap::from([(CONVERGENCE.to_owned(), Series { columns, rows: curve.collect() })]),
         epochs: records.len() as u64,
         seconds: records.iter().map(|r| r.seconds).sum(),
         ..CellResult::default()
     }
+}
+
+/// Numbers with their names.
+pub fn named<const N: usize>(names: [&str; N], numbers: [f64; N]) -> BTreeMap<String, f64> {
+    names.map(str::to_owned).into_iter().zip(numbers).collect()
 }
 
 /// Bad input when a text has lines that a file cannot hold one a line.

@@ -11,11 +11,13 @@ use kd_core::run::{AnyError, CellResult, atomic};
 use kd_core::translation::translate;
 use kd_core::{Error, Result};
 
-use super::{Place, one_line};
+use super::{Place, named, one_line};
 use crate::spec::PseudoCell;
 
 /// The translations in the cell's folder, one a line.
 pub const FILE: &str = "train.translations.txt";
+/// The names of its metrics.
+pub const METRICS: [&str; 2] = ["pairs", "bleu-on-training"];
 /// Sentences that are translated between two writes of a part, from which a killed run goes on.
 const PART: usize = 2048;
 
@@ -50,8 +52,8 @@ pub fn run(cell: &PseudoCell, place: &Place) -> Result<CellResult, AnyError> {
         let _ = std::fs::remove_file(file);
     }
     let references: Vec<Vec<&str>> = text.train.target.iter().map(|line| vec![line.as_str()]).collect();
-    let metrics = [("pairs", lines.len() as f64), ("bleu-on-training", sacrebleu(&lines, &references)?.score)];
-    Ok(CellResult { metrics: metrics.map(|(n, v)| (n.to_owned(), v)).into(), ..CellResult::default() })
+    let metrics = named(METRICS, [lines.len() as f64, sacrebleu(&lines, &references)?.score]);
+    Ok(CellResult { metrics, ..CellResult::default() })
 }
 
 fn joined(lines: &[String]) -> String {

@@ -8,8 +8,11 @@ use kd_core::frozen::NETWORK;
 use kd_core::run::{AnyError, CellResult};
 use kd_core::translation::{SavedTransformer, evaluate};
 
-use super::Place;
+use super::{Place, named};
 use crate::spec::SpeedCell;
+
+/// The names of its metrics.
+pub const METRICS: [&str; 4] = ["compression", "teacher-words-per-second", "words-per-second", "speed-up"];
 
 /// Times both networks.
 ///
@@ -35,13 +38,8 @@ pub fn run(cell: &SpeedCell, place: &Place) -> Result<CellResult, AnyError> {
     }
     let [teacher_time, student_time] = times.map(median);
     let compression = student.0.about.network.parameters() as f64 / teacher.0.about.network.parameters() as f64;
-    let metrics = [
-        ("compression", compression),
-        ("teacher-words-per-second", words[0] as f64 / teacher_time),
-        ("words-per-second", words[1] as f64 / student_time),
-        ("speed-up", teacher_time / student_time),
-    ];
-    Ok(CellResult { metrics: metrics.map(|(n, v)| (n.to_owned(), v)).into(), ..CellResult::default() })
+    let numbers = [compression, words[0] as f64 / teacher_time, words[1] as f64 / student_time, teacher_time / student_time];
+    Ok(CellResult { metrics: named(METRICS, numbers), ..CellResult::default() })
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
