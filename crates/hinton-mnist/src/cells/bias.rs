@@ -15,7 +15,7 @@ use kd_core::run::{CellResult, Series};
 use kd_core::train::evaluate::largest;
 use kd_core::{Error, Result, Seed};
 
-use super::{Logits, result};
+use super::Logits;
 use crate::ensemble::softmax;
 use crate::spec::{BiasCell, CLASSES, ExamplesPart};
 use crate::transfer::select;
@@ -27,7 +27,11 @@ const NUMBERS: [&str; 5] = ["test-errors", "test-error-rate", "errors-on-omitted
 
 /// The names of its metrics: `<choice>.<number>`.
 pub fn metrics() -> impl Iterator<Item = String> {
-    CHOICES.iter().flat_map(|choice| NUMBERS.iter().map(move |number| format!("{choice}.{number}")))
+    CHOICES.iter().flat_map(|choice| NUMBERS.iter().map(move |number| name(choice, number)))
+}
+
+fn name(choice: &str, number: &str) -> String {
+    format!("{choice}.{number}")
 }
 
 /// Scans the shifts for the student whose cell is in `student`.
@@ -59,15 +63,16 @@ pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<
         (0..grid.len()).min_by_key(key).map_or(0., |i| grid[i])
     };
     // In the order of `CHOICES`.
-    let chosen = [0., best(&on_test), best(&on_held_out), held_out.match_frequency(cell.from, cell.to)];
+    let chosen: [f64; CHOICES.len()] = [0., best(&on_test), best(&on_held_out), held_out.match_frequency(cell.from, cell.to)];
     let of = data.test.labels.len().max(1) as f64;
-    let numbers = chosen.iter().flat_map(|&bias| {
+    let mut found = CellResult::default();
+    for (choice, bias) in CHOICES.into_iter().zip(chosen) {
         let (all, on_digits) = test.errors(bias);
         let (all_held_out, _) = held_out.errors(bias);
         // In the order of `NUMBERS`.
-        [all as f64, 100. * all as f64 / of, on_digits as f64, all_held_out as f64, bias]
-    });
-    let mut found = result(metrics(), numbers);
+        let numbers: [f64; NUMBERS.len()] = [all as f64, 100. * all as f64 / of, on_digits as f64, all_held_out as f64, bias];
+        found.metrics.extend(NUMBERS.into_iter().zip(numbers).map(|(number, value)| (name(choice, number), value)));
+    }
     let columns = ["bias", "test-errors", "errors-on-digits", "held-out-errors"].map(str::to_owned).to_vec();
     let line = |i: usize| vec![grid[i], on_test[i].0 as f64, on_test[i].1 as f64, on_held_out[i].0 as f64];
     found.series.insert("curve".to_owned(), Series { columns, rows: (0..grid.len()).map(line).collect() });

@@ -6,8 +6,8 @@ use kd_core::Result;
 use kd_core::data::Mnist;
 use kd_core::run::CellResult;
 
+use super::Logits;
 use super::train::errors_of;
-use super::{Logits, result};
 use crate::ensemble::combine;
 use crate::spec::{CLASSES, EnsembleCell};
 
@@ -22,5 +22,5 @@ pub fn run(cell: &EnsembleCell, data: &Mnist, members: &[&Path]) -> Result<CellR
     let logits = members.iter().map(|dir| Ok(Logits::read(dir)?.test)).collect::<Result<Vec<_>>>()?;
     let errors = errors_of(&combine(&logits, CLASSES, cell.mean, 1.)?, &data.test.labels)?;
     let accuracy = 100. * (errors.of - errors.total()) as f64 / errors.of.max(1) as f64;
-    Ok(result(METRICS, [errors.total() as f64, accuracy, members.len() as f64]))
+    Ok(CellResult::of(METRICS, [errors.total() as f64, accuracy, members.len() as f64]))
 }

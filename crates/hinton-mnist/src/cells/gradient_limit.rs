@@ -11,7 +11,7 @@ use kd_core::loss::{logit_regression, softened_kl};
 use kd_core::run::CellResult;
 use kd_core::{Error, Result};
 
-use super::{Logits, matrix, result};
+use super::{Logits, matrix};
 use crate::spec::{CLASSES, GradientLimitCell};
 
 /// The names of its metrics.
@@ -39,5 +39,5 @@ pub fn run(cell: &GradientLimitCell, student: &Path, teacher: &Path) -> Result<C
     let dot = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(x, y)| x * y).sum() };
     let gap: Vec<f64> = soft.iter().zip(&limit).map(|(a, b)| a - b).collect();
     let (ss, ll) = (dot(&soft, &soft), dot(&limit, &limit));
-    Ok(result(METRICS, [(dot(&gap, &gap) / ll).sqrt(), dot(&soft, &limit) / (ss * ll).sqrt()]))
+    Ok(CellResult::of(METRICS, [(dot(&gap, &gap) / ll).sqrt(), dot(&soft, &limit) / (ss * ll).sqrt()]))
 }

@@ -10,7 +10,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use kd_core::run::CellResult;
 use kd_core::train::checkpoint;
 use kd_core::{Error, Result};
 
@@ -58,9 +57,4 @@ impl Logits {
 /// When their number is not a multiple of the classes.
 pub fn matrix(logits: &[f32]) -> Result<Tensor> {
     Ok(Tensor::from_slice(logits, (logits.len() / CLASSES, CLASSES), &Device::Cpu)?)
-}
-
-/// A result with these metrics, in the order of their names, and nothing else yet.
-pub fn result(names: impl IntoIterator<Item: Into<String>>, values: impl IntoIterator<Item = f64>) -> CellResult {
-    CellResult { metrics: names.into_iter().map(Into::into).zip(values).collect(), ..CellResult::default() }
 }

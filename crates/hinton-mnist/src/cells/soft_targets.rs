@@ -11,7 +11,7 @@ use kd_core::run::{CellResult, Series};
 use kd_core::train::evaluate::largest;
 use kd_core::{Error, Result};
 
-use super::{Logits, result};
+use super::Logits;
 use crate::ensemble::softmax;
 use crate::spec::{CLASSES, PIXELS, SoftTargetsCell};
 
@@ -33,7 +33,7 @@ pub fn run(cell: &SoftTargetsCell, data: &Mnist, teacher: &Path) -> Result<CellR
         second += p[1];
     }
     let n = rows.len().max(1) as f64;
-    let mut found = result(METRICS, [entropy / n, second / n]);
+    let mut found = CellResult::of(METRICS, [entropy / n, second / n]);
     let (mut pictured, mut pixels) = (Vec::new(), Vec::new());
     for &(digit, other) in &cell.pairs {
         let likeness = |&i: &usize| softmax(rows[i], 1.)[usize::from(other)];

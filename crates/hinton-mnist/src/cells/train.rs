@@ -18,7 +18,7 @@ use kd_core::run::CellResult;
 use kd_core::train::{Errors, Fit, Observer, checkpoint, predict, write_epochs};
 use kd_core::{Error, Result, Seed};
 
-use super::{Logits, matrix, result};
+use super::{Logits, matrix};
 use crate::ensemble::combine;
 use crate::spec::{CLASSES, TrainCell};
 use crate::transfer::select;
@@ -146,7 +146,7 @@ fn measured(cell: &TrainCell, train: &Tensor, test: &Tensor, data: &Mnist, rows:
         percent(on_train.of - on_train.total(), on_train.of),
         rows.len() as f64,
     ];
-    let mut found = result(METRICS, numbers);
+    let mut found = CellResult::of(METRICS, numbers);
     let omitted = cell.examples.omitted();
     if !omitted.is_empty() {
         let errors: usize = omitted.iter().map(|&c| on_test.per_class[usize::from(c)]).sum();

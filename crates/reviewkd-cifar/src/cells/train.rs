@@ -72,8 +72,8 @@ pub fn run(cell: &TrainCell, seed: Seed, data: &Cifar, place: &Place, observer: 
     checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
     let accuracy =
         |images: &LabelledImages| Ok::<_, Error>(normalised::errors(&*model, images, part.normalisation, CHUNK, device)?.accuracy());
-    let metrics = METRICS.map(str::to_owned).into_iter().zip([accuracy(&data.test)?, accuracy(&data.train)?]).collect();
+    let result = CellResult::of(METRICS, [accuracy(&data.test)?, accuracy(&data.train)?]);
     // The network is written: the state, twice its size, has served. A failure here costs disk space only.
     let _ = std::fs::remove_file(state);
-    Ok(CellResult { metrics, epochs: records.len() as u64, ..CellResult::default() })
+    Ok(CellResult { epochs: records.len() as u64, ..result })
 }

@@ -2,8 +2,6 @@
 //!
 //! Metric: `difference`.
 
-use std::collections::BTreeMap;
-
 use kd_core::run::{AnyError, CellResult};
 
 use super::{BLEU, Place};
@@ -21,6 +19,5 @@ pub fn run(place: &Place) -> Result<CellResult, AnyError> {
         let missing = || format!("needs.{role}: expected a cell with BLEU, got one of kind {}", found.cell.kind);
         Ok(*found.result.metrics.get(BLEU).ok_or_else(missing)?)
     };
-    let difference = bleu("of")? - bleu("from")?;
-    Ok(CellResult { metrics: BTreeMap::from([(DIFFERENCE.to_owned(), difference)]), ..CellResult::default() })
+    Ok(CellResult::of([DIFFERENCE], [bleu("of")? - bleu("from")?]))
 }

@@ -187,17 +187,11 @@ pub fn result(found: &Translated, parameters: usize, records: &[EpochRecord], sp
     let curve = records.iter().filter_map(|r| Some(vec![(r.epoch * spec.updates_per_epoch) as f64, *r.measured.get("validation-bleu")?]));
     let columns = ["updates", "validation-bleu"].map(str::to_owned).to_vec();
     CellResult {
-        metrics: named(METRICS, numbers),
         series: BTreeMap::from([(CONVERGENCE.to_owned(), Series { columns, rows: curve.collect() })]),
         epochs: records.len() as u64,
         seconds: records.iter().map(|r| r.seconds).sum(),
-        ..CellResult::default()
+        ..CellResult::of(METRICS, numbers)
     }
-}
-
-/// Numbers with their names.
-pub fn named<const N: usize>(names: [&str; N], numbers: [f64; N]) -> BTreeMap<String, f64> {
-    names.map(str::to_owned).into_iter().zip(numbers).collect()
 }
 
 /// Bad input when a text has lines that a file cannot hold one a line.

@@ -11,7 +11,7 @@ use kd_core::run::{AnyError, CellResult, atomic};
 use kd_core::translation::translate;
 use kd_core::{Error, Result};
 
-use super::{Place, named, one_line};
+use super::{Place, one_line};
 use crate::spec::PseudoCell;
 
 /// The translations in the cell's folder, one a line.
@@ -52,8 +52,7 @@ pub fn run(cell: &PseudoCell, place: &Place) -> Result<CellResult, AnyError> {
         let _ = std::fs::remove_file(file);
     }
     let references: Vec<Vec<&str>> = text.train.target.iter().map(|line| vec![line.as_str()]).collect();
-    let metrics = named(METRICS, [lines.len() as f64, sacrebleu(&lines, &references)?.score]);
-    Ok(CellResult { metrics, ..CellResult::default() })
+    Ok(CellResult::of(METRICS, [lines.len() as f64, sacrebleu(&lines, &references)?.score]))
 }
 
 fn joined(lines: &[String]) -> String {

@@ -8,7 +8,7 @@ use kd_core::frozen::NETWORK;
 use kd_core::run::{AnyError, CellResult};
 use kd_core::translation::{SavedTransformer, evaluate};
 
-use super::{Place, named};
+use super::Place;
 use crate::spec::SpeedCell;
 
 /// The names of its metrics.
@@ -39,7 +39,7 @@ pub fn run(cell: &SpeedCell, place: &Place) -> Result<CellResult, AnyError> {
     let [teacher_time, student_time] = times.map(median);
     let compression = student.0.about.network.parameters() as f64 / teacher.0.about.network.parameters() as f64;
     let numbers = [compression, words[0] as f64 / teacher_time, words[1] as f64 / student_time, teacher_time / student_time];
-    Ok(CellResult { metrics: named(METRICS, numbers), ..CellResult::default() })
+    Ok(CellResult::of(METRICS, numbers))
 }
 
 fn median(mut times: Vec<f64>) -> f64 {
