@@ -143,13 +143,18 @@ fn inheriting(layers: usize, hidden: &str) -> String {
     small().replace("network = { hidden = [30]", &format!("inherit-layers = {layers}\nnetwork = {{ hidden = {hidden}"))
 }
 
+/// The binary in `dir`, with an experiment file of this text.
+fn run_with(dir: &Path, command: &str, text: &str) -> Output {
+    let experiments = dir.join("experiments");
+    std::fs::create_dir_all(experiments.join("hinton-mnist")).expect("a folder");
+    std::fs::write(experiments.join("hinton-mnist/small.toml"), text).expect("a file");
+    binary_with(&experiments, dir, &[command, "--data", "embedded"]).output().expect("the binary starts")
+}
+
 /// What the binary says as it refuses, in one line and with exit code 2, to do this with an experiment file of this text.
 fn refused(command: &str, text: &str) -> String {
     let dir = tempfile::tempdir().expect("a folder");
-    let experiments = dir.path().join("experiments");
-    std::fs::create_dir_all(experiments.join("hinton-mnist")).expect("a folder");
-    std::fs::write(experiments.join("hinton-mnist/small.toml"), text).expect("a file");
-    let output = binary_with(&experiments, dir.path(), &[command, "--data", "embedded"]).output().expect("the binary starts");
+    let output = run_with(dir.path(), command, text);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{command}: {said}");
     assert!(!said.contains("done "), "{command}: something was trained\n{said}");
@@ -164,12 +169,8 @@ fn a_student_that_begins_as_its_teacher_and_hardly_moves_makes_the_errors_of_its
     let still = inheriting(3, "[60, 60]").replace("learning-rate = 0.002", "learning-rate = 1e-9").replace(", omit = 3", "");
     let errors = |text: &str| {
         let dir = tempfile::tempdir().expect("a folder");
-        let experiments = dir.path().join("experiments");
-        std::fs::create_dir_all(experiments.join("hinton-mnist")).expect("a folder");
         // The bias row is of no use here.
-        let text = text.split("[[row]]\nname = \"bias\"").next().expect("a part");
-        std::fs::write(experiments.join("hinton-mnist/small.toml"), text).expect("a file");
-        let output = binary_with(&experiments, dir.path(), &["--data", "embedded"]).output().expect("the binary starts");
+        let output = run_with(dir.path(), "run", text.split("[[row]]\nname = \"bias\"").next().expect("a part"));
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // The columns mean and std.
         let errors = |line: &str| line.split(',').skip(3).take(2).map(str::to_owned).collect::<Vec<_>>();

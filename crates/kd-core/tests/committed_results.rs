@@ -89,3 +89,17 @@ fn the_students_that_tables_transfer_jitter_and_teacher_start_compare_with_are_t
         assert_ne!(begun("all-layers"), distilled, "{}", preset.name());
     }
 }
+
+#[test]
+fn the_row_hard_targets_of_table_teacher_start_is_trained_as_student_hard_of_table_distillation_is() {
+    let experiments = experiment::load_dir(&root().join("experiments/hinton-mnist")).unwrap();
+    for preset in [Preset::Quick, Preset::Laptop, Preset::Paper] {
+        let spec = |table: &str, row: &str| {
+            let rows = &experiments.iter().find(|e| e.name == table).unwrap().rows;
+            rows.iter().find(|r| r.name == row).unwrap().spec.at(preset).clone()
+        };
+        let mut begun = spec("teacher-start", "hard-targets");
+        assert!(begun.remove("inherit-layers").is_some());
+        assert_eq!(begun, spec("distillation", "student-hard"), "{}", preset.name());
+    }
+}
