@@ -1,7 +1,7 @@
 //! What the rows of this paper's experiment files say: one strict type per kind of cell.
 
 use kd_core::inherit;
-use kd_core::method::{MethodSpec, check_temperature};
+use kd_core::method::{MethodSpec, Recipe, check_temperature};
 use kd_core::model::mlp::{MlpSpec, WeightInit};
 use kd_core::run::{AnyError, Cell, Needs, Role};
 use kd_core::train::TrainSpec;
@@ -139,11 +139,19 @@ impl TrainCell {
     }
 
     /// Whether the cell has a teacher, for its soft targets or its weights.
-    ///
-    /// # Errors
-    /// As [`MethodSpec::build`].
-    fn has_teacher(&self) -> Result<bool> {
-        Ok(self.method.build()?.wants().teacher || self.inherit_layers.is_some())
+    fn has_teacher(&self) -> bool {
+        self.method.needs_teacher() || self.inherit_layers.is_some()
+    }
+
+    /// Checks that the method takes nothing of a teacher but its logits, which are stored: the images of this paper's students are.
+    fn check_method(&self) -> Result<()> {
+        self.method.check()?;
+        match self.method {
+            MethodSpec::HardTargets(_) | MethodSpec::SoftTargets(_) | MethodSpec::LogitRegression(_) => Ok(()),
+            _ => Err(Error::bad_input(
+                "method: expected hard-targets, soft-targets or logit-regression, got one that needs the teacher itself",
+            )),
+        }
     }
 
     /// Checks that its first layers can begin as those of the network that one of these cells trains.
@@ -265,7 +273,7 @@ impl CellSpec {
     pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
         let (student, teacher) = (Role::one("student", NETWORKS), Role::one("teacher", NETWORKS));
         let roles = match self {
-            Self::Train(cell) if cell.has_teacher()? => vec![Role::several("teacher", NETWORKS)],
+            Self::Train(cell) if cell.has_teacher() => vec![Role::several("teacher", NETWORKS)],
             Self::Train(_) => vec![],
             Self::Bias(_) => vec![student],
             Self::Ensemble(_) => vec![Role::several("members", NETWORKS)],
@@ -296,7 +304,7 @@ impl CellSpec {
                 cell.network.full().check()?;
                 cell.examples.check()?;
                 cell.train.check()?;
-                cell.method.build().map(drop)
+                cell.check_method()
             }
             Self::Bias(cell) => {
                 check_classes("digits", &cell.digits.list())?;

@@ -1,8 +1,8 @@
 //! Distils a model of one's own: a small net learns two spirals from a larger one. `cargo run -p kd-core --example distil_your_own`
-use std::time::Duration;
-
 use candle_core::{Device, Tensor};
-use kd_core::method::MethodSpec;
+use kd_core::method::Distillation;
+use kd_core::method::hard_targets::HardTargets;
+use kd_core::method::soft_targets::{self, SoftTargets};
 use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
 use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{Batch, Examples, Fit, OptimizerSpec, Schedule, TrainSpec, evaluate, predict};
@@ -35,7 +35,12 @@ impl Examples for Spirals {
         let index = Tensor::new(rows, device)?;
         let labels: Vec<u32> = rows.iter().map(|&r| self.labels[r as usize].into()).collect();
         let teacher_logits = self.teacher_logits.as_ref().map(|all| all.index_select(&index, 0)).transpose()?;
-        Ok(Batch { inputs: self.points.index_select(&index, 0)?, labels: Tensor::new(labels, device)?, teacher_logits })
+        Ok(Batch {
+            inputs: self.points.index_select(&index, 0)?,
+            labels: Tensor::new(labels, device)?,
+            numbers: rows.to_vec(),
+            teacher_logits,
+        })
     }
 }
 
@@ -45,22 +50,21 @@ fn main() -> Result<()> {
     let (schedule, learning_rate) = (Schedule::Cosine {}, 0.02);
     let (epochs, batch_size) = (150, 20);
     let spec = TrainSpec { epochs, batch_size, learning_rate, schedule, warm_up_epochs: 0, optimizer, max_norm: 0., average_epochs: 0 };
-    let fit = |hidden: Vec<usize>, method: MethodSpec, examples: &Spirals| -> Result<(usize, Tensor)> {
+    let fit = |hidden: Vec<usize>, method: &dyn Distillation, examples: &Spirals| -> Result<(usize, Tensor)> {
         let (device, seed, init) = (&Device::Cpu, Seed(7), WeightInit::HeNormal);
         let net = MlpSpec { inputs: 2, hidden, classes: 2, dropout_input: 0., dropout_hidden: 0., init };
         let (params, vb) = Params::seeded(seed, device);
-        let (model, method) = (&Mlp::new(&net, vb)?, &*method.build()?);
-        let (state, save_every) = (None, Duration::MAX);
-        Fit { model, params: &params, method, examples, spec: &spec, seed, device, state, save_every }.run(&mut ())?;
+        let model = &Mlp::new(&net, vb)?;
+        Fit::new(model, &params, method, examples, &spec, seed, device).run(&mut ())?;
         let errors = evaluate(model, &test.points, &test.labels, 500, device)?.total();
         let logits = predict(model, 300, 300, |_| Ok(examples.points.clone()))?;
         Ok((errors, logits))
     };
-    let (teacher, logits) = fit(vec![128, 128], MethodSpec::HardTargets {}, &train)?;
-    let (alone, _) = fit(vec![12, 12], MethodSpec::HardTargets {}, &train)?;
+    let (teacher, logits) = fit(vec![128, 128], &HardTargets::default(), &train)?;
+    let (alone, _) = fit(vec![12, 12], &HardTargets::default(), &train)?;
     train.teacher_logits = Some(logits);
-    let soft = MethodSpec::SoftTargets { temperature: 4., soft_weight: 1., hard_weight: 0.1 };
-    let (distilled, _) = fit(vec![12, 12], soft, &train)?;
+    let soft = SoftTargets::new(soft_targets::Spec { temperature: 4., soft_weight: 1., hard_weight: 0.1 });
+    let (distilled, _) = fit(vec![12, 12], &soft, &train)?;
     println!("errors of {}: teacher {teacher}, student alone {alone}, student distilled {distilled}", test.labels.len());
     Ok(())
 }

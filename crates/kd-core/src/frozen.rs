@@ -19,7 +19,11 @@ pub const NETWORK: &str = "network.safetensors";
 pub struct Frozen<M> {
     network: M,
     mode: Mode,
+    tensors: BTreeMap<String, Tensor>,
 }
+
+/// A frozen network of any kind, as distillation methods see their teacher.
+pub type Teacher = Frozen<Box<dyn Model>>;
 
 impl<M: Model> Frozen<M> {
     /// Builds the network from a checkpoint's tensors.
@@ -27,7 +31,7 @@ impl<M: Model> Frozen<M> {
     /// # Errors
     /// Bad input when the tensors do not fit the network exactly.
     pub fn build(tensors: BTreeMap<String, Tensor>, device: &Device, build: impl FnOnce(VarBuilder<'static>) -> Result<M>) -> Result<Self> {
-        Ok(Self { network: params::build_frozen(tensors, device, build)?, mode: Mode::Evaluate })
+        Ok(Self { network: params::build_frozen(tensors.clone(), device, build)?, mode: Mode::Evaluate, tensors })
     }
 
     /// The same network, whose batch-norms normalise with the statistics of each batch: see [`Mode::BatchStatistics`].
@@ -47,6 +51,14 @@ impl<M: Model> Frozen<M> {
     /// The network's description: its taps, multiply-adds and so on.
     pub fn model(&self) -> &M {
         &self.network
+    }
+
+    /// One of its weights or running statistics, by the name in its file.
+    ///
+    /// # Errors
+    /// Bad input when the network has no tensor of this name.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        self.tensors.get(name).ok_or_else(|| Error::bad_input(format!("the teacher has no tensor '{name}'")))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Both come as a [`candle_nn::VarBuilder`], so one constructor serves a student that trains and a teacher that does not.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,14 +14,21 @@ use crate::{Error, Result, Seed, init};
 
 /// The parameters of a network, which train, and its buffers, which do not, sorted by name.
 ///
-/// A buffer is a running statistic of a batch-norm, told by its name (see [`is_buffer`]): forward passes move it, and it belongs to a
-/// network's file, but no optimiser, decay or cap on weights may touch it, and it is not counted as a parameter.
+/// A buffer is a running statistic of a batch-norm or a memory of a method, declared when it is made (see [`buffer`]): it moves with
+/// training, and it belongs to a network's file, but no optimiser, decay or cap on weights may touch it, and it is not counted as a
+/// parameter.
 ///
 /// Candle's own `VarMap` is a hash map whose order changes from process to process and whose initial values cannot be
 /// seeded; this one is ordered and draws each value from the stream of its name.
 #[derive(Clone, Default)]
 pub struct Params {
-    vars: Arc<Mutex<BTreeMap<String, Var>>>,
+    entries: Arc<Mutex<BTreeMap<String, Entry>>>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    var: Var,
+    buffer: bool,
 }
 
 impl Params {
@@ -31,24 +39,39 @@ impl Params {
         (params, VarBuilder::from_backend(Box::new(backend), DType::F32, device.clone()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Var>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
         // A panic elsewhere cannot leave the map half changed: entries are inserted whole.
-        self.vars.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_kind(&self, buffer: bool) -> Vec<(String, Var)> {
+        self.lock().iter().filter(|(_, entry)| entry.buffer == buffer).map(|(n, entry)| (n.clone(), entry.var.clone())).collect()
     }
 
     /// The parameters with their names, in the order of the names, without the buffers.
     pub fn named(&self) -> Vec<(String, Var)> {
-        self.lock().iter().filter(|(n, _)| !is_buffer(n)).map(|(n, v)| (n.clone(), v.clone())).collect()
+        self.of_kind(false)
     }
 
     /// The buffers with their names, in the order of the names.
     pub fn buffers(&self) -> Vec<(String, Var)> {
-        self.lock().iter().filter(|(n, _)| is_buffer(n)).map(|(n, v)| (n.clone(), v.clone())).collect()
+        self.of_kind(true)
+    }
+
+    /// The parameter or buffer of this name, if it was made.
+    pub fn get(&self, name: &str) -> Option<Var> {
+        self.lock().get(name).map(|entry| entry.var.clone())
+    }
+
+    /// Those whose names do not begin with `prefix`; they are shared, not copied. Without `method.` they are the network alone.
+    pub fn without(&self, prefix: &str) -> Self {
+        let kept = self.lock().iter().filter(|(name, _)| !name.starts_with(prefix)).map(|(n, e)| (n.clone(), e.clone())).collect();
+        Self { entries: Arc::new(Mutex::new(kept)) }
     }
 
     /// How many numbers the parameters hold, without the buffers.
     pub fn count(&self) -> usize {
-        self.lock().iter().filter(|(n, _)| !is_buffer(n)).map(|(_, v)| v.elem_count()).sum()
+        self.named().iter().map(|(_, var)| var.elem_count()).sum()
     }
 
     /// Copies of the current values of parameters and buffers, by name.
@@ -56,7 +79,7 @@ impl Params {
     /// # Errors
     /// When a copy fails.
     pub fn snapshot(&self) -> Result<BTreeMap<String, Tensor>> {
-        self.lock().iter().map(|(n, v)| Ok((n.clone(), v.as_detached_tensor().copy()?))).collect()
+        self.lock().iter().map(|(n, entry)| Ok((n.clone(), entry.var.as_detached_tensor().copy()?))).collect()
     }
 
     /// Sets every parameter and every buffer from `tensors`.
@@ -64,10 +87,10 @@ impl Params {
     /// # Errors
     /// Bad input that names every missing, extra or misshaped entry; nothing is set then.
     pub fn set(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
-        let vars = self.lock();
-        let wanted = vars.iter().map(|(n, v)| (n.clone(), v.shape().clone())).collect();
+        let entries = self.lock();
+        let wanted = entries.iter().map(|(n, entry)| (n.clone(), entry.var.shape().clone())).collect();
         fits(&wanted, tensors)?;
-        for (name, var) in vars.iter() {
+        for (name, Entry { var, .. }) in entries.iter() {
             if let Some(value) = tensors.get(name) {
                 var.set(&value.to_device(var.device())?.to_dtype(var.dtype())?)?;
             }
@@ -76,7 +99,24 @@ impl Params {
     }
 }
 
-/// Whether a name is that of a buffer: its last part is `running_mean` or `running_var`, as PyTorch's batch-norms call them.
+thread_local! {
+    /// Whether the tensor that is asked for on this thread is declared a buffer. [`candle_nn::VarBuilder`] has no word for it.
+    static DECLARES_BUFFER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Asks `vb` for a tensor that moves with training and does not train: see [`Params`]. `init` says how it begins.
+///
+/// # Errors
+/// When there is no such tensor, or it has another shape.
+pub fn buffer(vb: &VarBuilder, shape: impl Into<Shape>, name: &str, init: Init) -> Result<Tensor> {
+    let outer = DECLARES_BUFFER.replace(true);
+    let made = vb.get_with_hints(shape.into(), name, init);
+    DECLARES_BUFFER.set(outer);
+    Ok(made?)
+}
+
+/// Whether a name in a network's file is that of a buffer: its last part is `running_mean` or `running_var`, as PyTorch's batch-norms call
+/// them. Files do not say which of their tensors are buffers; of those in [`Params`] it is known.
 pub fn is_buffer(name: &str) -> bool {
     matches!(name.rsplit('.').next(), Some("running_mean" | "running_var"))
 }
@@ -124,8 +164,8 @@ struct Seeded {
 
 impl SimpleBackend for Seeded {
     fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        let mut vars = self.params.lock();
-        if let Some(var) = vars.get(name) {
+        let mut entries = self.params.lock();
+        if let Some(Entry { var, .. }) = entries.get(name) {
             if var.shape() != &shape {
                 candle_core::bail!("parameter {name} asked for with shape {:?}, made with {:?}", shape.dims(), var.dims());
             }
@@ -133,7 +173,7 @@ impl SimpleBackend for Seeded {
         }
         let var = Var::from_tensor(&init::draw(hint, name, &shape, self.seed, dtype, device)?)?;
         let tensor = var.as_tensor().clone();
-        vars.insert(name.to_owned(), var);
+        entries.insert(name.to_owned(), Entry { var, buffer: DECLARES_BUFFER.get() });
         Ok(tensor)
     }
 

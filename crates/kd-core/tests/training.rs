@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use candle_core::{Device, Tensor};
 use kd_core::frozen::Frozen;
-use kd_core::method::{Distillation, MethodSpec};
+use kd_core::method::hard_targets::HardTargets;
+use kd_core::method::{MethodSpec, Recipe, soft_targets};
 use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
 use kd_core::model::{Mode, Model};
 use kd_core::params::Params;
@@ -27,7 +27,12 @@ impl Examples for Points {
         let points: Vec<Vec<f32>> = rows.iter().map(|&r| (0..8).map(|i| value(r, i)).collect()).collect();
         let labels: Vec<u32> = points.iter().map(|p| u32::from(p.iter().sum::<f32>() > 0.)).collect();
         let n = rows.len();
-        Ok(Batch { inputs: Tensor::from_vec(points.concat(), (n, 8), device)?, labels: Tensor::new(labels, device)?, teacher_logits: None })
+        Ok(Batch {
+            inputs: Tensor::from_vec(points.concat(), (n, 8), device)?,
+            labels: Tensor::new(labels, device)?,
+            numbers: rows.to_vec(),
+            teacher_logits: None,
+        })
     }
 }
 
@@ -53,18 +58,8 @@ type Weights = BTreeMap<String, Vec<f32>>;
 fn train(spec: &TrainSpec, state: Option<PathBuf>, stop_after: usize) -> Result<(Weights, Vec<EpochRecord>)> {
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     let model = Mlp::new(&net(0.3), vb)?;
-    let method = MethodSpec::HardTargets {}.build()?;
-    let fit = Fit {
-        model: &model,
-        params: &params,
-        method: &*method,
-        examples: &Points,
-        spec,
-        seed: Seed(3),
-        device: &Device::Cpu,
-        state,
-        save_every: Duration::ZERO,
-    };
+    let method = HardTargets::default();
+    let fit = Fit { state, ..Fit::new(&model, &params, &method, &Points, spec, Seed(3), &Device::Cpu) };
     let records = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         fit.run(&mut |record: &EpochRecord| assert!(record.epoch <= stop_after, "stopped as if killed"))
     }));
@@ -97,19 +92,8 @@ fn batches_made_ahead_train_to_the_weights_of_batches_made_at_each_step() -> Res
     let (ahead, records) = train(&spec, None, 3)?;
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     let model = Mlp::new(&net(0.3), vb)?;
-    let method = MethodSpec::HardTargets {}.build()?;
-    let (device, save_every) = (&Device::Cpu, Duration::ZERO);
-    let fit = Fit {
-        model: &model,
-        params: &params,
-        method: &*method,
-        examples: &Points,
-        spec: &spec,
-        seed: Seed(3),
-        device,
-        state: None,
-        save_every,
-    };
+    let method = HardTargets::default();
+    let fit = Fit::new(&model, &params, &method, &Points, &spec, Seed(3), &Device::Cpu);
     let mut optimizer = Optimizer::new(&spec.optimizer, Some(spec.max_norm), &params)?;
     for (epoch, record) in records.iter().enumerate() {
         let order = Seed(3).stream("shuffle", epoch, 0).permutation(Points.len());
@@ -147,10 +131,9 @@ impl Examples for Torn {
 fn a_batch_that_cannot_be_made_stops_the_run_with_its_error() -> Result<()> {
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     let model = Mlp::new(&net(0.3), vb)?;
-    let method = MethodSpec::HardTargets {}.build()?;
-    let (spec, device, save_every) = (&spec(3), &Device::Cpu, Duration::ZERO);
-    let fit =
-        Fit { model: &model, params: &params, method: &*method, examples: &Torn, spec, seed: Seed(3), device, state: None, save_every };
+    let method = HardTargets::default();
+    let spec = &spec(3);
+    let fit = Fit::new(&model, &params, &method, &Torn, spec, Seed(3), &Device::Cpu);
     let mut epochs = 0;
     let error = fit.run(&mut |_: &EpochRecord| epochs += 1).expect_err("no batch");
     assert_eq!((error.to_string().as_str(), epochs), ("no batch for step 2", 1));
@@ -180,9 +163,9 @@ fn an_observer_is_told_of_each_step_and_epoch_and_of_those_of_an_earlier_process
     train(&spec(2), state.clone(), 1)?;
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     let model = Mlp::new(&net(0.3), vb)?;
-    let method = MethodSpec::HardTargets {}.build()?;
-    let (spec, device, save_every) = (&spec(2), &Device::Cpu, Duration::ZERO);
-    let fit = Fit { model: &model, params: &params, method: &*method, examples: &Points, spec, seed: Seed(3), device, state, save_every };
+    let method = HardTargets::default();
+    let spec = &spec(2);
+    let fit = Fit { state, ..Fit::new(&model, &params, &method, &Points, spec, Seed(3), &Device::Cpu) };
     let mut told = Told::default();
     let records = fit.run(&mut told)?;
     assert_eq!(told.0, [(1, 0), (2, 1), (2, 2), (2, 3), (2, 4), (2, 0)]);
@@ -292,10 +275,9 @@ fn initial_weights_depend_on_seed_and_name_alone() -> Result<()> {
 
 #[test]
 fn hyper_parameters_outside_their_domain_are_bad_input_that_names_them() {
-    let soft = |temperature, soft_weight, hard_weight| MethodSpec::SoftTargets { temperature, soft_weight, hard_weight };
+    let soft = |temperature, soft_weight, hard_weight| MethodSpec::from(soft_targets::Spec { temperature, soft_weight, hard_weight });
     for (method, part) in [(soft(0., 1., 0.), "temperature"), (soft(4., -1., 0.), "soft-weight"), (soft(4., 0., 0.), "not both 0")] {
-        let built: Result<Box<dyn Distillation>> = method.build();
-        let Err(e) = built else { panic!("{method:?} was accepted") };
+        let Err(e) = method.check() else { panic!("{method:?} was accepted") };
         assert!(e.is_bad_input() && e.to_string().contains(part), "{e}");
     }
     let cases = [

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Result, Tensor};
-use kd_core::method::{MethodSpec, Step};
+use kd_core::method::soft_targets::{self, SoftTargets};
+use kd_core::method::{Distillation, Step};
 use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
 use kd_core::model::{Mode, Model, Outputs};
 use kd_core::params::Params;
@@ -41,7 +42,7 @@ fn trajectory(name: &str, optimizer: &OptimizerSpec) -> kd_core::Result<()> {
         start.insert(format!("layers.{i}.bias"), g(&[WIDTHS[i + 1]], 0.1, 0.91, 0.2 * phase)?);
     }
     params.set(&start)?;
-    let method = MethodSpec::SoftTargets { temperature: 4., soft_weight: 1., hard_weight: 0.1 }.build()?;
+    let method = SoftTargets::new(soft_targets::Spec { temperature: 4., soft_weight: 1., hard_weight: 0.1 });
     let mut optimizer = Optimizer::new(optimizer, None, &params)?;
     let lr = if name == "sgd" { 0.05 } else { 0.01 };
     for step in 0..10 {
@@ -49,8 +50,10 @@ fn trajectory(name: &str, optimizer: &OptimizerSpec) -> kd_core::Result<()> {
         let teacher = Outputs { logits: g(&[BATCH, WIDTHS[3]], 4., 1.3, 0.3 * step as f64)?, taps: Vec::new() };
         let labels: Vec<u32> = (0..BATCH).map(|i| ((3 * i + step) % WIDTHS[3]) as u32).collect();
         let labels = Tensor::new(labels, &Device::Cpu)?;
-        let student = model.forward(&xs, &[], Mode::Train(StepSeed { seed: Seed(0), epoch: 0, step }))?;
-        let terms = method.terms(&Step { student: &student, teacher: Some(&teacher), labels: &labels })?;
+        let draws = StepSeed { seed: Seed(0), epoch: 0, step };
+        let student = model.forward(&xs, &[], Mode::Train(draws))?;
+        let (student, teacher) = (Some(&student), Some(&teacher));
+        let terms = method.terms(&Step { student, teacher, labels: &labels, numbers: &[], epoch: 0, draws })?;
         let mut loss = Tensor::new(0f32, &Device::Cpu)?;
         for term in terms {
             loss = (loss + (term.value * term.weight)?)?;

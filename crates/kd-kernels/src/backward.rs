@@ -11,12 +11,14 @@
 use crate::graph::{Grad, sum};
 use candle_core::backprop::GradStore;
 use candle_core::{Result, Shape, Tensor, TensorId};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 
 thread_local! {
     /// The sink of the backward pass that runs on this thread, if one does.
     static SINK: RefCell<Option<Sink>> = const { RefCell::new(None) };
+    /// Whether that pass walks its graph for the last time.
+    static LAST: Cell<bool> = const { Cell::new(false) };
 }
 
 type Sink = HashMap<TensorId, (Grad, Shape)>;
@@ -64,7 +66,15 @@ impl Gradients {
 /// As in PyTorch, what this crate's ops on images and sequences had kept for their backward passes is freed on the
 /// way, so that gradients take the memory of activations; a second pass through one of them fails. [`Tensor::backward`] keeps it.
 pub fn backward(loss: &Tensor) -> Result<Gradients> {
-    let scope = Scope::open();
+    walk(loss, Scope::open(true))
+}
+
+/// [`backward`] that frees nothing, for a graph that is walked again: by the loss of another part of it, as PyTorch's `retain_graph`.
+pub fn backward_keeping(loss: &Tensor) -> Result<Gradients> {
+    walk(loss, Scope::open(false))
+}
+
+fn walk(loss: &Tensor, scope: Scope) -> Result<Gradients> {
     let flowed = loss.backward()?;
     let mut deposited = HashMap::new();
     for (id, (grad, shape)) in scope.close() {
@@ -80,12 +90,12 @@ pub fn backward(loss: &Tensor) -> Result<Gradients> {
 
 /// The time of one backward pass on this thread. Dropping it, also by an error or a panic, puts back the sink that was there.
 struct Scope {
-    outer: Option<Sink>,
+    outer: (Option<Sink>, bool),
 }
 
 impl Scope {
-    fn open() -> Self {
-        Self { outer: SINK.replace(Some(Sink::new())) }
+    fn open(last: bool) -> Self {
+        Self { outer: (SINK.replace(Some(Sink::new())), LAST.replace(last)) }
     }
 
     fn close(self) -> Sink {
@@ -95,13 +105,14 @@ impl Scope {
 
 impl Drop for Scope {
     fn drop(&mut self) {
-        SINK.set(self.outer.take());
+        SINK.set(self.outer.0.take());
+        LAST.set(self.outer.1);
     }
 }
 
-/// Whether what a node has kept for its backward pass goes when it is walked: inside [`backward`], which walks a graph once.
+/// Whether what a node has kept for its backward pass goes when it is walked: inside [`backward`], which walks a graph for the last time.
 pub(crate) fn frees_activations() -> bool {
-    SINK.with_borrow(Option::is_some)
+    LAST.get()
 }
 
 /// What an op's `bwd` should return for its argument `arg` whose gradient is `grad`: `None` if a sink has taken the gradient,

@@ -11,7 +11,7 @@ use candle_core::{Device, Tensor};
 use kd_core::data::{ImageExamples, LabelledImages, Mnist};
 use kd_core::frozen::NETWORK;
 use kd_core::inherit;
-use kd_core::method::MethodSpec;
+use kd_core::method::{Context, MethodSpec, Recipe, soft_targets};
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
 use kd_core::run::CellResult;
@@ -58,31 +58,21 @@ pub fn run(
     observer: &mut dyn Observer,
 ) -> Result<CellResult> {
     let &Place { dir, device, save_every } = place;
-    let method = cell.method.build()?;
     let selection = select(&data.train.labels, &cell.examples, seed)?;
-    let teacher = if method.wants().teacher { Some(teacher_logits(cell, teachers)?) } else { None };
+    let teacher = if cell.method.needs_teacher() { Some(teacher_logits(cell, teachers)?) } else { None };
     let images = &data.train;
     // Whole passes, so that every image counts alike.
     let passes = cell.examples.epoch_images.div_ceil(selection.rows.len().max(1)).max(1);
     let examples = ImageExamples { images, rows: selection.rows.repeat(passes), jitter: cell.examples.jitter, teacher_logits: teacher };
     let spec = NetworkSpec::Mlp(cell.network.full());
     let (params, vb) = Params::seeded(seed, device);
-    let model = spec.build(vb)?;
+    let model = spec.build(vb.clone())?;
+    let method = cell.method.build(&Context::new(&*model, None, &images.labels, &params, &vb))?;
     if let (Some(layers), Some(teacher)) = (cell.inherit_layers, teachers.first()) {
         inherit_from(&teacher.join(NETWORK), cell, layers, &params)?;
     }
     let state = dir.join(STATE);
-    let fit = Fit {
-        model: &*model,
-        params: &params,
-        method: &*method,
-        examples: &examples,
-        spec: &cell.train,
-        seed,
-        device,
-        state: Some(state.clone()),
-        save_every,
-    };
+    let fit = Fit { state: Some(state.clone()), save_every, ..Fit::new(&*model, &params, &*method, &examples, &cell.train, seed, device) };
     let records = fit.run(observer)?;
     write_epochs(&dir.join("epochs.csv"), &records)?;
     checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
@@ -111,7 +101,7 @@ fn inherit_from(teacher: &Path, cell: &TrainCell, layers: usize, params: &Params
 /// The mean of the teachers' logits on all training images, at the method's temperature.
 fn teacher_logits(cell: &TrainCell, teachers: &[&Path]) -> Result<Vec<f32>> {
     let temperature = match cell.method {
-        MethodSpec::SoftTargets { temperature, .. } => temperature,
+        MethodSpec::SoftTargets(soft_targets::Spec { temperature, .. }) => temperature,
         _ => 1.,
     };
     let mut members = teachers.iter().map(|dir| Ok(Logits::read(dir)?.train)).collect::<Result<Vec<_>>>()?;

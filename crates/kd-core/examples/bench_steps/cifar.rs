@@ -1,10 +1,8 @@
 //! Steps and evaluation passes of networks for CIFAR-100 on random images that are ready in memory: loading runs on a thread of its own
 //! in training, so it is left out on both sides.
 
-use std::time::Duration;
-
 use candle_core::{Device, Tensor};
-use kd_core::method::MethodSpec;
+use kd_core::method::hard_targets::HardTargets;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
@@ -73,7 +71,7 @@ impl Examples for Ready {
 
     fn batch(&self, rows: &[u32], _step: StepSeed, _device: &Device) -> Result<Batch> {
         let (inputs, labels) = self.0[rows[0] as usize].clone();
-        Ok(Batch { inputs, labels, teacher_logits: None })
+        Ok(Batch { inputs, labels, numbers: Vec::new(), teacher_logits: None })
     }
 }
 
@@ -92,18 +90,8 @@ fn training(arch: &str, arguments: &Arguments) -> Result<Timed> {
         average_epochs: 0,
     };
     let mut optimizer = Optimizer::new(&spec.optimizer, None, &params)?;
-    let method = MethodSpec::HardTargets {}.build()?;
-    let fit = Fit {
-        model: &*model,
-        params: &params,
-        method: &*method,
-        examples: &examples,
-        spec: &spec,
-        seed: Seed(1),
-        device: &Device::Cpu,
-        state: None,
-        save_every: Duration::MAX,
-    };
+    let method = HardTargets::default();
+    let fit = Fit::new(&*model, &params, &method, &examples, &spec, Seed(1), &Device::Cpu);
     let multiply_adds = 3. * model.multiply_adds() as f64 * batch_size(arch) as f64;
     Timed::run(arguments.warmup, arguments.steps, multiply_adds, |step| {
         let draws = StepSeed { seed: Seed(1), epoch: 0, step };

@@ -1,10 +1,10 @@
 //! Steps of the networks of Hinton et al. 2015 on random images of MNIST's size.
 
-use std::time::Duration;
-
 use candle_core::Device;
 use kd_core::data::{ImageExamples, LabelledImages};
-use kd_core::method::MethodSpec;
+use kd_core::method::hard_targets::HardTargets;
+use kd_core::method::soft_targets::{self, SoftTargets};
+use kd_core::method::{Distillation, Teaching};
 use kd_core::model::Model;
 use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
 use kd_core::params::Params;
@@ -16,13 +16,13 @@ use crate::work::Timed;
 
 /// 784-1200-1200-10 with dropout, jitter and max-norm.
 pub fn teacher_step(arguments: &Arguments) -> kd_core::Result<Timed> {
-    training(arguments, net(1200, true), MethodSpec::HardTargets {}, 2, 3.87)
+    training(arguments, net(1200, true), &HardTargets::default(), 2, 3.87)
 }
 
 /// 784-800-800-10 on stored logits of a teacher, T = 20.
 pub fn distillation_step(arguments: &Arguments) -> kd_core::Result<Timed> {
-    let soft = MethodSpec::SoftTargets { temperature: 20., soft_weight: 1., hard_weight: 0.1 };
-    training(arguments, net(800, false), soft, 0, 0.)
+    let soft = SoftTargets::new(soft_targets::Spec { temperature: 20., soft_weight: 1., hard_weight: 0.1 });
+    training(arguments, net(800, false), &soft, 0, 0.)
 }
 
 const BATCH: usize = 100;
@@ -41,13 +41,12 @@ fn net(hidden: usize, dropout: bool) -> MlpSpec {
 }
 
 /// The timed steps, making the batch included.
-fn training(arguments: &Arguments, net: MlpSpec, method: MethodSpec, jitter: u8, max_norm: f64) -> kd_core::Result<Timed> {
+fn training(arguments: &Arguments, net: MlpSpec, method: &dyn Distillation, jitter: u8, max_norm: f64) -> kd_core::Result<Timed> {
     let images = images(60_000);
     let mut logits = vec![0f32; 600_000];
     Seed(1).stream("bench.logits", 0, 0).fill_normal(0, &mut logits);
     logits.iter_mut().for_each(|v| *v *= 5.);
-    let method = method.build()?;
-    let teacher_logits = method.wants().teacher.then_some(logits);
+    let teacher_logits = (method.wants().teaching != Teaching::None).then_some(logits);
     let examples = ImageExamples { images: &images, rows: (0..60_000).collect(), jitter, teacher_logits };
     let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model = Mlp::new(&net, vb)?;
@@ -62,17 +61,7 @@ fn training(arguments: &Arguments, net: MlpSpec, method: MethodSpec, jitter: u8,
         average_epochs: 0,
     };
     let mut optimizer = Optimizer::new(&spec.optimizer, (max_norm > 0.).then_some(max_norm), &params)?;
-    let fit = Fit {
-        model: &model,
-        params: &params,
-        method: &*method,
-        examples: &examples,
-        spec: &spec,
-        seed: Seed(1),
-        device: &Device::Cpu,
-        state: None,
-        save_every: Duration::MAX,
-    };
+    let fit = Fit::new(&model, &params, method, &examples, &spec, Seed(1), &Device::Cpu);
     let (mut order, per_epoch) = (Vec::new(), examples.len() / BATCH);
     Timed::run(arguments.warmup, arguments.steps, 3. * model.multiply_adds() as f64 * BATCH as f64, |i| {
         let (epoch, step) = (i / per_epoch, i % per_epoch);

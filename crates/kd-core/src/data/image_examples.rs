@@ -45,6 +45,7 @@ impl Examples for ImageExamples<'_> {
         Ok(Batch {
             inputs: Tensor::from_vec(pixels, (n, features), device)?,
             labels: Tensor::from_vec(labels, n, device)?,
+            numbers: rows,
             teacher_logits: logits.transpose()?,
         })
     }

@@ -26,6 +26,15 @@ pub enum Normalisation {
 pub type Table = [[f32; 256]; 3];
 
 impl Normalisation {
+    /// Its name in experiment files.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Reviewkd => "reviewkd",
+            Self::Crd => "crd",
+            Self::Embedded => "embedded",
+        }
+    }
+
     /// The mean of red, green and blue, of values in `[0, 1]`.
     pub fn mean(self) -> [f32; 3] {
         match self {

@@ -36,6 +36,7 @@ impl Examples for NormalisedExamples<'_> {
         Ok(Batch {
             inputs: Tensor::from_vec(values, (n, 3, images.rows, images.cols), device)?,
             labels: Tensor::from_vec(labels, n, device)?,
+            numbers: rows,
             teacher_logits: None,
         })
     }

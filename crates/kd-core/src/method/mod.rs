@@ -1,49 +1,170 @@
 //! Distillation methods: one a file, behind one trait and one closed enum.
 //!
-//! A method says what it wants from teacher and student and turns one step's outputs into named loss terms. The arithmetic is
-//! in [`crate::loss`]; a method is wiring. To add one, write its file, add its variant to [`MethodSpec`], and the compiler
-//! shows the one place that is left.
+//! A method says what it wants from teacher and student and turns one step's outputs into named loss terms. The arithmetic is in
+//! [`crate::loss`]; a method is wiring. Each file has two things: `Spec`, the hyper-parameters as an experiment file writes them, which is a
+//! [`Recipe`], and the [`Distillation`] that it builds for a student and a teacher. To add a method, write its file beside
+//! [`fitnet`] and name it in the list at the end of this one.
 
+pub mod fitnet;
 pub mod hard_targets;
 pub mod logit_regression;
+mod logits;
 pub mod soft_targets;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor, Var};
+use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::model::Outputs;
+use crate::frozen::Teacher;
+use crate::model::{Model, Outputs};
 use crate::params::Params;
+use crate::seed::StepSeed;
 use crate::{Error, Result};
+
+pub use logits::{LogitTerms, Soft, check_temperature, check_weight};
+
+/// The prefix of the names of methods' variables among the [`Params`] of a run.
+pub const PREFIX: &str = "method.";
+
+/// What a method is built for.
+pub struct Context<'a> {
+    student: &'a dyn Model,
+    teacher: Option<&'a Teacher>,
+    labels: &'a [u8],
+    params: &'a Params,
+    vb: VarBuilder<'a>,
+}
+
+impl<'a> Context<'a> {
+    /// The context of a run whose parameters `params` are made by `vb`, the builder that [`Params::seeded`] gave with them. `labels` are the
+    /// classes of all examples of the data set, in their order; empty where no method of the run asks for them.
+    pub fn new(student: &'a dyn Model, teacher: Option<&'a Teacher>, labels: &'a [u8], params: &'a Params, vb: &VarBuilder<'a>) -> Self {
+        Self { student, teacher, labels, params, vb: vb.pp(PREFIX.trim_end_matches('.')) }
+    }
+
+    /// The network that learns.
+    pub fn student(&self) -> &'a dyn Model {
+        self.student
+    }
+
+    /// The network that it learns from.
+    ///
+    /// # Errors
+    /// Bad input when there is none: a cell with a distillation method names no teacher.
+    pub fn teacher(&self) -> Result<&'a Teacher> {
+        self.teacher.ok_or_else(|| Error::bad_input("method: this one needs a teacher, and there is none"))
+    }
+
+    /// The teacher's description.
+    ///
+    /// # Errors
+    /// As [`Context::teacher`].
+    pub fn teacher_model(&self) -> Result<&'a dyn Model> {
+        Ok(&**self.teacher()?.model())
+    }
+
+    /// The classes of all examples of the data set, by their numbers (see [`Step::numbers`]).
+    pub fn labels(&self) -> &'a [u8] {
+        self.labels
+    }
+
+    /// Makes the method's variables: trainable ones by `get_with_hints`, others by [`crate::params::buffer`]. They stand among the run's
+    /// parameters under [`PREFIX`], so that they train, resume and average with the student, and are dropped from its file. A second phase
+    /// that asks for the same name finds the variable that the first has trained.
+    pub fn vb(&self) -> &VarBuilder<'a> {
+        &self.vb
+    }
+
+    /// The variable of this name under [`Context::vb`], for a method that sets it itself.
+    ///
+    /// # Errors
+    /// Bad input when it was not made.
+    pub fn var(&self, name: &str) -> Result<Var> {
+        self.params.get(&format!("{PREFIX}{name}")).ok_or_else(|| Error::bad_input(format!("method: variable {name} was not made")))
+    }
+
+    /// Where the run computes.
+    pub fn device(&self) -> &Device {
+        self.vb.device()
+    }
+}
+
+/// What a method takes of the teacher.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Teaching {
+    /// Nothing.
+    #[default]
+    None,
+    /// Its logits. Stored ones, which [`Batch::teacher_logits`](crate::train::Batch::teacher_logits) has, will do; without them the teacher
+    /// sees the step's images.
+    Logits,
+    /// Its logits and these taps, on the step's own images.
+    Live {
+        /// The taps, by name.
+        taps: Vec<String>,
+    },
+}
+
+/// What a method asks of a step. It is fixed when the method is built.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wants {
+    /// Whether the student runs at all; a phase that trains adapters on the teacher alone spares it.
+    pub student: bool,
+    /// Taps of the student, by name.
+    pub student_taps: Vec<String>,
+    /// What of the teacher.
+    pub teaching: Teaching,
+}
+
+impl Default for Wants {
+    /// The student's logits alone.
+    fn default() -> Self {
+        Self { student: true, student_taps: Vec::new(), teaching: Teaching::None }
+    }
+}
 
 /// What a step offers a method.
 pub struct Step<'a> {
-    /// The student's logits, and its taps in the order of [`Wants::student_taps`].
-    pub student: &'a Outputs,
-    /// The teacher's, where the method wants any; its taps in the order of [`Wants::teacher_taps`].
+    /// The student's logits, and its taps in the order of [`Wants::student_taps`]; none where the method wants no student.
+    pub student: Option<&'a Outputs>,
+    /// The teacher's, where the method wants any; its taps in the order of [`Teaching::Live`].
     pub teacher: Option<&'a Outputs>,
     /// True classes, `u32 [batch]`.
     pub labels: &'a Tensor,
+    /// Which examples of the data set these are, `[batch]`.
+    pub numbers: &'a [u32],
+    /// The epoch of the phase, counted from 0: for weights that rise or fall.
+    pub epoch: usize,
+    /// The draws of this step.
+    pub draws: StepSeed,
 }
 
-impl Step<'_> {
+impl<'a> Step<'a> {
+    /// The student's outputs.
+    ///
+    /// # Errors
+    /// Bad input when [`Wants::student`] is off.
+    pub fn student(&self) -> Result<&'a Outputs> {
+        self.student.ok_or_else(|| Error::bad_input("method: this step has no student's outputs"))
+    }
+
     /// The teacher's outputs.
     ///
     /// # Errors
     /// Bad input when the step has none, which means that a cell with a distillation method names no teacher.
-    pub fn teacher(&self) -> Result<&Outputs> {
-        self.teacher.ok_or_else(|| Error::bad_input("this method needs a teacher, and the cell names none"))
+    pub fn teacher(&self) -> Result<&'a Outputs> {
+        self.teacher.ok_or_else(|| Error::bad_input("method: this one needs a teacher, and there is none"))
     }
 }
 
-/// What a method asks of a step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wants {
-    /// Whether it needs the teacher at all.
-    pub teacher: bool,
-    /// Taps of the student, by name.
-    pub student_taps: Vec<String>,
-    /// Taps of the teacher, by name.
-    pub teacher_taps: Vec<String>,
+/// Which side pulls at the student by a term of the loss. [`OptimizerSpec::Dot`](crate::train::OptimizerSpec::Dot) keeps a momentum for
+/// each; other optimisers take the sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pull {
+    /// The labels.
+    Task,
+    /// The teacher.
+    Teacher,
 }
 
 /// One term of the loss: the total is the sum of `weight · value`.
@@ -52,118 +173,113 @@ pub struct Term {
     pub name: &'static str,
     /// The raw value, a scalar tensor.
     pub value: Tensor,
-    /// Its weight in the total.
+    /// Its weight in the total, at this step.
     pub weight: f64,
+    /// Where it comes from.
+    pub pull: Pull,
 }
 
-/// A method that shapes the loss.
+impl Term {
+    /// A term by which the teacher pulls.
+    pub fn teacher(name: &'static str, value: Tensor, weight: f64) -> Self {
+        Self { name, value, weight, pull: Pull::Teacher }
+    }
+
+    /// A term by which the labels pull.
+    pub fn task(name: &'static str, value: Tensor, weight: f64) -> Self {
+        Self { name, value, weight, pull: Pull::Task }
+    }
+}
+
+/// A method that shapes the loss, for one student and one teacher.
 pub trait Distillation: Send + Sync {
     /// What it needs.
-    fn wants(&self) -> Wants;
-
-    /// Its own trainable adapters, if it has any; they train with the student and are dropped afterwards.
-    fn adapters(&self) -> Option<&Params> {
-        None
-    }
+    fn wants(&self) -> &Wants;
 
     /// The loss terms of one step.
     ///
     /// # Errors
     /// When the step lacks what [`Distillation::wants`] asked for, or shapes do not fit.
     fn terms(&self, step: &Step) -> Result<Vec<Term>>;
-}
 
-/// The methods there are, with their hyper-parameters, as an experiment file writes them.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
-pub enum MethodSpec {
-    /// Cross-entropy with the labels alone: no distillation. See [`hard_targets`].
-    HardTargets {},
-    /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
-    SoftTargets {
-        /// The temperature T of both softmaxes.
-        temperature: f64,
-        /// Weight of the divergence from the teacher, which already carries T².
-        soft_weight: f64,
-        /// Weight of the cross-entropy with the labels at T = 1.
-        hard_weight: f64,
-    },
-    /// The limit of soft targets at high temperature. See [`logit_regression`].
-    LogitRegression {
-        /// Weight of the squared distance of the logits.
-        soft_weight: f64,
-        /// Weight of the cross-entropy with the labels.
-        hard_weight: f64,
-    },
-}
-
-/// Checks a temperature T that an experiment file names: from 0.001 to 1,000,000. Far outside, T² or the logits over T are no
-/// numbers in float32, and the loss is none either.
-///
-/// # Errors
-/// Bad input that says what T must be and what it is.
-pub fn check_temperature(temperature: f64) -> Result<()> {
-    match (1e-3..=1e6).contains(&temperature) {
-        true => Ok(()),
-        false => Err(Error::bad_input(format!("expected a temperature from 0.001 to 1,000,000, got {temperature:?}"))),
-    }
-}
-
-impl MethodSpec {
-    /// Makes the method.
+    /// Moves what the method remembers, after the gradients of the step are taken and before the optimiser's step. By default it
+    /// remembers nothing. A memory is a buffer among the run's parameters ([`Context::vb`]), so that it is saved with them.
     ///
     /// # Errors
-    /// Bad input when a hyper-parameter is outside its domain.
-    pub fn build(&self) -> Result<Box<dyn Distillation>> {
-        let weights = |soft: f64, hard: f64| match soft >= 0. && hard >= 0. && (soft + hard).is_finite() && soft + hard > 0. {
-            true => Ok(()),
-            false => Err(Error::bad_input(format!(
-                "method: expected finite weights of at least 0, not both 0, got soft-weight {soft}, hard-weight {hard}"
-            ))),
-        };
-        Ok(match *self {
-            Self::HardTargets {} => Box::new(hard_targets::HardTargets),
-            Self::SoftTargets { temperature, soft_weight, hard_weight } => {
-                weights(soft_weight, hard_weight)?;
-                check_temperature(temperature)?;
-                Box::new(soft_targets::SoftTargets { temperature, soft_weight, hard_weight })
-            }
-            Self::LogitRegression { soft_weight, hard_weight } => {
-                weights(soft_weight, hard_weight)?;
-                Box::new(logit_regression::LogitRegression { soft_weight, hard_weight })
-            }
-        })
+    /// As [`Distillation::terms`].
+    fn remember(&self, _step: &Step) -> Result<()> {
+        Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use candle_core::{Device, Var};
+/// A method's hyper-parameters: what an experiment file says of it.
+pub trait Recipe {
+    /// Checks the numbers, as far as they can be checked without networks.
+    ///
+    /// # Errors
+    /// Bad input that names the field, what it must be and what it is.
+    fn check(&self) -> Result<()>;
 
-    use super::*;
-    use crate::loss::softened_kl;
-
-    /// Loss and gradient of logits of a usual size at this temperature.
-    fn at(temperature: f64) -> Result<Vec<f32>> {
-        let student = Var::new(&[[30f32, -20., 5.], [0., 1., -40.]], &Device::Cpu)?;
-        let teacher = Tensor::new(&[[-30f32, 20., 5.], [12., 1., -1.]], &Device::Cpu)?;
-        let loss = softened_kl(&student, &teacher, temperature)?;
-        let gradient = loss.backward()?.get(&student).expect("a gradient").flatten_all()?.to_vec1()?;
-        Ok([vec![loss.to_scalar()?], gradient].concat())
+    /// Whether there must be a teacher.
+    fn needs_teacher(&self) -> bool {
+        true
     }
 
-    #[test]
-    fn between_the_outermost_temperatures_the_loss_and_its_gradient_are_numbers_and_others_are_refused() -> Result<()> {
-        for temperature in [1e-3, 1., 20., 1e6] {
-            check_temperature(temperature)?;
-            let numbers = at(temperature)?;
-            assert!(numbers.iter().all(|x| x.is_finite()) && numbers[0] > 0., "{temperature}: {numbers:?}");
+    /// Makes the method for a student and a teacher.
+    ///
+    /// # Errors
+    /// As [`Recipe::check`], and bad input when the method does not fit the pair.
+    fn build(&self, context: &Context) -> Result<Box<dyn Distillation>>;
+}
+
+/// Makes [`MethodSpec`] of the methods' modules.
+macro_rules! methods {
+    ($($(#[$about:meta])* $variant:ident($module:ident)),+ $(,)?) => {
+        /// The methods there are, with their hyper-parameters, as an experiment file writes them: `{ kind = "fitnet", weight = 100.0, … }`.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "kind", rename_all = "kebab-case")]
+        pub enum MethodSpec {
+            $($(#[$about])* $variant($module::Spec)),+
         }
-        assert!(!at(1e300)?.iter().all(|x| x.is_finite()));
-        for temperature in [0., -1., 9e-4, 1.1e6, 1e300, f64::NAN, f64::INFINITY] {
-            let error = check_temperature(temperature).expect_err("outside");
-            assert!(error.is_bad_input() && error.to_string().ends_with(&format!("got {temperature:?}")), "{error}");
+
+        impl MethodSpec {
+            fn recipe(&self) -> &dyn Recipe {
+                match self {
+                    $(Self::$variant(spec) => spec),+
+                }
+            }
         }
-        Ok(())
+
+        $(impl From<$module::Spec> for MethodSpec {
+            fn from(spec: $module::Spec) -> Self {
+                Self::$variant(spec)
+            }
+        })+
+    };
+}
+
+impl Recipe for MethodSpec {
+    fn check(&self) -> Result<()> {
+        self.recipe().check()
     }
+
+    fn needs_teacher(&self) -> bool {
+        self.recipe().needs_teacher()
+    }
+
+    fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
+        self.check()?;
+        self.recipe().build(context)
+    }
+}
+
+methods! {
+    /// Romero et al. 2015, hints. See [`fitnet`].
+    Fitnet(fitnet),
+    /// Cross-entropy with the labels alone: no distillation. See [`hard_targets`].
+    HardTargets(hard_targets),
+    /// The limit of soft targets at high temperature. See [`logit_regression`].
+    LogitRegression(logit_regression),
+    /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
+    SoftTargets(soft_targets),
 }

@@ -1,33 +1,74 @@
 //! Distillation of Hinton, Vinyals and Dean 2015, section 2.
 
-use super::{Distillation, Step, Term, Wants};
-use crate::Result;
-use crate::loss::{cross_entropy, softened_kl};
+use serde::{Deserialize, Serialize};
 
-/// Matches the teacher's softened probabilities. Terms: `soft`, T² times the KL divergence of the student's softmax at T from
-/// the teacher's (the paper's cross-entropy with soft targets less a constant), and, where its weight is not 0, `hard`, the
-/// cross-entropy with the labels at T = 1. Both are means over the batch, so the weights keep their meaning when T changes.
-pub struct SoftTargets {
-    /// The temperature T, above 0.
+use super::{Context, Distillation, Recipe, Step, Teaching, Term, Wants, check_temperature};
+use crate::loss::{cross_entropy, softened_kl};
+use crate::{Error, Result};
+
+/// Matches the teacher's softened probabilities.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Spec {
+    /// The temperature T of both softmaxes.
     pub temperature: f64,
-    /// Weight of `soft`.
+    /// Weight of the divergence from the teacher, which already carries T².
     pub soft_weight: f64,
-    /// Weight of `hard`; the paper found a considerably lower one best.
+    /// Weight of the cross-entropy with the labels at T = 1; the paper found a considerably lower one best.
     pub hard_weight: f64,
 }
 
+/// Terms: `soft`, T² times the KL divergence of the student's softmax at T from the teacher's (the paper's cross-entropy with soft
+/// targets less a constant), and, where its weight is not 0, `hard`, the cross-entropy with the labels at T = 1. Both are means over the
+/// batch, so the weights keep their meaning when T changes.
+pub struct SoftTargets {
+    spec: Spec,
+    wants: Wants,
+}
+
+impl Recipe for Spec {
+    fn check(&self) -> Result<()> {
+        check_soft_and_hard(self.soft_weight, self.hard_weight)?;
+        check_temperature(self.temperature)
+    }
+
+    fn build(&self, _: &Context) -> Result<Box<dyn Distillation>> {
+        Ok(Box::new(SoftTargets::new(self.clone())))
+    }
+}
+
+impl SoftTargets {
+    /// The method; [`Recipe::check`] says whether the numbers make sense.
+    pub fn new(spec: Spec) -> Self {
+        Self { spec, wants: Wants { teaching: Teaching::Logits, ..Wants::default() } }
+    }
+}
+
 impl Distillation for SoftTargets {
-    fn wants(&self) -> Wants {
-        Wants { teacher: true, ..Wants::default() }
+    fn wants(&self) -> &Wants {
+        &self.wants
     }
 
     fn terms(&self, step: &Step) -> Result<Vec<Term>> {
-        let logits = &step.student.logits;
-        let soft = softened_kl(logits, &step.teacher()?.logits, self.temperature)?;
-        let mut terms = vec![Term { name: "soft", value: soft, weight: self.soft_weight }];
-        if self.hard_weight != 0. {
-            terms.push(Term { name: "hard", value: cross_entropy(logits, step.labels)?, weight: self.hard_weight });
+        let Spec { temperature, soft_weight, hard_weight } = self.spec;
+        let logits = &step.student()?.logits;
+        let soft = softened_kl(logits, &step.teacher()?.logits, temperature)?;
+        let mut terms = vec![Term::teacher("soft", soft, soft_weight)];
+        if hard_weight != 0. {
+            terms.push(Term::task("hard", cross_entropy(logits, step.labels)?, hard_weight));
         }
         Ok(terms)
     }
+}
+
+/// Checks the weights of a method on logits alone.
+///
+/// # Errors
+/// Bad input that names both when one is no finite number of at least 0, or both are 0.
+pub(super) fn check_soft_and_hard(soft: f64, hard: f64) -> Result<()> {
+    if soft >= 0. && hard >= 0. && (soft + hard).is_finite() && soft + hard > 0. {
+        return Ok(());
+    }
+    let what = "method: expected finite weights of at least 0, not both 0, got";
+    Err(Error::bad_input(format!("{what} soft-weight {soft}, hard-weight {hard}")))
 }

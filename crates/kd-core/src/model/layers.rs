@@ -9,9 +9,10 @@ use kd_kernels::linear::linear;
 
 use super::Mode;
 use crate::Result;
+use crate::params::buffer;
 
 /// Height and width of the images that the networks are described for; [`super::Model::multiply_adds`] and strides of taps count from it.
-pub(super) const SIDE: usize = 32;
+pub(crate) const SIDE: usize = 32;
 
 /// Added to the variance by every batch-norm, and the share of the newest batch in its running statistics: PyTorch's defaults.
 const EPS: f64 = 1e-5;
@@ -19,16 +20,18 @@ const MOMENTUM: f64 = 0.1;
 
 /// How the weights of convolutions begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ConvInit {
+pub(crate) enum ConvInit {
     /// Normal with variance 2 / (kernel² · out); biases 0 ("Delving deep into rectifiers", He et al. 2015, by fan-out).
     HeNormal,
     /// PyTorch's default: uniform within ±1/√fan-in.
     Uniform,
+    /// Uniform within ±√(3/fan-in): `kaiming_uniform_` with a = 1.
+    KaimingUniform,
 }
 
 /// How the classifier begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeadInit {
+pub(crate) enum HeadInit {
     /// PyTorch's default: weight and bias uniform within ±1/√features.
     Uniform,
     /// The weight as PyTorch's default, the bias 0.
@@ -37,18 +40,29 @@ pub(super) enum HeadInit {
     SmallNormal,
 }
 
-/// A square kernel, padded so that stride 1 keeps the side.
+/// A square kernel.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Window {
+pub(crate) struct Window {
     pub kernel: usize,
     pub stride: usize,
+    pub padding: usize,
     pub groups: usize,
 }
 
 impl Window {
-    /// One that sees all channels.
+    /// One that sees all channels, padded so that an odd kernel of stride 1 keeps the side.
     pub fn new(kernel: usize, stride: usize) -> Self {
-        Self { kernel, stride, groups: 1 }
+        Self { kernel, stride, padding: kernel / 2, groups: 1 }
+    }
+
+    /// The same, that stays inside of the map.
+    pub fn unpadded(self) -> Self {
+        Self { padding: 0, ..self }
+    }
+
+    /// The side of the result for maps of `side`² pixels.
+    fn side_of(self, side: usize) -> usize {
+        (side + 2 * self.padding).saturating_sub(self.kernel) / self.stride + 1
     }
 
     /// The same, in groups of channels that do not see each other.
@@ -58,7 +72,7 @@ impl Window {
 }
 
 /// Makes layers, and counts the multiply-adds of one image's forward pass through them.
-pub(super) struct Maker {
+pub(crate) struct Maker {
     init: ConvInit,
     pub multiply_adds: u64,
 }
@@ -70,19 +84,20 @@ impl Maker {
 
     /// A convolution without bias, of maps of `side`² pixels.
     pub fn conv(&mut self, vb: VarBuilder, cin: usize, cout: usize, window: Window, side: usize) -> Result<Conv> {
-        let Window { kernel, stride, groups } = window;
+        let Window { kernel, stride, padding, groups } = window;
         let init = match self.init {
             ConvInit::HeNormal => Init::Randn { mean: 0., stdev: (2. / (kernel * kernel * cout) as f64).sqrt() },
-            ConvInit::Uniform => uniform(kernel * kernel * cin / groups),
+            ConvInit::Uniform => within(1., kernel * kernel * cin / groups),
+            ConvInit::KaimingUniform => within(3f64.sqrt(), kernel * kernel * cin / groups),
         };
         let weight = vb.get_with_hints((cout, cin / groups, kernel, kernel), "weight", init)?;
-        self.multiply_adds += (weight.elem_count() * side.div_ceil(stride).pow(2)) as u64;
-        Ok(Conv { weight, bias: None, geometry: Geometry { stride, padding: kernel / 2, groups } })
+        self.multiply_adds += (weight.elem_count() * window.side_of(side).pow(2)) as u64;
+        Ok(Conv { weight, bias: None, geometry: Geometry { stride, padding, groups } })
     }
 
-    /// A convolution with a bias that begins at 0.
-    pub fn biased_conv(&mut self, vb: VarBuilder, cin: usize, cout: usize, window: Window, side: usize) -> Result<Conv> {
-        let bias = Some(vb.get_with_hints(cout, "bias", Init::Const(0.))?);
+    /// A convolution with a bias that begins as `bias` says.
+    pub fn biased_conv(&mut self, vb: VarBuilder, (cin, cout): (usize, usize), window: Window, side: usize, bias: Init) -> Result<Conv> {
+        let bias = Some(vb.get_with_hints(cout, "bias", bias)?);
         Ok(Conv { bias, ..self.conv(vb, cin, cout, window, side)? })
     }
 
@@ -101,8 +116,8 @@ impl Maker {
     /// The classifier.
     pub fn head(&mut self, vb: VarBuilder, features: usize, classes: usize, init: HeadInit) -> Result<Head> {
         let (weight, bias) = match init {
-            HeadInit::Uniform => (uniform(features), uniform(features)),
-            HeadInit::UniformZeroBias => (uniform(features), Init::Const(0.)),
+            HeadInit::Uniform => (within(1., features), within(1., features)),
+            HeadInit::UniformZeroBias => (within(1., features), Init::Const(0.)),
             HeadInit::SmallNormal => (Init::Randn { mean: 0., stdev: 0.01 }, Init::Const(0.)),
         };
         self.multiply_adds += (features * classes) as u64;
@@ -111,8 +126,9 @@ impl Maker {
     }
 }
 
-fn uniform(fan_in: usize) -> Init {
-    let bound = 1. / (fan_in as f64).sqrt();
+/// Uniform within ±scale/√fan-in.
+pub(crate) fn within(scale: f64, fan_in: usize) -> Init {
+    let bound = scale / (fan_in as f64).sqrt();
     Init::Uniform { lo: -bound, up: bound }
 }
 
@@ -125,7 +141,7 @@ fn parameter(tensor: &Tensor, mode: Mode) -> Tensor {
 }
 
 /// A convolution.
-pub(super) struct Conv {
+pub(crate) struct Conv {
     weight: Tensor,
     bias: Option<Tensor>,
     geometry: Geometry,
@@ -139,7 +155,7 @@ impl Conv {
 }
 
 /// A batch-norm, with the running statistics that training moves.
-pub(super) struct BatchNorm {
+pub(crate) struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
     mean: Tensor,
@@ -150,7 +166,13 @@ impl BatchNorm {
     /// Weight and variance begin at 1, bias and mean at 0.
     pub fn new(vb: VarBuilder, channels: usize) -> Result<Self> {
         let get = |name: &str, start: f64| vb.get_with_hints(channels, name, Init::Const(start));
-        Ok(Self { weight: get("weight", 1.)?, bias: get("bias", 0.)?, mean: get("running_mean", 0.)?, var: get("running_var", 1.)? })
+        let running = |name: &str, start: f64| buffer(&vb, channels, name, Init::Const(start));
+        Ok(Self {
+            weight: get("weight", 1.)?,
+            bias: get("bias", 0.)?,
+            mean: running("running_mean", 0.)?,
+            var: running("running_var", 1.)?,
+        })
     }
 
     /// act(normalised xs + residual).
@@ -166,7 +188,7 @@ impl BatchNorm {
 }
 
 /// A convolution and the batch-norm behind it.
-pub(super) struct ConvNorm {
+pub(crate) struct ConvNorm {
     pub conv: Conv,
     pub norm: BatchNorm,
 }
@@ -179,7 +201,7 @@ impl ConvNorm {
 }
 
 /// The classifier.
-pub(super) struct Head {
+pub(crate) struct Head {
     weight: Tensor,
     bias: Tensor,
 }

@@ -5,7 +5,7 @@
 
 mod asked;
 pub mod generated_student;
-mod layers;
+pub(crate) mod layers;
 pub mod mlp;
 pub mod mobilenet_v2;
 pub mod resnet50;
@@ -63,6 +63,13 @@ pub struct Tap {
     pub activated: Activated,
 }
 
+impl Tap {
+    /// Pixels of its map in each direction, where the image has 32; 1 for a tap without spatial extent.
+    pub fn side(&self) -> usize {
+        layers::SIDE.checked_div(self.stride).unwrap_or(1)
+    }
+}
+
 /// What a forward pass returns.
 pub struct Outputs {
     /// Logits, not probabilities: `[batch, classes]`.
@@ -115,6 +122,14 @@ pub trait Model: Send + Sync {
         let outputs = self.taps().iter().filter(|t| t.name.strip_prefix("stage").is_some_and(|n| n.parse::<u8>().is_ok()));
         let before = |tap| self.taps().iter().find(|t: &&Tap| t.name.strip_suffix(".pre") == Some(&*(tap as &Tap).name));
         outputs.map(|tap| if activated == Activated::Before { before(tap).unwrap_or(tap) } else { tap }).collect()
+    }
+
+    /// The tap called `name`.
+    ///
+    /// # Errors
+    /// Bad input that lists the taps there are.
+    fn tap(&self, name: &str) -> Result<&Tap> {
+        Ok(&self.taps()[self.tap_index(name)?])
     }
 
     /// Where the tap called `name` stands in [`Model::taps`].

@@ -2,7 +2,7 @@
 //! "Contrastive representation distillation" (Tian et al. 2020) cut them.
 
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
+use candle_nn::{Init, VarBuilder};
 use kd_kernels::pool::{global_avg_pool, max_pool2d};
 
 use super::asked::{Asked, tap};
@@ -47,7 +47,7 @@ impl Vgg {
             let (vb, side) = (vb.pp(format!("block{block}")), SIDE >> block.min(3));
             let mut convs = Vec::new();
             for i in 0..layers {
-                let conv = make.biased_conv(vb.pp(3 * i), channels, out, Window::new(3, 1), side)?;
+                let conv = make.biased_conv(vb.pp(3 * i), (channels, out), Window::new(3, 1), side, Init::Const(0.))?;
                 convs.push(ConvNorm { conv, norm: BatchNorm::new(vb.pp(3 * i + 1), out)? });
                 channels = out;
             }

@@ -1,7 +1,5 @@
 //! What a training run tells of itself while it runs.
 
-use std::time::Instant;
-
 use super::{Progress, Update};
 use crate::train::{EpochRecord, Moment, Observer};
 
@@ -11,13 +9,12 @@ pub struct Meter<'a> {
     epochs: usize,
     seconds: f64,
     examples: usize,
-    last: Instant,
 }
 
 impl<'a> Meter<'a> {
     /// A meter of a run of so many epochs.
     pub fn new(progress: &'a dyn Progress, epochs: usize) -> Self {
-        Self { progress, epochs, seconds: 0., examples: 0, last: Instant::now() }
+        Self { progress, epochs, seconds: 0., examples: 0 }
     }
 
     /// Seconds that the epochs took.
@@ -47,11 +44,18 @@ impl Observer for Meter<'_> {
     }
 
     fn epoch(&mut self, record: &EpochRecord) {
+        self.add(record, false);
+    }
+
+    fn resumed(&mut self, record: &EpochRecord) {
+        self.add(record, true);
+    }
+}
+
+impl Meter<'_> {
+    fn add(&mut self, record: &EpochRecord, resumed: bool) {
         self.seconds += record.seconds;
         self.examples += record.examples;
-        // An epoch that took longer than the time since the one before it was not trained here.
-        let resumed = self.last.elapsed().as_secs_f64() < record.seconds / 2.;
-        self.last = Instant::now();
         self.progress.update(&Update { resumed, ..self.update(record.epoch, (1, 1), record.loss) });
     }
 }

@@ -33,15 +33,28 @@ pub fn save<T: Serialize>(path: &Path, tensors: &BTreeMap<String, Tensor>, about
 /// # Errors
 /// Bad input that names the file when it is no safetensors file, has no description, or one of another kind.
 pub fn load<T: DeserializeOwned>(path: &Path, device: &Device) -> Result<(BTreeMap<String, Tensor>, T)> {
-    let fault = |what: String| Error::bad_input(format!("{}: {what}", path.display()));
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let about = described(path, &bytes)?;
+    let fault = |e: candle_core::Error| Error::bad_input(format!("{}: expected whole tensors, got: {e}", path.display()));
+    let tensors = candle_core::safetensors::load_buffer(&bytes, device).map_err(fault)?;
+    Ok((tensors.into_iter().collect(), about))
+}
+
+/// The description in a file that [`save`] wrote, without its tensors.
+///
+/// # Errors
+/// As [`load`].
+pub fn description<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    described(path, &std::fs::read(path).map_err(|e| Error::io(path, e))?)
+}
+
+fn described<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    let fault = |what: String| Error::bad_input(format!("{}: {what}", path.display()));
     let (_, header) =
-        safetensors::SafeTensors::read_metadata(&bytes).map_err(|e| fault(format!("expected a safetensors file, got: {e}")))?;
+        safetensors::SafeTensors::read_metadata(bytes).map_err(|e| fault(format!("expected a safetensors file, got: {e}")))?;
     let about = header.metadata().as_ref().and_then(|m| m.get(KEY));
     let about = about.ok_or_else(|| fault(format!("expected a network saved by this workspace, got no '{KEY}' metadata")))?;
-    let about = serde_json::from_str(about).map_err(|e| fault(format!("the '{KEY}' metadata describes something else: {e}")))?;
-    let tensors = candle_core::safetensors::load_buffer(&bytes, device).map_err(|e| fault(format!("expected whole tensors, got: {e}")))?;
-    Ok((tensors.into_iter().collect(), about))
+    serde_json::from_str(about).map_err(|e| fault(format!("the '{KEY}' metadata describes something else: {e}")))
 }
 
 #[cfg(test)]

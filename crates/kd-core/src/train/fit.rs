@@ -1,16 +1,19 @@
 //! Training a network for classification.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use kd_kernels::Gradients;
+use kd_kernels::backward::{backward, backward_keeping};
 use serde::{Deserialize, Serialize};
 
 use super::training::{EpochRecord, Observer, Task, TermValue, Training, check_finite};
-use super::{Batch, Examples, Optimizer, OptimizerSpec, Schedule};
-use crate::method::{Distillation, Step};
+use super::{Batch, Examples, Optimizer, OptimizerSpec, Schedule, Trains};
+use crate::frozen::Teacher;
+use crate::method::{Distillation, Pull, Step, Teaching, Term};
 use crate::model::{Mode, Model, Outputs};
 use crate::params::Params;
 use crate::seed::StepSeed;
@@ -62,14 +65,43 @@ impl TrainSpec {
     }
 }
 
-/// A training run.
+/// What a run is of, beside its recipe: a state file says it, and a state of anything else is refused by the name of what differs. Empty
+/// where the caller does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The method with its hyper-parameters.
+    pub method: String,
+    /// The teacher.
+    pub teacher: String,
+    /// The data set.
+    pub data: String,
+}
+
+/// What the state file of a [`Fit`] says that it is of.
+#[derive(Clone, Serialize, Deserialize)]
+struct About {
+    phase: usize,
+    trains: Trains,
+    train: TrainSpec,
+    #[serde(flatten)]
+    identity: Identity,
+}
+
+/// Measures something at the end of an epoch, for the records: numbers by name.
+pub type Measure<'a> = &'a (dyn Fn() -> Result<BTreeMap<String, f64>> + Sync);
+
+/// A training run, or one phase of it.
 pub struct Fit<'a> {
     /// The network.
     pub model: &'a dyn Model,
-    /// Its parameters.
+    /// Its parameters, and the method's.
     pub params: &'a Params,
+    /// Which of them train.
+    pub trains: Trains,
     /// The method, hard targets included.
     pub method: &'a dyn Distillation,
+    /// The teacher, for a method that wants one and examples that do not carry its logits.
+    pub teacher: Option<&'a Teacher>,
     /// The training set.
     pub examples: &'a dyn Examples,
     /// The recipe.
@@ -81,13 +113,50 @@ pub struct Fit<'a> {
     /// Where its state is kept while it trains, if anywhere: a run that finds a state there goes on from it, and ends with the
     /// same weights, to the bit, as one that was never stopped.
     pub state: Option<PathBuf>,
+    /// Whether a state that is there is gone on from. Off for a phase that replaces the state of the one before.
+    pub resume: bool,
     /// Least time between two writes of the state. It decides how much is lost when the run is killed, never what comes out.
     pub save_every: Duration,
+    /// What it is of.
+    pub identity: Identity,
+    /// The records of the phases before this one.
+    pub earlier: Vec<EpochRecord>,
+    /// What is measured at the end of each epoch, if anything.
+    pub measure: Option<Measure<'a>>,
 }
 
-impl Fit<'_> {
-    /// Trains and returns every epoch's record; the parameters hold the result. `observer` is told of each step and epoch as it comes, those
-    /// of a resumed run's earlier epochs first.
+impl<'a> Fit<'a> {
+    /// A run of one phase, of all parameters, without a teacher, that keeps no state; its fields can be set.
+    pub fn new(
+        model: &'a dyn Model,
+        params: &'a Params,
+        method: &'a dyn Distillation,
+        examples: &'a dyn Examples,
+        spec: &'a TrainSpec,
+        seed: Seed,
+        device: &'a Device,
+    ) -> Self {
+        Self {
+            model,
+            params,
+            trains: Trains::All,
+            method,
+            teacher: None,
+            examples,
+            spec,
+            seed,
+            device,
+            state: None,
+            resume: true,
+            save_every: Duration::ZERO,
+            identity: Identity::default(),
+            earlier: Vec::new(),
+            measure: None,
+        }
+    }
+
+    /// Trains and returns the record of every epoch of the phase; the parameters hold the result. `observer` is told of each step and epoch
+    /// as it comes, and first of the epochs of an earlier process.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when a loss term stops being finite, bad input when the state file is of another run or there are
@@ -97,9 +166,13 @@ impl Fit<'_> {
         if self.examples.is_empty() && self.spec.epochs > 0 {
             return Err(Error::bad_input("the training set is empty: expected at least 1 example, got 0"));
         }
+        let phase = self.earlier.last().map_or(1, |record| record.phase + 1);
+        let about = About { phase, trains: self.trains.clone(), train: self.spec.clone(), identity: self.identity.clone() };
         let training = Training {
             params: self.params,
-            spec: self.spec,
+            trains: &self.trains,
+            spec: &about,
+            earlier: &self.earlier,
             epochs: self.spec.epochs,
             average_epochs: self.spec.average_epochs,
             optimizer: &self.spec.optimizer,
@@ -107,6 +180,7 @@ impl Fit<'_> {
             seed: self.seed,
             device: self.device,
             state: self.state.clone(),
+            resume: self.resume,
             save_every: self.save_every,
         };
         training.run(&Images { fit: self, order: Mutex::default() }, observer)
@@ -129,38 +203,92 @@ impl Fit<'_> {
     /// # Errors
     /// [`Error::NonFinite`] when a term is not finite; the parameters are left alone then.
     pub fn step_on(&self, optimizer: &mut Optimizer, batch: &Batch, draws: StepSeed, lr: f64) -> Result<Vec<TermValue>> {
+        if self.spec.optimizer.splits() {
+            let ([task, teacher], values) = self.gradients_apart(batch, draws)?;
+            optimizer.step_apart(&task, &teacher, lr)?;
+            return Ok(values);
+        }
         let (gradients, values) = self.gradients(batch, draws)?;
         optimizer.step(&gradients, lr)?;
         Ok(values)
     }
 
     fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
-        let (loss, values) = self.loss(batch, draws)?;
-        check_finite(&values, draws)?;
-        Ok((kd_kernels::backward::backward(&loss)?, values))
+        self.walked(batch, draws, |terms| {
+            let loss = total(terms.iter())?.ok_or_else(|| Error::bad_input("the method gave no loss term"))?;
+            Ok(backward(&loss)?)
+        })
     }
 
-    /// The total loss of a step, and its terms.
-    fn loss(&self, batch: &Batch, draws: StepSeed) -> Result<(Tensor, Vec<TermValue>)> {
-        let wants = self.method.wants();
-        let taps: Vec<&str> = wants.student_taps.iter().map(String::as_str).collect();
-        let student = self.model.forward(&batch.inputs, &taps, Mode::Train(draws))?;
-        let teacher = batch.teacher_logits.clone().map(|logits| Outputs { logits, taps: Vec::new() });
-        let terms = self.method.terms(&Step { student: &student, teacher: teacher.as_ref(), labels: &batch.labels })?;
-        let mut values = Vec::with_capacity(terms.len());
-        let mut loss: Option<Tensor> = None;
-        for term in &terms {
-            let (name, weight) = (term.name, term.weight);
-            values.push(TermValue { name, weight, value: term.value.to_scalar()? });
-            let weighted = if term.weight == 1. { term.value.clone() } else { (&term.value * term.weight)? };
-            loss = Some(match loss {
-                Some(sum) => (sum + weighted)?,
-                None => weighted,
-            });
-        }
-        let loss = loss.ok_or_else(|| Error::bad_input("the method gave no loss term"))?;
-        Ok((loss, values))
+    fn gradients_apart(&self, batch: &Batch, draws: StepSeed) -> Result<([Gradients; 2], Vec<TermValue>)> {
+        self.walked(batch, draws, |terms| {
+            let of = |pull| total(terms.iter().filter(|term| term.pull == pull));
+            // The two losses share a graph: the first pass leaves in it what the second needs.
+            let task = of(Pull::Task)?.map(|loss| backward_keeping(&loss)).transpose()?;
+            let teacher = of(Pull::Teacher)?.map(|loss| backward(&loss)).transpose()?;
+            Ok([task.unwrap_or_default(), teacher.unwrap_or_default()])
+        })
     }
+
+    /// The forward pass of a step, `backward` over its terms, and what the method remembers of it.
+    fn walked<G>(&self, batch: &Batch, draws: StepSeed, backward: impl Fn(&[Term]) -> Result<G>) -> Result<(G, Vec<TermValue>)> {
+        let wants = self.method.wants();
+        let student =
+            if wants.student { Some(self.model.forward(&batch.inputs, &names(&wants.student_taps), Mode::Train(draws))?) } else { None };
+        let teacher = self.teaching(&wants.teaching, batch)?;
+        let step = Step {
+            student: student.as_ref(),
+            teacher: teacher.as_ref(),
+            labels: &batch.labels,
+            numbers: &batch.numbers,
+            epoch: draws.epoch.saturating_sub(self.earlier.len()),
+            draws,
+        };
+        let terms = self.method.terms(&step)?;
+        let values = values(&terms)?;
+        check_finite(&values, draws)?;
+        let gradients = backward(&terms)?;
+        self.method.remember(&step)?;
+        Ok((gradients, values))
+    }
+
+    /// What the method takes of the teacher: stored logits where they will do and are there, and otherwise what it says of the batch.
+    fn teaching(&self, teaching: &Teaching, batch: &Batch) -> Result<Option<Outputs>> {
+        let taps = match (teaching, &batch.teacher_logits) {
+            (Teaching::None, _) => return Ok(None),
+            (Teaching::Logits, Some(logits)) => return Ok(Some(Outputs { logits: logits.clone(), taps: Vec::new() })),
+            (Teaching::Logits, None) => Vec::new(),
+            (Teaching::Live { taps }, _) => names(taps),
+        };
+        self.teacher.map(|teacher| teacher.forward(&batch.inputs, &taps)).transpose()
+    }
+}
+
+fn names(taps: &[String]) -> Vec<&str> {
+    taps.iter().map(String::as_str).collect()
+}
+
+/// The raw values of the terms, in one read from the device.
+fn values(terms: &[Term]) -> Result<Vec<TermValue>> {
+    if terms.is_empty() {
+        return Ok(Vec::new());
+    }
+    let scalars = terms.iter().map(|term| term.value.detach().reshape(1)?.to_dtype(DType::F32)).collect::<Result<Vec<_>, _>>()?;
+    let read = Tensor::cat(&scalars, 0)?.to_vec1::<f32>()?;
+    Ok(terms.iter().zip(read).map(|(term, value)| TermValue { name: term.name, weight: term.weight, value }).collect())
+}
+
+/// The weighted sum of the terms; none where there are none.
+fn total<'a>(terms: impl Iterator<Item = &'a Term>) -> Result<Option<Tensor>> {
+    let mut loss: Option<Tensor> = None;
+    for term in terms {
+        let weighted = if term.weight == 1. { term.value.clone() } else { (&term.value * term.weight)? };
+        loss = Some(match loss {
+            Some(sum) => (sum + weighted)?,
+            None => weighted,
+        });
+    }
+    Ok(loss)
 }
 
 /// The images of a run, shuffled for each epoch.
@@ -202,5 +330,13 @@ impl Task for Images<'_> {
 
     fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
         self.fit.gradients(batch, draws)
+    }
+
+    fn gradients_apart(&self, batch: &Batch, draws: StepSeed) -> Result<([Gradients; 2], Vec<TermValue>)> {
+        self.fit.gradients_apart(batch, draws)
+    }
+
+    fn measure(&self, _: usize) -> Result<BTreeMap<String, f64>> {
+        self.fit.measure.map_or_else(|| Ok(BTreeMap::new()), |measure| measure())
     }
 }

@@ -7,13 +7,17 @@ pub mod evaluate;
 pub mod examples;
 pub mod fit;
 pub mod optimizer;
+pub mod phase;
+pub mod phases;
 pub mod schedule;
 pub mod training;
 
 pub use epochs_csv::write_epochs;
 pub use evaluate::{Errors, evaluate, predict};
 pub use examples::{Batch, Examples};
-pub use fit::{Fit, TrainSpec};
+pub use fit::{Fit, Identity, Measure, TrainSpec};
 pub use optimizer::{Optimizer, OptimizerSpec};
+pub use phase::{Phase, Trains};
+pub use phases::Phases;
 pub use schedule::Schedule;
 pub use training::{EpochRecord, Moment, Observer, Task, TermValue, Training};

@@ -2,7 +2,7 @@
 //!
 //! What a step is made of, images and a method's loss terms or sentence pairs, is a [`Task`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use kd_kernels::Gradients;
 use serde::{Deserialize, Serialize};
 
 use super::ahead::ahead;
-use super::{Optimizer, OptimizerSpec, checkpoint};
+use super::{Optimizer, OptimizerSpec, Trains, checkpoint};
 use crate::params::Params;
 use crate::seed::StepSeed;
 use crate::{Error, Result, Seed};
@@ -31,8 +31,11 @@ pub struct TermValue {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct EpochRecord {
-    /// Counted from 1.
+    /// Counted from 1, over all phases of the run.
     pub epoch: usize,
+    /// The phase of the run, counted from 1.
+    #[serde(default = "first")]
+    pub phase: usize,
     /// Learning rate of its last step.
     pub learning_rate: f64,
     /// Mean over its steps of the total loss.
@@ -48,10 +51,14 @@ pub struct EpochRecord {
     pub seconds: f64,
 }
 
+fn first() -> usize {
+    1
+}
+
 /// Where a run stands inside an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Moment {
-    /// Counted from 1.
+    /// Counted from 1, over all phases of the run.
     pub epoch: usize,
     /// Steps of it that are behind us.
     pub step: usize,
@@ -65,8 +72,12 @@ pub struct Moment {
 pub trait Observer {
     /// A step is done that does not end its epoch.
     fn step(&mut self, _moment: Moment) {}
-    /// An epoch is done: now, or, in a run that goes on from a saved state, in an earlier process.
+    /// An epoch is done.
     fn epoch(&mut self, record: &EpochRecord);
+    /// An epoch was done by an earlier process, from whose state this one goes on. By default it is told as any other.
+    fn resumed(&mut self, record: &EpochRecord) {
+        self.epoch(record);
+    }
 }
 
 /// Nobody is told.
@@ -97,7 +108,7 @@ pub trait Task: Sync {
     /// When it cannot be made.
     fn batch(&self, draws: StepSeed) -> Result<Self::Batch>;
 
-    /// The learning rate of one step: both count from 0.
+    /// The learning rate of one step: both count from 0, epochs within the phase.
     fn learning_rate(&self, epoch: usize, step: usize) -> f64;
 
     /// Loss terms of a batch and, if all of them are finite, the gradients of their weighted sum.
@@ -105,6 +116,14 @@ pub trait Task: Sync {
     /// # Errors
     /// [`Error::NonFinite`] when a term is not finite.
     fn gradients(&self, batch: &Self::Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)>;
+
+    /// The same, with the gradients of the terms by which the labels pull and of those by which the teacher pulls apart.
+    ///
+    /// # Errors
+    /// As [`Task::gradients`]. Bad input, by default: the terms of most tasks do not say who pulls.
+    fn gradients_apart(&self, _batch: &Self::Batch, _draws: StepSeed) -> Result<([Gradients; 2], Vec<TermValue>)> {
+        Err(Error::bad_input("optimizer: dot needs a distillation method, whose terms say who pulls"))
+    }
 
     /// What is measured after an epoch, counted from 0, by name; by default nothing.
     ///
@@ -128,12 +147,16 @@ pub fn check_finite(values: &[TermValue], draws: StepSeed) -> Result<()> {
     }
 }
 
-/// A training run. `S` is the recipe as it is written to the state file: a state of another recipe is refused.
+/// A training run, or one phase of it. `S` says what it is of, as it is written to the state file: a state of anything else is refused.
 pub struct Training<'a, S> {
-    /// The parameters that train.
+    /// The parameters, with what belongs to them.
     pub params: &'a Params,
-    /// The recipe, to tell one run's state from another's.
+    /// Which of them train.
+    pub trains: &'a Trains,
+    /// All that tells one run's state from another's.
     pub spec: &'a S,
+    /// The records of the phases before this one.
+    pub earlier: &'a [EpochRecord],
     /// Passes.
     pub epochs: usize,
     /// How many of the last epochs give their final weights to the average that becomes the network; 0 or 1 for the last alone.
@@ -149,6 +172,8 @@ pub struct Training<'a, S> {
     /// Where its state is kept while it trains, if anywhere: a run that finds a state there goes on from it, and ends with the
     /// same weights, to the bit, as one that was never stopped.
     pub state: Option<PathBuf>,
+    /// Whether a state that is there is gone on from.
+    pub resume: bool,
     /// Least time between two writes of the state. It decides how much is lost when the run is killed, never what comes out.
     pub save_every: Duration,
 }
@@ -158,24 +183,44 @@ pub struct Training<'a, S> {
 struct Progress<S> {
     spec: S,
     seed: u64,
+    /// Of this phase.
     epochs: Vec<EpochRecord>,
     averaged: u64,
+    /// Of the phases before.
+    #[serde(default)]
+    earlier: Vec<EpochRecord>,
+    /// The entries of the optimiser's state; a file that lacks one is damaged.
+    #[serde(default)]
+    optimizer: BTreeSet<String>,
 }
 
-impl<S: Clone + PartialEq + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
-    /// Trains on `task` and returns every epoch's record; the parameters hold the result. `observer` is told of
-    /// each step and epoch as it comes, of a resumed run's earlier epochs first.
+/// The epochs that the state at `path` has behind it, phase by phase; none where there is no state.
+///
+/// # Errors
+/// Bad input when the file is no state.
+pub(super) fn saved_records(path: &Path) -> Result<Vec<EpochRecord>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let progress: Progress<serde_json::Value> = checkpoint::description(path)?;
+    Ok(progress.earlier.into_iter().chain(progress.epochs).collect())
+}
+
+impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
+    /// Trains on `task` and returns the record of every epoch of the phase; the parameters hold the result. `observer` is told of
+    /// each step and epoch as it comes, and first of the epochs of an earlier process.
     ///
     /// # Errors
     /// Those of the task, and bad input when the state file is of another run.
     pub fn run<T: Task>(&self, task: &T, observer: &mut dyn Observer) -> Result<Vec<EpochRecord>> {
-        let mut optimizer = Optimizer::new(self.optimizer, self.max_norm, self.params)?;
+        let trained = self.params.named().into_iter().filter(|(name, _)| self.trains.takes(name)).collect();
+        let mut optimizer = Optimizer::over(self.optimizer, self.max_norm, trained)?;
         let mut average = Average::default();
         let mut records = match &self.state {
-            Some(path) if path.exists() => self.resume(path, &mut optimizer, &mut average)?,
+            Some(path) if self.resume && path.exists() => self.restore(path, &mut optimizer, &mut average)?,
             _ => Vec::new(),
         };
-        records.iter().for_each(|record| observer.epoch(record));
+        records.iter().for_each(|record| observer.resumed(record));
         let mut saved = Instant::now();
         for epoch in records.len()..self.epochs {
             let record = self.epoch(task, epoch, &mut optimizer, observer)?;
@@ -199,25 +244,34 @@ impl<S: Clone + PartialEq + Serialize + serde::de::DeserializeOwned> Training<'_
 
     fn epoch<T: Task>(&self, task: &T, epoch: usize, optimizer: &mut Optimizer, observer: &mut dyn Observer) -> Result<EpochRecord> {
         let started = Instant::now();
-        let (steps, examples) = task.epoch(epoch)?;
+        // Later phases go on counting, so that their draws are new ones.
+        let overall = self.earlier.len() + epoch;
+        let (steps, examples) = task.epoch(overall)?;
         let (mut total, mut terms, mut lr) = (0f64, BTreeMap::<String, f64>::new(), 0f64);
         let seed = self.seed;
-        let draws = |step| StepSeed { seed, epoch, step };
+        let draws = |step| StepSeed { seed, epoch: overall, step };
         // A batch is a function of its draws, so it is the same wherever and whenever it is made.
         ahead(
             steps,
             |step| task.batch(draws(step)),
             |step, batch| {
                 lr = task.learning_rate(epoch, step);
-                let (gradients, values) = task.gradients(&batch, draws(step))?;
-                optimizer.step(&gradients, lr)?;
+                let values = if self.optimizer.splits() {
+                    let ([by_task, by_teacher], values) = task.gradients_apart(&batch, draws(step))?;
+                    optimizer.step_apart(&by_task, &by_teacher, lr)?;
+                    values
+                } else {
+                    let (gradients, values) = task.gradients(&batch, draws(step))?;
+                    optimizer.step(&gradients, lr)?;
+                    values
+                };
                 for TermValue { name, weight, value } in values {
                     total += weight * f64::from(value);
                     *terms.entry(name.to_owned()).or_default() += f64::from(value);
                 }
                 let done = step + 1;
                 if done < steps {
-                    observer.step(Moment { epoch: epoch + 1, step: done, steps, loss: total / done as f64 });
+                    observer.step(Moment { epoch: overall + 1, step: done, steps, loss: total / done as f64 });
                 }
                 Ok(())
             },
@@ -226,32 +280,67 @@ impl<S: Clone + PartialEq + Serialize + serde::de::DeserializeOwned> Training<'_
         terms.values_mut().for_each(|v| *v /= n);
         let measured = task.measure(epoch)?;
         let seconds = started.elapsed().as_secs_f64();
-        Ok(EpochRecord { epoch: epoch + 1, learning_rate: lr, loss: total / n, terms, measured, examples, seconds })
+        let phase = self.earlier.last().map_or(1, |record| record.phase + 1);
+        Ok(EpochRecord { epoch: overall + 1, phase, learning_rate: lr, loss: total / n, terms, measured, examples, seconds })
     }
 
     fn save(&self, path: &Path, optimizer: &Optimizer, average: &Average, records: &[EpochRecord]) -> Result<()> {
         let mut tensors = BTreeMap::new();
-        let parts = [("model", self.params.snapshot()?), ("optimizer", optimizer.state()?), ("average", average.mean.clone())];
-        for (part, values) in parts {
+        let state = optimizer.state()?;
+        let progress = Progress {
+            spec: self.spec.clone(),
+            seed: self.seed.0,
+            epochs: records.to_vec(),
+            averaged: average.count,
+            earlier: self.earlier.to_vec(),
+            optimizer: state.keys().cloned().collect(),
+        };
+        for (part, values) in [("model", self.params.snapshot()?), ("optimizer", state), ("average", average.mean.clone())] {
             tensors.extend(values.into_iter().map(|(n, t)| (format!("{part}/{n}"), t)));
         }
-        let progress = Progress { spec: self.spec.clone(), seed: self.seed.0, epochs: records.to_vec(), averaged: average.count };
         checkpoint::save(path, &tensors, &progress)
     }
 
-    fn resume(&self, path: &Path, optimizer: &mut Optimizer, average: &mut Average) -> Result<Vec<EpochRecord>> {
-        let (tensors, progress) = checkpoint::load::<Progress<S>>(path, self.device)?;
-        if progress.spec != *self.spec || progress.seed != self.seed.0 {
-            return Err(Error::bad_input(format!("{}: the state of another run; delete it to start anew", path.display())));
+    fn restore(&self, path: &Path, optimizer: &mut Optimizer, average: &mut Average) -> Result<Vec<EpochRecord>> {
+        let fault = |what: String| Err(Error::bad_input(format!("{}: {what}; delete it to start anew", path.display())));
+        let (tensors, progress) = checkpoint::load::<Progress<serde_json::Value>>(path, self.device)?;
+        let mine = serde_json::to_value(self.spec).map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
+        if let Some(difference) = first_difference(&mine, &progress.spec) {
+            return fault(format!("the state of another run: {difference}"));
+        }
+        if progress.seed != self.seed.0 {
+            return fault(format!("the state of another run: seed: expected {}, got {}", self.seed.0, progress.seed));
         }
         let part = |name: &str| -> BTreeMap<String, Tensor> {
             tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(name)?.strip_prefix('/')?.to_owned(), t.clone()))).collect()
         };
+        let state = part("optimizer");
+        if let Some(missing) = progress.optimizer.iter().find(|name| !state.contains_key(*name)) {
+            return fault(format!("the state is damaged: expected optimizer/{missing}, got none"));
+        }
         self.params.set(&part("model"))?;
-        optimizer.set_state(&part("optimizer"))?;
+        optimizer.set_state(&state)?;
         *average = Average { mean: part("average"), count: progress.averaged };
         Ok(progress.epochs)
     }
+}
+
+/// Where two descriptions of a run differ first: "method.temperature: expected 4, got 2".
+fn first_difference(expected: &serde_json::Value, got: &serde_json::Value) -> Option<String> {
+    use serde_json::Value;
+    let short = |value: Option<&Value>| {
+        let text = value.map_or("nothing".to_owned(), Value::to_string);
+        if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text }
+    };
+    if let (Value::Object(a), Value::Object(b)) = (expected, got) {
+        return a.keys().chain(b.keys()).find_map(|key| match (a.get(key), b.get(key)) {
+            (Some(a), Some(b)) => {
+                first_difference(a, b).map(|rest| if rest.starts_with(':') { format!("{key}{rest}") } else { format!("{key}.{rest}") })
+            }
+            (a, b) => Some(format!("{key}: expected {}, got {}", short(a), short(b))),
+        });
+    }
+    (expected != got).then(|| format!(": expected {}, got {}", short(Some(expected)), short(Some(got))))
 }
 
 /// The running mean of the parameters and buffers at the ends of the last epochs.

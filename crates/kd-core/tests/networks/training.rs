@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use candle_core::{Device, Tensor};
-use kd_core::method::MethodSpec;
+use kd_core::method::hard_targets::HardTargets;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
 use kd_core::seed::StepSeed;
@@ -25,7 +24,7 @@ impl Examples for Noise {
     fn batch(&self, rows: &[u32], _: StepSeed, device: &Device) -> Result<Batch> {
         let images = rows.iter().map(|row| formula::images(1, "train", *row as usize)).collect::<candle_core::Result<Vec<_>>>()?;
         let labels: Vec<u32> = rows.iter().map(|row| row % 3).collect();
-        Ok(Batch { inputs: Tensor::cat(&images, 0)?, labels: Tensor::new(labels, device)?, teacher_logits: None })
+        Ok(Batch { inputs: Tensor::cat(&images, 0)?, labels: Tensor::new(labels, device)?, numbers: rows.to_vec(), teacher_logits: None })
     }
 }
 
@@ -49,18 +48,8 @@ fn train(
         max_norm: 0.,
         average_epochs,
     };
-    let method = MethodSpec::HardTargets {}.build()?;
-    let fit = Fit {
-        model: &model,
-        params: &params,
-        method: &*method,
-        examples: &Noise,
-        spec: &spec,
-        seed: Seed(3),
-        device: &Device::Cpu,
-        state,
-        save_every: Duration::ZERO,
-    };
+    let method = HardTargets::default();
+    let fit = Fit { state, ..Fit::new(&model, &params, &method, &Noise, &spec, Seed(3), &Device::Cpu) };
     let run =
         std::panic::AssertUnwindSafe(|| fit.run(&mut |record: &EpochRecord| assert!(record.epoch <= stop_after, "stopped as if killed")));
     match std::panic::catch_unwind(run) {

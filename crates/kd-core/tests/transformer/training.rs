@@ -10,7 +10,7 @@ use kd_core::model::generated_student::{Form, GeneratedStudent, Start};
 use kd_core::model::transformer::{Transformer, TransformerSpec};
 use kd_core::params::{Params, build_frozen};
 use kd_core::seed::StepSeed;
-use kd_core::train::{EpochRecord, OptimizerSpec, Task, Training};
+use kd_core::train::{EpochRecord, OptimizerSpec, Task, Training, Trains};
 use kd_core::translation::training::Measure;
 use kd_core::translation::{Learner, Pairs, TranslationSpec, Translations, WordDistillation};
 use kd_core::{Error, Result, Seed};
@@ -163,6 +163,8 @@ fn train(kind: Kind, epochs: usize, average_epochs: usize, state: Option<PathBuf
     let task = task(learner, params, teacher, &text, &recipe)?;
     let training = Training {
         params,
+        trains: &Trains::All,
+        earlier: &[],
         spec: &recipe,
         epochs: recipe.epochs(),
         average_epochs,
@@ -171,6 +173,7 @@ fn train(kind: Kind, epochs: usize, average_epochs: usize, state: Option<PathBuf
         seed: Seed(3),
         device: &Device::Cpu,
         state,
+        resume: true,
         save_every: Duration::ZERO,
     };
     let run = std::panic::AssertUnwindSafe(|| {
@@ -229,6 +232,8 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_
     let task = Translations { measure: Some(spoil), ..task(Learner::Network(&network), &params, None, &text, &recipe)? };
     let training = Training {
         params: &params,
+        trains: &Trains::All,
+        earlier: &[],
         spec: &recipe,
         epochs: 2,
         average_epochs: 0,
@@ -237,6 +242,7 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_
         seed: Seed(3),
         device: &Device::Cpu,
         state: None,
+        resume: true,
         save_every: Duration::ZERO,
     };
     let mut seen = Vec::new();

@@ -17,7 +17,7 @@ use kd_core::frozen::NETWORK;
 use kd_core::model::transformer::Transformer;
 use kd_core::params::Params;
 use kd_core::run::{AnyError, CellResult, Meter, Needed, Progress, Series, Update};
-use kd_core::train::{EpochRecord, Training, write_epochs};
+use kd_core::train::{EpochRecord, Training, Trains, write_epochs};
 use kd_core::translation::{
     Learner, Pairs, SavedTransformer, Search, Translated, TranslationSpec, Translations, WordDistillation, evaluate,
 };
@@ -151,6 +151,8 @@ impl Place<'_> {
         let task = Translations { learner, params, teacher, pairs, spec, device, measure: Some(&measure) };
         let training = Training {
             params,
+            trains: &Trains::All,
+            earlier: &[],
             spec,
             epochs: spec.epochs(),
             average_epochs: spec.average_epochs,
@@ -159,6 +161,7 @@ impl Place<'_> {
             seed: self.seed,
             device,
             state: Some(self.dir.join(STATE)),
+            resume: true,
             save_every: self.save_every,
         };
         let mut meter = Meter::new(self.progress, spec.epochs());
