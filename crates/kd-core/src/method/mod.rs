@@ -9,6 +9,7 @@ pub mod fitnet;
 pub mod hard_targets;
 pub mod logit_regression;
 mod logits;
+pub mod review;
 pub mod soft_targets;
 
 use candle_core::{Device, Tensor, Var};
@@ -280,6 +281,8 @@ methods! {
     HardTargets(hard_targets),
     /// The limit of soft targets at high temperature. See [`logit_regression`].
     LogitRegression(logit_regression),
+    /// Chen et al. 2021, knowledge review. See [`review`].
+    Review(review),
     /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
     SoftTargets(soft_targets),
 }
