@@ -1,7 +1,6 @@
 //! Chen, Liu, Zhao and Jia 2021, "Distilling Knowledge via Knowledge Review", on CIFAR.
 //!
-//! `cargo run -p reviewkd-cifar` runs every table of `experiments/reviewkd-cifar` at the `quick` preset. So far the tables train networks
-//! on hard targets: the students' baselines, and the two precisions of convolution.
+//! `cargo run -p reviewkd-cifar` runs every table of `experiments/reviewkd-cifar` at the `quick` preset.
 
 mod cells;
 mod compare;
@@ -10,6 +9,7 @@ mod import;
 mod paper;
 mod precision;
 mod spec;
+mod teachers;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use kd_core::{Error, device};
 
 use crate::paper::ReviewKd;
 use crate::precision::Precision;
+use crate::teachers::TeacherFile;
 
 /// Chosen by measurement: a training step makes and drops tensors of megabytes, and the system's allocator gives their pages
 /// back and faults them in again at every step.
@@ -39,6 +40,10 @@ struct Arguments {
     /// Precision of convolutions on the CPU, in place of the experiment files'
     #[arg(long, global = true)]
     conv: Option<Precision>,
+    /// A trained network, in place of the teacher of this network that a table would train: resnet56=FILE, or resnet56:reviewkd=FILE where
+    /// it was not trained with normalisation crd
+    #[arg(long, global = true, value_name = "NETWORK=FILE")]
+    teacher: Vec<TeacherFile>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -64,8 +69,9 @@ enum Command {
 }
 
 /// The experiment files, for a binary that is run away from the checkout.
-const EXPERIMENTS: [(&str, &str); 2] = [
+const EXPERIMENTS: [(&str, &str); 3] = [
     ("conv-precision", include_str!("../../../experiments/reviewkd-cifar/conv-precision.toml")),
+    ("same-architecture", include_str!("../../../experiments/reviewkd-cifar/same-architecture.toml")),
     ("student", include_str!("../../../experiments/reviewkd-cifar/student.toml")),
 ];
 
@@ -88,6 +94,8 @@ fn run(arguments: &Arguments) -> Result<(), Error> {
     let identity = || -> Result<DataIdentity, AnyError> { Ok(DataIdentity::from(&paper.data()?.1)) };
     let adjust = |experiments: &mut Vec<Experiment>| -> Result<(), RunError> {
         precision::apply(experiments, arguments.conv);
+        let files = teachers::replace(experiments, options.preset, &arguments.teacher).map_err(|e| RunError::Input(e.to_string()))?;
+        paper.set_teachers(files);
         Ok(())
     };
     let application = Application {

@@ -2,21 +2,27 @@
 
 use candle_core::Device;
 use kd_core::data::{CropFlip, Normalisation};
-use kd_core::method::MethodSpec;
+use kd_core::frozen::Frozen;
+use kd_core::method::{Context, MethodSpec, Recipe};
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
-use kd_core::run::{AnyError, Cell, Needs};
-use kd_core::train::TrainSpec;
+use kd_core::run::{AnyError, Cell, Needs, Role};
+use kd_core::train::{Phase, TrainSpec, Trains};
 use kd_core::{Error, Result, Seed};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::precision::Precision;
 
 /// A kind of cell with its specification.
 pub enum CellSpec {
-    /// `train`: a network on hard targets.
+    /// `train`: a network, with or without a teacher.
     Train(Box<TrainCell>),
+    /// `imported`: a network that somebody else trained.
+    Imported(ImportedCell),
 }
+
+/// The kinds of cells that leave a network behind.
+const NETWORKS: &[&str] = &["train", "imported"];
 
 impl CellSpec {
     /// Reads and checks a cell's specification.
@@ -30,16 +36,45 @@ impl CellSpec {
                 spec.check()?;
                 Ok(Self::Train(Box::new(spec)))
             }
-            other => Err(Error::bad_input(format!("unknown kind '{other}': expected train")).into()),
+            "imported" => {
+                let spec: ImportedCell = cell.spec_as()?;
+                NetworkSpec::from_name(&spec.network, 2)?;
+                Ok(Self::Imported(spec))
+            }
+            other => Err(Error::bad_input(format!("unknown kind '{other}': expected train or imported")).into()),
         }
     }
 
-    /// Checks that the cell needs no other one.
+    /// Checks that the cell has the teacher that its method needs, that the two see images alike, and that the method fits the pair.
     ///
     /// # Errors
-    /// Bad input that names the role.
+    /// Bad input that names the role and what was found.
     pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
-        Ok(needs.expect(&[])?)
+        let Self::Train(cell) = self else { return Ok(needs.expect(&[])?) };
+        if !cell.needs_teacher() {
+            return Ok(needs.expect(&[])?);
+        }
+        needs.expect(&[Role::one("teacher", NETWORKS)])?;
+        let &[teacher] = needs.all("teacher") else { return Ok(()) };
+        let teacher = Self::read(teacher)?;
+        cell.check_normalisation(teacher.normalisation())?;
+        Ok(cell.check_pair(teacher.network())?)
+    }
+
+    /// The name of its network.
+    pub fn network(&self) -> &str {
+        match self {
+            Self::Train(cell) => &cell.network,
+            Self::Imported(cell) => &cell.network,
+        }
+    }
+
+    /// How its network sees images.
+    fn normalisation(&self) -> Normalisation {
+        match self {
+            Self::Train(cell) => cell.examples.normalisation,
+            Self::Imported(cell) => cell.normalisation,
+        }
     }
 }
 
@@ -55,6 +90,29 @@ pub struct ExamplesPart {
     pub normalisation: Normalisation,
 }
 
+/// What a teacher's batch-norms normalise with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TeacherStatistics {
+    /// Their running statistics: evaluation mode.
+    #[default]
+    Running,
+    /// The statistics of each batch, as the official program of this paper has it.
+    Batch,
+}
+
+/// A network that was trained elsewhere.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ImportedCell {
+    /// The network's name, as `--arch` takes it.
+    pub network: String,
+    /// The SHA-256 of its file, in hexadecimal digits.
+    pub sha256: String,
+    /// The normalisation that it was trained with.
+    pub normalisation: Normalisation,
+}
+
 /// A network to train.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -65,9 +123,18 @@ pub struct TrainCell {
     pub conv: Precision,
     /// What it trains on.
     pub examples: ExamplesPart,
-    /// How the loss is made.
+    /// What the teacher's batch-norms normalise with; their running statistics where the file does not say.
+    #[serde(default)]
+    pub teacher_statistics: TeacherStatistics,
+    /// Whether the teacher may have been trained with another normalisation; not, where the file does not say.
+    #[serde(default)]
+    pub accept_other_normalisation: bool,
+    /// Phases before the last, in their order.
+    #[serde(default)]
+    pub before: Vec<Phase>,
+    /// How the loss of the last phase is made.
     pub method: MethodSpec,
-    /// The recipe.
+    /// Its recipe.
     pub train: TrainSpec,
 }
 
@@ -80,22 +147,56 @@ impl TrainCell {
         NetworkSpec::from_name(&self.network, classes)
     }
 
-    fn check(&self) -> Result<()> {
-        self.network(2)?;
-        self.train.check()?;
-        match self.method.build()?.wants().teacher {
-            true => {
-                Err(Error::bad_input("method: expected hard-targets, got one that needs a teacher, which cells of this paper have not"))
-            }
-            false => Ok(()),
-        }
+    /// All phases, in their order.
+    pub fn phases(&self) -> Vec<Phase> {
+        let last = Phase { method: self.method.clone(), trains: Trains::All, train: self.train.clone() };
+        self.before.iter().cloned().chain([last]).collect()
     }
 
-    /// A rough estimate for listings: three passes of the network's multiply-adds at 150 GFLOP/s, on the whole of CIFAR.
+    /// Epochs of all phases.
+    pub fn epochs(&self) -> usize {
+        self.before.iter().map(|phase| phase.train.epochs).sum::<usize>() + self.train.epochs
+    }
+
+    fn needs_teacher(&self) -> bool {
+        self.phases().iter().any(|phase| phase.method.needs_teacher())
+    }
+
+    fn check(&self) -> Result<()> {
+        self.network(2)?;
+        self.phases().iter().try_for_each(Phase::check)
+    }
+
+    fn check_normalisation(&self, teacher: Normalisation) -> Result<()> {
+        let mine = self.examples.normalisation;
+        if mine == teacher || self.accept_other_normalisation {
+            return Ok(());
+        }
+        let what = "or accept-other-normalisation = true";
+        Err(Error::bad_input(format!("examples.normalisation: expected the teacher's {}, {what}, got {}", teacher.name(), mine.name())))
+    }
+
+    /// Builds the methods once for networks with initial weights: what does not fit the pair is found out before anything is trained.
+    fn check_pair(&self, teacher: &str) -> Result<()> {
+        let device = &Device::Cpu;
+        let teacher_spec = NetworkSpec::from_name(teacher, 2)?;
+        let (weights, vb) = Params::seeded(Seed(0), device);
+        teacher_spec.build(vb)?;
+        let teacher = Frozen::build(weights.snapshot()?, device, |vb| teacher_spec.build(vb))?;
+        let (params, vb) = Params::seeded(Seed(0), device);
+        let student = self.network(2)?.build(vb.clone())?;
+        for phase in self.phases() {
+            phase.method.build(&Context::new(&*student, Some(&teacher), &[0, 1], &params, &vb))?;
+        }
+        Ok(())
+    }
+
+    /// A rough estimate for listings: three passes of the student's multiply-adds and one of the teacher's at 150 GFLOP/s, on the whole of
+    /// CIFAR.
     pub fn seconds_on_two_cores(&self) -> f64 {
         let network = self.network(100).and_then(|spec| spec.build(Params::seeded(Seed(0), &Device::Cpu).1));
         let multiply_adds = network.map_or(0, |n| n.multiply_adds());
         let images = if self.examples.limit == 0 { 50_000 } else { self.examples.limit };
-        6. * multiply_adds as f64 * images as f64 * self.train.epochs as f64 / 150e9
+        6. * multiply_adds as f64 * images as f64 * self.epochs() as f64 / 150e9
     }
 }

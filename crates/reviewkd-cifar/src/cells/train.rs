@@ -1,49 +1,52 @@
-//! `train`: one network on hard targets.
+//! `train`: one network, with or without a teacher.
 //!
-//! Metrics, in percent: `test-accuracy` and `train-accuracy` after the last epoch, over all test images and all training images, not
-//! augmented.
+//! Metrics, in percent, over all images, not augmented: `test-accuracy` and `train-accuracy` after the last epoch, and
+//! `best-test-accuracy`, of the epoch with the best test accuracy: it is selected on the test set, as the paper's numbers are, and stands
+//! beside the first for that alone. `parameters` of the network and `adapter-parameters` of the method, which are dropped after training;
+//! `step-milliseconds`, the time of a training step, which differs from run to run. The series `epochs` has the loss and the
+//! test accuracy of each epoch.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
-use candle_core::Device;
-use kd_core::data::cifar::Cifar;
-use kd_core::data::{LabelledImages, NormalisedExamples, normalised};
-use kd_core::frozen::NETWORK;
+use kd_core::data::NormalisedExamples;
+use kd_core::frozen::{NETWORK, Saved};
+use kd_core::method::PREFIX;
 use kd_core::params::Params;
-use kd_core::run::CellResult;
-use kd_core::train::{Fit, Observer, checkpoint, write_epochs};
-use kd_core::{Error, Result, Seed};
+use kd_core::run::{CellResult, Series};
+use kd_core::train::{EpochRecord, Observer, Phases, checkpoint, write_epochs};
+use kd_core::{Result, Seed};
 
-use crate::spec::TrainCell;
+use super::{Place, accuracy};
+use crate::spec::{TeacherStatistics, TrainCell};
 
 /// The names of its metrics.
-pub const METRICS: [&str; 2] = ["test-accuracy", "train-accuracy"];
+pub const METRICS: [&str; 6] =
+    ["test-accuracy", "best-test-accuracy", "train-accuracy", "parameters", "adapter-parameters", "step-milliseconds"];
 
-/// Images in one forward pass of an evaluation.
-const CHUNK: usize = 250;
+/// What is measured after each epoch.
+const TEST_ACCURACY: &str = "test-accuracy";
+/// The time that it took.
+const MEASURING: &str = "measuring-seconds";
 
 /// The state of a network that is still training.
 const STATE: &str = "state.safetensors";
 
-/// Where and on what a network trains.
-pub struct Place<'a> {
-    /// The cell's folder.
+/// A teacher's finished cell.
+pub struct TeacherCell<'a> {
+    /// Its folder.
     pub dir: &'a Path,
-    /// The device.
-    pub device: &'a Device,
-    /// Least time between two saves of the state.
-    pub save_every: Duration,
+    /// Its name.
+    pub name: &'a str,
 }
 
 /// Trains the network of `cell` and leaves it and `epochs.csv` in the cell's folder.
 ///
 /// # Errors
-/// As [`Fit::run`], and when a file cannot be written.
-pub fn run(cell: &TrainCell, seed: Seed, data: &Cifar, place: &Place, observer: &mut dyn Observer) -> Result<CellResult> {
-    let &Place { dir, device, save_every } = place;
+/// As [`Phases::run`], and when a file cannot be written.
+pub fn run(cell: &TrainCell, seed: Seed, place: &Place, teacher: Option<TeacherCell>, observer: &mut dyn Observer) -> Result<CellResult> {
+    let &Place { dir, device, data, data_name, save_every } = place;
     kd_kernels::conv2d::set_precision(cell.conv.into());
-    let method = cell.method.build()?;
     let part = &cell.examples;
     let count = if part.limit == 0 { data.train.len() } else { part.limit.min(data.train.len()) };
     let examples = NormalisedExamples {
@@ -52,28 +55,65 @@ pub fn run(cell: &TrainCell, seed: Seed, data: &Cifar, place: &Place, observer: 
         normalisation: part.normalisation,
         augmentation: part.augmentation,
     };
+    let saved = teacher.as_ref().map(|teacher| Saved::load(&teacher.dir.join(NETWORK), device)).transpose()?;
+    let frozen = saved.map(|saved| match cell.teacher_statistics {
+        TeacherStatistics::Running => saved.network,
+        TeacherStatistics::Batch => saved.network.with_batch_statistics(),
+    });
     let spec = cell.network(data.train.classes)?;
     let (params, vb) = Params::seeded(seed, device);
-    let model = spec.build(vb)?;
+    let model = spec.build(vb.clone())?;
     let state = dir.join(STATE);
-    let fit = Fit {
+    let measure = || -> Result<BTreeMap<String, f64>> {
+        let started = std::time::Instant::now();
+        let accuracy = accuracy(&*model, &data.test, part.normalisation, device)?;
+        Ok(BTreeMap::from([(TEST_ACCURACY.to_owned(), accuracy), (MEASURING.to_owned(), started.elapsed().as_secs_f64())]))
+    };
+    let phases = Phases {
         model: &*model,
         params: &params,
-        method: &*method,
+        vb: &vb,
+        teacher: frozen.as_ref(),
         examples: &examples,
-        spec: &cell.train,
+        labels: &data.train.labels,
         seed,
         device,
         state: Some(state.clone()),
         save_every,
+        teacher_name: teacher.map(|teacher| teacher.name.to_owned()).unwrap_or_default(),
+        data_name: data_name.to_owned(),
+        measure: Some(&measure),
     };
-    let records = fit.run(observer)?;
+    let records = phases.run(&cell.phases(), observer)?;
     write_epochs(&dir.join("epochs.csv"), &records)?;
-    checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
-    let accuracy =
-        |images: &LabelledImages| Ok::<_, Error>(normalised::errors(&*model, images, part.normalisation, CHUNK, device)?.accuracy());
-    let result = CellResult::of(METRICS, [accuracy(&data.test)?, accuracy(&data.train)?]);
+    let network = params.without(PREFIX);
+    checkpoint::save(&dir.join(NETWORK), &network.snapshot()?, &spec)?;
+    let last = accuracy(&*model, &data.test, part.normalisation, device)?;
+    let best = records.iter().filter_map(|r| r.measured.get(TEST_ACCURACY)).fold(last, |best, accuracy| best.max(*accuracy));
+    let on_train = accuracy(&*model, &data.train, part.normalisation, device)?;
+    let parameters = network.count();
+    let adapters = params.count() - parameters;
+    let steps = count.div_ceil(cell.train.batch_size);
+    let numbers = [last, best, on_train, parameters as f64, adapters as f64, step_milliseconds(&records, steps)];
+    let mut result = CellResult::of(METRICS, numbers);
+    result.series.insert("epochs".to_owned(), curve(&records));
     // The network is written: the state, twice its size, has served. A failure here costs disk space only.
     let _ = std::fs::remove_file(state);
     Ok(CellResult { epochs: records.len() as u64, ..result })
+}
+
+/// The median over the epochs of the last phase of the time of a step, what is measured at an epoch's end left out; 0 without an epoch.
+fn step_milliseconds(records: &[EpochRecord], steps: usize) -> f64 {
+    let last = records.last().map_or(1, |record| record.phase);
+    let own = records.iter().filter(|record| record.phase == last);
+    let mut seconds: Vec<f64> = own.map(|record| record.seconds - record.measured.get(MEASURING).copied().unwrap_or_default()).collect();
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).map_or(0., |epoch| 1e3 * epoch / steps.max(1) as f64)
+}
+
+/// Loss and test accuracy by epoch.
+fn curve(records: &[EpochRecord]) -> Series {
+    let row =
+        |record: &EpochRecord| vec![record.epoch as f64, record.loss, record.measured.get(TEST_ACCURACY).copied().unwrap_or_default()];
+    Series { columns: ["epoch", "loss", TEST_ACCURACY].map(str::to_owned).to_vec(), rows: records.iter().map(row).collect() }
 }

@@ -1,0 +1,44 @@
+//! `imported`: a network that somebody else trained, read from its file and measured.
+//!
+//! Metrics: `test-accuracy` and `train-accuracy`, in percent, over all test images and all training images, not augmented, and `parameters`.
+
+use std::path::Path;
+
+use kd_core::exchange::{self, Imported};
+use kd_core::frozen::{Frozen, NETWORK};
+use kd_core::model::NetworkSpec;
+use kd_core::params::is_buffer;
+use kd_core::run::CellResult;
+use kd_core::train::checkpoint;
+use kd_core::{Error, Result};
+
+use super::{Place, accuracy};
+use crate::spec::ImportedCell;
+use crate::teachers;
+
+/// The names of its metrics.
+pub const METRICS: [&str; 3] = ["test-accuracy", "train-accuracy", "parameters"];
+
+/// Measures the network in `file` and leaves it in the cell's folder.
+///
+/// # Errors
+/// Bad input when there is no file, its content is not what the cell names, or it holds another network.
+pub fn run(cell: &ImportedCell, file: Option<&Path>, place: &Place) -> Result<CellResult> {
+    let network = &cell.network;
+    let file = file.ok_or_else(|| {
+        let digits = cell.sha256.get(..8).unwrap_or(&cell.sha256);
+        Error::bad_input(format!("teacher: the file of {network} (SHA-256 {digits}...) is not given; add --teacher {network}=FILE"))
+    })?;
+    let found = teachers::sha256(file)?;
+    if found != cell.sha256 {
+        return Err(Error::bad_input(format!("{}: expected a file with SHA-256 {}, got {found}", file.display(), cell.sha256)));
+    }
+    let spec = NetworkSpec::from_name(network, place.data.train.classes)?;
+    let Imported { tensors, .. } = exchange::import(file, &spec)?;
+    let parameters = tensors.iter().filter(|(name, _)| !is_buffer(name)).map(|(_, t)| t.elem_count()).sum::<usize>();
+    let frozen = Frozen::build(tensors.clone(), place.device, |vb| spec.build(vb))?;
+    let accuracy = |images| accuracy(&**frozen.model(), images, cell.normalisation, place.device);
+    let result = CellResult::of(METRICS, [accuracy(&place.data.test)?, accuracy(&place.data.train)?, parameters as f64]);
+    checkpoint::save(&place.dir.join(NETWORK), &tensors, &spec)?;
+    Ok(result)
+}

@@ -1,0 +1,111 @@
+//! `--teacher NETWORK=FILE`: a network that somebody else trained, in place of the teacher that a table would train.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use kd_core::data::Normalisation;
+use kd_core::model::NetworkSpec;
+use kd_core::run::experiment::Row;
+use kd_core::run::{Experiment, Preset};
+use kd_core::{Error, Result};
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use crate::spec::ImportedCell;
+
+/// One use of the option.
+#[derive(Clone, Debug)]
+pub struct TeacherFile {
+    /// The network's name, as `--arch` takes it.
+    network: String,
+    /// The file.
+    file: PathBuf,
+    /// The normalisation that it was trained with.
+    normalisation: Normalisation,
+}
+
+impl FromStr for TeacherFile {
+    type Err = String;
+
+    /// Reads `NETWORK=FILE`, or `NETWORK:NORMALISATION=FILE` where the normalisation is not crd.
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (name, file) =
+            text.split_once('=').ok_or_else(|| format!("expected NETWORK=FILE, for instance resnet56=teacher.pth, got {text}"))?;
+        let (network, normalisation) = match name.split_once(':') {
+            Some((network, normalisation)) => (network, crate::import::normalisation(normalisation)?),
+            None => (name, Normalisation::Crd),
+        };
+        let network = NetworkSpec::from_name(network, 2).map_err(|e| e.to_string())?.name();
+        Ok(Self { network, file: file.into(), normalisation })
+    }
+}
+
+/// The files that were given, by the SHA-256 of their content.
+pub type Files = BTreeMap<String, PathBuf>;
+
+/// Replaces the rows that train a teacher of one of these networks, at this preset, by rows that import it, and returns the files.
+///
+/// # Errors
+/// When a file cannot be read, and bad input when no row trains such a teacher.
+pub fn replace(experiments: &mut [Experiment], preset: Preset, given: &[TeacherFile]) -> Result<Files> {
+    let mut files = Files::new();
+    for teacher in given {
+        let cell = ImportedCell { network: teacher.network.clone(), sha256: sha256(&teacher.file)?, normalisation: teacher.normalisation };
+        let mut found = false;
+        for experiment in experiments.iter_mut() {
+            let taught: Vec<String> =
+                experiment.rows.iter().flat_map(|row| &row.needs).map(|(_, need)| need.at(preset).row.clone()).collect();
+            let teachers = experiment.rows.iter_mut().filter(|row| taught.contains(&row.name) && trains(row, preset, &cell.network));
+            for row in teachers {
+                import(row, &cell)?;
+                found = true;
+            }
+        }
+        if !found {
+            return Err(Error::bad_input(format!("--teacher: no table has a teacher {} at preset {preset}", cell.network)));
+        }
+        files.insert(cell.sha256, teacher.file.clone());
+    }
+    Ok(files)
+}
+
+/// Makes `row` import this network.
+///
+/// # Errors
+/// When the cell cannot be written as TOML, a fault of ours.
+pub fn import(row: &mut Row, cell: &ImportedCell) -> Result<()> {
+    let spec = Table::try_from(cell).map_err(|e| Error::bad_input(format!("--teacher: {e}")))?;
+    row.kind = "imported".to_owned();
+    row.needs.clear();
+    for preset in [&mut row.spec.quick, &mut row.spec.laptop, &mut row.spec.paper] {
+        *preset = spec.clone();
+    }
+    Ok(())
+}
+
+/// Whether the row trains the network of this name.
+pub fn trains(row: &Row, preset: Preset, network: &str) -> bool {
+    let name = row.spec.at(preset).get("network").and_then(Value::as_str);
+    let name = name.and_then(|name| NetworkSpec::from_name(name, 2).ok()).map(|spec| spec.name());
+    row.kind == "train" && name.as_deref() == Some(network)
+}
+
+/// The SHA-256 of a file's content, in hexadecimal digits.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn sha256(path: &Path) -> Result<String> {
+    let fault = |e| Error::io(path, e);
+    let mut file = File::open(path).map_err(fault)?;
+    let (mut hasher, mut part) = (Sha256::new(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut part).map_err(fault)? {
+            0 => break,
+            n => hasher.update(&part[..n]),
+        }
+    }
+    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+}
