@@ -9,6 +9,7 @@ import datetime
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,9 @@ HERE = Path(__file__).resolve().parent
 FEWEST_ROUNDS = 5
 QUICK = {"rounds": 1, "warmup": 2, "steps": 5}
 FLOOR = ["workload", "ours_ms", "gflop", "gbytes", "operations_ms", "bytes_ms", "ours_over_floor"]
+# Ways in which PyTorch runs a workload of images. The fastest of the first three is what ours is held against; the last is not float32.
+FLOAT32_MODES, BFLOAT16_MODE = ["eager", "channels-last", "compile"], "bfloat16"
+MODES = [*FLOAT32_MODES, BFLOAT16_MODE]
 # Each rival's program and the module whose version the machine's line states.
 RIVALS = {"pytorch": ("torch_steps.py", "torch"), "ctranslate2": ("ctranslate2_search.py", "ctranslate2")}
 
@@ -38,9 +42,10 @@ def positive(text):
 
 
 def parse(argv):
-    parser = argparse.ArgumentParser(prog="run.sh", description="Time our training steps and searches against PyTorch eager, or searches against CTranslate2, by turns.")
+    parser = argparse.ArgumentParser(prog="run.sh", description="Time our training steps and searches against PyTorch, or searches against CTranslate2, by turns.")
     parser.add_argument("--workloads", metavar="A,B", help="only these (default: all that the rival's program lists)")
     parser.add_argument("--rival", choices=RIVALS, default="pytorch", help="what ours is timed against (default pytorch)")
+    parser.add_argument("--modes", metavar="A,B", default=",".join(MODES), help=f"of {', '.join(MODES)}, only these, one of float32 at least (default: all)")
     parser.add_argument("--rounds", type=positive, help=f"rounds a workload, at least {FEWEST_ROUNDS} (default {FEWEST_ROUNDS})")
     parser.add_argument("--threads", type=positive, default=os.cpu_count() or 1, help="threads on both sides (default: all cores)")
     parser.add_argument("--quick", action="store_true", help="one round of a few steps: shows that both sides run, writes no file")
@@ -51,6 +56,9 @@ def parse(argv):
     args = parser.parse_args(argv)
     if args.rounds and not args.quick and args.rounds < FEWEST_ROUNDS:
         parser.error(f"--rounds: expected at least {FEWEST_ROUNDS}, got {args.rounds} (use --quick to try things out)")
+    args.modes = [mode for mode in MODES if mode in args.modes.split(",")] if set(args.modes.split(",")) <= set(MODES) else []
+    if not set(args.modes) & set(FLOAT32_MODES):
+        parser.error(f"--modes: expected some of {', '.join(MODES)}, one of float32 at least")
     args.rounds = args.rounds or (QUICK["rounds"] if args.quick else FEWEST_ROUNDS)
     args.out = args.out or args.root / "results" / "bench"
     return args
@@ -69,14 +77,28 @@ def capture(command, env=None):
 
 
 def columns(rival):
-    return ["workload", "ours_ms", f"{rival}_ms", "ratio", "ours_peak_mb", f"{rival}_peak_mb"]
+    common = ["workload", "ours_ms", f"{rival}_ms", "ratio", "ours_peak_mb", f"{rival}_peak_mb"]
+    of_modes = ["pytorch_mode", *(f"{mode.replace('-', '_')}_ms" for mode in MODES), "bfloat16_ratio"]
+    return common + (of_modes if rival == "pytorch" else [])
 
 
 def registry(rival):
-    """The workloads of the rival's side in its order: name to (warmup, steps)."""
+    """The workloads of the rival's side in its order: name to warmup, steps and modes."""
     lines = capture([sys.executable, HERE / RIVALS[rival][0], "--list"]).splitlines()
     rows = [json.loads(line) for line in lines]
-    return {row["workload"]: (row["warmup"], row["steps"]) for row in rows}
+    return {row["workload"]: (row["warmup"], row["steps"], row.get("modes", [])) for row in rows}
+
+
+def modes_of(args, known, name):
+    """The modes in which the rival is timed; none where it has one way alone."""
+    return [mode for mode in known[name][2] if mode in args.modes]
+
+
+def check_compiler(args, known, names):
+    """Fails where a workload would be compiled and there is nothing to compile it with."""
+    compilers = [os.environ.get("CXX", ""), "g++", "clang++"]
+    if any("compile" in modes_of(args, known, name) for name in names) and not any(c and shutil.which(c) for c in compilers):
+        raise Failure("mode compile: expected a C++ compiler (g++ or clang++), found none; leave the mode out with --modes")
 
 
 def chosen(args, known):
@@ -106,12 +128,12 @@ def build_ours(root):
     raise Failure("cargo build: no executable of the example bench_steps in its messages")
 
 
-def measure(program, workload, counts, threads):
+def measure(program, options, workload, counts, threads):
     """One process: the one JSON line that it prints."""
     warmup, steps = counts
     # The argument counts; the variables are for the pools that a program's libraries start on their own.
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), RAYON_NUM_THREADS=str(threads))
-    command = [*program, workload, "--threads", threads, "--warmup", warmup, "--steps", steps]
+    command = [*program, workload, "--threads", threads, "--warmup", warmup, "--steps", steps, *options]
     out = capture(command, env)
     try:
         row = json.loads(out)
@@ -136,13 +158,18 @@ def floor(summary, work, machine):
     return dict(zip(FLOOR, [summary["workload"], *(f"{figure:.3f}" for figure in figures)]))
 
 
+def rival_sides(program, rival, modes):
+    """The rival's command for each side of the rounds. A workload without modes has one side, which bears the rival's name."""
+    return {f"{rival}-{mode}": (program, ["--mode", mode]) for mode in modes} or {rival: (program, [])}
+
+
 def compare(sides, workload, counts, args):
     """Every round of one workload. The side that goes first changes each round, so that neither always meets the warmer machine."""
     rounds, work = [], None
     for number in range(args.rounds):
         order = list(sides) if number % 2 == 0 else list(reversed(sides))
         for side in order:
-            row = measure(sides[side], workload, counts, args.threads)
+            row = measure(*sides[side], workload, counts, args.threads)
             step_ms, peak_mb = row["step_ms"], row["peak_mb"]
             work = row if side == "ours" else work
             rounds.append({"workload": workload, "round": number + 1, "side": side, "step_ms": step_ms, "peak_mb": peak_mb})
@@ -150,15 +177,23 @@ def compare(sides, workload, counts, args):
     return rounds, work
 
 
-def summarise(workload, rounds, rival):
-    """Medians over the rounds; `ratio` is our time over the rival's, so below 1 means that we take less."""
+def summarise(workload, rounds, rival, modes):
+    """Medians over the rounds; `ratio` is our time over that of the rival's fastest mode in float32, so below 1 means that we take less."""
 
     def median(side, column):
         return statistics.median(row[column] for row in rounds if row["side"] == side)
 
-    ours, theirs = median("ours", "step_ms"), median(rival, "step_ms")
-    peaks = [median(side, "peak_mb") for side in ("ours", rival)]
+    mode_ms = {mode: median(f"{rival}-{mode}", "step_ms") for mode in modes}
+    best = min((mode for mode in modes if mode in FLOAT32_MODES), key=mode_ms.get, default=None)
+    theirs_side = f"{rival}-{best}" if best else rival
+    ours, theirs = median("ours", "step_ms"), median(theirs_side, "step_ms")
+    peaks = [median(side, "peak_mb") for side in ("ours", theirs_side)]
     figures = [f"{ours:.3f}", f"{theirs:.3f}", f"{ours / theirs:.3f}", *(f"{peak:.0f}" for peak in peaks)]
+    if rival == "pytorch":
+        # A workload without modes runs in PyTorch's plain one.
+        figures.append(best or "eager")
+        figures += [f"{mode_ms[mode]:.3f}" if mode in mode_ms else "" for mode in MODES]
+        figures.append(f"{ours / mode_ms[BFLOAT16_MODE]:.3f}" if BFLOAT16_MODE in mode_ms else "")
     return dict(zip(columns(rival), [workload, *figures]))
 
 
@@ -211,6 +246,7 @@ def main(argv):
         return
     known = registry(args.rival)
     names = chosen(args, known)
+    check_compiler(args, known, names)
     ours = args.ours.resolve() if args.ours else build_ours(args.root)
     # Taken now, so that an edit during the rounds does not change what the line says was measured.
     described = None if args.quick else machine(args)
@@ -224,10 +260,12 @@ def main(argv):
                 capture([ours, name, "--threads", args.threads, "--export", Path(folder) / name])
             rival += ["--networks", folder]
         for name in names:
-            counts = (QUICK["warmup"], QUICK["steps"]) if args.quick else known[name]
-            measured, work = compare({"ours": [ours], args.rival: rival}, name, counts, args)
+            counts = (QUICK["warmup"], QUICK["steps"]) if args.quick else known[name][:2]
+            modes = modes_of(args, known, name)
+            sides = {"ours": ([ours], []), **rival_sides(rival, args.rival, modes)}
+            measured, work = compare(sides, name, counts, args)
             rounds += measured
-            summary.append(summarise(name, measured, args.rival))
+            summary.append(summarise(name, measured, args.rival, modes))
             floors.append(floor(summary[-1], work, machine_rates))
     writer = csv.DictWriter(sys.stdout, columns(args.rival), lineterminator="\n")
     writer.writeheader()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Times our training steps against PyTorch eager on this machine, by turns. See README.md beside this file.
+# Times our training steps against PyTorch on this machine, by turns. See README.md beside this file.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)

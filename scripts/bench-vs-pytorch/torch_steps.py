@@ -1,21 +1,19 @@
-"""The PyTorch side: times one training step (or one evaluation pass) of one workload in eager mode on the CPU.
+"""The PyTorch side: times one training step (or one evaluation pass) of one workload on the CPU.
 
-    python torch_steps.py WORKLOAD --threads N --warmup W --steps S     one JSON line: workload, step_ms, peak_mb
-    python torch_steps.py --list                                        one JSON line a workload: workload, warmup, steps
+    python torch_steps.py WORKLOAD --threads N --warmup W --steps S [--mode M]    one JSON line: workload, step_ms, peak_mb
+    python torch_steps.py --list                                                  one JSON line a workload: workload, warmup, steps, modes
 
 `step_ms` is the median over the S timed steps, `peak_mb` the peak resident memory of this process in MiB. Written as a
 careful PyTorch user would write it; where PyTorch has several idioms for one thing, the faster one that was measured is
 used and the choice is recorded in README.md.
 
-A workload is a function that takes nothing, prepares its data and model, and returns the step: a function without
-arguments. To add one, write it here under `@workload(...)` and under the same name in the Rust program.
+A workload is a function that prepares its data and model and returns the step: a function without arguments. It takes
+nothing, or the mode to run in where it is registered with some. To add one, write it here under `@workload(...)` and
+under the same name in the Rust program.
 """
 
 import argparse
-import functools
-import itertools
 import json
-import pathlib
 import resource
 import statistics
 import sys
@@ -25,19 +23,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import torch_images
 import torch_translation
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "oracles"))
-import cifar_networks  # noqa: E402  the networks stand beside the oracles that check ours against them
 
 REGISTRY = {}
 
 
-def workload(name, warmup, steps):
-    """Registers `build` as the workload `name`, with the number of untimed and timed steps of one process."""
+def workload(name, warmup, steps, modes=()):
+    """Registers `build` as the workload `name`, with the number of untimed and timed steps of one process and the modes that it takes."""
 
     def register(build):
-        REGISTRY[name] = (build, warmup, steps)
+        REGISTRY[name] = (build, warmup, steps, list(modes))
         return build
 
     return register
@@ -194,72 +190,7 @@ def mnist_evaluation():
     return step
 
 
-IMAGE_CLASSES = 100
-IMAGE_BATCHES = 4
-EVALUATED, EVALUATED_AT_ONCE = 2000, 200
-LARGER = {"resnet32x4", "wrn-40-2", "vgg13"}
-LAYOUTS = (torch.contiguous_format, torch.channels_last)
-
-
-def fastest(steps):
-    """Of several ways to take the same step, the one whose third repetition took least."""
-    times = []
-    for step in steps:
-        step()
-        step()
-        start = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - start)
-    return steps[times.index(min(times))]
-
-
-def image_training(name):
-    """One step on a ready batch, in the faster of the two memory layouts."""
-    size = 64 if name in LARGER else 128
-    batches = [(torch.randn(size, 3, 32, 32), torch.randint(0, IMAGE_CLASSES, (size,))) for _ in range(IMAGE_BATCHES)]
-
-    def in_layout(layout):
-        model = cifar_networks.NETWORKS[name]().to(memory_format=layout).train()
-        data = itertools.cycle([(xs.to(memory_format=layout), ys) for xs, ys in batches])
-        optimiser = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True)
-
-        def step():
-            xs, ys = next(data)
-            optimiser.zero_grad(set_to_none=True)
-            F.cross_entropy(model(xs)[0], ys).backward()
-            optimiser.step()
-
-        return step
-
-    return fastest([in_layout(layout) for layout in LAYOUTS])
-
-
-def image_evaluation(name):
-    """A pass of 2,000 images without a graph, in the faster of the two memory layouts, errors counted."""
-    images = torch.randn(EVALUATED, 3, 32, 32)
-    labels = torch.randint(0, IMAGE_CLASSES, (EVALUATED,))
-
-    def in_layout(layout):
-        model = cifar_networks.NETWORKS[name]().to(memory_format=layout).eval()
-        parts = [(xs.to(memory_format=layout), ys) for xs, ys in zip(images.split(EVALUATED_AT_ONCE), labels.split(EVALUATED_AT_ONCE))]
-
-        @torch.inference_mode()
-        def step():
-            return int(sum((model(xs)[0].argmax(1) != ys).sum() for xs, ys in parts))
-
-        return step
-
-    return fastest([in_layout(layout) for layout in LAYOUTS])
-
-
-TRAINED = [
-    "resnet20", "resnet56", "resnet8x4", "resnet32x4", "wrn-16-2", "wrn-40-2", "vgg8", "vgg13",
-    "mobilenet-v2", "shufflenet-v1", "shufflenet-v2",
-]  # fmt: skip
-for _name in TRAINED:
-    workload(f"{_name}-step", warmup=2, steps=5)(functools.partial(image_training, _name))
-for _name in ["resnet56", "wrn-40-2"]:
-    workload(f"{_name}-evaluation", warmup=1, steps=3)(functools.partial(image_evaluation, _name))
+torch_images.register(workload)
 torch_translation.register(workload)
 
 
@@ -294,23 +225,27 @@ def positive(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Time one workload in PyTorch eager mode on the CPU.")
+    parser = argparse.ArgumentParser(description="Time one workload in PyTorch on the CPU.")
     parser.add_argument("workload", nargs="?", metavar="WORKLOAD")
     parser.add_argument("--list", action="store_true", help="name the workloads and their usual step counts")
+    parser.add_argument("--mode", help="how to run a workload that has several modes (default: the first)")
     parser.add_argument("--threads", type=positive, default=torch.get_num_threads())
     parser.add_argument("--warmup", type=positive, help="untimed steps (default: the workload's)")
     parser.add_argument("--steps", type=positive, help="timed steps (default: the workload's)")
     args = parser.parse_args()
     if args.list:
-        for name, (_, warmup, steps) in REGISTRY.items():
-            print(json.dumps({"workload": name, "warmup": warmup, "steps": steps}))
+        for name, (_, warmup, steps, modes) in REGISTRY.items():
+            print(json.dumps({"workload": name, "warmup": warmup, "steps": steps, "modes": modes}))
         return
     if args.workload not in REGISTRY:
         sys.exit(f"torch_steps: unknown workload {args.workload!r}; expected one of {', '.join(REGISTRY)}")
-    build, warmup, steps = REGISTRY[args.workload]
+    build, warmup, steps, modes = REGISTRY[args.workload]
+    if args.mode and args.mode not in modes:
+        sys.exit(f"torch_steps: {args.workload}: expected a mode out of {', '.join(modes) or 'none'}, got {args.mode!r}")
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    step_ms = median_step_ms(build(), args.warmup or warmup, args.steps or steps)
+    step = build(args.mode or modes[0]) if modes else build()
+    step_ms = median_step_ms(step, args.warmup or warmup, args.steps or steps)
     print(json.dumps({"workload": args.workload, "step_ms": round(step_ms, 4), "peak_mb": round(peak_mb(), 1)}))
 
 
