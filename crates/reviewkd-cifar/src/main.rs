@@ -69,8 +69,11 @@ enum Command {
 }
 
 /// The experiment files, for a binary that is run away from the checkout.
-const EXPERIMENTS: [(&str, &str); 3] = [
+const EXPERIMENTS: [(&str, &str); 6] = [
+    ("ablation", include_str!("../../../experiments/reviewkd-cifar/ablation.toml")),
     ("conv-precision", include_str!("../../../experiments/reviewkd-cifar/conv-precision.toml")),
+    ("cross-stage", include_str!("../../../experiments/reviewkd-cifar/cross-stage.toml")),
+    ("loss-weights", include_str!("../../../experiments/reviewkd-cifar/loss-weights.toml")),
     ("same-architecture", include_str!("../../../experiments/reviewkd-cifar/same-architecture.toml")),
     ("student", include_str!("../../../experiments/reviewkd-cifar/student.toml")),
 ];

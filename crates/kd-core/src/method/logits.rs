@@ -58,6 +58,12 @@ impl LogitTerms {
     }
 }
 
+/// The share of a weight that rises linearly from 0 over the first `warm_up` epochs, at `epoch`, counted from 0: min(1, epoch / warm_up),
+/// and 1 where there is no warm-up.
+pub fn rise(epoch: usize, warm_up: usize) -> f64 {
+    if warm_up == 0 { 1. } else { (epoch as f64 / warm_up as f64).min(1.) }
+}
+
 /// Checks a weight of a term: finite and at least 0.
 ///
 /// # Errors
@@ -109,6 +115,12 @@ mod tests {
             assert!(error.is_bad_input() && error.to_string().ends_with(&format!("got {temperature:?}")), "{error}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn a_weight_rises_from_zero_over_its_warm_up_and_stays() {
+        assert_eq!([0, 1, 10, 20, 30].map(|epoch| rise(epoch, 20)), [0., 0.05, 0.5, 1., 1.]);
+        assert_eq!(rise(0, 0), 1.);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! [`Recipe`], and the [`Distillation`] that it builds for a student and a teacher. To add a method, write its file beside
 //! [`fitnet`] and name it in the list at the end of this one.
 
+pub mod cross_stage;
 pub mod fitnet;
 pub mod hard_targets;
 pub mod logit_regression;
@@ -22,7 +23,7 @@ use crate::params::Params;
 use crate::seed::StepSeed;
 use crate::{Error, Result};
 
-pub use logits::{LogitTerms, Soft, check_temperature, check_weight};
+pub use logits::{LogitTerms, Soft, check_temperature, check_weight, rise};
 
 /// The prefix of the names of methods' variables among the [`Params`] of a run.
 pub const PREFIX: &str = "method.";
@@ -275,6 +276,8 @@ impl Recipe for MethodSpec {
 }
 
 methods! {
+    /// Chen et al. 2021, one stage to one stage. See [`cross_stage`].
+    CrossStage(cross_stage),
     /// Romero et al. 2015, hints. See [`fitnet`].
     Fitnet(fitnet),
     /// Cross-entropy with the labels alone: no distillation. See [`hard_targets`].

@@ -17,7 +17,7 @@ mod fusion;
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight};
+use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight, rise};
 use crate::loss::{hierarchical_context, hint};
 use crate::model::{Activated, Mode, Model, Tap};
 use crate::{Error, Result};
@@ -173,8 +173,7 @@ impl Distillation for Review {
         let (student, teacher) = (maps(&step.student()?.taps)?, maps(&step.teacher()?.taps)?);
         let distances = self.distances(&student, &teacher, Mode::Train(step.draws))?;
         let mut terms = self.logits.terms(step)?;
-        let rise = if self.spec.warm_up_epochs == 0 { 1. } else { (step.epoch as f64 / self.spec.warm_up_epochs as f64).min(1.) };
-        terms.push(Term::teacher("review", distances, self.spec.weight * rise));
+        terms.push(Term::teacher("review", distances, self.spec.weight * rise(step.epoch, self.spec.warm_up_epochs)));
         Ok(terms)
     }
 }
@@ -219,7 +218,7 @@ impl Review {
 }
 
 /// The levels of a network, from the input to the output: its stages and the pooled vector.
-fn levels(network: &dyn Model, side: Side) -> Result<Vec<&Tap>> {
+pub(super) fn levels(network: &dyn Model, side: Side) -> Result<Vec<&Tap>> {
     let activated = match side {
         Side::Before => Activated::Before,
         Side::After => Activated::After,
@@ -229,17 +228,21 @@ fn levels(network: &dyn Model, side: Side) -> Result<Vec<&Tap>> {
     Ok(levels)
 }
 
-/// Taps as maps, deepest first: a vector is a map of one pixel.
+/// Taps as maps, deepest first.
 fn maps(taps: &[Tensor]) -> Result<Vec<Tensor>> {
-    let map = |tap: &Tensor| match *tap.dims() {
-        [batch, channels] => tap.reshape((batch, channels, 1, 1)),
-        _ => Ok(tap.clone()),
-    };
-    Ok(taps.iter().rev().map(map).collect::<candle_core::Result<_>>()?)
+    taps.iter().rev().map(map).collect()
+}
+
+/// A tap as a map: a vector is a map of one pixel.
+pub(super) fn map(tap: &Tensor) -> Result<Tensor> {
+    Ok(match *tap.dims() {
+        [batch, channels] => tap.reshape((batch, channels, 1, 1))?,
+        _ => tap.clone(),
+    })
 }
 
 /// Height and width of a map.
-fn size(map: &Tensor) -> Result<(usize, usize)> {
+pub(super) fn size(map: &Tensor) -> Result<(usize, usize)> {
     let (_, _, height, width) = map.dims4()?;
     Ok((height, width))
 }
