@@ -13,9 +13,9 @@ use kd_kernels::conv2d::{Precision, set_precision};
 use crate::Arguments;
 use crate::work::Timed;
 
-const CLASSES: usize = 100;
+pub const CLASSES: usize = 100;
 /// Batches that the steps go through in turn.
-const BATCHES: usize = 4;
+pub const BATCHES: usize = 4;
 /// Images of an evaluation pass, and of one forward pass of it.
 const EVALUATED: usize = 2000;
 const CHUNK: usize = 200;
@@ -31,7 +31,7 @@ pub fn run(workload: &str, arguments: &Arguments) -> Result<Timed> {
         return training(arch, arguments);
     }
     match workload.strip_suffix("-step") {
-        Some(arch) => training(arch, arguments),
+        Some(name) => crate::distillation::training(name, arguments).unwrap_or_else(|| training(name, arguments)),
         None => Err(Error::bad_input(format!("unknown workload {workload}"))),
     }
 }
@@ -45,14 +45,15 @@ fn batch_size(arch: &str) -> usize {
 }
 
 /// Batches that are made before the clock starts.
-struct Ready(Vec<(Tensor, Tensor)>);
+pub struct Ready(Vec<(Tensor, Tensor, Vec<u32>)>);
 
 impl Ready {
-    fn new(count: usize, size: usize) -> Result<Self> {
+    pub fn new(count: usize, size: usize) -> Result<Self> {
         let batch = |i: usize| {
             let images = images(size, i)?;
             let labels: Vec<u32> = (0..size).map(|j| ((i * size + j) % CLASSES) as u32).collect();
-            Ok((images, Tensor::new(labels, &Device::Cpu)?))
+            let numbers = (0..size).map(|j| (i * size + j) as u32).collect();
+            Ok((images, Tensor::new(labels, &Device::Cpu)?, numbers))
         };
         Ok(Self((0..count).map(batch).collect::<Result<_>>()?))
     }
@@ -70,8 +71,8 @@ impl Examples for Ready {
     }
 
     fn batch(&self, rows: &[u32], _step: StepSeed, _device: &Device) -> Result<Batch> {
-        let (inputs, labels) = self.0[rows[0] as usize].clone();
-        Ok(Batch { inputs, labels, numbers: Vec::new(), teacher_logits: None })
+        let (inputs, labels, numbers) = self.0[rows[0] as usize].clone();
+        Ok(Batch { inputs, labels, numbers, teacher_logits: None })
     }
 }
 

@@ -4,6 +4,7 @@
 //! gflop and gbytes. `bench_steps machine --threads N` prints the machine's rates instead.
 
 mod cifar;
+mod distillation;
 mod mnist;
 mod translation;
 mod work;
@@ -17,6 +18,7 @@ static ALLOCATOR: work::Counting = work::Counting;
 #[derive(Parser)]
 struct Arguments {
     /// mnist-teacher-step, mnist-distillation-step, mnist-evaluation, ARCH-step, ARCH-step-precise, ARCH-evaluation,
+    /// kd-step, review-step, review-wrn-step,
     /// translation-{teacher,tiny,small,generator}-step, with -bfloat16 after it or not, translation-{teacher,tiny}-search or machine
     workload: String,
     #[arg(long)]

@@ -4,11 +4,13 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 use kd_kernels::Activation;
+use kd_kernels::conv2d::{Geometry, conv2d};
+use kd_kernels::gated_sum::gated_sum;
 use kd_kernels::upsample::upsample_nearest;
 
 use crate::Result;
 use crate::model::Mode;
-use crate::model::layers::{Conv, ConvInit, ConvNorm, Maker, Window, within};
+use crate::model::layers::{ConvInit, ConvNorm, Maker, Window, within};
 
 /// Attention-based fusion (ABF), or the sum in its place, of a level x and the residual y of the level behind it:
 ///
@@ -21,7 +23,7 @@ use crate::model::layers::{Conv, ConvInit, ConvNorm, Maker, Window, within};
 pub(super) struct Fusion {
     narrow: ConvNorm,
     widen: ConvNorm,
-    attention: Option<Conv>,
+    attention: Option<Attention>,
 }
 
 /// What a fusion gives.
@@ -38,11 +40,8 @@ impl Fusion {
         let mut make = Maker::new(ConvInit::KaimingUniform);
         let narrow = make.conv_norm(&vb.pp("conv1"), ["0", "1"], (channels, mid), Window::new(1, 1), 1)?;
         let widen = make.conv_norm(&vb.pp("conv2"), ["0", "1"], (mid, out), Window::new(3, 1), 1)?;
-        let attention = attends.then(|| {
-            let bias = within(1., 2 * mid);
-            Maker::new(ConvInit::Uniform).biased_conv(vb.pp("att_conv").pp("0"), (2 * mid, 2), Window::new(1, 1), 1, bias)
-        });
-        Ok(Self { narrow, widen, attention: attention.transpose()? })
+        let attention = attends.then(|| Attention::new(&vb.pp("att_conv").pp("0"), mid)).transpose()?;
+        Ok(Self { narrow, widen, attention })
     }
 
     /// Fuses the level `xs` with the `residual` behind it, if there is one.
@@ -52,16 +51,37 @@ impl Fusion {
             let (_, _, height, width) = x.dims4()?;
             let y = upsample_nearest(residual, (height, width))?;
             x = match &self.attention {
-                Some(attention) => {
-                    let shares = sigmoid(&attention.forward(&Tensor::cat(&[&x, &y], 1)?, mode)?)?;
-                    let share = |of: &Tensor, i: usize| of.broadcast_mul(&shares.narrow(1, i, 1)?);
-                    (share(&x, 0)? + share(&y, 1)?)?
-                }
+                Some(attention) => gated_sum(&x, &y, &attention.gates(&x, residual)?)?,
                 None => (x + y)?,
             };
         }
         let residual = upsample_nearest(&x, size)?;
         Ok(Fused { out: self.widen.forward(&residual, None, Activation::None, mode)?, residual })
+    }
+}
+
+/// The two maps that weigh a level and the residual: sigmoid(conv1×1(\[x; y\])).
+struct Attention {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Attention {
+    /// Of two maps of `channels`; begins uniform within ±1/√(2·channels), PyTorch's default.
+    fn new(vb: &VarBuilder, channels: usize) -> Result<Self> {
+        let init = within(1., 2 * channels);
+        Ok(Self { weight: vb.get_with_hints((2, 2 * channels, 1, 1), "weight", init)?, bias: vb.get_with_hints(2, "bias", init)? })
+    }
+
+    /// The gates of the level `x`, `[batch, 2, height, width]`, for a residual that is not resized yet: a 1×1 convolution and the repeating of
+    /// pixels commute, so each half of the weights is applied to its own map, and two channels are resized and not all.
+    fn gates(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        let (_, channels, height, width) = x.dims4()?;
+        let geometry = Geometry { stride: 1, padding: 0, groups: 1 };
+        let half = |i: usize| self.weight.narrow(1, i * channels, channels)?.contiguous();
+        let of_x = conv2d(x, &half(0)?, Some(&self.bias), geometry)?;
+        let of_residual = upsample_nearest(&conv2d(residual, &half(1)?, None, geometry)?, (height, width))?;
+        Ok(sigmoid(&(of_x + of_residual)?)?)
     }
 }
 
