@@ -114,7 +114,7 @@ def chosen(args, known):
 
 def build_ours(root):
     """Builds the bench program and returns the path that Cargo reports for it."""
-    command = ["cargo", "build", "-p", "kd-core", "--example", "bench_steps", "--message-format=json-render-diagnostics"]
+    command = ["cargo", "build", "-p", "bench-steps", "--message-format=json-render-diagnostics"]
     try:
         done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True)
     except OSError as error:
@@ -125,7 +125,7 @@ def build_ours(root):
         message = json.loads(line)
         if message.get("reason") == "compiler-artifact" and message["target"]["name"] == "bench_steps" and message.get("executable"):
             return Path(message["executable"])
-    raise Failure("cargo build: no executable of the example bench_steps in its messages")
+    raise Failure("cargo build: no executable bench_steps in its messages")
 
 
 def measure(program, options, workload, counts, threads):

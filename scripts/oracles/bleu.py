@@ -1,6 +1,6 @@
 """BLEU of generated segments by the programs whose numbers are published: sacrebleu, and Moses' multi-bleu.perl.
 
-    python scripts/oracles/bleu.py --multi-bleu PATH    writes crates/kd-core/tests/golden/bleu.json
+    python scripts/oracles/bleu.py --multi-bleu PATH    writes crates/kd-translation/tests/golden/bleu.json
 
 PATH is `scripts/generic/multi-bleu.perl` of Moses, commit 31473d88f8ab; Perl runs it. Of every segment the file has sacrebleu's tokens (13a) of
 the hypothesis and its statistics; of every corpus, a range of segments, the scores of both programs. Segments are made up: words of
@@ -148,7 +148,7 @@ def main():
     head = ",\n".join(f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)}" for k, v in golden.items())
     body = [f"{json.dumps(name)}: [\n" + ",\n".join(json.dumps(x, ensure_ascii=False, separators=(",", ":")) for x in rows) + "\n]"
             for name, rows in (("corpora", scores), ("segments", lines))]
-    path = pathlib.Path(__file__).parents[2] / "crates/kd-core/tests/golden/bleu.json"
+    path = pathlib.Path(__file__).parents[2] / "crates/kd-translation/tests/golden/bleu.json"
     path.write_text("{\n" + ",\n".join([head, *body]) + "\n}\n", encoding="utf-8")
 
 

@@ -1,6 +1,6 @@
 """Golden trajectories of small Transformers: encoder states, logits, the first step's gradients and the losses of ten steps of Adam.
 
-    python scripts/oracles/transformer_trajectory.py    writes crates/kd-core/tests/golden/transformer_trajectory.safetensors
+    python scripts/oracles/transformer_trajectory.py    writes crates/kd-translation/tests/golden/transformer_trajectory.safetensors
 
 The network is written here from Vaswani et al. 2017 with the names and the positions of fairseq, out of PyTorch's tensor functions, and all
 is computed in float64 from weights that are a formula, rounded once to float32. The file holds the PyTorch version in its metadata.
@@ -217,7 +217,7 @@ def main():
         found = trajectory(network, leaves, lambda: leaves)
         print(case, found["losses"].tolist())
         golden |= {f"{case}/{name}": tensor for name, tensor in found.items()}
-    write(pathlib.Path(__file__).parents[2] / "crates/kd-core/tests/golden/transformer_trajectory.safetensors", golden)
+    write(pathlib.Path(__file__).parents[2] / "crates/kd-translation/tests/golden/transformer_trajectory.safetensors", golden)
 
 
 if __name__ == "__main__":

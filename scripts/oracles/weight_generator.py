@@ -1,6 +1,6 @@
 """Golden values of weight distillation's generator: the student's weights, gradients of the generator's parameters, losses of ten steps.
 
-    python scripts/oracles/weight_generator.py    writes crates/kd-core/tests/golden/weight_generator.safetensors
+    python scripts/oracles/weight_generator.py    writes crates/kd-translation/tests/golden/weight_generator.safetensors
 
 The formulas are written out as the paper and its released program state them, on the teacher's weights stacked to [out, in, K], one product
 after the other; networks, batches, loss and optimiser are those of `transformer_trajectory.py`. All is float64.
@@ -11,7 +11,7 @@ paper:     both halves      S = W * tanh(theta x_in W_I x_out W_O x_layer W_L) +
 tables:    same width       W * tanh(E) + B, the output projection copied
            narrower         W * tanh(E P) + B, the output projection E P'
 
-Parameters have the names and the layout of `kd_core::model::generated_student`: maps are stored transposed, [to, from].
+Parameters have the names and the layout of `kd_translation::generated_student`: maps are stored transposed, [to, from].
 """
 
 import pathlib
@@ -116,7 +116,7 @@ def main():
         found = trajectory(student, generator.leaves, generator.weights)
         print(case, len(generator.leaves), found["losses"].tolist())
         golden |= {f"{case}/{name}": tensor for name, tensor in (made | found).items()}
-    write(pathlib.Path(__file__).parents[2] / "crates/kd-core/tests/golden/weight_generator.safetensors", golden)
+    write(pathlib.Path(__file__).parents[2] / "crates/kd-translation/tests/golden/weight_generator.safetensors", golden)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use kd_core::run::plot::{GrayImage, ImageBars, ImageRow, LinePlot, PlotPoint, PlotSeries, ReferenceLine, ReferenceValue, Scale};
-use kd_core::run::{AnyError, Finished, Table, atomic};
+use kd_base::atomic;
+use kd_experiment::plot::{GrayImage, ImageBars, ImageRow, LinePlot, PlotPoint, PlotSeries, ReferenceLine, ReferenceValue, Scale};
+use kd_experiment::{Error, Finished, Result, Table};
 
 use crate::spec::CLASSES;
 
@@ -12,9 +13,9 @@ use crate::spec::CLASSES;
 ///
 /// # Errors
 /// When a figure cannot be drawn or written.
-pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>, AnyError> {
+pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
-    let mut write = |name: String, text: String| -> Result<(), AnyError> {
+    let mut write = |name: String, text: String| -> Result<()> {
         let path = out_dir.join(name);
         atomic::write_if_changed(&path, text.as_bytes())?;
         written.push(path);
@@ -113,7 +114,7 @@ fn bias_plot(table: &Table) -> LinePlot {
 }
 
 /// Test digits beside their soft targets, a chart for each temperature; the first seed's teacher.
-fn soft_targets(table: &Table) -> Result<ImageBars, AnyError> {
+fn soft_targets(table: &Table) -> Result<ImageBars> {
     let mut columns: Vec<(String, &Finished)> = Vec::new();
     for line in &table.lines {
         let heading = format!("T = {}", table.key(line, "temperature"));
@@ -125,9 +126,9 @@ fn soft_targets(table: &Table) -> Result<ImageBars, AnyError> {
     }
     let part = |cell: &Finished, name: &str| match cell.result.series.get(name) {
         Some(series) => Ok(series.rows.clone()),
-        None => Err(AnyError::from(format!("cell {}: expected a series '{name}', got none", cell.cell.id))),
+        None => Err(Error::failure(format!("cell {}: expected a series '{name}', got none", cell.cell.id))),
     };
-    let charts = columns.iter().map(|(_, cell)| part(cell, "pictured")).collect::<Result<Vec<_>, _>>()?;
+    let charts = columns.iter().map(|(_, cell)| part(cell, "pictured")).collect::<Result<Vec<_>>>()?;
     let pixels = columns.first().map(|(_, cell)| part(cell, "pixels")).transpose()?.unwrap_or_default();
     let row = |(i, image): (usize, &Vec<f64>)| {
         let about = &charts[0][i];

@@ -1,6 +1,6 @@
 //! `--omit`: other digits than the paper's 3 for table `omitted-digit`.
 
-use kd_core::run::{Experiment, Result, RunError};
+use kd_experiment::{Error, Experiment, Result};
 use toml::Value;
 
 const TABLE: &str = "omitted-digit";
@@ -26,6 +26,6 @@ pub fn apply(experiments: &mut [Experiment], digits: &[u8]) -> Result<()> {
     }
     match found {
         true => Ok(()),
-        false => Err(RunError::Input(format!("--omit: expected a grid '{COLUMN}' in table '{TABLE}', got none"))),
+        false => Err(Error::bad_input(format!("--omit: expected a grid '{COLUMN}' in table '{TABLE}', got none"))),
     }
 }

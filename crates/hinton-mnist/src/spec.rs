@@ -3,9 +3,9 @@
 use kd_core::inherit;
 use kd_core::method::{MethodSpec, Recipe, check_temperature};
 use kd_core::model::mlp::{MlpSpec, WeightInit};
-use kd_core::run::{AnyError, Cell, Needs, Role};
 use kd_core::train::TrainSpec;
 use kd_core::{Error, Result};
+use kd_experiment::{Cell, Needs, Parsed, Role};
 use serde::Deserialize;
 
 use crate::ensemble::Mean;
@@ -155,12 +155,14 @@ impl TrainCell {
     }
 
     /// Checks that its first layers can begin as those of the network that one of these cells trains.
-    fn check_inherited(&self, layers: usize, teachers: &[&Cell]) -> Result<(), AnyError> {
+    fn check_inherited(&self, layers: usize, teachers: &[&Parsed<CellSpec>]) -> Result<()> {
         let &[teacher] = teachers else {
             let what = format!("inherit-layers: expected one teacher, got {}", teachers.len());
-            return Err(Error::bad_input(what).into());
+            return Err(Error::bad_input(what));
         };
-        Ok(inherit::check(&teacher.spec_as::<TrainCell>()?.network.full(), &self.network.full(), layers)?)
+        // The roles have been checked: a teacher is a network.
+        let CellSpec::Train(teacher) = &teacher.spec else { return Ok(()) };
+        inherit::check(&teacher.network.full(), &self.network.full(), layers)
     }
 
     /// A rough estimate for listings: 6 operations per weight and example at 150 GFLOP/s, on the whole of MNIST.
@@ -250,7 +252,7 @@ impl CellSpec {
     ///
     /// # Errors
     /// Bad input that names the cell and what is wrong.
-    pub fn read(cell: &Cell) -> Result<Self, AnyError> {
+    pub fn read(cell: &Cell) -> kd_experiment::Result<Self> {
         let spec = match &*cell.kind {
             "train" => Self::Train(Box::new(cell.spec_as()?)),
             "bias" => Self::Bias(cell.spec_as()?),
@@ -270,7 +272,7 @@ impl CellSpec {
     ///
     /// # Errors
     /// Bad input that names the role, what was expected and what was found.
-    pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
+    pub fn check_needs(&self, needs: &Needs<Self>) -> kd_experiment::Result<()> {
         let (student, teacher) = (Role::one("student", NETWORKS), Role::one("teacher", NETWORKS));
         let roles = match self {
             Self::Train(cell) if cell.has_teacher() => vec![Role::several("teacher", NETWORKS)],
@@ -288,8 +290,8 @@ impl CellSpec {
                 cell.check_inherited(layers, teachers)?;
             }
         }
-        if let (Self::Bias(cell), &[student]) = (self, needs.all("student")) {
-            let ExamplesPart { limit, held_out, .. } = student.spec_as::<TrainCell>()?.examples;
+        if let (Self::Bias(cell), &[Parsed { spec: Self::Train(student), .. }]) = (self, needs.all("student")) {
+            let ExamplesPart { limit, held_out, .. } = student.examples;
             if (cell.limit, cell.held_out) != (limit, held_out) {
                 let what = format!("expected the student's own limit {limit} and held-out {held_out}");
                 return Err(Error::bad_input(format!("{what}, got {} and {}", cell.limit, cell.held_out)).into());

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use kd_base::{Blame, Fault, FileError, message};
+
 /// Result, with the crate's [`Error`] unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -34,9 +36,9 @@ pub enum Error {
     /// A data set could not be loaded.
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
-    /// Something between an experiment file and its table went wrong.
+    /// A file operation that names what was being done was refused.
     #[error(transparent)]
-    Run(#[from] crate::run::RunError),
+    File(#[from] FileError),
     /// A tensor operation failed: a fault of ours.
     #[error(transparent)]
     Tensor(#[from] candle_core::Error),
@@ -46,12 +48,7 @@ impl Error {
     /// An error about what the user gave. A message may quote a file: control characters, line ends among them, are written
     /// as escapes, so that it stays one line.
     pub fn bad_input(message: impl Into<String>) -> Self {
-        let message = message.into();
-        if !message.contains(char::is_control) {
-            return Self::BadInput(message);
-        }
-        let escaped = message.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() });
-        Self::BadInput(escaped.collect())
+        Self::BadInput(message::escaped(message.into()))
     }
 
     /// Checks that a setting lies between two numbers, both included: what lies outside is refused before time or memory is spent on it.
@@ -72,14 +69,17 @@ impl Error {
 
     /// Whether the user can mend it: exit code 2 if so, 1 otherwise.
     pub fn is_bad_input(&self) -> bool {
+        self.fault() == Fault::BadInput
+    }
+}
+
+impl Blame for Error {
+    fn fault(&self) -> Fault {
         match self {
-            Self::BadInput(_) | Self::Io { .. } => true,
-            Self::Data(e) => {
-                use crate::data::DataError::{Index, Length, Row, Tensor};
-                !matches!(e, Index { .. } | Row { .. } | Length { .. } | Tensor { .. })
-            }
-            Self::Run(e) => e.is_bad_input(),
-            Self::NonFinite { .. } | Self::Tensor(_) => false,
+            Self::BadInput(_) | Self::Io { .. } => Fault::BadInput,
+            Self::File(e) => e.fault(),
+            Self::Data(e) => e.fault(),
+            Self::NonFinite { .. } | Self::Tensor(_) => Fault::Program,
         }
     }
 }

@@ -81,6 +81,6 @@ pub fn export(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     // Some of PyTorch's programs refuse a safetensors file that does not say so.
     let info = HashMap::from([("format".to_owned(), "pt".to_owned())]);
     let bytes = safetensors::serialize(all, Some(info)).map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
-    crate::run::atomic::write(path, &bytes)?;
+    kd_base::atomic::write(path, &bytes)?;
     Ok(())
 }

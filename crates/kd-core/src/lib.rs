@@ -1,12 +1,9 @@
-//! What distillation experiments share, whatever their paper: data, models with taps, losses, methods, the training loop,
-//! cells and tables. Nothing here prints or reads the command line, except [`cli`].
+//! Distillation itself, whatever the paper: data, models with taps, losses, methods and the training loop. Nothing here prints, reads a
+//! command line or knows an experiment file.
 //!
-//! The way through the crate, from the outside in: a table's file expands to cells ([`run`]); a cell trains a network
-//! ([`train`]) built from a specification ([`model`]) with a distillation method ([`method`]), which is wiring around pure
-//! functions ([`loss`]) on seeded data ([`data`], [`seed`]).
+//! The way through the crate, from the outside in: [`train`] trains a network built from a specification ([`model`]) with a distillation
+//! method ([`method`]), which is wiring around pure functions ([`loss`]) on seeded data ([`data`], [`seed`]).
 
-pub mod bleu;
-pub mod cli;
 pub mod compare;
 pub mod data;
 pub mod device;
@@ -20,11 +17,10 @@ pub mod memory;
 pub mod method;
 pub mod model;
 pub mod params;
-pub mod run;
+pub mod process;
 pub mod seed;
 pub mod torch_checkpoint;
 pub mod train;
-pub mod translation;
 
 pub use error::{Error, Result};
 pub use seed::Seed;

@@ -11,18 +11,19 @@ impl Seed {
     /// The stream for one purpose at one step. Different purposes (`"shuffle"`, `"dropout.0"`, a parameter's name) have
     /// unrelated streams, and so have different epochs and steps below 2³² of each.
     pub fn stream(self, purpose: &str, epoch: usize, step: usize) -> Stream {
-        Stream::new(mix(self.0 ^ mix(hash(purpose))), ((epoch as u64) << 32) | step as u64)
+        Stream::new(split_mix(self.0 ^ split_mix(fnv1a(purpose.as_bytes()))), ((epoch as u64) << 32) | step as u64)
     }
 }
 
-/// FNV-1a of the purpose's bytes: short names get well separated words, and the value is fixed for ever, which committed
+/// FNV-1a of some bytes, 64 bits: short names get well separated words, and the value is fixed for ever, which committed
 /// results rely on.
-fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
+pub fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// The finaliser of SplitMix64: a bijection that spreads every input bit over the whole word.
-fn mix(mut z: u64) -> u64 {
+/// The output function of SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64 bits that spreads every input bit over the whole word,
+/// so different inputs never collide.
+pub const fn split_mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

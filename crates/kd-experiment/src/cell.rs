@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fmt::Write as _;
 
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use super::error::{Result, RunError, one_line};
-use super::nearest;
+use super::error::{Error, Result};
+use kd_base::message::one_line;
+use kd_base::nearest;
 
 /// The version of the identity: raised when the meaning of specs changes so that old results must not be reused.
 pub const FORMAT: i64 = 1;
@@ -25,13 +25,7 @@ impl CellId {
     }
 
     fn of(identity: &Table) -> Self {
-        let digest = Sha256::digest(canonical_table(identity).as_bytes());
-        let mut hex = String::with_capacity(16);
-        for byte in &digest[..8] {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-        }
-        Self(hex)
+        Self(kd_base::hex(&Sha256::digest(canonical_table(identity).as_bytes())[..8]))
     }
 }
 
@@ -111,12 +105,12 @@ impl Cell {
     }
 
     /// Reads the spec into the paper's type, which has to refuse unknown fields (`#[serde(deny_unknown_fields)]`).
-    /// The error names the cell, and for an unknown field the nearest known one.
+    /// The error names the kind, and for an unknown field the nearest known one.
     pub fn spec_as<T: DeserializeOwned>(&self) -> Result<T> {
         T::deserialize(Value::Table(self.spec.clone())).map_err(|error| {
             let text = one_line(&error);
             let hint = unknown_field_hint(&text);
-            RunError::Spec { cell: self.label(), source: format!("{} spec: {text}{hint}", self.kind).into() }
+            Error::bad_input(format!("{} spec: {text}{hint}", self.kind))
         })
     }
 }

@@ -3,15 +3,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// An error of a paper's own code, carried through the run without being understood here.
-pub type AnyError = Box<dyn std::error::Error + Send + Sync>;
+use kd_base::{Blame, Fault, FileError, message};
 
-/// Result, with [`RunError`] where nothing else is said.
-pub type Result<T, E = RunError> = std::result::Result<T, E>;
+/// Result, with [`Error`] where nothing else is said.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of the run: one line that says what and where.
+/// An error of a run: one line that says what and where, and [whose fault](Error::fault) it is. A paper's own code returns it too: any error
+/// that tells whose fault it is ([`Blame`]) becomes one with `?`.
 #[derive(Debug, thiserror::Error)]
-pub enum RunError {
+pub enum Error {
     /// An experiment file, or another file written by people, does not say what it has to.
     #[error("{file}: {message}")]
     File {
@@ -20,19 +20,12 @@ pub enum RunError {
         /// What is wrong, with the key, what was expected and what was found.
         message: String,
     },
-    /// Something on the command line names nothing that exists.
+    /// Something that the user gave names nothing that exists, or does not fit.
     #[error("{0}")]
-    Input(String),
-    /// The operating system refused a file operation: a folder that cannot be written, a full disk.
-    #[error("cannot {action} {}: {source}", path.display())]
-    Io {
-        /// A verb: read, write, create.
-        action: &'static str,
-        /// The file or folder.
-        path: PathBuf,
-        /// The system's own words.
-        source: io::Error,
-    },
+    BadInput(String),
+    /// The operating system refused a file operation.
+    #[error(transparent)]
+    Io(FileError),
     /// A file of the run store cannot be understood. It is never redone silently: the numbers in it may have been reported.
     #[error("{}: {problem}; delete the folder {} to run this cell again", file.display(), dir.display())]
     Corrupt {
@@ -43,86 +36,83 @@ pub enum RunError {
         /// What is wrong with the file.
         problem: String,
     },
-    /// A paper refused a cell's spec before any data was touched.
+    /// A cell's spec was refused, or it could not be computed.
     #[error("{cell}: {source}")]
-    Spec {
-        /// The cell, as [`Cell::label`](super::Cell::label) names it.
+    Cell {
+        /// The cell, as [`Cell::label`](crate::Cell::label) names it.
         cell: String,
-        /// The paper's reason.
-        source: AnyError,
+        /// The reason.
+        source: Box<Error>,
     },
-    /// A cell could not be computed: a non-finite loss, or any error of the paper's code.
-    #[error("{cell}: {source}")]
-    Failed {
-        /// The cell, as [`Cell::label`](super::Cell::label) names it.
-        cell: String,
-        /// The paper's reason.
-        source: AnyError,
-    },
-    /// A table could not be decorated, or a plot could not be drawn.
+    /// A table could not be decorated.
     #[error("table {table}: {source}")]
-    Decorate {
+    Table {
         /// The table.
         table: String,
         /// The reason.
-        source: AnyError,
+        source: Box<Error>,
     },
-    /// The data set could not be identified.
+    /// The program failed: a result that is not finite, a picture that cannot be drawn.
     #[error("{0}")]
-    Data(#[source] AnyError),
+    Failure(String),
+    /// An error of a library that the paper's code calls.
+    #[error("{source}")]
+    Library {
+        /// Whose fault it is, as the error itself said.
+        fault: Fault,
+        /// The error.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
-impl RunError {
-    /// True where the user has to change something (a file, an option, a full disk): exit code 2. False for our own failure: exit code 1.
-    pub fn is_bad_input(&self) -> bool {
+impl<E: Blame> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::Library { fault: error.fault(), source: Box::new(error) }
+    }
+}
+
+impl Error {
+    /// An error about what the user gave. A message may quote a file: control characters are written as escapes.
+    pub fn bad_input(message: impl Into<String>) -> Self {
+        Self::BadInput(message::escaped(message.into()))
+    }
+
+    /// A failure of the program's own.
+    pub fn failure(message: impl Into<String>) -> Self {
+        Self::Failure(message.into())
+    }
+
+    /// Whose fault it is: the user's where a file, an option or a full disk has to change, the program's elsewhere. What a cell or a table
+    /// says of its error is the error's own fault.
+    pub fn fault(&self) -> Fault {
         match self {
-            RunError::File { .. } | RunError::Input(_) | RunError::Io { .. } | RunError::Corrupt { .. } => true,
-            RunError::Spec { .. } | RunError::Data(_) => true,
-            RunError::Failed { source, .. } | RunError::Decorate { source, .. } => blames_the_machine(source.as_ref()),
+            Self::File { .. } | Self::BadInput(_) | Self::Io(_) | Self::Corrupt { .. } => Fault::BadInput,
+            Self::Failure(_) => Fault::Program,
+            Self::Library { fault, .. } => *fault,
+            Self::Cell { source, .. } | Self::Table { source, .. } => source.fault(),
         }
+    }
+
+    /// Whether the user can mend it.
+    pub fn is_bad_input(&self) -> bool {
+        self.fault() == Fault::BadInput
+    }
+
+    /// The same error, said of a cell.
+    pub(crate) fn of_cell(self, cell: &str) -> Self {
+        Self::Cell { cell: cell.to_owned(), source: Box::new(self) }
     }
 
     /// Wraps an io error with what was being done, and to which path.
-    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> RunError + use<> {
-        let path = path.to_path_buf();
-        move |source| RunError::Io { action, path, source }
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
+        let of = FileError::of(action, path);
+        move |source| Self::Io(of(source))
     }
 
     /// An error in a file that people write.
-    pub(crate) fn file(file: impl Into<String>, message: impl Into<String>) -> RunError {
-        RunError::File { file: file.into(), message: message.into() }
+    pub(crate) fn file(file: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::File { file: file.into(), message: message.into() }
     }
-}
-
-/// True where an error inside a cell comes down to a full or unwritable disk, or is itself a [`RunError`] of the user's making.
-fn blames_the_machine(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<RunError>() {
-            return error.is_bad_input();
-        }
-        if let Some(error) = error.downcast_ref::<crate::Error>() {
-            return error.is_bad_input();
-        }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            return matches!(
-                error.kind(),
-                io::ErrorKind::StorageFull
-                    | io::ErrorKind::QuotaExceeded
-                    | io::ErrorKind::PermissionDenied
-                    | io::ErrorKind::ReadOnlyFilesystem
-            );
-        }
-        next = error.source();
-    }
-    false
-}
-
-/// The text of an error on one line: parsers like to add source excerpts, which have no place in a one-line message.
-pub(crate) fn one_line(error: &dyn std::fmt::Display) -> String {
-    let text = error.to_string();
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines.join("; ")
 }
 
 #[cfg(test)]
@@ -130,23 +120,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_inside_a_cell_is_bad_input_and_other_failures_are_ours() {
-        let failed = |source: AnyError| RunError::Failed { cell: "t/r seed 1".into(), source };
-        let full = io::Error::new(io::ErrorKind::StorageFull, "No space left on device");
-        assert!(failed(RunError::io("write", Path::new("checkpoint"))(full).into()).is_bad_input());
-        assert!(failed(io::Error::from(io::ErrorKind::StorageFull).into()).is_bad_input());
-        assert!(!failed("term `kd` is not finite".into()).is_bad_input());
+    fn a_cells_error_keeps_the_fault_and_the_text_of_what_happened_in_it() {
+        let full = || io::Error::new(io::ErrorKind::StorageFull, "No space left on device");
+        let file = FileError::of("write", Path::new("checkpoint"))(full());
+        let in_cell = |error: Error| error.of_cell("t/r seed 1");
+        assert_eq!(in_cell(file.into()).to_string(), "t/r seed 1: cannot write checkpoint: No space left on device");
+        assert!(in_cell(FileError::of("write", Path::new("a"))(full()).into()).is_bad_input());
+        assert!(in_cell(Error::io("write", Path::new("a"))(full())).is_bad_input());
+        assert!(!in_cell(Error::failure("term `kd` is not finite")).is_bad_input());
     }
 
     #[test]
-    fn an_io_error_keeps_the_systems_text_and_names_the_file() {
-        let full = io::Error::new(io::ErrorKind::StorageFull, "No space left on device");
-        let error = RunError::io("write", Path::new("runs/toy/result.json"))(full);
-        assert_eq!(error.to_string(), "cannot write runs/toy/result.json: No space left on device");
-    }
-
-    #[test]
-    fn a_message_of_several_lines_becomes_one() {
-        assert_eq!(one_line(&"a\n  | b\n\nc"), "a; | b; c");
+    fn a_librarys_error_is_the_fault_of_whom_it_says() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("odd")]
+        struct Odd(Fault);
+        impl Blame for Odd {
+            fn fault(&self) -> Fault {
+                self.0
+            }
+        }
+        for fault in [Fault::BadInput, Fault::Program] {
+            let error = Error::Table { table: "t".into(), source: Box::new(Odd(fault).into()) };
+            assert_eq!((error.fault(), error.to_string()), (fault, "table t: odd".to_owned()));
+        }
     }
 }

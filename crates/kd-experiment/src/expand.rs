@@ -5,38 +5,14 @@ use std::collections::BTreeMap;
 use toml::Value;
 
 use super::cell::{Cell, CellId, canonical};
-use super::error::{Result, RunError};
+use super::data::DataIdentity;
+use super::error::{Error, Result};
 use super::experiment::{Experiment, Need, Row};
-use super::nearest;
 use super::overrides;
 use super::plan::{Line, Plan, TablePlan};
 use super::preset::Preset;
 use super::seeds::Seeds;
-use crate::data::Provenance;
-
-/// The data set that a plan is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DataIdentity {
-    /// Its name: `mnist`, `embedded`. Names the results folder.
-    pub dataset: String,
-    /// What tells its content apart from another of the same name, for instance a checksum.
-    pub fingerprint: String,
-    /// What the user has to know about it, for instance that it stands in for another.
-    pub note: Option<String>,
-}
-
-impl DataIdentity {
-    /// True for the generated stand-in, whose numbers must not stand beside a paper's.
-    pub fn is_embedded(&self) -> bool {
-        self.dataset.starts_with("embedded")
-    }
-}
-
-impl From<&Provenance> for DataIdentity {
-    fn from(from: &Provenance) -> Self {
-        Self { dataset: from.dataset.to_owned(), fingerprint: from.content.clone(), note: from.note.clone() }
-    }
-}
+use kd_base::nearest;
 
 /// What to expand.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +46,7 @@ pub fn expand(request: &Request) -> Result<Plan> {
 /// The experiments with the given names, in the files' order; all where there are no names.
 fn select<'a>(experiments: &'a [Experiment], selected: &[String]) -> Result<Vec<&'a Experiment>> {
     for name in selected {
-        find_table(experiments, name).map_err(RunError::Input)?;
+        find_table(experiments, name).map_err(Error::bad_input)?;
     }
     Ok(experiments.iter().filter(|experiment| selected.is_empty() || selected.contains(&experiment.name)).collect())
 }
@@ -116,7 +92,7 @@ impl<'a> Expansion<'a> {
                     let twice = lines.iter().any(|line| line.row == report.row && line.keys == point.keys && line.metric == report.metric);
                     if twice {
                         let message = format!("row[{}]: another row fills the line {} {} too", row.name, report.row, report.metric.name);
-                        return Err(RunError::file(&experiment.file, message));
+                        return Err(Error::file(&experiment.file, message));
                     }
                     lines.push(Line {
                         row: report.row.clone(),
@@ -160,7 +136,7 @@ impl<'a> Expansion<'a> {
     fn cell(&mut self, experiment: &'a Experiment, row: &'a Row, point: &Point<'a>, seed: u64) -> Result<CellId> {
         let mut spec = row.spec.at(self.request.preset).clone();
         for (path, value) in &point.values {
-            overrides::set(&mut spec, path, value).map_err(|message| RunError::file(&experiment.file, message))?;
+            overrides::set(&mut spec, path, value).map_err(|message| Error::file(&experiment.file, message))?;
         }
         let mut cell = Cell {
             id: Cell::unnamed_id(),
@@ -178,7 +154,7 @@ impl<'a> Expansion<'a> {
         if let Some(start) = self.open.iter().position(|open| *open == label) {
             let mut cycle = self.open[start..].to_vec();
             cycle.push(label);
-            return Err(RunError::file(&experiment.file, format!("needs form a cycle: {}", cycle.join(" -> "))));
+            return Err(Error::file(&experiment.file, format!("needs form a cycle: {}", cycle.join(" -> "))));
         }
         self.open.push(label);
         for (role, need) in &row.needs {
@@ -204,7 +180,7 @@ impl<'a> Expansion<'a> {
         point: &Point<'a>,
         seed: u64,
     ) -> Result<Vec<CellId>> {
-        let wrong = |message: String| RunError::file(&experiment.file, format!("row[{}].needs.{role}: {message}", row.name));
+        let wrong = |message: String| Error::file(&experiment.file, format!("row[{}].needs.{role}: {message}", row.name));
         let table = match &need.table {
             Some(name) => find_table(self.request.experiments, name).map_err(&wrong)?,
             None => experiment,

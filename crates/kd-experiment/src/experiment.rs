@@ -41,12 +41,13 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use super::cell::canonical;
-use super::error::{Result, RunError, one_line};
+use super::error::{Error, Result};
 use super::fields::Fields;
+use super::metric::{FIXED_COLUMNS, Metric};
 use super::preset::{PerPreset, Preset};
 use super::seeds::Seeds;
-use super::table::FIXED_COLUMNS;
 use super::{like, overrides};
+use kd_base::message::one_line;
 
 /// One experiment file: what a published table claims, and the rows that reproduce it.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,15 +72,6 @@ pub struct Experiment {
     pub seeds: PerPreset<Seeds>,
     /// The rows, in order.
     pub rows: Vec<Row>,
-}
-
-/// A number that a table reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Metric {
-    /// Kebab-case.
-    pub name: String,
-    /// For instance `errors`, `%`, `nats`.
-    pub unit: String,
 }
 
 /// One row of an experiment file, before grids and seeds.
@@ -137,18 +129,18 @@ pub struct Report {
 /// Reads every `*.toml` of a paper's folder, in the order of their names.
 pub fn load_dir(dir: &Path) -> Result<Vec<Experiment>> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).map_err(RunError::io("read", dir))? {
-        let path = entry.map_err(RunError::io("read", dir))?.path();
+    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
+        let path = entry.map_err(Error::io("read", dir))?.path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             paths.push(path);
         }
     }
     paths.sort();
     if paths.is_empty() {
-        return Err(RunError::Input(format!("{}: expected experiment files (*.toml), found none", dir.display())));
+        return Err(Error::bad_input(format!("{}: expected experiment files (*.toml), found none", dir.display())));
     }
     let read = |path: &std::path::PathBuf| {
-        let text = fs::read_to_string(path).map_err(RunError::io("read", path))?;
+        let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         parse(&path.display().to_string(), &name, &text)
     };
@@ -159,7 +151,7 @@ pub fn load_dir(dir: &Path) -> Result<Vec<Experiment>> {
 pub fn parse(file: &str, name: &str, text: &str) -> Result<Experiment> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-        RunError::file(format!("{file}:{line}"), one_line(&error.message()))
+        Error::file(format!("{file}:{line}"), one_line(&error.message()))
     })?;
     let mut top = Fields::new(file, "", table);
     kebab(&top, "the file's name", name)?;
@@ -265,7 +257,7 @@ fn per_preset<T: Clone>(
 fn row(file: &str, mut table: Table, metrics: &[Metric]) -> Result<Row> {
     let name = match table.remove("name") {
         Some(Value::String(name)) => name,
-        _ => return Err(RunError::file(file, "row: expected every [[row]] to have a string `name`")),
+        _ => return Err(Error::file(file, "row: expected every [[row]] to have a string `name`")),
     };
     let at = format!("row[{name}]");
     let mut fields = Fields::new(file, at.clone(), table);
@@ -275,7 +267,7 @@ fn row(file: &str, mut table: Table, metrics: &[Metric]) -> Result<Row> {
         let change = fields.table(preset.name())?;
         let mut spec = base.clone();
         overrides::merge(&mut spec, &change).map_err(|message| fields.error(preset.name(), message))?;
-        Ok(spec)
+        Ok::<_, Error>(spec)
     })?;
     let grids = fields.tables("grid")?.into_iter().map(|table| grid(file, &at, table, &base)).collect::<Result<Vec<_>>>()?;
     let mut needs = Vec::new();
@@ -332,7 +324,7 @@ fn report(fields: &mut Fields, row: &str, metrics: &[Metric]) -> Result<Vec<Repo
     let find = |fields: &Fields, key: &str, name: &str| {
         let known = metrics.iter().map(|metric| metric.name.as_str());
         let found = metrics.iter().find(|metric| metric.name == name).cloned();
-        found.ok_or_else(|| fields.error(key, format_args!("no metric `{name}` in this file{}", super::nearest::hint(name, known))))
+        found.ok_or_else(|| fields.error(key, format_args!("no metric `{name}` in this file{}", kd_base::nearest::hint(name, known))))
     };
     let chosen = fields.take("metrics");
     match (fields.take("report"), chosen) {

@@ -2,8 +2,8 @@
 
 use toml::{Table, Value};
 
-use super::error::{Result, RunError};
-use super::nearest;
+use super::error::{Error, Result};
+use kd_base::nearest;
 
 /// One TOML table being read: the file and the path of the table inside it, for messages, and the keys that are left.
 pub(crate) struct Fields<'a> {
@@ -20,8 +20,8 @@ impl<'a> Fields<'a> {
     }
 
     /// An error about `key` of this table.
-    pub fn error(&self, key: &str, message: impl std::fmt::Display) -> RunError {
-        RunError::file(self.file, format!("{}: {message}", self.key(key)))
+    pub fn error(&self, key: &str, message: impl std::fmt::Display) -> Error {
+        Error::file(self.file, format!("{}: {message}", self.key(key)))
     }
 
     /// The full name of `key`: `row[teacher].spec`.
@@ -45,10 +45,10 @@ impl<'a> Fields<'a> {
     }
 
     /// The error of a key that has to be there and is not: a key that looks like a misspelling of it is what the user has to see.
-    pub fn missing(&self, key: &str) -> RunError {
+    pub fn missing(&self, key: &str) -> Error {
         let left = self.table.keys().map(String::as_str).filter(|left| !self.known.contains(left));
         match nearest::nearest(key, left) {
-            Some(typo) => RunError::file(self.file, format!("unknown key `{}`; did you mean `{key}`?", self.key(typo))),
+            Some(typo) => Error::file(self.file, format!("unknown key `{}`; did you mean `{key}`?", self.key(typo))),
             None => self.error(key, "missing"),
         }
     }
@@ -101,13 +101,13 @@ impl<'a> Fields<'a> {
             None => Ok(()),
             Some(key) => {
                 let hint = nearest::hint(key, self.known.iter().copied());
-                Err(RunError::file(self.file, format!("unknown key `{}`{hint}", self.key(key))))
+                Err(Error::file(self.file, format!("unknown key `{}`{hint}", self.key(key))))
             }
         }
     }
 
     /// The error of a value of the wrong type.
-    pub fn expected(&self, key: &str, expected: &str, got: &Value) -> RunError {
+    pub fn expected(&self, key: &str, expected: &str, got: &Value) -> Error {
         self.error(key, format_args!("expected {expected}, got {} `{}`", got.type_str(), super::cell::canonical(got)))
     }
 }

@@ -5,7 +5,8 @@
 //!        | expand                           expand       every number resolved, every cell once
 //!        v
 //!      Plan: cells in order, table lines    plan, cell   a cell's name is the hash of what decides its result
-//!        | execute                          execute      runs what is not finished, through a `Paper`
+//!        | check                            check        every spec read once, through a `Paper`
+//!        | execute                          execute      runs what is not finished
 //!        v
 //! runs/<paper>/<cell>/result.json           store        one folder for each cell, locked while it runs
 //!        | derive  (+ reference.csv)        table        a pure function of finished cells
@@ -13,21 +14,25 @@
 //! results/<paper>/<dataset>-<preset>/       pretty, plot the same for people, and curves
 //! ```
 //!
-//! Read the modules in that order. Nothing here prints, and nothing that decides a result looks at a clock, a host or a thread.
+//! Read the modules in that order. Nothing but [`cli`] prints, nothing that decides a result looks at a clock, a host or a thread, and
+//! nothing here knows a tensor: what a cell computes is behind the trait [`Paper`].
 
-pub mod atomic;
 pub mod cell;
-mod error;
+pub mod check;
+pub mod cli;
+pub mod data;
+pub mod error;
 pub mod execute;
 pub mod expand;
 pub mod experiment;
 mod fields;
+pub mod finished;
 mod like;
-pub mod meter;
-pub mod nearest;
+pub mod metric;
 pub mod needs;
 pub mod number;
 mod overrides;
+pub mod paper;
 pub mod plan;
 pub mod plot;
 pub mod preset;
@@ -36,22 +41,27 @@ pub mod progress;
 pub mod reference;
 pub mod result;
 pub mod seeds;
+pub mod specs;
 pub mod store;
 pub mod table;
 
 pub use cell::{Cell, CellId};
-pub(crate) use error::one_line;
-pub use error::{AnyError, Result, RunError};
-pub use execute::{Finished, Needed, Paper, Summary, check, execute};
-pub use expand::{DataIdentity, Request, expand};
+pub use check::check;
+pub use data::DataIdentity;
+pub use error::{Error, Result};
+pub use execute::{Summary, execute};
+pub use expand::{Request, expand};
 pub use experiment::Experiment;
-pub use meter::Meter;
+pub use finished::{Finished, Needed};
+pub use metric::Metric;
 pub use needs::{Needs, Role};
+pub use paper::{Job, Paper};
 pub use plan::{Plan, Shard, TablePlan};
 pub use preset::Preset;
 pub use progress::{Progress, Silent, Update};
 pub use reference::References;
 pub use result::{CellResult, Series};
 pub use seeds::Seeds;
+pub use specs::{Parsed, Specs};
 pub use store::{CellDir, CellState, Store};
 pub use table::{Table, TableLine};

@@ -2,9 +2,9 @@
 
 use toml::{Table, Value};
 
-use super::error::{Result, RunError};
-use super::nearest;
+use super::error::{Error, Result};
 use super::overrides::of_another_kind;
+use kd_base::nearest;
 
 /// The parts of a row that `like` fetches.
 const PARTS: [&str; 4] = ["spec", "quick", "laptop", "paper"];
@@ -21,12 +21,12 @@ pub(super) fn resolve(file: &str, rows: Vec<Table>) -> Result<Vec<Table>> {
             let name = |row: &Table| row.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
             let at = format!("row[{}].like", name(&row));
             let Value::String(wanted) = like else {
-                return Err(RunError::file(file, format!("{at}: expected the name of an earlier row, got {}", like.type_str())));
+                return Err(Error::file(file, format!("{at}: expected the name of an earlier row, got {}", like.type_str())));
             };
             let Some(other) = resolved.iter().find(|row| name(row) == wanted) else {
                 let known: Vec<String> = resolved.iter().map(name).collect();
                 let hint = nearest::hint(&wanted, known.iter().map(String::as_str));
-                return Err(RunError::file(file, format!("{at}: expected the name of an earlier row, got `{wanted}`{hint}")));
+                return Err(Error::file(file, format!("{at}: expected the name of an earlier row, got `{wanted}`{hint}")));
             };
             if let (None, Some(kind)) = (row.get("kind"), other.get("kind")) {
                 row.insert("kind".to_owned(), kind.clone());

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::cell::Cell;
-use super::error::{Result, RunError};
-use super::nearest;
-use super::plan::Plan;
-use crate::Error;
+use kd_base::nearest;
+
+use crate::cell::Cell;
+use crate::error::{Error, Result};
+use crate::specs::{Parsed, Specs};
 
 /// A role of `needs` in an experiment file: what fills it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,33 +48,40 @@ impl Role {
     }
 }
 
-/// The cells that a cell needs, by role, finished or not.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Needs<'a> {
-    roles: BTreeMap<&'a str, Vec<&'a Cell>>,
+/// The cells that a cell needs, by role, finished or not, with their specs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Needs<'a, S> {
+    roles: BTreeMap<&'a str, Vec<&'a Parsed<'a, S>>>,
 }
 
-impl<'a> Needs<'a> {
-    /// What `cell` needs, looked up in its plan.
+impl<S> Default for Needs<'_, S> {
+    /// No needs.
+    fn default() -> Self {
+        Self { roles: BTreeMap::new() }
+    }
+}
+
+impl<'a, S> Needs<'a, S> {
+    /// What `cell` needs, looked up among the cells whose specs were read before its own.
     ///
-    /// Errors: a needed cell is not in the plan, which [`expand`](super::expand()) never leaves out.
-    pub fn of(plan: &'a Plan, cell: &'a Cell) -> Result<Self> {
+    /// Errors: a needed cell is not there, which [`expand`](crate::expand()) never leaves out.
+    pub fn of(specs: &'a Specs<'a, S>, cell: &'a Cell) -> Result<Self> {
         let mut roles = BTreeMap::new();
         for (role, ids) in &cell.needs {
-            let missing = |id| RunError::Input(format!("{}: needs.{role}: no cell {id} in the plan", cell.label()));
-            let cells = ids.iter().map(|id| plan.cell(id).ok_or_else(|| missing(id))).collect::<Result<Vec<_>>>()?;
+            let missing = |id| Error::bad_input(format!("{}: needs.{role}: no cell {id} in the plan", cell.label()));
+            let cells = ids.iter().map(|id| specs.get(id).ok_or_else(|| missing(id))).collect::<Result<Vec<_>>>()?;
             roles.insert(role.as_str(), cells);
         }
         Ok(Self { roles })
     }
 
     /// The cells of a role, in the order of their seeds; empty where the experiment file names none.
-    pub fn all(&self, role: &str) -> &[&'a Cell] {
+    pub fn all(&self, role: &str) -> &[&'a Parsed<'a, S>] {
         self.roles.get(role).map_or(&[], Vec::as_slice)
     }
 
     /// The roles that the experiment file names.
-    pub fn roles(&self) -> impl Iterator<Item = (&'a str, &[&'a Cell])> {
+    pub fn roles(&self) -> impl Iterator<Item = (&'a str, &[&'a Parsed<'a, S>])> {
         self.roles.iter().map(|(role, cells)| (*role, cells.as_slice()))
     }
 
@@ -82,7 +89,7 @@ impl<'a> Needs<'a> {
     ///
     /// # Errors
     /// Bad input that names the role, what was expected and what was found.
-    pub fn expect(&self, roles: &[Role]) -> Result<(), Error> {
+    pub fn expect(&self, roles: &[Role]) -> Result<()> {
         let fault = |role: &str, what: String| Err(Error::bad_input(format!("needs.{role}: {what}")));
         for (name, _) in self.roles() {
             if roles.iter().all(|role| role.name != name) {
@@ -95,8 +102,8 @@ impl<'a> Needs<'a> {
             if !(role.least..=role.most).contains(&cells.len()) {
                 return fault(role.name, format!("expected {}, got {}", role.wanted(), cells.len()));
             }
-            let stranger = cells.iter().find(|cell| !role.kinds.is_empty() && !role.kinds.contains(&cell.kind.as_str()));
-            if let Some(cell) = stranger {
+            let stranger = cells.iter().find(|other| !role.kinds.is_empty() && !role.kinds.contains(&other.cell.kind.as_str()));
+            if let Some(Parsed { cell, .. }) = stranger {
                 return fault(role.name, format!("expected {}, got {} of kind {}", role.wanted(), cell.short_label(), cell.kind));
             }
         }
@@ -126,9 +133,14 @@ mod tests {
 
     const ROLES: [Role; 3] = [Role::one("teacher", &["train"]), Role::optional("start", &["train", "generate"]), Role::several("of", &[])];
 
+    fn parsed<'a>(cells: &[&'a Cell]) -> Vec<Parsed<'a, ()>> {
+        cells.iter().map(|&cell| Parsed { cell, spec: () }).collect()
+    }
+
     /// What is wrong where the roles are filled so.
     fn problem(filled: &[(&'static str, &[&Cell])]) -> Option<String> {
-        let needs = Needs { roles: filled.iter().map(|(role, cells)| (*role, cells.to_vec())).collect() };
+        let filled: Vec<_> = filled.iter().map(|(role, cells)| (*role, parsed(cells))).collect();
+        let needs = Needs { roles: filled.iter().map(|(role, cells)| (*role, cells.iter().collect())).collect() };
         needs.expect(&ROLES).err().map(|error| {
             assert!(error.is_bad_input());
             error.to_string()
@@ -163,10 +175,10 @@ mod tests {
     fn what_is_not_in_the_plan_is_named() {
         let (other, mut student) = (cell("net", "train"), cell("student", "train"));
         student.needs.insert("teacher".into(), vec![other.id.clone()]);
-        let mut plan = Plan { cells: vec![], tables: vec![] };
-        let error = Needs::of(&plan, &student).expect_err("nothing there").to_string();
+        let error = Needs::of(&Specs::<()>::default(), &student).expect_err("nothing there").to_string();
         assert!(error.contains("needs.teacher: no cell") && error.contains(other.id.as_str()), "{error}");
-        plan.cells.push(other.clone());
-        assert_eq!(Needs::of(&plan, &student).expect("it is there").all("teacher"), [&other]);
+        let mut specs = Specs::default();
+        specs.insert(&other, 7);
+        assert_eq!(Needs::of(&specs, &student).expect("it is there").all("teacher"), [&Parsed { cell: &other, spec: 7 }]);
     }
 }

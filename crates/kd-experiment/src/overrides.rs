@@ -3,7 +3,7 @@
 
 use toml::{Table, Value};
 
-use super::nearest;
+use kd_base::nearest;
 
 /// Merges `change` into `spec`: tables key by key, everything else replaced, and so are tables whose `kind` the change makes another
 /// ([`of_another_kind`]). An error names the first key that `spec` does not have.

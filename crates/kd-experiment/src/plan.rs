@@ -5,10 +5,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::cell::{Cell, CellId};
-use super::error::RunError;
-use super::experiment::Metric;
-use super::nearest;
+use super::error::Error;
+use super::metric::Metric;
 use super::preset::Preset;
+use kd_base::nearest;
 
 /// The cells of the selected tables and of everything they need, each once, after the cells that it needs itself.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,15 +48,15 @@ impl TablePlan {
     /// Checks that the lines which `cell` fills ask for numbers that its result may have.
     ///
     /// Errors: one of them is not among `metrics`; the nearest is named.
-    pub fn check_metrics(&self, cell: &Cell, metrics: &[String]) -> Result<(), RunError> {
+    pub fn check_metrics(&self, cell: &Cell, metrics: &[String]) -> Result<(), Error> {
         let strange = self.lines.iter().find(|line| line.cells.contains(&cell.id) && !metrics.contains(&line.key));
         strange.map_or(Ok(()), |line| Err(self.no_metric(line, cell, metrics.iter().map(String::as_str))))
     }
 
     /// What is said where a line asks for a number that `cell` does not have among `metrics`.
-    pub(crate) fn no_metric<'a>(&self, line: &Line, cell: &Cell, metrics: impl IntoIterator<Item = &'a str>) -> RunError {
+    pub(crate) fn no_metric<'a>(&self, line: &Line, cell: &Cell, metrics: impl IntoIterator<Item = &'a str>) -> Error {
         let hint = nearest::hint(&line.key, metrics);
-        RunError::file(&self.file, format!("row {}: the result of {} has no metric `{}`{hint}", line.row, cell.label(), line.key))
+        Error::file(&self.file, format!("row {}: the result of {} has no metric `{}`{hint}", line.row, cell.label(), line.key))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::nearest;
+use kd_base::nearest;
 
 /// How much is spent on a table. A preset is no part of a cell's identity: the numbers that it resolves to are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

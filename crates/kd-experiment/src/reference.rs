@@ -6,9 +6,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::error::{Result, RunError, one_line};
-use super::nearest;
+use super::error::{Error, Result};
 use super::plan::{Line, TablePlan};
+use kd_base::message::one_line;
+use kd_base::nearest;
 
 /// Where a published number comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,7 +85,7 @@ impl References {
     /// Reads the text of a `reference.csv`; `file` is its path for messages.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
         let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
-        let wrong = |line: u64, message: String| RunError::file(format!("{file}:{line}"), message);
+        let wrong = |line: u64, message: String| Error::file(format!("{file}:{line}"), message);
         let header = reader.headers().map_err(|error| wrong(1, one_line(&error)))?;
         if header.iter().ne(HEADER) {
             let got: Vec<&str> = header.iter().collect();
@@ -92,7 +93,7 @@ impl References {
         }
         let mut entries: Vec<Reference> = Vec::new();
         for record in reader.records() {
-            let record = record.map_err(|error| RunError::file(file, one_line(&error)))?;
+            let record = record.map_err(|error| Error::file(file, one_line(&error)))?;
             let line = record.position().map_or(0, csv::Position::line);
             let at = |index: usize| record.get(index).unwrap_or_default().to_string();
             let value = at(4).parse::<f64>().ok().filter(|value| value.is_finite());
@@ -129,7 +130,7 @@ impl References {
     pub fn check(&self, table: &TablePlan) -> Result<()> {
         for entry in self.entries.iter().filter(|entry| entry.table == table.name) {
             let wrong = |what: &str, name: &str, hint: String| {
-                RunError::file(&self.file, format!("table `{}` has no {what} `{name}`{hint}", table.name))
+                Error::file(&self.file, format!("table `{}` has no {what} `{name}`{hint}", table.name))
             };
             if !table.lines.iter().any(|line| line.row == entry.row) {
                 let hint = nearest::nearest(&entry.row, table.lines.iter().map(|line| line.row.as_str()));

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 
 use toml::Table;
 
-use super::atomic;
 use super::cell::{Cell, canonical_table};
-use super::error::{Result, RunError, one_line};
+use super::error::{Error, Result};
 use super::result::CellResult;
+use kd_base::atomic;
+use kd_base::message::one_line;
 
 const LOCK: &str = "lock";
 const SPEC: &str = "spec.toml";
@@ -82,7 +83,7 @@ impl Store {
         let Some(text) = read_if_there(&path)? else {
             return Ok(None);
         };
-        let corrupt = |problem: String| RunError::Corrupt { file: path.clone(), dir: dir.clone(), problem };
+        let corrupt = |problem: String| Error::Corrupt { file: path.clone(), dir: dir.clone(), problem };
         let result: CellResult =
             serde_json::from_str(&text).map_err(|error| corrupt(format!("not a result, truncated perhaps ({})", one_line(&error))))?;
         if let Some(problem) = result.problem() {
@@ -102,12 +103,12 @@ impl Store {
             Ok(lock) => match lock.try_lock_shared() {
                 Ok(()) => Ok(CellState::Partial),
                 Err(TryLockError::WouldBlock) => Ok(CellState::Running),
-                Err(TryLockError::Error(error)) => Err(RunError::io("lock", &path)(error)),
+                Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
             },
             // A folder without a lock was copied from another store without it.
             Err(error) if error.kind() == ErrorKind::NotFound && self.dir(cell).is_dir() => Ok(CellState::Partial),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(CellState::Pending),
-            Err(error) => Err(RunError::io("read", &path)(error)),
+            Err(error) => Err(Error::io("read", &path)(error)),
         }
     }
 
@@ -120,11 +121,11 @@ impl Store {
         let dir = self.dir(cell);
         atomic::create_dir(&dir)?;
         let path = dir.join(LOCK);
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(RunError::io("create", &path))?;
+        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(Error::io("create", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Entry::Busy),
-            Err(TryLockError::Error(error)) => return Err(RunError::io("lock", &path)(error)),
+            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
         }
         // Another process may have finished it between our first look and our lock.
         if let Some(result) = self.result(cell)? {
@@ -136,7 +137,7 @@ impl Store {
         } else {
             let path = dir.join(SPEC);
             let text = toml::to_string(&cell.identity()).map_err(|error| {
-                RunError::file(
+                Error::file(
                     path.display().to_string(),
                     format!("the spec of {} cannot be written as TOML: {}", cell.label(), one_line(&error)),
                 )
@@ -162,7 +163,7 @@ impl CellDir {
 
     /// Writes a file of the folder atomically, see [`atomic::write`].
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        atomic::write(&self.path.join(name), bytes)
+        Ok(atomic::write(&self.path.join(name), bytes)?)
     }
 
     /// The text of a file of the folder; none where there is no such file.
@@ -173,17 +174,16 @@ impl CellDir {
     /// Writes the result and gives the cell back: from here on it is finished.
     pub fn finish(self, result: &CellResult) -> Result<()> {
         let path = self.path.join(RESULT);
-        let mut text =
-            serde_json::to_string_pretty(result).map_err(|error| RunError::file(path.display().to_string(), one_line(&error)))?;
+        let mut text = serde_json::to_string_pretty(result).map_err(|error| Error::file(path.display().to_string(), one_line(&error)))?;
         text.push('\n');
-        atomic::write(&path, text.as_bytes())
+        Ok(atomic::write(&path, text.as_bytes())?)
     }
 }
 
 /// Checks that `spec.toml` in `dir` is that of `cell`.
 fn check_spec(dir: &Path, cell: &Cell) -> Result<()> {
     let path = dir.join(SPEC);
-    let corrupt = |problem: String| RunError::Corrupt { file: path.clone(), dir: dir.to_path_buf(), problem };
+    let corrupt = |problem: String| Error::Corrupt { file: path.clone(), dir: dir.to_path_buf(), problem };
     let text = read_if_there(&path)?.ok_or_else(|| corrupt("missing".to_string()))?;
     let found: Table =
         text.parse().map_err(|error: toml::de::Error| corrupt(format!("not TOML, truncated perhaps ({})", error.message())))?;
@@ -207,6 +207,6 @@ fn read_if_there(path: &Path) -> Result<Option<String>> {
         // A damaged file need not be UTF-8; the parser will say what it thinks of the rest.
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(RunError::io("read", path)(error)),
+        Err(error) => Err(Error::io("read", path)(error)),
     }
 }

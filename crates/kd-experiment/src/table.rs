@@ -4,35 +4,16 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::atomic;
 use super::cell::CellId;
-use super::error::{Result, RunError};
-use super::execute::Finished;
-use super::experiment::Metric;
+use super::error::{Error, Result};
+use super::finished::Finished;
+use super::metric::{FIXED_COLUMNS, Metric};
 use super::number::{six_digits, tenths};
 use super::plan::{Line, Plan, TablePlan};
 use super::preset::Preset;
 use super::reference::{Reference, References};
 use super::store::Store;
-
-/// The columns that every table has. The key columns of its grids stand after the first.
-pub const FIXED_COLUMNS: [&str; 15] = [
-    "row",
-    "metric",
-    "unit",
-    "mean",
-    "std",
-    "n",
-    "reference",
-    "reference_kind",
-    "dataset",
-    "preset",
-    "epochs",
-    "device",
-    "seconds",
-    "commit",
-    "cells",
-];
+use kd_base::atomic;
 
 /// A derived table.
 #[derive(Debug, Clone, PartialEq)]
@@ -157,7 +138,7 @@ impl Table {
     /// `seconds` is the mean over the cells rounded to a tenth, `device`, `commit` and `epochs` list the distinct values. The same
     /// cells give the same bytes.
     pub fn to_csv(&self) -> Result<String> {
-        let failed = |error: csv::Error| RunError::file(&self.plan.file, format!("the table cannot be written as CSV: {error}"));
+        let failed = |error: csv::Error| Error::file(&self.plan.file, format!("the table cannot be written as CSV: {error}"));
         let mut writer = csv::Writer::from_writer(Vec::new());
         let keys = self.plan.columns.iter().map(String::as_str);
         let header: Vec<&str> = FIXED_COLUMNS[..1].iter().copied().chain(keys).chain(FIXED_COLUMNS[1..].iter().copied()).collect();
@@ -205,13 +186,13 @@ impl Table {
         let csv = self.to_csv()?;
         atomic::create_dir(dir)?;
         if path.exists() {
-            let old = fs::read(&path).map_err(RunError::io("read", &path))?;
+            let old = fs::read(&path).map_err(Error::io("read", &path))?;
             let old = String::from_utf8_lossy(&old);
             let first = old.lines().next().unwrap_or_default();
             if !is_our_header(first) {
                 let message =
                     format!("expected one of our tables (row,..,metric,..,cells), found the header `{first}`; move the file away");
-                return Err(RunError::file(path.display().to_string(), message));
+                return Err(Error::file(path.display().to_string(), message));
             }
         }
         atomic::sweep(dir)?;

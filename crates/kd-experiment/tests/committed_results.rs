@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kd_core::run::{DataIdentity, Preset, Request, expand, experiment};
+use kd_experiment::{DataIdentity, Preset, Request, expand, experiment};
 
 /// The folders that are committed: paper, data set, the content hash of the real data, against which other tests hold what the loaders give,
 /// and preset. Whatever else lies under `results/` is the user's own.

@@ -27,7 +27,7 @@ impl Place {
         own.into_iter().chain(more.iter().map(|text: &&'a str| text.to_string())).collect()
     }
 
-    fn run(&self, toy: &Toy, more: &[&str]) -> Result<String, kd_core::run::RunError> {
+    fn run(&self, toy: &Toy, more: &[&str]) -> Result<String, kd_experiment::Error> {
         let arguments = self.arguments(more);
         main(toy, &arguments.iter().map(String::as_str).collect::<Vec<_>>())
     }

@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use super::search::{Search, translate};
-use crate::Result;
 use crate::bleu::{multi_bleu, sacrebleu, tokenize_13a};
-use crate::data::bpe::Vocabularies;
-use crate::model::transformer::Transformer;
+use crate::bpe::Vocabularies;
+use crate::transformer::Transformer;
+use kd_core::Result;
 
 /// A translated text.
 #[derive(Clone, Debug)]

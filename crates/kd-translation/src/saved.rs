@@ -6,10 +6,10 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::data::bpe::{Vocabularies, VocabularyId};
-use crate::model::transformer::{Transformer, TransformerSpec};
-use crate::train::checkpoint;
-use crate::{Error, Result, params};
+use crate::bpe::{Vocabularies, VocabularyId};
+use crate::transformer::{Transformer, TransformerSpec};
+use kd_core::train::checkpoint;
+use kd_core::{Error, Result, params};
 
 /// What a translator's file says beside its tensors.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,11 +5,11 @@ use kd_kernels::softmax::log_sum_exp;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::data::bpe::{BOS, EOS, PAD};
-use crate::data::token_batches::{BatchSize, TokenBatches, TokenPairs};
-use crate::model::Mode;
-use crate::model::transformer::{Decoding, MOST_POSITIONS, Transformer};
-use crate::{Error, Result};
+use crate::bpe::{BOS, EOS, PAD};
+use crate::token_batches::{BatchSize, TokenBatches, TokenPairs};
+use crate::transformer::{Decoding, MOST_POSITIONS, Transformer};
+use kd_core::model::Mode;
+use kd_core::{Error, Result};
 
 /// How translations are searched for, as an experiment file writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -2,9 +2,9 @@
 
 use candle_core::{Device, Tensor};
 
-use super::DataError;
 use super::bpe::{BOS, EOS, PAD};
-use crate::Seed;
+use kd_core::Seed;
+use kd_core::data::DataError;
 
 /// Sentence pairs as tokens, without beginning and end of sentence. Both lists have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub struct TokenBatch {
 /// ```
 /// use candle_core::Device;
 /// use kd_core::Seed;
-/// use kd_core::data::token_batches::{BatchSize, TokenBatches, TokenPairs};
+/// use kd_translation::token_batches::{BatchSize, TokenBatches, TokenPairs};
 /// let pairs = TokenPairs { source: vec![vec![5, 6], vec![7]], target: vec![vec![8], vec![9, 10]] };
 /// let batches = TokenBatches::new(pairs, BatchSize { tokens: 6, pairs: None })?;
 /// let plan = batches.shuffled(Seed(1), 0);

@@ -9,16 +9,16 @@ use kd_kernels::smoothed_cross_entropy::{label_smoothed_cross_entropy, projected
 use kd_kernels::{Gradients, Precision};
 use serde::{Deserialize, Serialize};
 
-use crate::data::bpe::PAD;
-use crate::data::token_batches::{TokenBatch, TokenBatches};
-use crate::model::Mode;
-use crate::model::generated_student::GeneratedStudent;
-use crate::model::transformer::Transformer;
-use crate::params::Params;
-use crate::seed::StepSeed;
-use crate::train::training::check_finite;
-use crate::train::{OptimizerSpec, Task, TermValue};
-use crate::{Error, Result, Seed};
+use crate::bpe::PAD;
+use crate::generated_student::GeneratedStudent;
+use crate::token_batches::{TokenBatch, TokenBatches};
+use crate::transformer::Transformer;
+use kd_core::model::Mode;
+use kd_core::params::Params;
+use kd_core::seed::StepSeed;
+use kd_core::train::training::check_finite;
+use kd_core::train::{OptimizerSpec, Task, TermValue};
+use kd_core::{Error, Result, Seed};
 
 /// How a translator is trained, as an experiment file writes it. Lengths are in updates of the parameters, as in the field; an epoch is a
 /// number of updates, after which a state may be saved, weights averaged and quality measured, wherever in the text it ends.

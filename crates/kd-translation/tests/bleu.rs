@@ -1,6 +1,6 @@
 //! BLEU beside sacrebleu and Moses' multi-bleu.perl (`scripts/oracles/bleu.py`), and its laws.
 
-use kd_core::bleu::{Bleu, Smoothing, Statistics, multi_bleu, sacrebleu, tokenize_13a};
+use kd_translation::bleu::{Bleu, Smoothing, Statistics, multi_bleu, sacrebleu, tokenize_13a};
 use proptest::prelude::*;
 use serde::Deserialize;
 

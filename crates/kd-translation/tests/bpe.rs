@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use kd_core::data::bitext::{Toy, toy};
-use kd_core::data::bpe::{BOS, BpeSettings, EOS, PAD, UNK, VocabularyId};
-use kd_core::data::{Bitext, Bpe, DataError, Vocabularies};
+use kd_core::data::DataError;
+use kd_translation::bitext::{Toy, toy};
+use kd_translation::bpe::{BOS, BpeSettings, EOS, PAD, UNK, VocabularyId};
+use kd_translation::{Bitext, Bpe, Vocabularies};
 use proptest::prelude::*;
 use tempfile::TempDir;
 

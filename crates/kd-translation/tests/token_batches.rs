@@ -2,8 +2,8 @@
 
 use candle_core::Device;
 use kd_core::Seed;
-use kd_core::data::bpe::{BOS, EOS, PAD};
-use kd_core::data::token_batches::{BatchSize, TokenBatches, TokenPairs};
+use kd_translation::bpe::{BOS, EOS, PAD};
+use kd_translation::token_batches::{BatchSize, TokenBatches, TokenPairs};
 use proptest::prelude::*;
 
 fn pairs(lengths: &[(usize, usize)]) -> TokenPairs {

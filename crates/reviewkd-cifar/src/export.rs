@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use candle_core::Device;
-use kd_core::cli::{self, Application, Options};
 use kd_core::exchange;
 use kd_core::model::NetworkSpec;
 use kd_core::train::checkpoint;
-use kd_core::{Error, Result};
+use kd_experiment::cli::{self, Application};
+use kd_experiment::{Paper, Result};
+use kd_paper::compare::find_network;
 
 use crate::import::refuse_existing;
 
@@ -29,11 +30,11 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Bad input when the name means no network, or the target exists.
-pub fn run(arguments: &Arguments, options: &Options, application: &Application, out: &mut dyn Write) -> Result<()> {
+pub fn run<P: Paper>(arguments: &Arguments, application: &Application<P>, out: &mut dyn Write) -> Result<()> {
     refuse_existing(&arguments.to, arguments.force)?;
-    let network = cli::find_network(&arguments.network, options, application)?;
+    let network = find_network(&arguments.network, application)?;
     let (tensors, _) = checkpoint::load::<NetworkSpec>(&network, &Device::Cpu)?;
     exchange::export(&arguments.to, &tensors)?;
     let line = format!("{}; in PyTorch: model.load_state_dict(safetensors.torch.load_file(...))", arguments.to.display());
-    writeln!(out, "{line}").map_err(|e| Error::io("standard output", e))
+    cli::say(out, &line)
 }

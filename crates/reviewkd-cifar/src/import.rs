@@ -3,13 +3,14 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use kd_core::Error;
 use kd_core::data::{Normalisation, normalised};
 use kd_core::exchange::{self, Imported};
 use kd_core::frozen::Frozen;
 use kd_core::model::NetworkSpec;
 use kd_core::torch_checkpoint::Remark;
 use kd_core::train::checkpoint;
-use kd_core::{Error, Result};
+use kd_experiment::{Result, cli};
 
 use crate::paper::ReviewKd;
 
@@ -46,9 +47,9 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
     refuse_existing(&to, arguments.force)?;
     let spec = NetworkSpec::from_name(&arguments.arch, arguments.classes)?;
     let Imported { tensors, remarks } = exchange::import(file, &spec)?;
-    let network = Frozen::build(tensors.clone(), paper.device(), |vb| spec.build(vb))?;
+    let network = Frozen::build(tensors.clone(), &paper.machine().device, |vb| spec.build(vb))?;
     checkpoint::save(&to, &tensors, &spec)?;
-    let mut say = |line: String| writeln!(out, "{line}").map_err(|e| Error::io("standard output", e));
+    let mut say = |line: String| cli::say(out, &line);
     say(format!("{}: {}, {} tensors", to.display(), spec.name(), tensors.len()))?;
     for (name, remark) in remarks {
         match remark {
@@ -62,7 +63,7 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
         return say(format!("accuracy not measured: no data set of {} classes at hand ({why})", network.model().classes()));
     }
     for (name, normalisation) in [("reviewkd", Normalisation::Reviewkd), ("crd", Normalisation::Crd)] {
-        let errors = normalised::errors(&**network.model(), &data.test, normalisation, CHUNK, paper.device())?;
+        let errors = normalised::errors(&**network.model(), &data.test, normalisation, CHUNK, &paper.machine().device)?;
         let (mean, std) = (normalisation.mean(), normalisation.std());
         say(format!("{:.2} % of {} test images with normalisation {name} (mean {mean:.4?}, std {std:.4?})", errors.accuracy(), errors.of))?;
     }
@@ -73,7 +74,7 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
 /// Bad input when the file exists and `force` is not set.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
     match path.exists() && !force {
-        true => Err(Error::bad_input(format!("{}: exists already; give another --to, or --force to replace it", path.display()))),
+        true => Err(Error::bad_input(format!("{}: exists already; give another --to, or --force to replace it", path.display())).into()),
         false => Ok(()),
     }
 }

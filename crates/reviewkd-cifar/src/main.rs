@@ -3,7 +3,6 @@
 //! `cargo run -p reviewkd-cifar` runs every table of `experiments/reviewkd-cifar` at the `quick` preset.
 
 mod cells;
-mod compare;
 mod export;
 mod import;
 mod paper;
@@ -12,22 +11,18 @@ mod spec;
 mod teachers;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
+use candle_core::Device;
 use clap::{Parser, Subcommand};
-use kd_core::cli::{self, Application};
 use kd_core::data::{Normalisation, cifar};
-use kd_core::run::{AnyError, DataIdentity, Experiment, RunError};
-use kd_core::{Error, device};
+use kd_experiment::cli::{self, Application, Files};
+use kd_experiment::{Experiment, Result};
+use kd_paper::Machine;
+use kd_paper::compare::compare;
 
 use crate::paper::ReviewKd;
 use crate::precision::Precision;
 use crate::teachers::TeacherFile;
-
-/// Chosen by measurement: a training step makes and drops tensors of megabytes, and the system's allocator gives their pages
-/// back and faults them in again at every step.
-#[global_allocator]
-static ALLOCATOR: kd_core::memory::Allocator = kd_core::memory::Allocator;
 
 /// Trains the networks of "Distilling Knowledge via Knowledge Review" on CIFAR.
 ///
@@ -68,56 +63,47 @@ enum Command {
     Export(export::Arguments),
 }
 
-/// The experiment files, for a binary that is run away from the checkout.
-const EXPERIMENTS: [(&str, &str); 6] = [
-    ("ablation", include_str!("../../../experiments/reviewkd-cifar/ablation.toml")),
-    ("conv-precision", include_str!("../../../experiments/reviewkd-cifar/conv-precision.toml")),
-    ("cross-stage", include_str!("../../../experiments/reviewkd-cifar/cross-stage.toml")),
-    ("loss-weights", include_str!("../../../experiments/reviewkd-cifar/loss-weights.toml")),
-    ("same-architecture", include_str!("../../../experiments/reviewkd-cifar/same-architecture.toml")),
-    ("student", include_str!("../../../experiments/reviewkd-cifar/student.toml")),
-];
-
-/// The published numbers, likewise.
-const REFERENCE: &str = include_str!("../../../results/reviewkd-cifar/reference.csv");
+/// The experiment files and published numbers, for a binary that is run away from the checkout.
+const FILES: Files = Files {
+    experiments: &[
+        ("ablation", include_str!("../../../experiments/reviewkd-cifar/ablation.toml")),
+        ("conv-precision", include_str!("../../../experiments/reviewkd-cifar/conv-precision.toml")),
+        ("cross-stage", include_str!("../../../experiments/reviewkd-cifar/cross-stage.toml")),
+        ("loss-weights", include_str!("../../../experiments/reviewkd-cifar/loss-weights.toml")),
+        ("same-architecture", include_str!("../../../experiments/reviewkd-cifar/same-architecture.toml")),
+        ("student", include_str!("../../../experiments/reviewkd-cifar/student.toml")),
+    ],
+    reference: include_str!("../../../results/reviewkd-cifar/reference.csv"),
+};
 
 fn main() -> ExitCode {
-    cli::prepare_process();
-    let arguments: Arguments = cli::parse(&["auto", "cifar100", "cifar10", "embedded"]);
-    cli::finish(run(&arguments), Error::is_bad_input)
+    kd_paper::main(&["auto", "cifar100", "cifar10", "embedded"], run)
 }
 
-fn run(arguments: &Arguments) -> Result<(), Error> {
+fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
-    options.start_threads()?;
-    let source = options.data.parse::<cifar::Source>()?;
-    let request = cifar::Request::new(source, options.data_dir.clone());
-    let paper = ReviewKd::new(request, device::open(options.device)?, Duration::from_secs(options.save_every));
-    let progress = cli::progress();
-    let identity = || -> Result<DataIdentity, AnyError> { Ok(DataIdentity::from(&paper.data()?.1)) };
-    let adjust = |experiments: &mut Vec<Experiment>| -> Result<(), RunError> {
+    let machine = Machine::start(options)?;
+    let request = cifar::Request::new(options.data.parse()?, options.data_dir.clone());
+    let paper = ReviewKd::new(request, machine);
+    let adjust = |experiments: &mut Vec<Experiment>| {
         precision::apply(experiments, arguments.conv);
-        let files = teachers::replace(experiments, options.preset, &arguments.teacher).map_err(|e| RunError::Input(e.to_string()))?;
-        paper.set_teachers(files);
+        paper.set_teachers(teachers::replace(experiments, options.preset, &arguments.teacher)?);
         Ok(())
     };
-    let application = Application {
-        paper: &paper,
-        experiments: &EXPERIMENTS,
-        reference: REFERENCE,
-        identity: &identity,
-        adjust: &adjust,
-        progress: &*progress,
-    };
+    let progress = cli::progress();
+    let application = Application { paper: &paper, options, files: FILES, adjust: &adjust, progress: &*progress };
     let out = &mut std::io::stdout();
     match &arguments.command {
-        None => cli::execute(&cli::Command::default(), options, &application, out)?,
-        Some(Command::Shared(command)) => cli::execute(command, options, &application, out)?,
+        None => cli::execute(&cli::Command::default(), &application, out),
+        Some(Command::Shared(command)) => cli::execute(command, &application, out),
         Some(Command::Compare { teacher, student, normalisation }) => {
-            compare::run(&paper, options, &application, [teacher, student], *normalisation, out)?
+            let test = || {
+                let test = &paper.data()?.0.test;
+                Ok((normalisation.range_to_tensor(test, 0..test.len(), &Device::Cpu)?, test.labels.clone()))
+            };
+            compare([teacher, student], &application, paper.machine(), test, out)
         }
-        Some(Command::Import(import)) => import::run(&paper, import, out)?,
-        Some(Command::Export(export)) => export::run(export, options, &application, out)?,
+        Some(Command::Import(import)) => import::run(&paper, import, out),
+        Some(Command::Export(export)) => export::run(export, &application, out),
     }
-    Ok(())
 }

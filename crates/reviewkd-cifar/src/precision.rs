@@ -1,6 +1,6 @@
 //! `--conv`: the precision of convolutions, as an experiment file and the command line write it.
 
-use kd_core::run::Experiment;
+use kd_experiment::Experiment;
 use kd_kernels::conv2d;
 use serde::Deserialize;
 use toml::Value;

@@ -6,9 +6,9 @@ use kd_core::frozen::Frozen;
 use kd_core::method::{Context, MethodSpec, Recipe};
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
-use kd_core::run::{AnyError, Cell, Needs, Role};
 use kd_core::train::{Phase, TrainSpec, Trains};
 use kd_core::{Error, Result, Seed};
+use kd_experiment::{Cell, Needs, Role};
 use serde::{Deserialize, Serialize};
 
 use crate::precision::Precision;
@@ -29,7 +29,7 @@ impl CellSpec {
     ///
     /// # Errors
     /// Bad input that names the cell and what does not fit.
-    pub fn read(cell: &Cell) -> Result<Self, AnyError> {
+    pub fn read(cell: &Cell) -> kd_experiment::Result<Self> {
         match &*cell.kind {
             "train" => {
                 let spec: TrainCell = cell.spec_as()?;
@@ -49,16 +49,15 @@ impl CellSpec {
     ///
     /// # Errors
     /// Bad input that names the role and what was found.
-    pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
-        let Self::Train(cell) = self else { return Ok(needs.expect(&[])?) };
+    pub fn check_needs(&self, needs: &Needs<Self>) -> kd_experiment::Result<()> {
+        let Self::Train(cell) = self else { return needs.expect(&[]) };
         if !cell.needs_teacher() {
-            return Ok(needs.expect(&[])?);
+            return needs.expect(&[]);
         }
         needs.expect(&[Role::one("teacher", NETWORKS)])?;
         let &[teacher] = needs.all("teacher") else { return Ok(()) };
-        let teacher = Self::read(teacher)?;
-        cell.check_normalisation(teacher.normalisation())?;
-        Ok(cell.check_pair(teacher.network())?)
+        cell.check_normalisation(teacher.spec.normalisation())?;
+        Ok(cell.check_pair(teacher.spec.network())?)
     }
 
     /// The name of its network.

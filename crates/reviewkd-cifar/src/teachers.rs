@@ -8,9 +8,9 @@ use std::str::FromStr;
 
 use kd_core::data::Normalisation;
 use kd_core::model::NetworkSpec;
-use kd_core::run::experiment::Row;
-use kd_core::run::{Experiment, Preset};
 use kd_core::{Error, Result};
+use kd_experiment::experiment::Row;
+use kd_experiment::{Experiment, Preset};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
@@ -107,5 +107,5 @@ pub fn sha256(path: &Path) -> Result<String> {
             n => hasher.update(&part[..n]),
         }
     }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(kd_base::hex(&hasher.finalize()))
 }

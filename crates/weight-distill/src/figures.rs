@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use kd_core::run::plot::{LinePlot, PlotPoint, PlotSeries, Scale};
-use kd_core::run::{AnyError, Finished, Table, atomic};
+use kd_base::atomic;
+use kd_experiment::plot::{LinePlot, PlotPoint, PlotSeries, Scale};
+use kd_experiment::{Finished, Result, Table};
 
 use crate::cells::CONVERGENCE;
 
@@ -11,7 +12,7 @@ use crate::cells::CONVERGENCE;
 ///
 /// # Errors
 /// When a figure cannot be drawn or written.
-pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>, AnyError> {
+pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
     if table.plan.name != "convergence" {
         return Ok(Vec::new());
     }

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use kd_core::model::generated_student::{GeneratedStudent, GeneratorSpec};
-use kd_core::model::transformer::TransformerSpec;
 use kd_core::params::Params;
 use kd_core::train::checkpoint;
-use kd_core::translation::SavedTransformer;
-use kd_core::translation::saved::About;
 use kd_core::{Result, Seed};
+use kd_translation::SavedTransformer;
+use kd_translation::generated_student::{GeneratedStudent, GeneratorSpec};
+use kd_translation::saved::About;
+use kd_translation::transformer::TransformerSpec;
 use serde::{Deserialize, Serialize};
 
 /// The file in a cell's folder.

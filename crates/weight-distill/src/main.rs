@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p weight-distill` runs every table of `experiments/weight-distill` at the `quick` preset. The cells are in [`cells`], their
 //! specifications in [`spec`], and the commands that work on files in [`commands`]. The generator itself is
-//! `kd_core::model::generated_student`.
+//! `kd_translation::generated_student`.
 
 mod cells;
 mod commands;
@@ -14,20 +14,14 @@ mod spec;
 mod text;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use kd_core::cli::{self, Application};
-use kd_core::data::bitext::{self, Languages};
-use kd_core::run::{AnyError, DataIdentity, Experiment, RunError};
-use kd_core::{Error, device};
+use kd_experiment::Result;
+use kd_experiment::cli::{self, Application, Files};
+use kd_paper::Machine;
+use kd_translation::bitext::{self, Languages};
 
 use crate::paper::WeightDistillation;
-
-/// Chosen by measurement: a training step makes and drops tensors of megabytes, and the system's allocator gives their pages
-/// back and faults them in again at every step.
-#[global_allocator]
-static ALLOCATOR: kd_core::memory::Allocator = kd_core::memory::Allocator;
 
 /// Reproduces "Weight Distillation" for Transformer translation.
 ///
@@ -63,57 +57,44 @@ enum Command {
     Materialise(commands::materialise::Arguments),
 }
 
-/// The experiment files, for a binary that is run away from the checkout.
-const EXPERIMENTS: [(&str, &str); 10] = [
-    ("convergence", include_str!("../../../experiments/weight-distill/convergence.toml")),
-    ("en-de-base", include_str!("../../../experiments/weight-distill/en-de-base.toml")),
-    ("en-de-big", include_str!("../../../experiments/weight-distill/en-de-big.toml")),
-    ("en-de-deep", include_str!("../../../experiments/weight-distill/en-de-deep.toml")),
-    ("en-ro", include_str!("../../../experiments/weight-distill/en-ro.toml")),
-    ("initialisation", include_str!("../../../experiments/weight-distill/initialisation.toml")),
-    ("multi30k", include_str!("../../../experiments/weight-distill/multi30k.toml")),
-    ("sensitivity", include_str!("../../../experiments/weight-distill/sensitivity.toml")),
-    ("transferred-weights", include_str!("../../../experiments/weight-distill/transferred-weights.toml")),
-    ("zh-en", include_str!("../../../experiments/weight-distill/zh-en.toml")),
-];
-
-/// The published numbers, likewise.
-const REFERENCE: &str = include_str!("../../../results/weight-distill/reference.csv");
+/// The experiment files and published numbers, for a binary that is run away from the checkout.
+const FILES: Files = Files {
+    experiments: &[
+        ("convergence", include_str!("../../../experiments/weight-distill/convergence.toml")),
+        ("en-de-base", include_str!("../../../experiments/weight-distill/en-de-base.toml")),
+        ("en-de-big", include_str!("../../../experiments/weight-distill/en-de-big.toml")),
+        ("en-de-deep", include_str!("../../../experiments/weight-distill/en-de-deep.toml")),
+        ("en-ro", include_str!("../../../experiments/weight-distill/en-ro.toml")),
+        ("initialisation", include_str!("../../../experiments/weight-distill/initialisation.toml")),
+        ("multi30k", include_str!("../../../experiments/weight-distill/multi30k.toml")),
+        ("sensitivity", include_str!("../../../experiments/weight-distill/sensitivity.toml")),
+        ("transferred-weights", include_str!("../../../experiments/weight-distill/transferred-weights.toml")),
+        ("zh-en", include_str!("../../../experiments/weight-distill/zh-en.toml")),
+    ],
+    reference: include_str!("../../../results/weight-distill/reference.csv"),
+};
 
 fn main() -> ExitCode {
-    cli::prepare_process();
-    let arguments: Arguments = cli::parse(&["auto", "multi30k", "wmt16-ro-en", "wmt14-de-en", "directory", "embedded"]);
-    cli::finish(run(&arguments), Error::is_bad_input)
+    kd_paper::main(&["auto", "multi30k", "wmt16-ro-en", "wmt14-de-en", "directory", "embedded"], run)
 }
 
-fn run(arguments: &Arguments) -> Result<(), Error> {
+fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
-    options.start_threads()?;
-    let source = options.data.parse::<bitext::Source>()?;
-    let mut request = bitext::Request::new(source, options.data_dir.clone());
+    let machine = Machine::start(options)?;
+    let mut request = bitext::Request::new(options.data.parse()?, options.data_dir.clone());
     request.languages = arguments.languages.clone();
     request.train_limit = arguments.train_pairs;
-    let paper = WeightDistillation::new(request, device::open(options.device)?, Duration::from_secs(options.save_every));
+    let paper = WeightDistillation::new(request, machine);
     let progress = cli::progress();
-    let identity = || -> Result<DataIdentity, AnyError> { Ok(DataIdentity::from(&paper.data()?.1)) };
-    let adjust = |_: &mut Vec<Experiment>| -> Result<(), RunError> { Ok(()) };
-    let application = Application {
-        paper: &paper,
-        experiments: &EXPERIMENTS,
-        reference: REFERENCE,
-        identity: &identity,
-        adjust: &adjust,
-        progress: &*progress,
-    };
+    let application = Application { paper: &paper, options, files: FILES, adjust: &|_| Ok(()), progress: &*progress };
     let out = &mut std::io::stdout();
     match &arguments.command {
-        None => cli::execute(&cli::Command::default(), options, &application, out)?,
-        Some(Command::Shared(command)) => cli::execute(command, options, &application, out)?,
-        Some(Command::Train(train)) => commands::train::run(train, options, &application, out)?,
-        Some(Command::Translate(translate)) => commands::translate::run(&paper, translate, options, &application, out)?,
-        Some(Command::Decode(decode)) => commands::decode::run(&paper, decode, options, &application, out)?,
-        Some(Command::Score(score)) => commands::score::run(score, out)?,
-        Some(Command::Materialise(materialise)) => commands::materialise::run(&paper, materialise, options, &application, out)?,
+        None => cli::execute(&cli::Command::default(), &application, out),
+        Some(Command::Shared(command)) => cli::execute(command, &application, out),
+        Some(Command::Train(train)) => commands::train::run(train, &application, out),
+        Some(Command::Translate(translate)) => commands::translate::run(translate, &application, out),
+        Some(Command::Decode(decode)) => commands::decode::run(decode, &application, out),
+        Some(Command::Score(score)) => commands::score::run(score, out),
+        Some(Command::Materialise(materialise)) => commands::materialise::run(materialise, &application, out),
     }
-    Ok(())
 }

@@ -1,11 +1,11 @@
 //! What the rows of this paper's experiment files say: one strict type per kind of cell.
 
-use kd_core::data::bpe::BpeSettings;
-use kd_core::model::generated_student::GeneratorSpec;
-use kd_core::model::transformer::{Embeddings, Norm, Stack, TransformerSpec};
-use kd_core::run::{AnyError, Cell, Needs, Role};
-use kd_core::translation::{Search, TranslationSpec};
 use kd_core::{Error, Result};
+use kd_experiment::{Cell, Needs, Role};
+use kd_translation::bpe::BpeSettings;
+use kd_translation::generated_student::GeneratorSpec;
+use kd_translation::transformer::{Embeddings, Norm, Stack, TransformerSpec};
+use kd_translation::{Search, TranslationSpec};
 use serde::{Deserialize, Serialize};
 
 /// A kind of cell with its specification.
@@ -160,7 +160,7 @@ impl CellSpec {
     ///
     /// # Errors
     /// Bad input that names the cell and what is wrong.
-    pub fn read(cell: &Cell) -> Result<Self, AnyError> {
+    pub fn read(cell: &Cell) -> kd_experiment::Result<Self> {
         let spec = match &*cell.kind {
             "train" => Self::Train(Box::new(cell.spec_as()?)),
             "pseudo" => Self::Pseudo(cell.spec_as()?),
@@ -214,7 +214,7 @@ impl CellSpec {
     ///
     /// # Errors
     /// Bad input that names the role, what was expected and what was found.
-    pub fn check_needs(&self, needs: &Needs) -> Result<(), AnyError> {
+    pub fn check_needs(&self, needs: &Needs<Self>) -> kd_experiment::Result<()> {
         /// The kinds whose cells save a network.
         const NETWORKS: &[&str] = &["train", "generate"];
         let teacher = Role::one("teacher", NETWORKS);
@@ -241,7 +241,7 @@ impl CellSpec {
         let Some(own) = self.text() else { return Ok(()) };
         for role in ["teacher", "start", "pseudo"] {
             for other in needs.all(role) {
-                if let Some(text) = Self::read(other)?.text()
+                if let Some(text) = other.spec.text()
                     && text != own
                 {
                     let what = format!("needs.{role}: expected the text of this cell, {own:?}, got {text:?}");

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kd_core::Result;
-use kd_core::data::bitext::{Bitext, BitextSplits, Cleaning, LengthLimits, cleaning::words};
-use kd_core::data::bpe::Vocabularies;
+use kd_translation::bitext::{Bitext, BitextSplits, Cleaning, LengthLimits, cleaning::words};
+use kd_translation::bpe::Vocabularies;
 
 use crate::spec::TextPart;
 

@@ -11,9 +11,9 @@
 use std::path::Path;
 
 use kd_core::data::Mnist;
-use kd_core::run::{CellResult, Series};
 use kd_core::train::evaluate::largest;
 use kd_core::{Error, Result, Seed};
+use kd_experiment::{CellResult, Series};
 
 use super::Logits;
 use crate::ensemble::softmax;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kd_core::Result;
 use kd_core::data::Mnist;
-use kd_core::run::CellResult;
+use kd_experiment::CellResult;
 
 use super::Logits;
 use super::train::errors_of;

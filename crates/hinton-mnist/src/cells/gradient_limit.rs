@@ -8,8 +8,8 @@ use std::path::Path;
 
 use candle_core::Var;
 use kd_core::loss::{logit_regression, softened_kl};
-use kd_core::run::CellResult;
 use kd_core::{Error, Result};
+use kd_experiment::CellResult;
 
 use super::{Logits, matrix};
 use crate::spec::{CLASSES, GradientLimitCell};

@@ -5,7 +5,7 @@
 //! kept apart.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::Instant;
 
 use candle_core::{Device, Tensor};
 use kd_core::data::{ImageExamples, LabelledImages, Mnist};
@@ -14,9 +14,10 @@ use kd_core::inherit;
 use kd_core::method::{Context, MethodSpec, Recipe, soft_targets};
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
-use kd_core::run::CellResult;
-use kd_core::train::{Errors, Fit, Observer, checkpoint, predict, write_epochs};
-use kd_core::{Error, Result, Seed};
+use kd_core::train::{Errors, Fit, checkpoint, predict, write_epochs};
+use kd_core::{Error, Result};
+use kd_experiment::CellResult;
+use kd_paper::Place;
 
 use super::{Logits, matrix};
 use crate::ensemble::combine;
@@ -31,33 +32,14 @@ const METRICS: [&str; 6] = ["test-errors", "test-error-rate", "test-accuracy", "
 const ERRORS_ON_OMITTED: &str = "errors-on-omitted";
 const HELD_OUT_ERRORS: &str = "held-out-errors";
 
-/// The state of a network that is still training.
-const STATE: &str = "state.safetensors";
-
-/// Where and on what a network trains.
-pub struct Place<'a> {
-    /// The cell's folder.
-    pub dir: &'a Path,
-    /// The device.
-    pub device: &'a Device,
-    /// Least time between two saves of the state.
-    pub save_every: Duration,
-}
-
 /// Trains the network of `cell` and leaves it, its logits and `epochs.csv` in the cell's folder; `teachers` are the folders of
 /// its teachers' cells.
 ///
 /// # Errors
 /// Bad input when the method needs a teacher and there is none, or there are several and no mean is named.
-pub fn run(
-    cell: &TrainCell,
-    seed: Seed,
-    data: &Mnist,
-    place: &Place,
-    teachers: &[&Path],
-    observer: &mut dyn Observer,
-) -> Result<CellResult> {
-    let &Place { dir, device, save_every } = place;
+pub fn run(cell: &TrainCell, data: &Mnist, place: &Place, teachers: &[&Path]) -> Result<CellResult> {
+    let &Place { dir, device, seed, save_every, .. } = place;
+    let started = Instant::now();
     let selection = select(&data.train.labels, &cell.examples, seed)?;
     let teacher = if cell.method.needs_teacher() { Some(teacher_logits(cell, teachers)?) } else { None };
     let images = &data.train;
@@ -71,19 +53,19 @@ pub fn run(
     if let (Some(layers), Some(teacher)) = (cell.inherit_layers, teachers.first()) {
         inherit_from(&teacher.join(NETWORK), cell, layers, &params)?;
     }
-    let state = dir.join(STATE);
-    let fit = Fit { state: Some(state.clone()), save_every, ..Fit::new(&*model, &params, &*method, &examples, &cell.train, seed, device) };
-    let records = fit.run(observer)?;
-    write_epochs(&dir.join("epochs.csv"), &records)?;
-    checkpoint::save(&dir.join(NETWORK), &params.snapshot()?, &spec)?;
+    let mut meter = place.meter(cell.train.epochs);
+    let fit = Fit { state: Some(place.state()), save_every, ..Fit::new(&*model, &params, &*method, &examples, &cell.train, seed, device) };
+    let records = fit.run(&mut meter)?;
+    write_epochs(&place.epochs(), &records)?;
+    checkpoint::save(&place.network(), &params.snapshot()?, &spec)?;
 
     let logits = |set: &LabelledImages| predict(&*model, set.len(), EVALUATION_CHUNK, |rows| Ok(set.range_to_tensor(rows, device)?));
     let (train, test) = (logits(&data.train)?, logits(&data.test)?);
     let mut result = measured(cell, &train, &test, data, &selection.rows, &selection.held_out)?;
     result.epochs = records.len() as u64;
     Logits::write(dir, train, test)?;
-    // The network is written: the state, twice its size, has served. A failure here costs disk space only.
-    let _ = std::fs::remove_file(state);
+    place.drop_state();
+    result.seconds = meter.seconds().max(started.elapsed().as_secs_f64());
     Ok(result)
 }
 

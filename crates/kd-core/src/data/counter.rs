@@ -1,20 +1,15 @@
 //! Random numbers as a function: the n-th draw of a named stream, with no state to save.
 
-const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+use crate::seed::split_mix;
 
-/// The output function of SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64 bits, so different inputs never collide.
-pub(crate) const fn mix(x: u64) -> u64 {
-    let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^ (x >> 31)
-}
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Draw number `index` of stream `purpose` under `seed`.
 ///
 /// For a fixed seed and purpose this is injective in `index`, so sorting by it is a permutation without ties.
 pub(crate) const fn draw(seed: u64, purpose: u64, index: u64) -> u64 {
-    let key = mix(mix(seed.wrapping_add(GOLDEN)) ^ purpose.wrapping_mul(GOLDEN));
-    mix(key.wrapping_add(index.wrapping_mul(GOLDEN)))
+    let key = split_mix(split_mix(seed.wrapping_add(GOLDEN)) ^ purpose.wrapping_mul(GOLDEN));
+    split_mix(key.wrapping_add(index.wrapping_mul(GOLDEN)))
 }
 
 /// The draws of one stream in order.
@@ -33,7 +28,7 @@ impl Counter {
     /// The next 64 bits.
     pub(crate) const fn bits(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN);
-        mix(self.state)
+        split_mix(self.state)
     }
 
     /// Uniform in `[0, 1)`, a multiple of 2⁻²⁴.

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use kd_base::{Blame, Fault};
+
 /// Why a data set could not be found, read or cut up.
 ///
 /// All variants are bad input (a file, a network, an argument), except [`DataError::Index`], [`DataError::Row`],
@@ -265,18 +267,11 @@ fn size(got: u64, expected: u64) -> String {
     if got > expected { "more".to_string() } else { got.to_string() }
 }
 
-/// An error's message with its causes, on one line: network errors keep what matters ("connection refused") in the innermost cause.
-pub(crate) fn one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let text = inner.to_string();
-        // Several layers repeat their cause's text in their own.
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
+impl Blame for DataError {
+    fn fault(&self) -> Fault {
+        match self {
+            Self::Index { .. } | Self::Row { .. } | Self::Length { .. } | Self::Tensor(_) => Fault::Program,
+            _ => Fault::BadInput,
         }
-        cause = inner.source();
     }
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync, RepoTypeDataset};
+use kd_base::message::with_causes;
 
 use super::DataError;
-use super::error::one_line;
 
 /// The branch on which the hub keeps its conversions to Parquet.
 pub const CONVERSIONS: &str = "refs/convert/parquet";
@@ -149,7 +149,7 @@ impl Hub {
             let _ = send.send(Message::Done(files));
         });
         if let Err(e) = spawned {
-            return Err(client.unreachable(one_line(&e)));
+            return Err(client.unreachable(with_causes(&e)));
         }
         let started = Instant::now();
         let (mut alive, mut bytes) = (Instant::now(), 0);
@@ -181,7 +181,7 @@ impl Hub {
         }
         let failed = |e: HFError| {
             let cache = self.cache.clone().unwrap_or_else(hf_hub::resolve_cache_dir);
-            DataError::Cache { dataset: what.to_string(), cache, reason: one_line(&e) }
+            DataError::Cache { dataset: what.to_string(), cache, reason: with_causes(&e) }
         };
         // Two retries within a second: a laptop without a network should learn it soon.
         let client = builder.retry_max_attempts(2).build().map_err(failed)?;
@@ -206,15 +206,15 @@ impl Client {
     fn failed(&self, error: HFError) -> DataError {
         match error {
             HFError::Io(_) | HFError::CacheLockTimeout { .. } | HFError::CacheNotEnabled => {
-                DataError::Cache { dataset: self.dataset.clone(), cache: self.cache.clone(), reason: one_line(&error) }
+                DataError::Cache { dataset: self.dataset.clone(), cache: self.cache.clone(), reason: with_causes(&error) }
             }
             // The outer layers of a transport error only repeat the address.
             error @ HFError::Request { .. } => {
                 let transport = error.source();
-                let cause = transport.and_then(Error::source).or(transport).map(one_line);
-                self.unreachable(cause.unwrap_or_else(|| one_line(&error)))
+                let cause = transport.and_then(Error::source).or(transport).map(with_causes);
+                self.unreachable(cause.unwrap_or_else(|| with_causes(&error)))
             }
-            error => self.unreachable(one_line(&error)),
+            error => self.unreachable(with_causes(&error)),
         }
     }
 }

@@ -147,5 +147,5 @@ impl LabelledImages {
 pub(crate) fn content_hash<'a>(sets: impl IntoIterator<Item = &'a LabelledImages>) -> String {
     let mut hash = Sha256::new();
     sets.into_iter().for_each(|set| set.digest(&mut hash));
-    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    kd_base::hex(&hash.finalize()[..8])
 }

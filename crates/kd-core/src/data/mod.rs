@@ -1,11 +1,8 @@
 //! Data sets, where they come from, and how a batch is cut from them.
 //!
-//! [`mnist::load`], [`cifar::load`] and [`bitext::load`] are the entries: they find, download or generate a data set and say which of the
-//! three they did. [`jitter`], [`crop_flip`] and [`token_batches`] write batches, [`split`] chooses rows, [`bpe`] makes tokens of text.
-//! Every choice is a pure function of an explicit seed.
+//! [`mnist::load`] and [`cifar::load`] are the entries: they find, download or generate a data set and say which of the three they did.
+//! [`jitter`] and [`crop_flip`] write batches, [`split`] chooses rows. Every choice is a pure function of an explicit seed.
 
-pub mod bitext;
-pub mod bpe;
 pub mod cifar;
 mod counter;
 pub mod crop_flip;
@@ -18,14 +15,11 @@ pub mod mnist;
 pub mod normalisation;
 pub mod normalised;
 pub mod on_demand;
-mod page_headers;
+pub mod page_headers;
 pub mod provenance;
 pub mod split;
 pub mod table;
-pub mod token_batches;
 
-pub use bitext::{Bitext, BitextSplits};
-pub use bpe::{Bpe, Vocabularies};
 pub use cifar::Cifar;
 pub use crop_flip::CropFlip;
 pub use error::DataError;
@@ -36,4 +30,3 @@ pub use normalisation::Normalisation;
 pub use normalised::NormalisedExamples;
 pub use on_demand::OnDemand;
 pub use provenance::Provenance;
-pub use token_batches::{TokenBatch, TokenBatches, TokenPairs};

@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 /// The most that one column chunk may unfold to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Bytes of a page after decompression.
     pub page_bytes: i64,
     /// Entries of a dictionary.
@@ -33,7 +33,7 @@ const ENCODINGS: [i64; 3] = [0, 2, 8];
 ///
 /// # Errors
 /// One line that says which page breaks which limit, or that the headers cannot be read.
-pub(crate) fn check(chunk: &[u8], limits: Limits) -> Result<(), String> {
+pub fn check(chunk: &[u8], limits: Limits) -> Result<(), String> {
     let mut walk = Walk::new(limits);
     let mut rest = chunk;
     while !rest.is_empty() {
@@ -49,7 +49,7 @@ pub(crate) fn check(chunk: &[u8], limits: Limits) -> Result<(), String> {
 ///
 /// # Errors
 /// As [`check`]; and what the system says where the file cannot be read.
-pub(crate) fn check_file(file: &mut (impl Read + Seek), start: u64, size: u64, limits: Limits) -> Result<(), String> {
+pub fn check_file(file: &mut (impl Read + Seek), start: u64, size: u64, limits: Limits) -> Result<(), String> {
     let mut walk = Walk::new(limits);
     let mut window = Vec::new();
     let mut done = 0;

@@ -85,7 +85,7 @@ struct Columns {
 fn read_columns(path: &Path, form: &Form) -> Result<Columns, DataError> {
     let io = |source| DataError::Io { path: path.to_path_buf(), source };
     let table = |reason: String| DataError::Table { path: path.to_path_buf(), reason };
-    let parse = |e: parquet::errors::ParquetError| table(super::error::one_line(&e));
+    let parse = |e: parquet::errors::ParquetError| table(kd_base::message::with_causes(&e));
 
     let size = std::fs::metadata(path).map_err(io)?.len();
     if size > MAX_FILE {
@@ -127,7 +127,7 @@ fn read_columns(path: &Path, form: &Form) -> Result<Columns, DataError> {
 /// Appends the `n` values of one column of a row group; an error if one is null.
 fn read_column<T: DataType>(group: &dyn RowGroupReader, file: &[u8], name: &str, n: usize, values: &mut Vec<T::T>) -> Result<(), String> {
     let at = |reason: String| format!("column {name}: {reason}");
-    let parse = |e: parquet::errors::ParquetError| at(super::error::one_line(&e));
+    let parse = |e: parquet::errors::ParquetError| at(kd_base::message::with_causes(&e));
     let column = group.metadata().columns().iter().enumerate().find(|(_, c)| c.column_path().string() == name);
     let (index, meta) = column.ok_or_else(|| format!("no column {name}"))?;
     if meta.column_type() != T::get_physical_type() || meta.column_descr().max_rep_level() != 0 {
@@ -165,7 +165,7 @@ fn decode(png: &[u8], form: &Form, out: &mut [u8]) -> Result<(), String> {
     limits.max_image_height = Some(rows as u32);
     limits.max_alloc = Some(1 << 20);
     reader.limits(limits);
-    let image = reader.decode().map_err(|e| super::error::one_line(&e))?;
+    let image = reader.decode().map_err(|e| kd_base::message::with_causes(&e))?;
     if (image.height() as usize, image.width() as usize) != (rows, cols) {
         return Err(format!("an image of {}x{}, expected {rows}x{cols}", image.height(), image.width()));
     }

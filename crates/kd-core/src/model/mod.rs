@@ -4,7 +4,6 @@
 //! so a method derives its adapters and no shape is typed into a configuration.
 
 mod asked;
-pub mod generated_student;
 pub(crate) mod layers;
 pub mod mlp;
 pub mod mobilenet_v2;
@@ -13,7 +12,6 @@ pub mod resnet_cifar;
 pub mod shufflenet_v1;
 pub mod shufflenet_v2;
 pub mod spec;
-pub mod transformer;
 pub mod vgg;
 pub mod wide_resnet;
 

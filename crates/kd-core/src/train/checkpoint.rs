@@ -24,7 +24,7 @@ pub fn save<T: Serialize>(path: &Path, tensors: &BTreeMap<String, Tensor>, about
     let on_cpu = tensors.iter().map(|(n, t)| Ok((n.clone(), t.to_device(&Device::Cpu)?.contiguous()?)));
     let on_cpu = on_cpu.collect::<Result<Vec<(String, Tensor)>>>()?;
     let bytes = safetensors::serialize(on_cpu, Some(info)).map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
-    crate::run::atomic::write(path, &bytes)?;
+    kd_base::atomic::write(path, &bytes)?;
     Ok(())
 }
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use kd_base::atomic;
+
 use super::EpochRecord;
-use crate::run::atomic;
 use crate::{Error, Result};
 
 /// Writes one line per epoch: `epoch,learning-rate,loss`, the raw value of each loss term and what was measured at the epoch's end (empty

@@ -3,19 +3,19 @@
 
 use std::path::{Path, PathBuf};
 
-use super::commands::Application;
-use crate::run::{Experiment, References, Result, RunError, experiment};
+use super::application::Application;
+use crate::{Error, Experiment, Paper, References, Result, experiment};
 
 /// Reads the paper's experiment files and its published numbers.
-pub(super) fn load(application: &Application, given: Option<&Path>) -> Result<(Vec<Experiment>, References)> {
-    let paper = application.paper.name();
-    let dir = match given {
+pub(super) fn load<P: Paper>(application: &Application<P>) -> Result<(Vec<Experiment>, References)> {
+    let paper = application.name();
+    let dir = match application.options.experiments.as_deref() {
         Some(dir) => Some(given_dir(dir, paper)?),
         None => around_working_dir(paper),
     };
     let Some(dir) = dir else {
         let parse = |(name, text): &(&str, &str)| experiment::parse(&format!("built-in {paper}/{name}.toml"), name, text);
-        let experiments = application.experiments.iter().map(parse).collect::<Result<Vec<_>>>()?;
+        let experiments = application.files.experiments.iter().map(parse).collect::<Result<Vec<_>>>()?;
         return Ok((experiments, built_in_references(application)?));
     };
     let experiments = experiment::load_dir(&dir)?;
@@ -23,7 +23,7 @@ pub(super) fn load(application: &Application, given: Option<&Path>) -> Result<(V
     let beside = dir.ancestors().nth(2).map(|root| root.join("results").join(paper).join("reference.csv"));
     let references = match beside.filter(|path| path.is_file()) {
         Some(path) => {
-            let text = std::fs::read_to_string(&path).map_err(|source| RunError::Io { action: "read", path: path.clone(), source })?;
+            let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
             References::parse(&path.display().to_string(), &text)?
         }
         None => built_in_references(application)?,
@@ -31,8 +31,8 @@ pub(super) fn load(application: &Application, given: Option<&Path>) -> Result<(V
     Ok((experiments, references))
 }
 
-fn built_in_references(application: &Application) -> Result<References> {
-    References::parse(&format!("built-in {}/reference.csv", application.paper.name()), application.reference)
+fn built_in_references<P: Paper>(application: &Application<P>) -> Result<References> {
+    References::parse(&format!("built-in {}/reference.csv", application.name()), application.files.reference)
 }
 
 /// `DIR/<paper>` where that exists, else `DIR` itself.
@@ -41,7 +41,7 @@ fn given_dir(dir: &Path, paper: &str) -> Result<PathBuf> {
     match (inner.is_dir(), dir.is_dir()) {
         (true, _) => Ok(inner),
         (false, true) => Ok(dir.to_path_buf()),
-        (false, false) => Err(RunError::Input(format!("--experiments {}: no such folder", dir.display()))),
+        (false, false) => Err(Error::bad_input(format!("--experiments {}: no such folder", dir.display()))),
     }
 }
 

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use kd_base::DeviceChoice;
 
-use crate::device::DeviceChoice;
-use crate::run::{Preset, RunError, Seeds, Shard};
+use crate::{Error, Preset, Seeds, Shard};
 
 /// Options that stand before or after any command.
 #[derive(Debug, Clone, Args)]
@@ -48,10 +48,10 @@ pub struct Options {
 impl Options {
     /// Gives the process's rayon pool the number of threads that was asked for. To be called once, before anything computes;
     /// an error where the pool has been started already.
-    pub fn start_threads(&self) -> Result<(), RunError> {
+    pub fn start_threads(&self) -> Result<(), Error> {
         let Some(threads) = self.threads else { return Ok(()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-        pool.map_err(|error| RunError::Input(format!("--threads {threads}: {error}")))
+        pool.map_err(|error| Error::bad_input(format!("--threads {threads}: {error}")))
     }
 }
 

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::commands::duration;
-use crate::run::number::significant;
-use crate::run::{Cell, CellResult, Progress, Update};
+use super::duration::duration;
+use crate::number::significant;
+use crate::{Cell, CellResult, Progress, Update};
 
 /// Bars where the standard error is a terminal, plain lines where it is not.
 pub fn progress() -> Box<dyn Progress> {

@@ -7,7 +7,7 @@ use plotters::prelude::{Color, DrawingBackend, IntoFont, RGBColor, SVGBackend, S
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontTransform, TextStyle};
 
-use super::super::error::AnyError;
+use crate::error::Error;
 
 /// A point in pixels from the upper left corner.
 pub(crate) type Pixel = (i32, i32);
@@ -43,22 +43,22 @@ pub(crate) struct Canvas<'a> {
 
 impl<'a> Canvas<'a> {
     /// A white canvas that writes into `text`.
-    pub fn new(text: &'a mut String, size: (u32, u32)) -> Result<Self, AnyError> {
+    pub fn new(text: &'a mut String, size: (u32, u32)) -> Result<Self, Error> {
         let mut canvas = Self { backend: SVGBackend::with_string(text, size) };
         canvas.rect((0, 0), (size.0 as i32, size.1 as i32), RGBColor(255, 255, 255))?;
         Ok(canvas)
     }
 
-    pub fn line(&mut self, from: Pixel, to: Pixel, color: RGBColor, width: u32) -> Result<(), AnyError> {
+    pub fn line(&mut self, from: Pixel, to: Pixel, color: RGBColor, width: u32) -> Result<(), Error> {
         self.backend.draw_line(from, to, &stroke(color, width)).map_err(failed)
     }
 
-    pub fn path(&mut self, points: &[Pixel], color: RGBColor, width: u32) -> Result<(), AnyError> {
+    pub fn path(&mut self, points: &[Pixel], color: RGBColor, width: u32) -> Result<(), Error> {
         self.backend.draw_path(points.iter().copied(), &stroke(color, width)).map_err(failed)
     }
 
     /// A horizontal or slanted line of dashes.
-    pub fn dashes(&mut self, from: Pixel, to: Pixel, color: RGBColor, width: u32) -> Result<(), AnyError> {
+    pub fn dashes(&mut self, from: Pixel, to: Pixel, color: RGBColor, width: u32) -> Result<(), Error> {
         const DASH: f64 = 7.0;
         const GAP: f64 = 5.0;
         let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
@@ -75,12 +75,12 @@ impl<'a> Canvas<'a> {
         Ok(())
     }
 
-    pub fn rect(&mut self, from: Pixel, to: Pixel, color: RGBColor) -> Result<(), AnyError> {
+    pub fn rect(&mut self, from: Pixel, to: Pixel, color: RGBColor) -> Result<(), Error> {
         self.backend.draw_rect(from, to, &color.filled(), true).map_err(failed)
     }
 
     /// A marker of the `index`-th series: the shape changes with the colour, so that series stay apart in grey too.
-    pub fn marker(&mut self, (x, y): Pixel, index: usize) -> Result<(), AnyError> {
+    pub fn marker(&mut self, (x, y): Pixel, index: usize) -> Result<(), Error> {
         let color = color(index);
         let style = color.filled();
         match index % 4 {
@@ -93,16 +93,16 @@ impl<'a> Canvas<'a> {
     }
 
     /// Text of a height in pixels, centred on its point vertically.
-    pub fn text(&mut self, text: &str, at: Pixel, size: u32, align: Align) -> Result<(), AnyError> {
+    pub fn text(&mut self, text: &str, at: Pixel, size: u32, align: Align) -> Result<(), Error> {
         self.styled(text, at, size, align, FontTransform::None)
     }
 
     /// Text that reads upwards.
-    pub fn text_upwards(&mut self, text: &str, at: Pixel, size: u32) -> Result<(), AnyError> {
+    pub fn text_upwards(&mut self, text: &str, at: Pixel, size: u32) -> Result<(), Error> {
         self.styled(text, at, size, Align::Middle, FontTransform::Rotate270)
     }
 
-    fn styled(&mut self, text: &str, at: Pixel, size: u32, align: Align, transform: FontTransform) -> Result<(), AnyError> {
+    fn styled(&mut self, text: &str, at: Pixel, size: u32, align: Align, transform: FontTransform) -> Result<(), Error> {
         let h_pos = match align {
             Align::Left => HPos::Left,
             Align::Middle => HPos::Center,
@@ -115,7 +115,7 @@ impl<'a> Canvas<'a> {
     }
 
     /// Closes the SVG.
-    pub fn finish(mut self) -> Result<(), AnyError> {
+    pub fn finish(mut self) -> Result<(), Error> {
         self.backend.present().map_err(failed)
     }
 }
@@ -149,6 +149,6 @@ fn stroke(color: RGBColor, width: u32) -> ShapeStyle {
     color.stroke_width(width)
 }
 
-fn failed(error: impl std::fmt::Display) -> AnyError {
-    format!("cannot draw: {error}").into()
+fn failed(error: impl std::fmt::Display) -> Error {
+    Error::failure(format!("cannot draw: {error}"))
 }

@@ -2,8 +2,8 @@
 
 use plotters::prelude::RGBColor;
 
-use super::super::error::AnyError;
 use super::canvas::{Align, Canvas, GRID, INK, color, text_width, wrap};
+use crate::error::Error;
 
 /// A row for each image: the image, and a bar chart for each column, such as the probabilities at several temperatures.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -57,7 +57,7 @@ impl ImageBars {
     /// axis from 0 to the first of 0.1, 0.2, 0.5 and 1 that holds them all.
     ///
     /// Errors: an image that is not rectangular, a row whose charts or values do not fit `columns` and `classes`.
-    pub fn to_svg(&self) -> Result<String, AnyError> {
+    pub fn to_svg(&self) -> Result<String, Error> {
         self.check()?;
         let caption = self.rows.iter().map(|row| text_width(&row.caption, SMALL)).max().unwrap_or(0).max(SIDE);
         let chart = PITCH * self.classes.len() as i32;
@@ -87,19 +87,28 @@ impl ImageBars {
         Ok(svg)
     }
 
-    fn check(&self) -> Result<(), AnyError> {
+    fn check(&self) -> Result<(), Error> {
         for (index, row) in self.rows.iter().enumerate() {
             let image = &row.image;
             if image.width == 0 || image.pixels.is_empty() || image.pixels.len() % image.width != 0 {
                 let (got, width) = (image.pixels.len(), image.width);
-                return Err(format!("picture row {index}: expected a rectangular image, got {got} pixels in rows of {width}").into());
+                return Err(Error::failure(format!(
+                    "picture row {index}: expected a rectangular image, got {got} pixels in rows of {width}"
+                )));
             }
             if row.bars.len() != self.columns.len() {
-                return Err(format!("picture row {index}: expected {} bar charts, got {}", self.columns.len(), row.bars.len()).into());
+                return Err(Error::failure(format!(
+                    "picture row {index}: expected {} bar charts, got {}",
+                    self.columns.len(),
+                    row.bars.len()
+                )));
             }
             for values in &row.bars {
                 if values.len() != self.classes.len() || !values.iter().all(|value| (0.0..=1.0).contains(value)) {
-                    return Err(format!("picture row {index}: expected {} values in 0..=1, got {values:?}", self.classes.len()).into());
+                    return Err(Error::failure(format!(
+                        "picture row {index}: expected {} values in 0..=1, got {values:?}",
+                        self.classes.len()
+                    )));
                 }
             }
         }
@@ -118,7 +127,7 @@ impl ImageBars {
         (values, axis): (&[f64], f64),
         highlight: Option<usize>,
         (left, top): (i32, i32),
-    ) -> Result<(), AnyError> {
+    ) -> Result<(), Error> {
         let bottom = top + SIDE;
         let right = left + PITCH * values.len() as i32;
         for part in [0.5, 1.0] {
@@ -142,7 +151,7 @@ impl ImageBars {
 }
 
 /// Draws an image with one rectangle for each run of like shades in a row; 16 shades, the background left out.
-fn image(canvas: &mut Canvas, image: &GrayImage, (left, top): (i32, i32)) -> Result<(), AnyError> {
+fn image(canvas: &mut Canvas, image: &GrayImage, (left, top): (i32, i32)) -> Result<(), Error> {
     let rows = image.pixels.len() / image.width;
     let scale = SIDE as f64 / image.width.max(rows) as f64;
     let edge = |start: i32, index: usize| start + (index as f64 * scale).round() as i32;

@@ -1,8 +1,8 @@
 //! Line plots with error bars and published numbers.
 
-use super::super::error::AnyError;
 use super::canvas::{Align, Canvas, GRID, INK, color, text_width, wrap};
 use super::scale::{Axis, Scale, tick_text};
+use crate::error::Error;
 
 /// A plot of lines over one axis.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -72,7 +72,7 @@ const MARKERS: usize = 30;
 
 impl LinePlot {
     /// The plot as an SVG. The same plot gives the same bytes. Numbers that are not finite, or not positive on a log axis, are left out.
-    pub fn to_svg(&self) -> Result<String, AnyError> {
+    pub fn to_svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
         let mut canvas = Canvas::new(&mut svg, (WIDTH as u32, HEIGHT as u32))?;
         let layout = self.layout();
@@ -117,7 +117,7 @@ impl LinePlot {
         self.x_scale.shows(x) && self.y_scale.shows(y)
     }
 
-    fn frame(&self, canvas: &mut Canvas, layout: &Layout) -> Result<(), AnyError> {
+    fn frame(&self, canvas: &mut Canvas, layout: &Layout) -> Result<(), Error> {
         let Layout { top, bottom, left, right, x, y, .. } = layout;
         for (index, line) in layout.title.iter().enumerate() {
             canvas.text(line, (20, 24 + 21 * index as i32), TITLE, Align::Left)?;
@@ -145,7 +145,7 @@ impl LinePlot {
         canvas.text_upwards(&self.y_label, (18, (top + bottom) / 2), LABEL)
     }
 
-    fn line(&self, canvas: &mut Canvas, layout: &Layout, series: &PlotSeries, index: usize) -> Result<(), AnyError> {
+    fn line(&self, canvas: &mut Canvas, layout: &Layout, series: &PlotSeries, index: usize) -> Result<(), Error> {
         let shown: Vec<&PlotPoint> = series.points.iter().filter(|point| self.shows(point.x, point.mean)).collect();
         let place = |point: &PlotPoint| (layout.x.pixel(point.x), layout.y.pixel(point.mean));
         for point in &shown {
@@ -171,7 +171,7 @@ impl LinePlot {
         Ok(())
     }
 
-    fn reference(&self, canvas: &mut Canvas, layout: &Layout, reference: &ReferenceLine, index: usize) -> Result<(), AnyError> {
+    fn reference(&self, canvas: &mut Canvas, layout: &Layout, reference: &ReferenceLine, index: usize) -> Result<(), Error> {
         match &reference.value {
             ReferenceValue::Level(level) if self.y_scale.shows(*level) => {
                 let y = layout.y.pixel(*level);
@@ -189,7 +189,7 @@ impl LinePlot {
         }
     }
 
-    fn legend(&self, canvas: &mut Canvas, layout: &Layout) -> Result<(), AnyError> {
+    fn legend(&self, canvas: &mut Canvas, layout: &Layout) -> Result<(), Error> {
         let left = layout.right + 18;
         let mut y = layout.top + 8;
         let names = self.series.iter().map(|series| (&series.name, false));

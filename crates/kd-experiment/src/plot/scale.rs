@@ -1,6 +1,6 @@
 //! Axes: from numbers to pixels, and where the ticks stand.
 
-use super::super::number::significant;
+use crate::number::significant;
 
 /// How an axis spaces its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Parser;
-use kd_core::cli::{self, Application};
-use kd_core::run::{
-    AnyError, Cell, CellDir, CellResult, DataIdentity, Needed, Needs, Paper, Progress, Role, RunError, Series, Silent, Table, Update,
-    atomic,
-};
+use kd_base::atomic;
+use kd_experiment::cli::Files;
+use kd_experiment::cli::{self, Application};
+use kd_experiment::{Cell, CellResult, DataIdentity, Error, Job, Needs, Paper, Result, Role, Series, Silent, Table, Update};
 
 pub const EXPERIMENTS: [(&str, &str); 2] = [("nets", include_str!("nets.toml")), ("shift", include_str!("shift.toml"))];
 pub const REFERENCE: &str = include_str!("reference.csv");
@@ -34,40 +33,61 @@ pub struct Toy {
     pub fail_on: Option<u64>,
 }
 
+/// A cell with its spec.
+pub struct ToySpec {
+    trains: bool,
+    spec: Spec,
+}
+
 impl Paper for Toy {
+    type Spec = ToySpec;
+
     fn name(&self) -> &'static str {
         "toy"
     }
 
-    fn check(&self, cell: &Cell, needs: &Needs) -> Result<(), AnyError> {
-        cell.spec_as::<Spec>()?;
+    fn identity(&self) -> Result<DataIdentity> {
+        Ok(identity())
+    }
+
+    fn read(&self, cell: &Cell) -> Result<ToySpec> {
+        let spec = cell.spec_as::<Spec>()?;
         match cell.kind.as_str() {
-            "train" => Ok(needs.expect(&[Role::optional("teacher", &["train"])])?),
-            "ensemble" => Ok(needs.expect(&[Role::several("members", &["train"])])?),
-            other => Err(format!("no kind `{other}`").into()),
+            "train" => Ok(ToySpec { trains: true, spec }),
+            "ensemble" => Ok(ToySpec { trains: false, spec }),
+            other => Err(Error::bad_input(format!("no kind `{other}`"))),
         }
     }
 
-    fn metrics(&self, cell: &Cell, _needs: &Needs) -> Result<Option<Vec<String>>, AnyError> {
-        let names = if cell.kind == "train" { ["test-errors", "loss"] } else { ["before.test-errors", "after.test-errors"] };
+    fn check(&self, spec: &ToySpec, needs: &Needs<ToySpec>) -> Result<()> {
+        match spec.trains {
+            true => needs.expect(&[Role::optional("teacher", &["train"])]),
+            false => needs.expect(&[Role::several("members", &["train"])]),
+        }
+    }
+
+    fn metrics(&self, spec: &ToySpec, _needs: &Needs<ToySpec>) -> Result<Option<Vec<String>>> {
+        let names = if spec.trains { ["test-errors", "loss"] } else { ["before.test-errors", "after.test-errors"] };
         Ok(Some(names.map(str::to_string).to_vec()))
     }
 
-    fn run(&self, cell: &Cell, dir: &CellDir, needed: &Needed, progress: &dyn Progress) -> Result<CellResult, AnyError> {
+    fn run(&self, ToySpec { trains, spec }: &ToySpec, job: &Job) -> Result<CellResult> {
+        let Job { cell, dir, needed, progress } = *job;
         if let Some(log) = &self.log {
-            OpenOptions::new().create(true).append(true).open(log)?.write_all(format!("{}\n", cell.id).as_bytes())?;
+            let mut log = OpenOptions::new().create(true).append(true).open(log).expect("the log");
+            log.write_all(format!("{}\n", cell.id).as_bytes()).expect("a line of the log");
         }
-        let spec: Spec = cell.spec_as()?;
         let members = needed.all("members");
         let mut state = cell.seed as f64 + 100.0 * spec.temperature;
-        if cell.kind == "train" && !needed.all("teacher").is_empty() {
-            let checkpoint = std::fs::read_to_string(needed.one("teacher")?.dir.join("checkpoint"))?;
-            state += checkpoint.split_once(' ').ok_or("no checkpoint")?.1.parse::<f64>()?;
+        let read = |text: &str| text.split_once(' ').and_then(|(epoch, state)| Some((epoch.parse().ok()?, state.parse::<f64>().ok()?)));
+        let torn = || Error::failure("a torn checkpoint");
+        if *trains && !needed.all("teacher").is_empty() {
+            let checkpoint = std::fs::read_to_string(needed.one("teacher")?.dir.join("checkpoint")).expect("a checkpoint");
+            state += read(&checkpoint).ok_or_else(torn)?.1;
         }
         let mut start = 0;
         if let Some(text) = dir.read("checkpoint")? {
-            let (epoch, saved) = text.split_once(' ').ok_or("a torn checkpoint")?;
-            (start, state) = (epoch.parse()?, saved.parse()?);
+            (start, state) = read(&text).ok_or_else(torn)?;
         }
         for epoch in start..spec.epochs {
             std::thread::sleep(self.epoch);
@@ -76,7 +96,7 @@ impl Paper for Toy {
             progress.update(&Update { phase: "train", epoch: epoch + 1, epochs: spec.epochs, step: 1, steps: 1, ..Update::default() });
         }
         if self.fail_on == Some(cell.seed) {
-            return Err("train: term `kd` is not finite at step 3".into());
+            return Err(Error::failure("train: term `kd` is not finite at step 3"));
         }
         let mut result = CellResult {
             epochs: spec.epochs as u64,
@@ -85,7 +105,7 @@ impl Paper for Toy {
             commit: "0abc123".into(),
             ..CellResult::default()
         };
-        if cell.kind == "ensemble" {
+        if !trains {
             let mean = members.iter().map(|member| member.result.metrics["test-errors"]).sum::<f64>() / members.len() as f64;
             result.metrics.insert("before.test-errors".into(), mean);
             result.metrics.insert("after.test-errors".into(), mean / 2.0);
@@ -97,11 +117,11 @@ impl Paper for Toy {
         Ok(result)
     }
 
-    fn cost(&self, cell: &Cell) -> Option<f64> {
-        cell.spec.get("epochs").and_then(|epochs| epochs.as_integer()).map(|epochs| epochs as f64)
+    fn cost(&self, spec: &ToySpec) -> Option<f64> {
+        Some(spec.spec.epochs as f64)
     }
 
-    fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>, AnyError> {
+    fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
         let path = out_dir.join(format!("{}-curve.csv", table.plan.name));
         let mut text = String::from("cell,state\n");
         for finished in table.cells.values() {
@@ -133,18 +153,12 @@ pub fn parse(arguments: &[&str]) -> Result<Arguments, String> {
 }
 
 /// Runs the toy binary within this process and returns what it prints. The working directory has no experiments folder for it.
-pub fn main(toy: &Toy, arguments: &[&str]) -> Result<String, RunError> {
+pub fn main(toy: &Toy, arguments: &[&str]) -> Result<String> {
     let arguments = parse(arguments).expect("the test's arguments are well-formed");
-    let application = Application {
-        paper: toy,
-        experiments: &EXPERIMENTS,
-        reference: REFERENCE,
-        identity: &|| Ok(identity()),
-        adjust: &|_| Ok(()),
-        progress: &Silent,
-    };
+    let files = Files { experiments: &EXPERIMENTS, reference: REFERENCE };
+    let application = Application { paper: toy, options: &arguments.options, files, adjust: &|_| Ok(()), progress: &Silent };
     let mut out = Vec::new();
-    cli::execute(&arguments.command.unwrap_or_default(), &arguments.options, &application, &mut out)?;
+    cli::execute(&arguments.command.unwrap_or_default(), &application, &mut out)?;
     Ok(String::from_utf8(out).expect("the output is text"))
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Bitext;
-use crate::data::DataError;
+use kd_core::data::DataError;
 
 /// Which training pairs to keep.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::lines;
 use super::{Bitext, BitextSplits, Languages, jsonl};
-use crate::data::DataError;
+use kd_core::data::DataError;
 
 /// Names that the three parts go by.
 const PARTS: [&[&str]; 3] = [&["train"], &["valid", "val", "dev"], &["test"]];

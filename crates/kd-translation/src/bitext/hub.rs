@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::translations::Translations;
 use super::{Bitext, BitextSplits, Languages, jsonl};
-use crate::data::DataError;
-use crate::data::hub::{CONVERSIONS, Listing, MAIN};
+use kd_core::data::DataError;
+use kd_core::data::hub::{CONVERSIONS, Listing, MAIN};
 
 /// A corpus by its name. All of them can be translated either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::lines::{Lines, empty_line};
 use super::{Bitext, Languages};
-use crate::data::DataError;
+use kd_core::data::DataError;
 
 /// Reads a file such as `{"en": "A dog.", "de": "Ein Hund."}` a line; `.gz` is decoded. Sentences are trimmed, line breaks in them become
 /// spaces, other fields are ignored, and `empty` says whether empty sentences are accepted.
@@ -26,7 +26,7 @@ pub fn read(path: &Path, languages: &Languages, empty: bool) -> Result<Bitext, D
         if line.is_empty() {
             return Err(fault("an empty line".to_string()));
         }
-        let object: Map<String, Value> = serde_json::from_str(&line).map_err(|e| fault(crate::data::error::one_line(&e)))?;
+        let object: Map<String, Value> = serde_json::from_str(&line).map_err(|e| fault(kd_base::message::with_causes(&e)))?;
         let get = |code: &str| match object.get(code) {
             Some(Value::String(text)) => Ok(one_line(text)),
             Some(_) => Err(fault(format!("something else under {code:?}"))),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use flate2::read::MultiGzDecoder;
 
 use super::MAX_LINE;
-use crate::data::DataError;
+use kd_core::data::DataError;
 
 /// A bound on what a gzip stream may unfold to; the largest side of a WMT corpus has about 10 GB.
 const MAX_BYTES: u64 = 1 << 35;

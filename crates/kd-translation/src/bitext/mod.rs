@@ -25,7 +25,7 @@ pub use source::{Request, Source, load};
 pub use toy::Toy;
 pub use translations::Translations;
 
-use super::DataError;
+use kd_core::data::DataError;
 
 /// The longest line accepted from a file, in bytes; longer ones are taken for another kind of file.
 pub const MAX_LINE: usize = 1 << 20;
@@ -119,7 +119,7 @@ impl BitextSplits {
             hash.update((references.len() as u64).to_le_bytes());
             references.iter().for_each(|r| update(&mut hash, r));
         }
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        kd_base::hex(&hash.finalize()[..8])
     }
 
     /// All references of each test sentence, as [`crate::bleu`] takes them.
@@ -132,7 +132,7 @@ impl BitextSplits {
 /// From which language to which, as codes: what file names end in and what columns are called.
 ///
 /// ```
-/// use kd_core::data::bitext::Languages;
+/// use kd_translation::bitext::Languages;
 /// let direction: Languages = "en-de".parse()?;
 /// assert_eq!((direction.source(), direction.target()), ("en", "de"));
 /// assert!("en-../de".parse::<Languages>().is_err());

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use super::toy::{self, Toy};
 use super::{BitextSplits, Corpus, Languages, directory, hub};
-use crate::data::hub::Hub;
-use crate::data::{DataError, Provenance};
+use kd_core::data::hub::Hub;
+use kd_core::data::{DataError, Provenance};
 
 /// What `--data` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use kd_kernels::stream::Stream;
 
 use super::toy_words::{ADJECTIVES, ADVERBS, Gender, NOUNS, PREPOSITIONS, VERBS, Words};
 use super::{Bitext, BitextSplits};
-use crate::Seed;
-use crate::data::DataError;
+use kd_core::Seed;
+use kd_core::data::DataError;
 
 /// What to generate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ enum Part {
 impl Part {
     /// The part that a source sentence belongs to: FNV-1a of it, a quarter each for validation and test.
     fn of(source: &str) -> Self {
-        let hash = source.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3));
+        let hash = kd_core::seed::fnv1a(source.as_bytes());
         match (hash >> 32) % 4 {
             0 => Self::Validation,
             1 => Self::Test,

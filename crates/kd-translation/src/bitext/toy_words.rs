@@ -1,6 +1,6 @@
 //! The words of the generated pair of languages.
 
-use crate::Seed;
+use kd_core::Seed;
 
 /// The languages are always the same; only sentences depend on a seed that is asked for.
 const LANGUAGES: Seed = Seed(0x746f_7979);

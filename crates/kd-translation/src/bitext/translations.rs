@@ -17,8 +17,8 @@ use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader}
 
 use super::jsonl::one_line;
 use super::{Bitext, Languages, MAX_LINE, is_spread};
-use crate::data::DataError;
-use crate::data::page_headers::{self, Limits};
+use kd_core::data::DataError;
+use kd_core::data::page_headers::{self, Limits};
 
 /// The largest page accepted after decompression.
 const MAX_PAGE: i64 = 1 << 26;
@@ -144,7 +144,7 @@ impl Table {
         let properties = ReaderProperties::builder().set_read_page_statistics(false).set_read_bloom_filter(false).build();
         let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
         let reader = SerializedFileReader::new_with_options(file.try_clone().map_err(io)?, options)
-            .map_err(|e| fault(crate::data::error::one_line(&e)))?;
+            .map_err(|e| fault(kd_base::message::with_causes(&e)))?;
         let rows = reader.metadata().file_metadata().num_rows();
         if !(1..=MAX_ROWS).contains(&rows) {
             let got = u64::try_from(rows).unwrap_or(0);
@@ -183,7 +183,7 @@ impl Table {
     }
 
     fn open_group(&mut self, names: &[String; 2]) -> Result<([Column; 2], usize), String> {
-        let group = self.reader.get_row_group(self.next).map_err(|e| crate::data::error::one_line(&e))?;
+        let group = self.reader.get_row_group(self.next).map_err(|e| kd_base::message::with_causes(&e))?;
         let n = group.metadata().num_rows();
         let left = self.rows - self.done;
         let rows = usize::try_from(n).ok().filter(|&n| n as u64 <= left);
@@ -214,7 +214,7 @@ fn open_column(group: &dyn RowGroupReader, file: &mut File, name: &str, n: usize
         .ok_or_else(|| at("pages outside of the file".to_string()))?;
     let limits = Limits { page_bytes: MAX_PAGE, dictionary: n as i64, values: n as i64 };
     page_headers::check_file(file, start, size, limits).map_err(at)?;
-    let reader = group.get_column_reader(index).map_err(|e| at(crate::data::error::one_line(&e)))?;
+    let reader = group.get_column_reader(index).map_err(|e| at(kd_base::message::with_causes(&e)))?;
     Ok(get_typed_column_reader::<ByteArrayType>(reader))
 }
 
@@ -223,7 +223,7 @@ fn strings(column: &mut Column, n: usize, row: u64) -> Result<Vec<String>, Strin
     let mut levels = Vec::new();
     let mut values: Vec<ByteArray> = Vec::new();
     let read = column.read_records(n, Some(&mut levels), None, &mut values);
-    let (records, read, _) = read.map_err(|e| crate::data::error::one_line(&e))?;
+    let (records, read, _) = read.map_err(|e| kd_base::message::with_causes(&e))?;
     if records != n || read != n || values.len() != n {
         return Err(format!("{} values in {n} rows from row {row} on", values.len()));
     }

@@ -6,7 +6,7 @@
 //! ```
 //! let hypotheses = ["The cat sat on the mat."];
 //! let references = [vec!["The cat sat on a mat.", "There was a cat on the mat."]];
-//! let bleu = kd_core::bleu::sacrebleu(&hypotheses, &references)?;
+//! let bleu = kd_translation::bleu::sacrebleu(&hypotheses, &references)?;
 //! assert_eq!(format!("{:.2}", bleu.score), "79.53");
 //! # Ok::<(), kd_core::Error>(())
 //! ```
@@ -19,7 +19,7 @@ pub use tokenize::tokenize_13a;
 
 use std::fmt;
 
-use crate::{Error, Result};
+use kd_core::{Error, Result};
 
 /// A corpus's score with what it is made of.
 #[derive(Clone, Copy, Debug, PartialEq)]

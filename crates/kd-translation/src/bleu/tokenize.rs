@@ -6,7 +6,7 @@
 /// digit. Letters outside of ASCII are left as they are.
 ///
 /// ```
-/// assert_eq!(kd_core::bleu::tokenize_13a("It's 1,000.5 m, or so."), "It's 1,000.5 m , or so .");
+/// assert_eq!(kd_translation::bleu::tokenize_13a("It's 1,000.5 m, or so."), "It's 1,000.5 m , or so .");
 /// ```
 pub fn tokenize_13a(segment: &str) -> String {
     // `<skipped>` marks what a reference leaves out; a hyphen at a line's end joins the halves of a word.

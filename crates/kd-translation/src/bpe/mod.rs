@@ -24,9 +24,9 @@ use tokenizers::{AddedToken, Model, SplitDelimiterBehavior, Tokenizer, Trainer};
 
 use self::pieces::{SPACE, pieces};
 pub use self::vocabularies::Vocabularies;
-use super::DataError;
-use super::error::one_line;
-use crate::run::atomic;
+use kd_base::atomic;
+use kd_base::message::with_causes;
+use kd_core::data::DataError;
 
 /// Fills what is behind the end of shorter sentences.
 pub const PAD: u32 = 0;
@@ -133,7 +133,7 @@ impl Bpe {
         let failed = |e: tokenizers::Error| DataError::Vocabulary {
             found: found(),
             expected: "to be trained".to_string(),
-            got: one_line(e.as_ref()),
+            got: with_causes(e.as_ref()),
         };
         trainer.feed(lines.iter(), |line| Ok(training_words(line))).map_err(failed)?;
         let mut model = BPE::default();
@@ -149,18 +149,18 @@ impl Bpe {
     pub fn from_json(json: &[u8], found: &str) -> Result<Self, DataError> {
         let fault = |expected: &str, got: String| DataError::Vocabulary { found: found.to_string(), expected: expected.to_string(), got };
         let form = "in the JSON of a byte-pair tokenizer";
-        let mut rest: Value = serde_json::from_slice(json).map_err(|e| fault(form, one_line(&e)))?;
+        let mut rest: Value = serde_json::from_slice(json).map_err(|e| fault(form, with_causes(&e)))?;
         // Whatever else the file says (normalisation, other ways to cut words, dropout) would change what its tokens mean. It is compared
         // before the crate's reader sees it, which trusts some of these fields.
         let model = take_model(&mut rest).ok_or_else(|| fault(form, "other JSON".to_string()))?;
-        let empty = to_json(BPE::default()).map_err(|e| fault(form, one_line(e.as_ref())))?;
-        let mut ours: Value = serde_json::from_str(&empty).map_err(|e| fault(form, one_line(&e)))?;
+        let empty = to_json(BPE::default()).map_err(|e| fault(form, with_causes(e.as_ref())))?;
+        let mut ours: Value = serde_json::from_str(&empty).map_err(|e| fault(form, with_causes(&e)))?;
         take_model(&mut ours);
         if rest != ours {
             return Err(fault("that cuts words at spaces and punctuation and does nothing else", "other settings".to_string()));
         }
         // Through text, because the crate's reader borrows strings from it.
-        let model: BPE = serde_json::from_str(&model.to_string()).map_err(|e| fault(form, one_line(&e)))?;
+        let model: BPE = serde_json::from_str(&model.to_string()).map_err(|e| fault(form, with_causes(&e)))?;
         let vocabulary = model.get_vocab();
         let size = vocabulary.len();
         let mut tokens = vec![None; size];
@@ -176,8 +176,8 @@ impl Bpe {
             let got = tokens.get(i).map_or("none".to_string(), |token| format!("{token:?}"));
             return Err(fault(&format!("with the token {:?} at id {i}", SPECIAL[i]), got));
         }
-        let json = to_json(model.clone()).map_err(|e| fault(form, one_line(e.as_ref())))?;
-        let hash = Sha256::digest(json.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let json = to_json(model.clone()).map_err(|e| fault(form, with_causes(e.as_ref())))?;
+        let hash = kd_base::hex(&Sha256::digest(json.as_bytes())[..8]);
         Ok(Self(Arc::new(Inner { model, tokens, json, id: VocabularyId { size, hash } })))
     }
 
@@ -200,7 +200,7 @@ impl Bpe {
     ///
     /// # Errors
     /// Where the file cannot be written.
-    pub fn save(&self, path: &Path) -> crate::Result<()> {
+    pub fn save(&self, path: &Path) -> kd_core::Result<()> {
         Ok(atomic::write(path, self.0.json.as_bytes())?)
     }
 

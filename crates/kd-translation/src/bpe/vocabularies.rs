@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use super::{Bpe, BpeSettings};
-use crate::data::{Bitext, DataError, TokenPairs};
+use crate::{Bitext, TokenPairs};
+use kd_core::data::DataError;
 
 /// The vocabularies of both sides; one and the same where they are joint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Vocabularies {
     ///
     /// # Errors
     /// Where a file cannot be written.
-    pub fn save(&self, dir: &Path) -> crate::Result<()> {
+    pub fn save(&self, dir: &Path) -> kd_core::Result<()> {
         if self.joint() {
             return self.source.save(&dir.join(JOINT));
         }

@@ -6,8 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::transformer::TransformerSpec;
-use crate::{Error, Result};
+use crate::transformer::TransformerSpec;
+use kd_core::{Error, Result};
 
 /// A part of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

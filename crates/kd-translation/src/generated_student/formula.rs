@@ -8,7 +8,7 @@ use kd_kernels::weighted_sum::weighted_sum;
 
 use super::classes::{Half, Source};
 use super::{Form, GeneratorSpec, Start};
-use crate::{Error, Result};
+use kd_core::{Error, Result};
 
 /// One weight as a function of the generator's parameters.
 pub(super) enum Formula {

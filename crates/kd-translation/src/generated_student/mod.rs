@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use self::classes::{Block, Half, Source, source_of};
 use self::formula::Formula;
 use super::transformer::{Positions, Transformer, TransformerSpec};
-use crate::{Error, Result};
+use kd_core::{Error, Result};
 
 /// Which of the two published forms of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use super::classes::source_of;
-use crate::model::transformer::TransformerSpec;
-use crate::{Error, Result};
+use crate::transformer::TransformerSpec;
+use kd_core::{Error, Result};
 
 /// The teacher's tensors cut to the shapes in `student_tensors`: of each subset of adjacent layers (see [`super::classes`]) the first, and of
 /// each tensor the leading rows and columns.

@@ -10,8 +10,8 @@ use kd_kernels::linear::{Activation, linear};
 use kd_kernels::residual_add::residual_add;
 
 use super::spec::{Norm, Stack, TransformerSpec};
-use crate::Result;
-use crate::model::Mode;
+use kd_core::Result;
+use kd_core::model::Mode;
 
 /// Added to a variance before its root; PyTorch's default.
 const EPSILON: f64 = 1e-5;

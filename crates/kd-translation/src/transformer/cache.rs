@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::Result;
+use kd_core::Result;
 
 /// Places that a cache grows by.
 const PLACES: usize = 32;

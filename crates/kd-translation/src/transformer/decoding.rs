@@ -6,8 +6,8 @@ use kd_kernels::attention::Mask;
 use super::block::KeysValues;
 use super::cache::Cache;
 use super::{Memory, Transformer};
-use crate::Result;
-use crate::model::Mode;
+use kd_core::Result;
+use kd_core::model::Mode;
 
 /// Hypotheses that grow by a word at a time: `beam` of them for each of b sentences, b·beam rows, a sentence's rows next to each other.
 ///

@@ -21,8 +21,8 @@ use kd_kernels::embedding::embedding;
 use kd_kernels::linear::{Activation, linear};
 
 use self::block::{AttentionBlock, FeedForwardBlock, LayerNorm, dropping};
-use super::Mode;
-use crate::{Error, Result};
+use kd_core::model::Mode;
+use kd_core::{Error, Result};
 
 /// The longest sentence, in words, that a network reads or writes.
 pub const MOST_POSITIONS: usize = 1024;
@@ -54,7 +54,7 @@ impl Words {
 }
 
 /// Positions of both sides. They are constants, so a network that is built at every step takes those of the last.
-pub(in crate::model) struct Positions([Tensor; 2]);
+pub(crate) struct Positions([Tensor; 2]);
 
 impl Positions {
     pub fn new(spec: &TransformerSpec, device: &Device) -> Result<Self> {
@@ -111,7 +111,7 @@ impl Transformer {
     }
 
     /// The same, with the positions of a network of the same widths.
-    pub(in crate::model) fn with_positions(spec: &TransformerSpec, positions: &Positions, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn with_positions(spec: &TransformerSpec, positions: &Positions, vb: VarBuilder) -> Result<Self> {
         spec.check()?;
         let (encoder, decoder) = (vb.pp("encoder"), vb.pp("decoder"));
         let table = |vb: VarBuilder, words: usize, width: usize| {

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::Result;
+use kd_core::Result;
 
 /// P\[t, i\] = sin(t/ω_i) for i < d/2 and cos(t/ω_{i − d/2}) for the others, with ω_j = 10000^{j/(d/2 − 1)}: `[length, d]` in f32.
 ///

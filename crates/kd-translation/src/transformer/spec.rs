@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::MOST_WEIGHTS;
-use crate::{Error, Result};
+use kd_core::model::MOST_WEIGHTS;
+use kd_core::{Error, Result};
 
 /// One half of a Transformer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,6 @@
 use std::fs;
 
-use kd_core::data::bitext::{Bitext, BitextSplits, LengthLimits, Request, Source, cleaning, directory, jsonl, load};
+use kd_translation::bitext::{Bitext, BitextSplits, LengthLimits, Request, Source, cleaning, directory, jsonl, load};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -188,7 +188,7 @@ fn a_directory_is_used_by_auto_and_by_name_and_never_left_for_the_hub() {
         load(&Request { languages: Some(languages("en-ro")), ..request("multi30k") }).unwrap_err(),
         load(&Request { train_limit: Some(0), ..request("auto") }).unwrap_err(),
         "wmt14".parse::<Source>().unwrap_err(),
-        "en-en".parse::<kd_core::data::bitext::Languages>().unwrap_err(),
+        "en-en".parse::<kd_translation::bitext::Languages>().unwrap_err(),
     ];
     insta::assert_snapshot!(messages.map(|e| message(e, dir.path())).join("\n"), @r"
     DIR: parallel text files not found: train.en (one sentence a line, or .jsonl for both; plain or .gz; valid may be called val or dev)

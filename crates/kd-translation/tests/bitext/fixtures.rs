@@ -5,8 +5,8 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use kd_core::data::bitext::{BitextSplits, Languages, Toy, toy};
 use kd_core::data::hub::{CONVERSIONS, Hub, Listing};
+use kd_translation::bitext::{BitextSplits, Languages, Toy, toy};
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType};
 use parquet::file::properties::{WriterProperties, WriterVersion};
@@ -36,7 +36,7 @@ pub fn text(lines: &[String]) -> Vec<u8> {
 }
 
 /// Pairs as JSON lines under these codes.
-pub fn jsonl(pairs: &kd_core::data::Bitext, languages: &Languages) -> Vec<u8> {
+pub fn jsonl(pairs: &kd_translation::Bitext, languages: &Languages) -> Vec<u8> {
     let line = |(source, target): (&str, &str)| {
         let object = serde_json::json!({ languages.source(): source, languages.target(): target });
         format!("{object}\n")
@@ -104,11 +104,11 @@ pub fn parquet_rows(rows: &[Row], layout: &Layout) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-pub fn rows(pairs: &kd_core::data::Bitext) -> Vec<Row> {
+pub fn rows(pairs: &kd_translation::Bitext) -> Vec<Row> {
     pairs.pairs().map(|(source, target)| [source, target].map(|text| Some(text.as_bytes().to_vec()))).collect()
 }
 
-pub fn parquet(pairs: &kd_core::data::Bitext) -> Vec<u8> {
+pub fn parquet(pairs: &kd_translation::Bitext) -> Vec<u8> {
     parquet_rows(&rows(pairs), &HUB)
 }
 

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use kd_core::data::DataError;
-use kd_core::data::bitext::{Bitext, Corpus, Request, Source, Toy, load};
+use kd_translation::bitext::{Bitext, Corpus, Request, Source, Toy, load};
 use tempfile::TempDir;
 
 use crate::fixtures::{corpus, fill, jsonl, languages, message, offline, parquet};

@@ -1,9 +1,9 @@
 //! Against the real Multi30k, where it is on this machine; otherwise this says that it was skipped.
 
-use kd_core::data::Vocabularies;
-use kd_core::data::bitext::{Corpus, hub};
-use kd_core::data::bpe::BpeSettings;
 use kd_core::data::hub::Hub;
+use kd_translation::Vocabularies;
+use kd_translation::bitext::{Corpus, hub};
+use kd_translation::bpe::BpeSettings;
 
 #[test]
 fn multi30k_has_its_numbers_and_its_content() {

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet};
 
-use kd_core::data::bitext::toy::generate;
-use kd_core::data::bitext::{BitextSplits, Toy};
+use kd_translation::bitext::toy::generate;
+use kd_translation::bitext::{BitextSplits, Toy};
 
 fn small(seed: u64) -> BitextSplits {
     generate(&Toy { train: 2000, validation: 200, test: 300, seed }).unwrap()

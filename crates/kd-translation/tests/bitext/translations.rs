@@ -1,8 +1,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kd_core::data::Bitext;
-use kd_core::data::bitext::Translations;
+use kd_translation::Bitext;
+use kd_translation::bitext::Translations;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterVersion;
 use proptest::prelude::*;

@@ -2,9 +2,9 @@
 
 use candle_core::{Device, Tensor};
 use kd_core::Result;
-use kd_core::data::bpe::BOS;
 use kd_core::model::Mode;
-use kd_core::model::transformer::{Decoding, MOST_POSITIONS, Memory, Norm, Transformer, TransformerSpec};
+use kd_translation::bpe::BOS;
+use kd_translation::transformer::{Decoding, MOST_POSITIONS, Memory, Norm, Transformer, TransformerSpec};
 
 use super::{close, drawn, rows_of, spec, stack, words};
 

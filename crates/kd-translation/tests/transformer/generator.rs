@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor, Var};
 use kd_core::model::Mode;
-use kd_core::model::generated_student::classes::Block;
-use kd_core::model::generated_student::{Form, GeneratedStudent, GeneratorSpec, Start};
-use kd_core::model::transformer::{Embeddings, Norm, Transformer, TransformerSpec};
 use kd_core::params::{Params, build_frozen};
 use kd_core::{Result, Seed};
+use kd_translation::generated_student::classes::Block;
+use kd_translation::generated_student::{Form, GeneratedStudent, GeneratorSpec, Start};
+use kd_translation::transformer::{Embeddings, Norm, Transformer, TransformerSpec};
 
 use super::{by_formula, close, drawn, formula, spec, stack, words};
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use kd_core::Result;
-use kd_core::model::generated_student::truncation::truncate;
-use kd_core::model::generated_student::{Form, Start};
-use kd_core::model::transformer::{Norm, TransformerSpec};
+use kd_translation::generated_student::truncation::truncate;
+use kd_translation::generated_student::{Form, Start};
+use kd_translation::transformer::{Norm, TransformerSpec};
 
 use super::generator::{generated, teacher, whole};
 use super::{close, drawn, formula, spec, stack};

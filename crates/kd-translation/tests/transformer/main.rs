@@ -2,7 +2,7 @@
 //! `weight_generator.py`), and beside laws of their own.
 
 mod decoding;
-#[path = "../formula/mod.rs"]
+#[path = "../../../kd-core/tests/formula/mod.rs"]
 #[expect(dead_code, reason = "what only images need")]
 mod formula;
 mod generator;
@@ -14,9 +14,9 @@ mod training;
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use kd_core::model::transformer::{Embeddings, Memory, Norm, Stack, Transformer, TransformerSpec};
 use kd_core::params::Params;
 use kd_core::{Result, Seed};
+use kd_translation::transformer::{Embeddings, Memory, Norm, Stack, Transformer, TransformerSpec};
 
 fn stack(layers: usize, width: usize, feed_forward: usize) -> Stack {
     Stack { layers, width, feed_forward, heads: 4 }

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use candle_core::{Device, Tensor};
-use kd_core::data::token_batches::{BatchSize, TokenBatch, TokenBatches, TokenPairs};
 use kd_core::model::Mode;
-use kd_core::model::generated_student::classes::Block;
-use kd_core::model::generated_student::{Form, GeneratedStudent, GeneratorSpec, Start};
-use kd_core::model::transformer::{Norm, Transformer, TransformerSpec};
 use kd_core::params::Params;
 use kd_core::seed::StepSeed;
 use kd_core::train::{Optimizer, OptimizerSpec, Task};
-use kd_core::translation::{Learner, Pairs, TranslationSpec, Translations};
 use kd_core::{Result, Seed};
 use kd_kernels::Precision;
+use kd_translation::generated_student::classes::Block;
+use kd_translation::generated_student::{Form, GeneratedStudent, GeneratorSpec, Start};
+use kd_translation::token_batches::{BatchSize, TokenBatch, TokenBatches, TokenPairs};
+use kd_translation::transformer::{Norm, Transformer, TransformerSpec};
+use kd_translation::{Learner, Pairs, TranslationSpec, Translations};
 
 use super::{by_formula, close, close_in_norm, formula, norm, spec, stack};
 

@@ -2,12 +2,12 @@
 
 use candle_core::{Device, Tensor};
 use kd_core::Result;
-use kd_core::data::bpe::{BOS, EOS, PAD};
 use kd_core::model::Mode;
-use kd_core::model::transformer::Transformer;
-use kd_core::translation::search::Hypothesis;
-use kd_core::translation::{Search, translate};
 use kd_kernels::softmax::log_softmax;
+use kd_translation::bpe::{BOS, EOS, PAD};
+use kd_translation::search::Hypothesis;
+use kd_translation::transformer::Transformer;
+use kd_translation::{Search, translate};
 
 use super::{drawn, formula, spec, stack, words};
 

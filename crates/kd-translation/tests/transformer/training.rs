@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use candle_core::{Device, Tensor};
-use kd_core::data::token_batches::{BatchSize, TokenBatches, TokenPairs};
-use kd_core::model::generated_student::{Form, GeneratedStudent, Start};
-use kd_core::model::transformer::{Transformer, TransformerSpec};
 use kd_core::params::{Params, build_frozen};
 use kd_core::seed::StepSeed;
 use kd_core::train::{EpochRecord, OptimizerSpec, Task, Training, Trains};
-use kd_core::translation::training::Measure;
-use kd_core::translation::{Learner, Pairs, TranslationSpec, Translations, WordDistillation};
 use kd_core::{Error, Result, Seed};
 use kd_kernels::{Gradients, Precision};
+use kd_translation::generated_student::{Form, GeneratedStudent, Start};
+use kd_translation::token_batches::{BatchSize, TokenBatches, TokenPairs};
+use kd_translation::training::Measure;
+use kd_translation::transformer::{Transformer, TransformerSpec};
+use kd_translation::{Learner, Pairs, TranslationSpec, Translations, WordDistillation};
 
 use super::generator::{generated, whole};
 use super::{close_in_norm, drawn, formula, norm, spec, stack, words};

@@ -5,14 +5,14 @@
 use std::path::Path;
 
 use kd_core::exchange::{self, Imported};
-use kd_core::frozen::{Frozen, NETWORK};
+use kd_core::frozen::Frozen;
 use kd_core::model::NetworkSpec;
 use kd_core::params::is_buffer;
-use kd_core::run::CellResult;
 use kd_core::train::checkpoint;
 use kd_core::{Error, Result};
+use kd_experiment::CellResult;
 
-use super::{Place, accuracy};
+use super::{Work, accuracy};
 use crate::spec::ImportedCell;
 use crate::teachers;
 
@@ -23,7 +23,7 @@ pub const METRICS: [&str; 3] = ["test-accuracy", "train-accuracy", "parameters"]
 ///
 /// # Errors
 /// Bad input when there is no file, its content is not what the cell names, or it holds another network.
-pub fn run(cell: &ImportedCell, file: Option<&Path>, place: &Place) -> Result<CellResult> {
+pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<CellResult> {
     let network = &cell.network;
     let file = file.ok_or_else(|| {
         let digits = cell.sha256.get(..8).unwrap_or(&cell.sha256);
@@ -33,12 +33,12 @@ pub fn run(cell: &ImportedCell, file: Option<&Path>, place: &Place) -> Result<Ce
     if found != cell.sha256 {
         return Err(Error::bad_input(format!("{}: expected a file with SHA-256 {}, got {found}", file.display(), cell.sha256)));
     }
-    let spec = NetworkSpec::from_name(network, place.data.train.classes)?;
+    let spec = NetworkSpec::from_name(network, work.data.train.classes)?;
     let Imported { tensors, .. } = exchange::import(file, &spec)?;
     let parameters = tensors.iter().filter(|(name, _)| !is_buffer(name)).map(|(_, t)| t.elem_count()).sum::<usize>();
-    let frozen = Frozen::build(tensors.clone(), place.device, |vb| spec.build(vb))?;
-    let accuracy = |images| accuracy(&**frozen.model(), images, cell.normalisation, place.device);
-    let result = CellResult::of(METRICS, [accuracy(&place.data.test)?, accuracy(&place.data.train)?, parameters as f64]);
-    checkpoint::save(&place.dir.join(NETWORK), &tensors, &spec)?;
+    let frozen = Frozen::build(tensors.clone(), work.place.device, |vb| spec.build(vb))?;
+    let accuracy = |images| accuracy(&**frozen.model(), images, cell.normalisation, work.place.device);
+    let result = CellResult::of(METRICS, [accuracy(&work.data.test)?, accuracy(&work.data.train)?, parameters as f64]);
+    checkpoint::save(&work.place.network(), &tensors, &spec)?;
     Ok(result)
 }

@@ -8,16 +8,17 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
+use kd_core::Result;
 use kd_core::data::NormalisedExamples;
 use kd_core::frozen::{NETWORK, Saved};
 use kd_core::method::PREFIX;
 use kd_core::params::Params;
-use kd_core::run::{CellResult, Series};
-use kd_core::train::{EpochRecord, Observer, Phases, checkpoint, write_epochs};
-use kd_core::{Result, Seed};
+use kd_core::train::{EpochRecord, Phases, checkpoint, write_epochs};
+use kd_experiment::{CellResult, Series};
 
-use super::{Place, accuracy};
+use super::{Work, accuracy};
 use crate::spec::{TeacherStatistics, TrainCell};
 
 /// The names of its metrics.
@@ -28,9 +29,6 @@ pub const METRICS: [&str; 6] =
 const TEST_ACCURACY: &str = "test-accuracy";
 /// The time that it took.
 const MEASURING: &str = "measuring-seconds";
-
-/// The state of a network that is still training.
-const STATE: &str = "state.safetensors";
 
 /// A teacher's finished cell.
 pub struct TeacherCell<'a> {
@@ -44,8 +42,10 @@ pub struct TeacherCell<'a> {
 ///
 /// # Errors
 /// As [`Phases::run`], and when a file cannot be written.
-pub fn run(cell: &TrainCell, seed: Seed, place: &Place, teacher: Option<TeacherCell>, observer: &mut dyn Observer) -> Result<CellResult> {
-    let &Place { dir, device, data, data_name, save_every } = place;
+pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Result<CellResult> {
+    let &Work { place, data, data_name } = work;
+    let (device, seed) = (place.device, place.seed);
+    let started = Instant::now();
     kd_kernels::conv2d::set_precision(cell.conv.into());
     let part = &cell.examples;
     let count = if part.limit == 0 { data.train.len() } else { part.limit.min(data.train.len()) };
@@ -63,9 +63,8 @@ pub fn run(cell: &TrainCell, seed: Seed, place: &Place, teacher: Option<TeacherC
     let spec = cell.network(data.train.classes)?;
     let (params, vb) = Params::seeded(seed, device);
     let model = spec.build(vb.clone())?;
-    let state = dir.join(STATE);
     let measure = || -> Result<BTreeMap<String, f64>> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let accuracy = accuracy(&*model, &data.test, part.normalisation, device)?;
         Ok(BTreeMap::from([(TEST_ACCURACY.to_owned(), accuracy), (MEASURING.to_owned(), started.elapsed().as_secs_f64())]))
     };
@@ -78,16 +77,17 @@ pub fn run(cell: &TrainCell, seed: Seed, place: &Place, teacher: Option<TeacherC
         labels: &data.train.labels,
         seed,
         device,
-        state: Some(state.clone()),
-        save_every,
+        state: Some(place.state()),
+        save_every: place.save_every,
         teacher_name: teacher.map(|teacher| teacher.name.to_owned()).unwrap_or_default(),
         data_name: data_name.to_owned(),
         measure: Some(&measure),
     };
-    let records = phases.run(&cell.phases(), observer)?;
-    write_epochs(&dir.join("epochs.csv"), &records)?;
+    let mut meter = place.meter(cell.epochs());
+    let records = phases.run(&cell.phases(), &mut meter)?;
+    write_epochs(&place.epochs(), &records)?;
     let network = params.without(PREFIX);
-    checkpoint::save(&dir.join(NETWORK), &network.snapshot()?, &spec)?;
+    checkpoint::save(&place.network(), &network.snapshot()?, &spec)?;
     let last = accuracy(&*model, &data.test, part.normalisation, device)?;
     let best = records.iter().filter_map(|r| r.measured.get(TEST_ACCURACY)).fold(last, |best, accuracy| best.max(*accuracy));
     let on_train = accuracy(&*model, &data.train, part.normalisation, device)?;
@@ -97,9 +97,9 @@ pub fn run(cell: &TrainCell, seed: Seed, place: &Place, teacher: Option<TeacherC
     let numbers = [last, best, on_train, parameters as f64, adapters as f64, step_milliseconds(&records, steps)];
     let mut result = CellResult::of(METRICS, numbers);
     result.series.insert("epochs".to_owned(), curve(&records));
-    // The network is written: the state, twice its size, has served. A failure here costs disk space only.
-    let _ = std::fs::remove_file(state);
-    Ok(CellResult { epochs: records.len() as u64, ..result })
+    place.drop_state();
+    let seconds = meter.seconds().max(started.elapsed().as_secs_f64());
+    Ok(CellResult { epochs: records.len() as u64, seconds, ..result })
 }
 
 /// The median over the epochs of the last phase of the time of a step, what is measured at an epoch's end left out; 0 without an epoch.

@@ -2,9 +2,9 @@
 //!
 //! Metric: `difference`.
 
-use kd_core::run::{AnyError, CellResult};
+use kd_experiment::{CellResult, Error, Needed, Result};
 
-use super::{BLEU, Place};
+use super::BLEU;
 
 /// The name of its metric.
 pub const DIFFERENCE: &str = "difference";
@@ -13,10 +13,10 @@ pub const DIFFERENCE: &str = "difference";
 ///
 /// # Errors
 /// When one of them is missing or has no BLEU.
-pub fn run(place: &Place) -> Result<CellResult, AnyError> {
-    let bleu = |role: &str| -> Result<f64, AnyError> {
-        let found = place.needed.one(role)?;
-        let missing = || format!("needs.{role}: expected a cell with BLEU, got one of kind {}", found.cell.kind);
+pub fn run(needed: &Needed) -> Result<CellResult> {
+    let bleu = |role: &str| -> Result<f64> {
+        let found = needed.one(role)?;
+        let missing = || Error::failure(format!("needs.{role}: expected a cell with BLEU, got one of kind {}", found.cell.kind));
         Ok(*found.result.metrics.get(BLEU).ok_or_else(missing)?)
     };
     Ok(CellResult::of([DIFFERENCE], [bleu("of")? - bleu("from")?]))

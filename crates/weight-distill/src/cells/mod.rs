@@ -8,26 +8,21 @@ pub mod speed;
 pub mod train;
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Duration;
 
-use kd_core::data::bitext::Bitext;
-use kd_core::data::token_batches::{BatchSize, TokenBatches, TokenPairs};
+use kd_core::Error;
 use kd_core::frozen::NETWORK;
-use kd_core::model::transformer::Transformer;
 use kd_core::params::Params;
-use kd_core::run::{AnyError, CellResult, Meter, Needed, Progress, Series, Update};
 use kd_core::train::{EpochRecord, Training, Trains, write_epochs};
-use kd_core::translation::{
-    Learner, Pairs, SavedTransformer, Search, Translated, TranslationSpec, Translations, WordDistillation, evaluate,
-};
-use kd_core::{Error, Result, Seed};
+use kd_experiment::{CellResult, Needed, Result, Series, Update};
+use kd_paper::Place;
+use kd_translation::bitext::Bitext;
+use kd_translation::token_batches::{BatchSize, TokenBatches, TokenPairs};
+use kd_translation::transformer::Transformer;
+use kd_translation::{Learner, Pairs, SavedTransformer, Search, Translated, TranslationSpec, Translations, WordDistillation, evaluate};
 
 use crate::paper::WeightDistillation;
 use crate::text::Text;
 
-/// The state of a network that is still training.
-const STATE: &str = "state.safetensors";
 /// A network's translations of the test set, one a line.
 pub const TRANSLATIONS: &str = "test.translations.txt";
 /// The test set's BLEU, the metric that differences are taken of.
@@ -36,20 +31,14 @@ pub const BLEU: &str = "bleu";
 /// The series of updates and validation BLEU.
 pub const CONVERGENCE: &str = "convergence";
 
-/// Where and for whom a cell runs.
-pub struct Place<'a> {
+/// A cell at work.
+pub struct Work<'a> {
     /// The paper, with its text.
     pub paper: &'a WeightDistillation,
-    /// The cell's folder.
-    pub dir: &'a Path,
-    /// The cell's seed.
-    pub seed: Seed,
-    /// Least time between two saves of a state.
-    pub save_every: Duration,
+    /// Where it trains.
+    pub place: Place<'a>,
     /// Cells that it needs.
     pub needed: &'a Needed,
-    /// Who is told.
-    pub progress: &'a dyn Progress,
 }
 
 /// What trains, and how.
@@ -68,13 +57,13 @@ pub struct Course<'a> {
     pub measure_every: usize,
 }
 
-impl Place<'_> {
+impl Work<'_> {
     /// The network of the one cell in a role, which has to have been trained with the text's vocabularies.
     ///
     /// # Errors
     /// Bad input when the row names none, or its network belongs to another vocabulary.
-    pub fn network(&self, role: &str, text: &Text) -> Result<SavedTransformer, AnyError> {
-        let saved = SavedTransformer::load(&self.needed.one(role)?.dir.join(NETWORK), self.paper.device())?;
+    pub fn network(&self, role: &str, text: &Text) -> Result<SavedTransformer> {
+        let saved = SavedTransformer::load(&self.needed.one(role)?.dir.join(NETWORK), self.place.device)?;
         saved.check(&text.vocabularies)?;
         Ok(saved)
     }
@@ -83,9 +72,9 @@ impl Place<'_> {
     ///
     /// # Errors
     /// Bad input when the pseudo text is of another training text, or a pair is longer than a batch.
-    pub fn batches(&self, text: &Text, spec: &TranslationSpec) -> Result<TokenBatches, AnyError> {
+    pub fn batches(&self, text: &Text, spec: &TranslationSpec) -> Result<TokenBatches> {
         if text.cleaning.kept < text.cleaning.pairs_in {
-            self.progress.note(&text.cleaning.to_string());
+            self.place.progress.note(&text.cleaning.to_string());
         }
         let mut pairs = text.vocabularies.encode(&text.train);
         if let [pseudo] = self.needed.all("pseudo") {
@@ -97,7 +86,7 @@ impl Place<'_> {
         let fits = |i: usize| pairs.source[i].len().max(pairs.target[i].len()) < spec.tokens;
         let kept: Vec<usize> = (0..pairs.len()).filter(|&i| fits(i)).collect();
         if kept.len() < pairs.len() {
-            self.progress.note(&format!("{} pairs of more than {} tokens left out", pairs.len() - kept.len(), spec.tokens));
+            self.place.progress.note(&format!("{} pairs of more than {} tokens left out", pairs.len() - kept.len(), spec.tokens));
         }
         let side = |all: &[Vec<u32>]| kept.iter().map(|&i| all[i].clone()).collect();
         let pairs = TokenPairs { source: side(&pairs.source), target: side(&pairs.target) };
@@ -113,7 +102,7 @@ impl Place<'_> {
         let found =
             evaluate(network, &text.vocabularies, &test.test.source, &test.test_references(), search, &mut self.counter(test.test.len()))?;
         let lines: String = found.lines.iter().map(|line| format!("{line}\n")).collect();
-        kd_core::run::atomic::write(&self.dir.join(TRANSLATIONS), lines.as_bytes())?;
+        kd_base::atomic::write(&self.place.dir.join(TRANSLATIONS), lines.as_bytes())?;
         Ok(found)
     }
 
@@ -121,7 +110,7 @@ impl Place<'_> {
     ///
     /// # Errors
     /// As [`evaluate`].
-    pub fn validate(&self, network: &Transformer, text: &Text, search: &Search) -> Result<f64> {
+    pub fn validate(&self, network: &Transformer, text: &Text, search: &Search) -> kd_core::Result<f64> {
         let validation = &self.paper.data()?.0.validation;
         let references: Vec<Vec<&str>> = validation.target.iter().map(|line| vec![line.as_str()]).collect();
         let greedy = Search { beam: 1, ..*search };
@@ -136,10 +125,10 @@ impl Place<'_> {
         &self,
         course: Course,
         text: &Text,
-        current: &(dyn Fn() -> Result<Transformer> + Sync),
-    ) -> Result<Vec<EpochRecord>, AnyError> {
+        current: &(dyn Fn() -> kd_core::Result<Transformer> + Sync),
+    ) -> Result<Vec<EpochRecord>> {
         let Course { learner, params, teacher, spec, search, measure_every } = course;
-        let (device, batches) = (self.paper.device(), self.batches(text, spec)?);
+        let (device, batches) = (self.place.device, self.batches(text, spec)?);
         let measure = |epoch: usize| {
             let mut found = BTreeMap::new();
             if measure_every > 0 && (epoch + 1).is_multiple_of(measure_every) {
@@ -147,7 +136,7 @@ impl Place<'_> {
             }
             Ok(found)
         };
-        let pairs = Pairs::new(&batches, self.seed)?;
+        let pairs = Pairs::new(&batches, self.place.seed)?;
         let task = Translations { learner, params, teacher, pairs, spec, device, measure: Some(&measure) };
         let training = Training {
             params,
@@ -158,26 +147,23 @@ impl Place<'_> {
             average_epochs: spec.average_epochs,
             optimizer: &spec.optimizer,
             max_norm: None,
-            seed: self.seed,
+            seed: self.place.seed,
             device,
-            state: Some(self.dir.join(STATE)),
+            state: Some(self.place.state()),
             resume: true,
-            save_every: self.save_every,
+            save_every: self.place.save_every,
         };
-        let mut meter = Meter::new(self.progress, spec.epochs());
+        let mut meter = self.place.meter(spec.epochs());
         let records = training.run(&task, &mut meter)?;
-        write_epochs(&self.dir.join("epochs.csv"), &records)?;
+        write_epochs(&self.place.epochs(), &records)?;
         Ok(records)
-    }
-
-    /// Removes the state of a training whose network is written. A failure costs disk space only.
-    pub fn drop_state(&self) {
-        let _ = std::fs::remove_file(self.dir.join(STATE));
     }
 
     /// Tells how many sentences are translated.
     pub fn counter(&self, all: usize) -> impl FnMut(usize) {
-        move |done| self.progress.update(&Update { phase: "translate", epoch: 1, epochs: 1, step: done, steps: all, ..Update::default() })
+        move |done| {
+            self.place.progress.update(&Update { phase: "translate", epoch: 1, epochs: 1, step: done, steps: all, ..Update::default() })
+        }
     }
 }
 
@@ -198,7 +184,7 @@ pub fn result(found: &Translated, parameters: usize, records: &[EpochRecord], sp
 }
 
 /// Bad input when a text has lines that a file cannot hold one a line.
-pub fn one_line(line: &str) -> Result<()> {
+pub fn one_line(line: &str) -> kd_core::Result<()> {
     match line.contains(['\n', '\r']) {
         true => Err(Error::bad_input("a translation holds a line end: expected one line")),
         false => Ok(()),

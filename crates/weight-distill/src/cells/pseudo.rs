@@ -5,13 +5,14 @@
 
 use std::path::Path;
 
-use kd_core::bleu::sacrebleu;
-use kd_core::data::bitext::MAX_LINE;
-use kd_core::run::{AnyError, CellResult, atomic};
-use kd_core::translation::translate;
-use kd_core::{Error, Result};
+use kd_base::atomic;
+use kd_core::Error;
+use kd_experiment::{CellResult, Result};
+use kd_translation::bitext::MAX_LINE;
+use kd_translation::bleu::sacrebleu;
+use kd_translation::translate;
 
-use super::{Place, one_line};
+use super::{Work, one_line};
 use crate::spec::PseudoCell;
 
 /// The translations in the cell's folder, one a line.
@@ -25,13 +26,13 @@ const PART: usize = 2048;
 ///
 /// # Errors
 /// When a file cannot be written.
-pub fn run(cell: &PseudoCell, place: &Place) -> Result<CellResult, AnyError> {
-    let text = place.paper.text(&cell.text)?;
-    let teacher = place.network("teacher", &text)?;
+pub fn run(cell: &PseudoCell, work: &Work) -> Result<CellResult> {
+    let text = work.paper.text(&cell.text)?;
+    let teacher = work.network("teacher", &text)?;
     let sources = text.vocabularies.encode(&text.train).source;
     let mut lines: Vec<String> = Vec::with_capacity(sources.len());
-    let mut told = place.counter(sources.len());
-    let parts: Vec<_> = sources.chunks(PART).enumerate().map(|(i, part)| (place.dir.join(format!("part-{i}.txt")), part)).collect();
+    let mut told = work.counter(sources.len());
+    let parts: Vec<_> = sources.chunks(PART).enumerate().map(|(i, part)| (work.place.dir.join(format!("part-{i}.txt")), part)).collect();
     for (file, part) in &parts {
         let done = lines.len();
         let found = match file.exists() {
@@ -46,7 +47,7 @@ pub fn run(cell: &PseudoCell, place: &Place) -> Result<CellResult, AnyError> {
         };
         lines.extend(found);
     }
-    atomic::write(&place.dir.join(FILE), joined(&lines).as_bytes())?;
+    atomic::write(&work.place.dir.join(FILE), joined(&lines).as_bytes())?;
     for (file, _) in &parts {
         // The whole is written; a part that stays costs disk space only.
         let _ = std::fs::remove_file(file);
@@ -63,11 +64,11 @@ fn joined(lines: &[String]) -> String {
 ///
 /// # Errors
 /// Bad input when there are not as many.
-pub fn read(dir: &Path, expected: usize) -> Result<Vec<String>> {
+pub fn read(dir: &Path, expected: usize) -> kd_core::Result<Vec<String>> {
     lines(&dir.join(FILE), expected)
 }
 
-fn lines(path: &Path, expected: usize) -> Result<Vec<String>> {
+fn lines(path: &Path, expected: usize) -> kd_core::Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let lines: Vec<String> = text.split_terminator('\n').map(str::to_owned).collect();
     if let Some(i) = lines.iter().position(|line| line.len() > MAX_LINE) {

@@ -3,16 +3,16 @@
 //! Metrics and series: those of `needs.of`. Where `needs.before` names the cell that it went on from, the curve of that one stands before its
 //! own, whose updates go on where that one ended.
 
-use kd_core::run::{AnyError, CellResult};
+use kd_experiment::{CellResult, Needed, Result};
 
-use super::{CONVERGENCE, Place};
+use super::CONVERGENCE;
 
 /// # Errors
 /// When a needed cell is missing.
-pub fn run(place: &Place) -> Result<CellResult, AnyError> {
-    let of = &place.needed.one("of")?.result;
+pub fn run(needed: &Needed) -> Result<CellResult> {
+    let of = &needed.one("of")?.result;
     let mut result = CellResult { metrics: of.metrics.clone(), series: of.series.clone(), epochs: of.epochs, ..CellResult::default() };
-    if let [before] = place.needed.all("before") {
+    if let [before] = needed.all("before") {
         let updates = before.result.metrics.get("updates").copied().unwrap_or_default();
         let earlier = before.result.series.get(CONVERGENCE).map(|s| s.rows.clone()).unwrap_or_default();
         if let Some(curve) = result.series.get_mut(CONVERGENCE) {

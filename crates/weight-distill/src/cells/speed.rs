@@ -3,12 +3,12 @@
 //! Metrics, all timings but the first: `compression` (the student's parameters over the teacher's), `words-per-second`,
 //! `teacher-words-per-second`, `speed-up` (the teacher's median time over the student's).
 
-use kd_core::data::bpe::Vocabularies;
 use kd_core::frozen::NETWORK;
-use kd_core::run::{AnyError, CellResult};
-use kd_core::translation::{SavedTransformer, evaluate};
+use kd_experiment::{CellResult, Result};
+use kd_translation::bpe::Vocabularies;
+use kd_translation::{SavedTransformer, evaluate};
 
-use super::Place;
+use super::Work;
 use crate::spec::SpeedCell;
 
 /// The names of its metrics.
@@ -18,11 +18,11 @@ pub const METRICS: [&str; 4] = ["compression", "teacher-words-per-second", "word
 ///
 /// # Errors
 /// When the cell names no teacher or no student.
-pub fn run(cell: &SpeedCell, place: &Place) -> Result<CellResult, AnyError> {
-    let data = &place.paper.data()?.0;
-    let load = |role: &str| -> Result<_, AnyError> {
-        let dir = &place.needed.one(role)?.dir;
-        Ok((SavedTransformer::load(&dir.join(NETWORK), place.paper.device())?, Vocabularies::load(dir)?))
+pub fn run(cell: &SpeedCell, work: &Work) -> Result<CellResult> {
+    let data = &work.paper.data()?.0;
+    let load = |role: &str| -> Result<_> {
+        let dir = &work.needed.one(role)?.dir;
+        Ok((SavedTransformer::load(&dir.join(NETWORK), work.place.device)?, Vocabularies::load(dir)?))
     };
     let (teacher, student) = (load("teacher")?, load("student")?);
     let count = cell.sentences.min(data.test.len());

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use kd_core::cli::{Application, Options};
-use kd_core::translation::evaluate;
-use kd_core::{Error, Result};
+use kd_experiment::Result;
+use kd_experiment::cli::{self, Application};
+use kd_translation::evaluate;
 
 use super::model::{Model, SearchArguments};
 use super::{refuse_existing, write_lines};
@@ -45,16 +45,11 @@ pub enum Split {
 ///
 /// # Errors
 /// Bad input when the model cannot be used or the file exists.
-pub fn run(
-    paper: &WeightDistillation,
-    arguments: &Arguments,
-    options: &Options,
-    application: &Application,
-    out: &mut dyn Write,
-) -> Result<()> {
+pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>, out: &mut dyn Write) -> Result<()> {
+    let paper = application.paper;
     refuse_existing(&arguments.to, arguments.force)?;
     let search = arguments.search.search()?;
-    let model = Model::load(&arguments.model, options, application, paper.device())?;
+    let model = Model::load(&arguments.model, application, &paper.machine().device)?;
     let data = &paper.data()?.0;
     let part = match arguments.split {
         Split::Train => &data.train,
@@ -70,5 +65,5 @@ pub fn run(
     let speed = found.words as f64 / found.seconds.max(1e-9);
     let line =
         format!("BLEU {:.2}, lower-case {:.2}, {} sentences, {speed:.0} units/s", found.bleu, found.tokenized_bleu, found.lines.len());
-    writeln!(out, "{line}").map_err(|e| Error::io("standard output", e))
+    cli::say(out, line)
 }

@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use kd_core::cli::{self, Application, Options};
-use kd_core::data::bpe::Vocabularies;
 use kd_core::frozen::NETWORK;
 use kd_core::train::checkpoint;
-use kd_core::{Error, Result};
+use kd_experiment::Result;
+use kd_experiment::cli::{self, Application};
+use kd_paper::compare::find_network;
+use kd_translation::bpe::Vocabularies;
 
 use super::refuse_existing;
 use crate::generator_file;
@@ -30,27 +31,22 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Bad input when the name means no generator, or there is a network at the target.
-pub fn run(
-    paper: &WeightDistillation,
-    arguments: &Arguments,
-    options: &Options,
-    application: &Application,
-    out: &mut dyn Write,
-) -> Result<()> {
+pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>, out: &mut dyn Write) -> Result<()> {
+    let paper = application.paper;
     let target = arguments.to.join(NETWORK);
     refuse_existing(&target, arguments.force)?;
     let given = PathBuf::from(&arguments.generator);
     let file = match given.is_file() {
         true => given,
         // What is found is the folder's network; the generator lies beside it.
-        false => cli::find_network(&arguments.generator, options, application)?.with_file_name(generator_file::NAME),
+        false => find_network(&arguments.generator, application)?.with_file_name(generator_file::NAME),
     };
-    let (tensors, about) = generator_file::materialise(&file, paper.device())?;
+    let (tensors, about) = generator_file::materialise(&file, &paper.machine().device)?;
     let folder = file.parent().map(PathBuf::from).unwrap_or_default();
     let vocabularies = Vocabularies::load(&folder)?;
-    std::fs::create_dir_all(&arguments.to).map_err(|e| Error::io(&arguments.to, e))?;
+    std::fs::create_dir_all(&arguments.to).map_err(|e| kd_core::Error::io(&arguments.to, e))?;
     checkpoint::save(&target, &tensors, &about)?;
     vocabularies.save(&arguments.to)?;
     let parameters = about.network.parameters();
-    writeln!(out, "{}: {parameters} parameters", target.display()).map_err(|e| Error::io("standard output", e))
+    cli::say(out, format!("{}: {parameters} parameters", target.display()))
 }

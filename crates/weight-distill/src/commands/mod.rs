@@ -11,8 +11,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
-use kd_core::data::bitext::MAX_LINE;
-use kd_core::{Error, Result};
+use kd_experiment::cli::output_error;
+use kd_experiment::{Error, Result};
+use kd_translation::bitext::MAX_LINE;
 
 /// The lines of a file, or of standard input where there is none. A last line without a line end counts; `\r\n` ends a line as `\n` does.
 ///
@@ -21,7 +22,7 @@ use kd_core::{Error, Result};
 pub fn read_lines(path: Option<&Path>) -> Result<Vec<String>> {
     let name = path.map_or_else(|| "standard input".to_owned(), |p| p.display().to_string());
     let input: Box<dyn Read> = match path {
-        Some(path) => Box::new(File::open(path).map_err(|e| Error::io(path, e))?),
+        Some(path) => Box::new(File::open(path).map_err(|e| kd_core::Error::io(path, e))?),
         None => Box::new(std::io::stdin()),
     };
     let mut reader = BufReader::new(input);
@@ -29,7 +30,7 @@ pub fn read_lines(path: Option<&Path>) -> Result<Vec<String>> {
     loop {
         let (at, mut bytes) = (lines.len() + 1, Vec::new());
         // One byte more than the limit tells a line at the limit from a longer one.
-        let read = reader.by_ref().take(MAX_LINE as u64 + 2).read_until(b'\n', &mut bytes).map_err(|e| Error::io(&name, e))?;
+        let read = reader.by_ref().take(MAX_LINE as u64 + 2).read_until(b'\n', &mut bytes).map_err(|e| kd_core::Error::io(&name, e))?;
         if read == 0 {
             return Ok(lines);
         }
@@ -56,10 +57,10 @@ pub fn read_lines(path: Option<&Path>) -> Result<Vec<String>> {
 pub fn write_lines(lines: &[String], path: Option<&Path>, force: bool, out: &mut dyn std::io::Write) -> Result<()> {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     match path {
-        None => out.write_all(text.as_bytes()).map_err(|e| Error::io("standard output", e)),
+        None => out.write_all(text.as_bytes()).map_err(output_error),
         Some(path) => {
             refuse_existing(path, force)?;
-            Ok(kd_core::run::atomic::write(path, text.as_bytes())?)
+            Ok(kd_base::atomic::write(path, text.as_bytes())?)
         }
     }
 }

@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use candle_core::Device;
-use kd_core::Result;
-use kd_core::cli::{self, Application, Options};
-use kd_core::data::bpe::Vocabularies;
-use kd_core::translation::{SavedTransformer, Search};
+use kd_experiment::Result;
+use kd_experiment::cli::Application;
+use kd_paper::compare::find_network;
+use kd_translation::bpe::Vocabularies;
+use kd_translation::{SavedTransformer, Search};
+
+use crate::paper::WeightDistillation;
 
 /// A network with its vocabularies.
 pub struct Model {
@@ -21,8 +24,8 @@ impl Model {
     ///
     /// # Errors
     /// Bad input when the name means no network, or the vocabularies are missing or of another network.
-    pub fn load(name: &str, options: &Options, application: &Application, device: &Device) -> Result<Self> {
-        let file = cli::find_network(name, options, application)?;
+    pub fn load(name: &str, application: &Application<WeightDistillation>, device: &Device) -> Result<Self> {
+        let file = find_network(name, application)?;
         let saved = SavedTransformer::load(&file, device)?;
         let vocabularies = Vocabularies::load(file.parent().unwrap_or(Path::new(".")))?;
         saved.check(&vocabularies)?;
@@ -58,6 +61,6 @@ impl SearchArguments {
     pub fn search(&self) -> Result<Search> {
         let Self { beam, length_penalty, length_factor, length_extra, batch } = *self;
         let search = Search { beam, length_penalty, length_factor, length_extra, batch };
-        search.check().map(|()| search)
+        Ok(search.check().map(|()| search)?)
     }
 }

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use kd_core::bleu::{multi_bleu, sacrebleu};
-use kd_core::{Error, Result};
+use kd_experiment::cli;
+use kd_experiment::{Error, Result};
+use kd_translation::bleu::{multi_bleu, sacrebleu};
 
 use super::read_lines;
 
@@ -46,5 +47,5 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         true => multi_bleu(&hypotheses, &references, arguments.lower_case)?,
         false => sacrebleu(&hypotheses, &references)?,
     };
-    writeln!(out, "BLEU = {bleu}").map_err(|e| Error::io("standard output", e))
+    cli::say(out, format!("BLEU = {bleu}"))
 }

@@ -3,12 +3,13 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use kd_core::cli::{self, Application, Options};
-use kd_core::data::bpe::Vocabularies;
 use kd_core::frozen::NETWORK;
-use kd_core::{Error, Result};
+use kd_experiment::cli::{self, Application};
+use kd_experiment::{Error, Result};
+use kd_translation::bpe::Vocabularies;
 
 use super::refuse_existing;
+use crate::paper::WeightDistillation;
 
 /// The arguments of `train`.
 #[derive(Debug, clap::Args)]
@@ -27,17 +28,17 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Bad input when there is no such row, it trains no network, or there is a network at the target.
-pub fn run(arguments: &Arguments, options: &Options, application: &Application, out: &mut dyn Write) -> Result<()> {
+pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>, out: &mut dyn Write) -> Result<()> {
     let target = arguments.to.join(NETWORK);
     refuse_existing(&target, arguments.force)?;
-    let dir = cli::run_cell(&arguments.row, options, application)?;
+    let dir = cli::run_cell(&arguments.row, application)?;
     let network = dir.join(NETWORK);
     if !network.is_file() {
         return Err(Error::bad_input(format!("{}: expected a row that trains a network, got one that does not", arguments.row)));
     }
-    std::fs::create_dir_all(&arguments.to).map_err(|e| Error::io(&arguments.to, e))?;
-    let bytes = std::fs::read(&network).map_err(|e| Error::io(&network, e))?;
-    kd_core::run::atomic::write(&target, &bytes)?;
+    std::fs::create_dir_all(&arguments.to).map_err(|e| kd_core::Error::io(&arguments.to, e))?;
+    let bytes = std::fs::read(&network).map_err(|e| kd_core::Error::io(&network, e))?;
+    kd_base::atomic::write(&target, &bytes)?;
     Vocabularies::load(&dir)?.save(&arguments.to)?;
-    writeln!(out, "{}", target.display()).map_err(|e| Error::io("standard output", e))
+    cli::say(out, target.display())
 }

@@ -3,10 +3,10 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use kd_core::cli::{Application, Options};
-use kd_core::model::transformer::MOST_POSITIONS;
-use kd_core::translation::translate;
-use kd_core::{Error, Result};
+use kd_experiment::cli::Application;
+use kd_experiment::{Error, Result};
+use kd_translation::transformer::MOST_POSITIONS;
+use kd_translation::translate;
 
 use super::model::{Model, SearchArguments};
 use super::{read_lines, write_lines};
@@ -34,18 +34,13 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Bad input when the model or a line cannot be used.
-pub fn run(
-    paper: &WeightDistillation,
-    arguments: &Arguments,
-    options: &Options,
-    application: &Application,
-    out: &mut dyn Write,
-) -> Result<()> {
+pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>, out: &mut dyn Write) -> Result<()> {
+    let paper = application.paper;
     if let Some(output) = &arguments.output {
         super::refuse_existing(output, arguments.force)?;
     }
     let search = arguments.search.search()?;
-    let model = Model::load(&arguments.model, options, application, paper.device())?;
+    let model = Model::load(&arguments.model, application, &paper.machine().device)?;
     let lines = read_lines(arguments.input.as_deref())?;
     let name = arguments.input.as_ref().map_or_else(|| "standard input".to_owned(), |p| p.display().to_string());
     let encoded: Vec<Vec<u32>> = lines.iter().map(|line| model.vocabularies.source.encode(line)).collect();

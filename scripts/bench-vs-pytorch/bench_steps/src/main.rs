@@ -10,6 +10,8 @@ mod translation;
 mod work;
 
 use clap::Parser;
+use kd_base::Blame;
+use kd_base::message::one_line;
 use kd_core::Error;
 
 #[global_allocator]
@@ -33,8 +35,14 @@ struct Arguments {
 }
 
 fn main() -> std::process::ExitCode {
-    kd_core::cli::prepare_process();
-    kd_core::cli::finish(run(&Arguments::parse()), Error::is_bad_input)
+    kd_core::process::prepare();
+    match run(&Arguments::parse()) {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", one_line(&error));
+            error.fault().exit_code().into()
+        }
+    }
 }
 
 fn run(arguments: &Arguments) -> kd_core::Result<()> {

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use kd_core::data::bpe::EOS;
-use kd_core::data::token_batches::{BatchSize, TokenBatch, TokenBatches, TokenPairs};
-use kd_core::model::generated_student::classes::Block;
-use kd_core::model::generated_student::{Form, GeneratedStudent, GeneratorSpec, Start};
-use kd_core::model::transformer::{Embeddings, Norm, Stack, Transformer, TransformerSpec};
+use kd_base::atomic;
 use kd_core::params::Params;
-use kd_core::run::atomic;
 use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{Optimizer, OptimizerSpec, Task, checkpoint};
-use kd_core::translation::search::Hypothesis;
-use kd_core::translation::{Learner, Pairs, Search, TranslationSpec, Translations, translate};
 use kd_core::{Error, Result};
 use kd_kernels::Precision;
+use kd_translation::bpe::EOS;
+use kd_translation::generated_student::classes::Block;
+use kd_translation::generated_student::{Form, GeneratedStudent, GeneratorSpec, Start};
+use kd_translation::search::Hypothesis;
+use kd_translation::token_batches::{BatchSize, TokenBatch, TokenBatches, TokenPairs};
+use kd_translation::transformer::{Embeddings, Norm, Stack, Transformer, TransformerSpec};
+use kd_translation::{Learner, Pairs, Search, TranslationSpec, Translations, translate};
 
 use crate::Arguments;
 use crate::work::Timed;

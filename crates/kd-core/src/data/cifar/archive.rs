@@ -49,7 +49,7 @@ pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataErro
     if stream.limit() == 0 {
         return Err(DataError::Archive { path: path.to_path_buf(), reason: format!("more than {MAX_UNPACKED} bytes in it") });
     }
-    let md5: String = file.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    let md5 = kd_base::hex(&file.hash.finalize());
 
     // The archive with the fewest files missing is the one it was meant to be.
     let absent = |(archive, slots): &(Archive, Vec<Option<LabelledImages>>)| {

@@ -1,7 +1,7 @@
 //! What a training run tells of itself while it runs.
 
-use super::{Progress, Update};
-use crate::train::{EpochRecord, Moment, Observer};
+use kd_core::train::{EpochRecord, Moment, Observer};
+use kd_experiment::{Progress, Update};
 
 /// Turns the records of a training run into progress: the rate is over all its epochs, those before a resume included.
 pub struct Meter<'a> {

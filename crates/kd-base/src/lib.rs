@@ -1,0 +1,16 @@
+//! What the crates of this workspace share below tensors and experiments: whose fault an error is ([`Fault`], [`Blame`]), files that appear
+//! whole ([`atomic`]), suggestions for misspelt names ([`nearest`]), errors as one line of text ([`message`]), hashes as text ([`hex()`]) and
+//! the choice of a device by name ([`DeviceChoice`]).
+
+pub mod atomic;
+pub mod device;
+pub mod fault;
+pub mod file_error;
+pub mod hex;
+pub mod message;
+pub mod nearest;
+
+pub use device::DeviceChoice;
+pub use fault::{Blame, Fault};
+pub use file_error::FileError;
+pub use hex::hex;

@@ -1,0 +1,65 @@
+//! Messages of one line. Parsers add source excerpts and network errors hide their cause; neither may reach a user like that.
+
+use std::error::Error;
+use std::fmt::Display;
+
+/// The text of an error with its lines joined by `; `, empty ones left out.
+pub fn one_line(error: &dyn Display) -> String {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
+}
+
+/// An error's message with its causes, on one line: network errors keep what matters ("connection refused") in the innermost cause.
+pub fn with_causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        // Several layers repeat their cause's text in their own.
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        cause = inner.source();
+    }
+    joined(&line)
+}
+
+/// Text with every run of white space, line ends included, as one space, and none at either end.
+pub fn joined(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Text with its control characters, line ends among them, written as escapes: a message may quote a file and stays one line.
+pub fn escaped(text: String) -> String {
+    if !text.contains(char::is_control) {
+        return text;
+    }
+    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_several_lines_becomes_one() {
+        assert_eq!(one_line(&"a\n  | b\n\nc"), "a; | b; c");
+    }
+
+    #[test]
+    fn control_characters_are_escaped_and_other_text_stays() {
+        assert_eq!(escaped("a\nb\u{1b}[0m é".to_owned()), "a\\nb\\u{1b}[0m é");
+        assert_eq!(escaped("as it is".to_owned()), "as it is");
+    }
+
+    #[test]
+    fn causes_are_told_once_each() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("no answer")]
+        struct Outer(#[source] std::io::Error);
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused\n by the server");
+        assert_eq!(with_causes(&Outer(refused)), "no answer: refused by the server");
+    }
+}

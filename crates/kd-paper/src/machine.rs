@@ -1,0 +1,33 @@
+//! What a paper's networks compute on.
+
+use std::time::Duration;
+
+use candle_core::Device;
+use kd_core::device;
+use kd_experiment::Result;
+use kd_experiment::cli::Options;
+
+/// Where a paper's networks compute, and how often they are saved.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    /// The device.
+    pub device: Device,
+    /// Least time between two saves of the state of a network that trains.
+    pub save_every: Duration,
+}
+
+impl Machine {
+    /// What the command line asks for, with the threads that it asks for started. To be called once, before anything computes.
+    ///
+    /// # Errors
+    /// Bad input when there is no such device, or the threads have been started already.
+    pub fn start(options: &Options) -> Result<Self> {
+        options.start_threads()?;
+        Ok(Self { device: device::open(options.device)?, save_every: Duration::from_secs(options.save_every) })
+    }
+
+    /// The device's name, as results record it.
+    pub fn name(&self) -> String {
+        device::name(&self.device)
+    }
+}
