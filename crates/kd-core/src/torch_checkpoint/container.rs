@@ -10,8 +10,9 @@ use std::ops::Range;
 
 use zip::ZipArchive;
 
-use super::value::{Heap, Value};
-use super::{Fault, pickle};
+use super::element::element_bytes;
+use super::pickle;
+use super::value::{Fault, Heap, Value};
 
 /// What a checkpoint of the older layout begins with.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
@@ -110,7 +111,7 @@ fn open_old(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
 fn widths(heap: &Heap) -> HashMap<&str, usize> {
     let named = heap.values.iter().filter_map(|value| match value {
         Value::Persistent(id) => match *heap.tuple(*id)? {
-            [_, class, key, ..] => Some((heap.text(key)?, super::tensor::element_bytes(heap.global(class)?)?)),
+            [_, class, key, ..] => Some((heap.text(key)?, element_bytes(heap.global(class)?)?)),
             _ => None,
         },
         _ => None,

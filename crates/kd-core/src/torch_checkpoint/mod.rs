@@ -8,6 +8,7 @@
 //! more than a few times its size.
 
 mod container;
+mod element;
 pub(crate) mod pickle;
 mod tensor;
 pub(crate) mod value;
@@ -20,10 +21,7 @@ use candle_core::{DType, Tensor};
 use crate::{Error, Result};
 use container::Container;
 use tensor::Reader;
-use value::{Heap, Id, Value, brief};
-
-/// What is wrong with a file; the caller adds its name.
-type Fault = String;
+use value::{Fault, Heap, Id, Value, brief};
 
 /// The keys under which training programs keep a network's weights.
 const WRAPPERS: [&str; 2] = ["model", "state_dict"];

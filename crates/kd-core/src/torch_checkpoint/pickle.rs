@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use super::Fault;
-use super::value::{Heap, Id, Value, brief};
+use super::value::{Fault, Heap, Id, Value, brief};
 
 /// Most values of one pickle. A checkpoint holds about twenty for each of its tensors; a forged file may ask for one a byte.
 const MOST_VALUES: usize = 4 << 20;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kd_core::data::cifar::directory::{self, Archive, Format, Found};
+use kd_core::data::cifar::directory::{self, Found};
+use kd_core::data::cifar::official::{Archive, Format};
 use kd_core::data::cifar::{Cifar, Kind, PIXELS, Request, Source, load};
 use proptest::prelude::*;
 use tempfile::TempDir;

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use kd_core::Seed;
-use kd_core::data::cifar::directory::{Archive, Format};
+use kd_core::data::cifar::official::{Archive, Format};
 use kd_core::data::cifar::{Cifar, Kind, PIXELS, binary};
 use kd_core::data::{CoarseLabels, LabelledImages};
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use flate2::read::MultiGzDecoder;
 use md5::{Digest, Md5};
 
-use super::directory::Archive;
-use super::{Cifar, Kind};
+use super::official::Archive;
+use super::set::{Cifar, Kind};
 use crate::data::{DataError, LabelledImages};
 
 /// The most that an archive may unfold to; the largest official one has 186 MB.

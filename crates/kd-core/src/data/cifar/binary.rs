@@ -6,7 +6,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use super::{Kind, PIXELS};
+use super::set::{Kind, PIXELS};
 use crate::data::{DataError, LabelledImages};
 
 /// The most records of one file, a bound on what an archive may unfold to; the largest real file has 50,000.

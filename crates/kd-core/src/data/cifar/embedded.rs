@@ -8,9 +8,9 @@
 
 use rayon::prelude::*;
 
+use super::set::{Cifar, PIXELS, SIDE};
 use super::shapes::{FAMILIES, Family};
 use super::textures::{TEXTURES, Texture, noise};
-use super::{Cifar, PIXELS, SIDE};
 use crate::data::counter::{Counter, draw};
 use crate::data::{CoarseLabels, LabelledImages};
 

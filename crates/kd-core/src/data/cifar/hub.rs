@@ -1,6 +1,6 @@
 //! CIFAR as the hub's tables: the data sets `uoft-cs/cifar10` and `uoft-cs/cifar100`.
 
-use super::{Cifar, Kind, SIDE};
+use super::set::{Cifar, Kind, SIDE};
 use crate::data::DataError;
 use crate::data::hub::{Files, Repo};
 use crate::data::table::{self, Form};

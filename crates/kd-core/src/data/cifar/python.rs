@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::binary::MAX_RECORDS;
-use super::{Kind, PIXELS};
+use super::set::{Kind, PIXELS};
 use crate::data::{DataError, LabelledImages};
 use crate::torch_checkpoint::pickle;
 use crate::torch_checkpoint::value::{Heap, Id, Value};

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::embedded::{self, Embedded};
-use super::{Cifar, Kind, directory, hub};
+use super::set::{Cifar, Kind};
+use super::{directory, hub};
 use crate::data::hub::Hub;
 use crate::data::{DataError, Provenance};
 

@@ -7,8 +7,8 @@
 use rayon::prelude::*;
 
 use super::raster::{Canvas, curve};
+use super::set::{CLASSES, Mnist, SIDE};
 use super::strokes::{Point, Style, styles};
-use super::{CLASSES, Mnist, SIDE};
 use crate::data::LabelledImages;
 use crate::data::counter::{Counter, draw};
 

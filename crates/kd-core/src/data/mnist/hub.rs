@@ -1,6 +1,6 @@
 //! MNIST as the hub's tables: the data set `ylecun/mnist`.
 
-use super::{CLASSES, Mnist, SIDE};
+use super::set::{CLASSES, Mnist, SIDE};
 use crate::data::DataError;
 use crate::data::hub::{Files, Repo};
 use crate::data::table::{self, Form};

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::{CLASSES, Mnist, SIDE};
+use super::set::{CLASSES, Mnist, SIDE};
 use crate::data::{DataError, LabelledImages};
 
 /// The four files, each also looked for with `.gz` behind it: training images and labels, test images and labels.

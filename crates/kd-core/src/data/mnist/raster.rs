@@ -1,6 +1,6 @@
 //! Strokes to pixels.
 
-use super::SIDE;
+use super::set::SIDE;
 use super::strokes::Point;
 
 /// An image being drawn: coverage of each pixel in `[0, 1]`.

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use super::embedded::{self, Embedded};
-use super::{Mnist, hub, idx};
+use super::set::Mnist;
+use super::{hub, idx};
 use crate::data::hub::Hub;
 use crate::data::{DataError, Provenance};
 
