@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Bitext;
+use super::pairs::Bitext;
 use kd_core::data::DataError;
 
 /// Which training pairs to keep.

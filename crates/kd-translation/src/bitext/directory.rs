@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::jsonl;
+use super::languages::Languages;
 use super::lines;
-use super::{Bitext, BitextSplits, Languages, jsonl};
+use super::pairs::{Bitext, BitextSplits};
 use kd_core::data::DataError;
 
 /// Names that the three parts go by.

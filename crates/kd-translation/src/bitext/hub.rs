@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::jsonl;
+use super::languages::Languages;
+use super::pairs::{Bitext, BitextSplits};
 use super::translations::Translations;
-use super::{Bitext, BitextSplits, Languages, jsonl};
 use kd_core::data::DataError;
 use kd_core::data::hub::{CONVERSIONS, Listing, MAIN};
 

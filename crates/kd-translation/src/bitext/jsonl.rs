@@ -4,8 +4,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use super::languages::Languages;
 use super::lines::{Lines, empty_line};
-use super::{Bitext, Languages};
+use super::pairs::Bitext;
 use kd_core::data::DataError;
 
 /// Reads a file such as `{"en": "A dog.", "de": "Ein Hund."}` a line; `.gz` is decoded. Sentences are trimmed, line breaks in them become

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 
-use super::MAX_LINE;
 use kd_core::data::DataError;
+
+/// The longest line accepted from a file, in bytes; longer ones are taken for another kind of file.
+pub const MAX_LINE: usize = 1 << 20;
 
 /// A bound on what a gzip stream may unfold to; the largest side of a WMT corpus has about 10 GB.
 const MAX_BYTES: u64 = 1 << 35;

@@ -4,8 +4,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::hub::Corpus;
+use super::languages::Languages;
+use super::pairs::BitextSplits;
 use super::toy::{self, Toy};
-use super::{BitextSplits, Corpus, Languages, directory, hub};
+use super::{directory, hub};
 use kd_core::data::hub::Hub;
 use kd_core::data::{DataError, Provenance};
 

@@ -15,8 +15,8 @@ use std::collections::HashSet;
 
 use kd_kernels::stream::Stream;
 
+use super::pairs::{Bitext, BitextSplits};
 use super::toy_words::{ADJECTIVES, ADVERBS, Gender, NOUNS, PREPOSITIONS, VERBS, Words};
-use super::{Bitext, BitextSplits};
 use kd_core::Seed;
 use kd_core::data::DataError;
 

@@ -16,7 +16,9 @@ use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 
 use super::jsonl::one_line;
-use super::{Bitext, Languages, MAX_LINE, is_spread};
+use super::languages::Languages;
+use super::lines::MAX_LINE;
+use super::pairs::{Bitext, is_spread};
 use kd_core::data::DataError;
 use kd_core::data::page_headers::{self, Limits};
 

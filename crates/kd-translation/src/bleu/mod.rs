@@ -14,34 +14,10 @@
 mod statistics;
 mod tokenize;
 
-pub use statistics::{ORDER, Smoothing, Statistics};
+pub use statistics::{Bleu, ORDER, Smoothing, Statistics};
 pub use tokenize::tokenize_13a;
 
-use std::fmt;
-
 use kd_core::{Error, Result};
-
-/// A corpus's score with what it is made of.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bleu {
-    /// BLEU, from 0 to 100.
-    pub score: f64,
-    /// Precisions of 1-grams to 4-grams in percent, smoothed if the score is.
-    pub precisions: [f64; ORDER],
-    /// What short translations lose: a factor of at most 1.
-    pub brevity_penalty: f64,
-    /// The counts.
-    pub statistics: Statistics,
-}
-
-impl fmt::Display for Bleu {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [p1, p2, p3, p4] = self.precisions;
-        let (hypothesis, reference) = (self.statistics.hypothesis_length, self.statistics.reference_length);
-        write!(f, "{:.2} ({p1:.1}/{p2:.1}/{p3:.1}/{p4:.1}, brevity penalty {:.3}, ", self.score, self.brevity_penalty)?;
-        write!(f, "{hypothesis} tokens for {reference})")
-    }
-}
 
 /// BLEU as sacrebleu computes it by default (Post 2018): case matters, tokens are those of [`tokenize_13a`], and a precision without a
 /// match is smoothed ([`Smoothing::Exp`]). `references[i]` are those of `hypotheses[i]`, one or more.

@@ -1,9 +1,8 @@
-//! What BLEU is computed from.
+//! BLEU and the counts that it is computed from.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::ops::AddAssign;
-
-use super::Bleu;
 
 /// The longest n-grams counted.
 pub const ORDER: usize = 4;
@@ -30,6 +29,28 @@ pub enum Smoothing {
     /// The k-th of them, from 1-grams up, is that of 2⁻ᵏ matches (Chen and Cherry 2014, method 3). A corpus without any match scores 0
     /// nonetheless.
     Exp,
+}
+
+/// A corpus's score with what it is made of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bleu {
+    /// BLEU, from 0 to 100.
+    pub score: f64,
+    /// Precisions of 1-grams to 4-grams in percent, smoothed if the score is.
+    pub precisions: [f64; ORDER],
+    /// What short translations lose: a factor of at most 1.
+    pub brevity_penalty: f64,
+    /// The counts.
+    pub statistics: Statistics,
+}
+
+impl fmt::Display for Bleu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [p1, p2, p3, p4] = self.precisions;
+        let (hypothesis, reference) = (self.statistics.hypothesis_length, self.statistics.reference_length);
+        write!(f, "{:.2} ({p1:.1}/{p2:.1}/{p3:.1}/{p4:.1}, brevity penalty {:.3}, ", self.score, self.brevity_penalty)?;
+        write!(f, "{hypothesis} tokens for {reference})")
+    }
 }
 
 impl Statistics {

@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
-use super::{Bpe, BpeSettings};
-use crate::{Bitext, TokenPairs};
 use kd_core::data::DataError;
+
+use super::vocabulary::{Bpe, BpeSettings};
+use crate::bitext::Bitext;
+use crate::token_batches::TokenPairs;
 
 /// The vocabularies of both sides; one and the same where they are joint.
 #[derive(Clone, Debug, PartialEq, Eq)]

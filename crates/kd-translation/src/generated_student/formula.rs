@@ -7,7 +7,7 @@ use kd_kernels::multiply_add::{multiply_add, tanh_multiply_add};
 use kd_kernels::weighted_sum::weighted_sum;
 
 use super::classes::{Half, Source};
-use super::{Form, GeneratorSpec, Start};
+use super::spec::{Form, GeneratorSpec, Start};
 use kd_core::{Error, Result};
 
 /// One weight as a function of the generator's parameters.

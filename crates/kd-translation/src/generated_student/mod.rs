@@ -6,7 +6,10 @@
 
 pub mod classes;
 mod formula;
+mod spec;
 pub mod truncation;
+
+pub use spec::{Form, GeneratorSpec, Start};
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,49 +17,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
-use serde::{Deserialize, Serialize};
 
-use self::classes::{Block, Half, Source, source_of};
+use self::classes::{Half, Source, source_of};
 use self::formula::Formula;
 use super::transformer::{Positions, Transformer, TransformerSpec};
 use kd_core::{Error, Result};
-
-/// Which of the two published forms of the generator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Form {
-    /// As the paper states it: the maps of input, output and layers are shared within a class, and used in both halves.
-    Paper,
-    /// As the released program does it: each student layer has its own maps; a half of the teacher's shape (the encoder) has none, only
-    /// W and B; layers are mixed by two maps in a row.
-    ReleasedCode,
-}
-
-/// How the maps of the generator begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Start {
-    /// Normal with the deviation of Glorot and Bengio 2010, as released: a map with parameters of its own begins as a random projection.
-    Random,
-    /// The identity, cut or continued by zeros, and the mean of the layers: the student begins near a part of its teacher.
-    Identity,
-}
-
-/// A generator, as an experiment file writes it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct GeneratorSpec {
-    /// Which form.
-    pub form: Form,
-    /// How its maps begin.
-    pub start: Start,
-    /// Blocks of the encoder whose weights are computed from the teacher's; the others begin at random and train as they are.
-    pub encoder: Vec<Block>,
-    /// Likewise of the decoder.
-    pub decoder: Vec<Block>,
-    /// Whether the word vectors are.
-    pub embeddings: bool,
-}
 
 /// A student whose weights are computed at every step.
 pub struct GeneratedStudent {

@@ -5,7 +5,7 @@ use kd_kernels::attention::Mask;
 
 use super::block::KeysValues;
 use super::cache::Cache;
-use super::{Memory, Transformer};
+use super::network::{Memory, Transformer};
 use kd_core::Result;
 use kd_core::model::Mode;
 
