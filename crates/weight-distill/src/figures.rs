@@ -6,7 +6,7 @@ use kd_base::atomic;
 use kd_experiment::plot::{LinePlot, PlotPoint, PlotSeries, Scale};
 use kd_experiment::{Finished, Result, Table};
 
-use crate::cells::CONVERGENCE;
+use crate::cells::work::CONVERGENCE;
 
 /// Draws the curves of table `convergence`; other tables have none.
 ///

@@ -1,48 +1,35 @@
 //! The paper as the runner sees it: how its cells are checked and computed.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use kd_core::data::{OnDemand, Provenance};
 use kd_experiment::{Cell, CellResult, DataIdentity, Job, Needs, Paper, Result, Table};
 use kd_paper::{Machine, Place};
-use kd_translation::bitext::{self, BitextSplits};
+use kd_translation::bitext;
 
-use crate::cells::{self, Work};
+use crate::cells;
+use crate::cells::work::{self, Work};
 use crate::figures;
-use crate::spec::{CellSpec, TextPart};
-use crate::text::{Text, Texts};
+use crate::spec::CellSpec;
+use crate::text::Corpus;
 
 /// Lin, Li, Wang, Li, Du, Xiao and Zhu 2021.
 pub struct WeightDistillation {
     machine: Machine,
-    data: OnDemand<BitextSplits>,
-    texts: Texts,
+    corpus: Corpus,
 }
 
 impl WeightDistillation {
     /// The name of its experiments, runs and results folders.
     pub const NAME: &str = "weight-distill";
 
-    /// The paper on this text and machine. Nothing is loaded until [`WeightDistillation::data`] is called.
+    /// The paper on this text and machine. Nothing is loaded until it is needed.
     pub fn new(request: bitext::Request, machine: Machine) -> Self {
-        Self { data: OnDemand::new(move || bitext::load(&request)), machine, texts: Texts::default() }
+        Self { corpus: Corpus::new(request), machine }
     }
 
-    /// The text, found, downloaded or generated at the first call.
-    ///
-    /// # Errors
-    /// As [`bitext::load`].
-    pub fn data(&self) -> kd_core::Result<&(BitextSplits, Provenance)> {
-        self.data.get()
-    }
-
-    /// The training text that `part` describes, with its vocabularies.
-    ///
-    /// # Errors
-    /// As [`bitext::load`], and where nothing is left to train on.
-    pub fn text(&self, part: &TextPart) -> kd_core::Result<Arc<Text>> {
-        self.texts.get(part, &self.data()?.0)
+    /// Its text.
+    pub fn corpus(&self) -> &Corpus {
+        &self.corpus
     }
 
     /// Where its networks compute.
@@ -59,7 +46,7 @@ impl Paper for WeightDistillation {
     }
 
     fn identity(&self) -> Result<DataIdentity> {
-        Ok(kd_paper::identity(&self.data()?.1))
+        Ok(kd_paper::identity(&self.corpus.splits()?.1))
     }
 
     fn read(&self, cell: &Cell) -> Result<CellSpec> {
@@ -73,8 +60,8 @@ impl Paper for WeightDistillation {
     fn metrics(&self, spec: &CellSpec, needs: &Needs<CellSpec>) -> Result<Option<Vec<String>>> {
         let names = match (spec, needs.all("of")) {
             (CellSpec::Quoted(_), &[of]) => return self.metrics(&of.spec, &Needs::default()),
-            (CellSpec::Train(_), _) => cells::METRICS.to_vec(),
-            (CellSpec::Generate(_), _) => [&cells::METRICS[..], &[cells::generate::GENERATOR_PARAMETERS]].concat(),
+            (CellSpec::Train(_), _) => work::METRICS.to_vec(),
+            (CellSpec::Generate(_), _) => [&work::METRICS[..], &[cells::generate::GENERATOR_PARAMETERS]].concat(),
             (CellSpec::Pseudo(_), _) => cells::pseudo::METRICS.to_vec(),
             (CellSpec::Speed(_), _) => cells::speed::METRICS.to_vec(),
             (CellSpec::Difference(_), _) => vec![cells::difference::DIFFERENCE],
@@ -84,7 +71,7 @@ impl Paper for WeightDistillation {
     }
 
     fn run(&self, spec: &CellSpec, job: &Job) -> Result<CellResult> {
-        let work = Work { paper: self, place: Place::of(job, &self.machine), needed: job.needed };
+        let work = Work { corpus: &self.corpus, place: Place::of(job, &self.machine), needed: job.needed };
         let result = match spec {
             CellSpec::Train(spec) => cells::train::run(spec, &work),
             CellSpec::Pseudo(spec) => cells::pseudo::run(spec, &work),

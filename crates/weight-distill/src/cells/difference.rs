@@ -4,7 +4,7 @@
 
 use kd_experiment::{CellResult, Error, Needed, Result};
 
-use super::BLEU;
+use super::work::BLEU;
 
 /// The name of its metric.
 pub const DIFFERENCE: &str = "difference";

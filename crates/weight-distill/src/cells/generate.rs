@@ -8,7 +8,7 @@ use kd_experiment::{CellResult, Result};
 use kd_translation::generated_student::GeneratedStudent;
 use kd_translation::{Learner, SavedTransformer};
 
-use super::{Course, Work, result};
+use super::work::{Course, Work, result};
 use crate::generator_file;
 use crate::spec::GenerateCell;
 
@@ -20,7 +20,7 @@ pub const GENERATOR_PARAMETERS: &str = "generator-parameters";
 /// # Errors
 /// Those of training, and bad input when the teacher does not fit.
 pub fn run(cell: &GenerateCell, work: &Work) -> Result<CellResult> {
-    let (device, text) = (work.place.device, work.paper.text(&cell.text)?);
+    let (device, text) = (work.place.device, work.corpus.text(&cell.text)?);
     let vocabularies = &text.vocabularies;
     let spec = cell.network.full(vocabularies.source.size(), vocabularies.target.size());
     let teacher = work.network("teacher", &text)?;

@@ -5,7 +5,7 @@
 
 use kd_experiment::{CellResult, Needed, Result};
 
-use super::CONVERGENCE;
+use super::work::CONVERGENCE;
 
 /// # Errors
 /// When a needed cell is missing.

@@ -8,7 +8,7 @@ use kd_experiment::{CellResult, Result};
 use kd_translation::bpe::Vocabularies;
 use kd_translation::{SavedTransformer, evaluate};
 
-use super::Work;
+use super::work::Work;
 use crate::spec::SpeedCell;
 
 /// The names of its metrics.
@@ -19,7 +19,7 @@ pub const METRICS: [&str; 4] = ["compression", "teacher-words-per-second", "word
 /// # Errors
 /// When the cell names no teacher or no student.
 pub fn run(cell: &SpeedCell, work: &Work) -> Result<CellResult> {
-    let data = &work.paper.data()?.0;
+    let data = work.corpus.data()?;
     let load = |role: &str| -> Result<_> {
         let dir = &work.needed.one(role)?.dir;
         Ok((SavedTransformer::load(&dir.join(NETWORK), work.place.device)?, Vocabularies::load(dir)?))

@@ -11,7 +11,7 @@ use kd_translation::generated_student::truncation::truncate;
 use kd_translation::transformer::Transformer;
 use kd_translation::{Learner, SavedTransformer, WordDistillation};
 
-use super::{Course, Work, result};
+use super::work::{Course, Work, result};
 use crate::spec::{Start, TrainCell};
 
 /// Trains the network of `cell` and leaves it, its vocabularies, its translations and `epochs.csv` in the cell's folder.
@@ -19,7 +19,7 @@ use crate::spec::{Start, TrainCell};
 /// # Errors
 /// Those of training, and bad input when a needed network does not fit.
 pub fn run(cell: &TrainCell, work: &Work) -> Result<CellResult> {
-    let (device, text) = (work.place.device, work.paper.text(&cell.text)?);
+    let (device, text) = (work.place.device, work.corpus.text(&cell.text)?);
     let vocabularies = &text.vocabularies;
     let spec = cell.network.full(vocabularies.source.size(), vocabularies.target.size());
     let (params, vb) = Params::seeded(work.place.seed, device);

@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>,
     refuse_existing(&arguments.to, arguments.force)?;
     let search = arguments.search.search()?;
     let model = Model::load(&arguments.model, application, &paper.machine().device)?;
-    let data = &paper.data()?.0;
+    let data = paper.corpus().data()?;
     let part = match arguments.split {
         Split::Train => &data.train,
         Split::Validation => &data.validation,
