@@ -7,6 +7,7 @@
 mod cells;
 mod ensemble;
 mod figures;
+mod inherit;
 mod omit;
 mod paper;
 mod spec;

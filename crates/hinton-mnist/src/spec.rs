@@ -1,6 +1,5 @@
 //! What the rows of this paper's experiment files say: one strict type per kind of cell.
 
-use kd_core::inherit;
 use kd_core::method::{MethodSpec, Recipe, check_temperature};
 use kd_core::model::mlp::{MlpSpec, WeightInit};
 use kd_core::train::TrainSpec;
@@ -9,6 +8,7 @@ use kd_experiment::{Cell, Needs, Parsed, Role};
 use serde::Deserialize;
 
 use crate::ensemble::Mean;
+use crate::inherit;
 
 /// Pixels of an image, and classes: MNIST's.
 pub const PIXELS: usize = 784;
@@ -118,7 +118,7 @@ pub struct TrainCell {
     pub train: TrainSpec,
     /// How several teachers become one; needed where the cell has more than one.
     pub teachers: Option<Mean>,
-    /// So many of its layers, from the first on, begin as the strongest units of its one teacher's: see [`kd_core::inherit`].
+    /// So many of its layers, from the first on, begin as the strongest units of its one teacher's: see [`inherit`].
     pub inherit_layers: Option<usize>,
 }
 

@@ -10,7 +10,6 @@ pub mod device;
 pub mod error;
 pub mod exchange;
 pub mod frozen;
-pub mod inherit;
 pub mod init;
 pub mod loss;
 pub mod memory;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, Tensor};
 
-use crate::model::mlp::MlpSpec;
-use crate::{Error, Result};
+use kd_core::model::mlp::MlpSpec;
+use kd_core::{Error, Result};
 
 /// Checks that a student can begin as [`narrowed`] layers of this teacher.
 ///
@@ -27,7 +27,7 @@ pub fn check(teacher: &MlpSpec, student: &MlpSpec, layers: usize) -> Result<()> 
 /// The first `layers` dense layers of a student as units of its teacher: each hidden layer keeps the [`strongest`] of the teacher's
 /// units, in the teacher's order, as many as the student has there, chosen layer by layer.
 ///
-/// `teacher` holds the parameters of an [`Mlp`](crate::model::mlp::Mlp), `layers.{i}.weight [out, in]` and `layers.{i}.bias [out]`; the
+/// `teacher` holds the parameters of an [`Mlp`](kd_core::model::mlp::Mlp), `layers.{i}.weight [out, in]` and `layers.{i}.bias [out]`; the
 /// result those of the student's inherited layers. Where a layer loses inputs, its weights are multiplied by (teacher's units) /
 /// (student's units) before it: a sum over units that are all alike is then what it was. Nothing is lost where no layer is narrower: the
 /// whole network is then the teacher's.
@@ -91,10 +91,10 @@ mod tests {
     use candle_core::{DType, Device};
 
     use super::*;
-    use crate::model::mlp::{Mlp, WeightInit};
-    use crate::model::{Mode, Model};
-    use crate::params::{self, Params};
-    use crate::{Seed, init};
+    use kd_core::model::mlp::{Mlp, WeightInit};
+    use kd_core::model::{Mode, Model};
+    use kd_core::params::{self, Params};
+    use kd_core::{Seed, init};
 
     fn spec(hidden: &[usize]) -> MlpSpec {
         MlpSpec { inputs: 7, hidden: hidden.to_vec(), classes: 3, dropout_input: 0., dropout_hidden: 0., init: WeightInit::HeNormal }
