@@ -78,15 +78,3 @@ pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
         false => Ok(()),
     }
 }
-
-/// Reads the name of a normalisation, as experiment files write it.
-///
-/// # Errors
-/// A line that lists the names there are.
-pub fn normalisation(name: &str) -> std::result::Result<Normalisation, String> {
-    match name {
-        "reviewkd" => Ok(Normalisation::Reviewkd),
-        "crd" => Ok(Normalisation::Crd),
-        _ => Err(format!("expected reviewkd or crd, got {name}")),
-    }
-}

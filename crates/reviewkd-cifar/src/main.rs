@@ -5,6 +5,7 @@
 mod cells;
 mod export;
 mod import;
+mod normalisation;
 mod paper;
 mod precision;
 mod spec;
@@ -54,7 +55,7 @@ enum Command {
         /// Likewise
         student: String,
         /// The normalisation that both were trained with: reviewkd or crd
-        #[arg(long, default_value = "reviewkd", value_parser = import::normalisation)]
+        #[arg(long, default_value = "reviewkd", value_parser = normalisation::parse)]
         normalisation: Normalisation,
     },
     /// Convert a PyTorch checkpoint and, where CIFAR is at hand, print its accuracy

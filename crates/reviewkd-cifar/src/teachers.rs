@@ -35,7 +35,7 @@ impl FromStr for TeacherFile {
         let (name, file) =
             text.split_once('=').ok_or_else(|| format!("expected NETWORK=FILE, for instance resnet56=teacher.pth, got {text}"))?;
         let (network, normalisation) = match name.split_once(':') {
-            Some((network, normalisation)) => (network, crate::import::normalisation(normalisation)?),
+            Some((network, normalisation)) => (network, crate::normalisation::parse(normalisation)?),
             None => (name, Normalisation::Crd),
         };
         let network = NetworkSpec::from_name(network, 2).map_err(|e| e.to_string())?.name();
