@@ -8,11 +8,9 @@ use kd_kernels::conv2d::{Geometry, conv2d};
 use kd_kernels::linear::linear;
 
 use super::Mode;
+pub(crate) use super::interface::SIDE;
 use crate::Result;
 use crate::params::buffer;
-
-/// Height and width of the images that the networks are described for; [`super::Model::multiply_adds`] and strides of taps count from it.
-pub(crate) const SIDE: usize = 32;
 
 /// Added to the variance by every batch-norm, and the share of the newest batch in its running statistics: PyTorch's defaults.
 const EPS: f64 = 1e-5;

@@ -13,7 +13,6 @@ use super::block::{AttentionBlock, FeedForwardBlock, LayerNorm, dropping};
 use super::positions::sinusoidal;
 use super::spec::{Embeddings, Norm, Stack, TransformerSpec};
 
-
 /// The longest sentence, in words, that a network reads or writes.
 pub const MOST_POSITIONS: usize = 1024;
 
