@@ -80,13 +80,16 @@ mod tests {
     use crate::batch_norm::{Statistics, batch_norm};
     use crate::dropout::Dropout;
     use crate::embedding::embedding;
+    use crate::energy::channel_energy;
     use crate::gated_sum::gated_sum;
     use crate::layer_norm::{layer_norm, residual_norm};
     use crate::pool::{avg_pool2d, global_avg_pool, max_pool2d};
     use crate::relu::relu;
     use crate::residual_add::residual_add;
     use crate::smoothed_cross_entropy::{label_smoothed_cross_entropy, soft_cross_entropy};
+    use crate::squared_distance::channel_distance;
     use crate::stream::Stream;
+    use crate::triples::{angle_distance, squared_distances};
     use crate::upsample::upsample_nearest;
 
     /// The widest version that runs. Other tests do not mind a narrower one: all give the same bits.
@@ -136,6 +139,11 @@ mod tests {
                 bits(&[&x], || upsample_nearest(&x, (13, 5))),
                 bits(&[&x, &y, &gates], || gated_sum(&x, &y, &gates)),
                 bits(&[&x], || relu(&x)),
+                bits(&[&x], || channel_energy(&x)),
+                bits(&[&x, &y], || channel_distance(&x, &y)),
+                bits(&[&words], || {
+                    angle_distance(&squared_distances(&words)?, &squared_distances(&gain.reshape((53, 1))?.narrow(0, 0, 19)?)?)
+                }),
             ]
         };
         let widest = all();
