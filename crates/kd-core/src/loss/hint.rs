@@ -1,27 +1,28 @@
 //! FitNets' hint loss.
 
 use candle_core::{Result, Tensor};
+use kd_kernels::squared_distance::channel_distance;
 
 use super::operands;
 
 /// Mean squared distance of the student's regressed features from the teacher's: `1/N · Σ (r − t)²` over all N elements.
 ///
-/// `regressed`, `teacher` of one shape → scalar. The teacher is detached.
+/// `regressed`, `teacher` `[b, c, ..]` → scalar. The teacher is detached.
 ///
-/// Source: Romero et al. 2015, "FitNets: hints for thin deep nets", equation 3. Deviation: the mean over all elements, as RepDistiller has it, where
-/// the paper has half the sum.
+/// Source: Romero et al. 2015, "FitNets: hints for thin deep nets", section 2.2. Deviation: the mean over all elements, as RepDistiller has
+/// it, where the paper has half the sum.
 ///
 /// # Errors
-/// When the shapes differ or are empty.
+/// When the shapes differ or are empty, or of rank 1.
 pub fn hint(regressed: &Tensor, teacher: &Tensor) -> Result<Tensor> {
     let teacher = operands::alike(regressed, teacher, "hint")?;
-    (regressed - teacher)?.sqr()?.mean_all()
+    channel_distance(regressed, &teacher)?.mean_all()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::loss::testing::{differences_agree, finite, gradient, noise, scalar};
+    use crate::loss::testing::{differences_agree, finite, gradient, noise, refused, scalar};
 
     #[test]
     fn it_is_zero_between_equals_and_grows_with_the_square_of_the_distance() -> Result<()> {
@@ -44,8 +45,10 @@ mod tests {
 
     #[test]
     fn shapes_that_differ_are_an_error_of_one_line() -> Result<()> {
-        let error = hint(&noise(&[2, 3], 1)?, &noise(&[2, 4], 1)?).expect_err("another shape").to_string();
-        assert_eq!(error, "hint: expected one shape, not empty, got [2, 3] of the student and [2, 4] of the teacher");
+        refused(
+            hint(&noise(&[2, 3], 1)?, &noise(&[2, 4], 1)?),
+            "hint: expected one shape, not empty, got [2, 3] of the student and [2, 4] of the teacher",
+        );
         Ok(())
     }
 }

@@ -2,15 +2,31 @@
 //!
 //! Those with a kernel of their own live in `kd-kernels` and are named here, so that this is the place to look for a loss.
 
+pub mod attention;
+pub mod correlation;
+pub mod decoupled;
 pub mod hierarchical_context;
 pub mod hint;
 pub mod logit_regression;
-mod operands;
+pub mod neuron_selectivity;
+pub(crate) mod operands;
+pub mod probabilistic;
+pub mod relational;
+pub mod similarity;
 #[cfg(test)]
 mod testing;
+pub mod variational;
 
+pub use attention::attention_transfer;
+pub use correlation::correlation_congruence;
+pub use decoupled::decoupled;
 pub use hierarchical_context::hierarchical_context;
 pub use hint::hint;
 pub use kd_kernels::cross_entropy::cross_entropy;
 pub use kd_kernels::softened_kl::softened_kl;
 pub use logit_regression::logit_regression;
+pub use neuron_selectivity::neuron_selectivity;
+pub use probabilistic::probabilistic_transfer;
+pub use relational::relational;
+pub use similarity::similarity_preserving;
+pub use variational::variational_information;

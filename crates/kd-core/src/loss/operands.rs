@@ -10,8 +10,9 @@ const SHORTEST_SQUARED: f64 = 1e-24;
 /// PyTorch's `adaptive_avg_pool2d` does. The second, the teacher's, is detached.
 ///
 /// # Errors
-/// When one is empty or of another rank, the batches differ, or the larger size is no whole multiple of the smaller, the same in both directions.
-pub(super) fn maps(student: &Tensor, teacher: &Tensor, loss: &str) -> Result<(Tensor, Tensor)> {
+/// When one is empty or of another rank, the batches differ, or the larger size is no whole multiple of the smaller, the same in both
+/// directions.
+pub(crate) fn maps(student: &Tensor, teacher: &Tensor, loss: &str) -> Result<(Tensor, Tensor)> {
     let (&[b, _, h, w], &[bt, _, ht, wt]) = (student.dims(), teacher.dims()) else {
         bail!("{loss}: expected maps [b, c, h, w], got {:?} of the student and {:?} of the teacher", student.dims(), teacher.dims())
     };
@@ -34,7 +35,7 @@ pub(super) fn maps(student: &Tensor, teacher: &Tensor, loss: &str) -> Result<(Te
 }
 
 /// The side of the windows that bring the larger of two maps (height, width) to the size of the smaller, or `None` if there is none.
-pub fn pooling(a: (usize, usize), b: (usize, usize)) -> Option<usize> {
+pub(crate) fn pooling(a: (usize, usize), b: (usize, usize)) -> Option<usize> {
     let (large, small) = (a.max(b), a.min(b));
     let factor = large.0.checked_div(small.0)?;
     (factor > 0 && (small.0 * factor, small.1 * factor) == large).then_some(factor)

@@ -26,7 +26,7 @@ pub fn gradient(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Option<Vec
     let x = Var::from_tensor(&x.contiguous().expect("a tensor")).expect("a variable");
     let candle = f(&x).expect("a loss").backward().expect("a backward pass").get(&x).map(|g| flat(g).expect("numbers"));
     let ours = kd_kernels::backward(&f(&x).expect("a loss")).expect("a backward pass").get(&x).map(|g| flat(g).expect("numbers"));
-    assert!(format!("{ours:?}") == format!("{candle:?}"), "{ours:?} from our backward pass, {candle:?} from Candle's");
+    assert!(ours == candle, "{ours:?} from our backward pass, {candle:?} from Candle's");
     candle
 }
 
@@ -55,4 +55,12 @@ pub fn differences_agree(x: &Tensor, stride: usize, f: impl Fn(&Tensor) -> Resul
         let difference = (at(i, 1e-5) - at(i, -1e-5)) / 2e-5;
         assert!((difference - gradient[i]).abs() < 1e-6 * largest, "element {i}: gradient {}, differences {difference}", gradient[i]);
     }
+}
+
+/// Checks that this is an error whose line begins so. With RUST_BACKTRACE set Candle appends a trace to the line.
+#[track_caller]
+pub fn refused(result: Result<Tensor>, start: &str) {
+    let error = result.expect_err("it does not fit").to_string();
+    let line = error.lines().next().unwrap_or_default();
+    assert!(line.starts_with(start), "{error}");
 }
