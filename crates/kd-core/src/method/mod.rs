@@ -5,13 +5,22 @@
 //! [`Recipe`], and the [`Distillation`] that it builds for a student and a teacher. To add a method, write its file beside
 //! [`fitnet`] and name it in the list at the end of this one.
 
+pub mod at;
+pub mod cc;
 pub mod cross_stage;
+pub mod dkd;
 pub mod fitnet;
 pub mod hard_targets;
 pub mod logit_regression;
 mod logits;
+pub mod nst;
+mod pairs;
+pub mod pkt;
 pub mod review;
+pub mod rkd;
 pub mod soft_targets;
+pub mod sp;
+pub mod vid;
 
 use candle_core::{Device, Tensor, Var};
 use candle_nn::VarBuilder;
@@ -276,16 +285,32 @@ impl Recipe for MethodSpec {
 }
 
 methods! {
+    /// Zagoruyko and Komodakis 2017, attention transfer. See [`at`].
+    At(at),
+    /// Peng et al. 2019, correlation congruence. See [`cc`].
+    Cc(cc),
     /// Chen et al. 2021, one stage to one stage. See [`cross_stage`].
     CrossStage(cross_stage),
+    /// Zhao et al. 2022, decoupled soft targets. See [`dkd`].
+    Dkd(dkd),
     /// Romero et al. 2015, hints. See [`fitnet`].
     Fitnet(fitnet),
     /// Cross-entropy with the labels alone: no distillation. See [`hard_targets`].
     HardTargets(hard_targets),
     /// The limit of soft targets at high temperature. See [`logit_regression`].
     LogitRegression(logit_regression),
+    /// Huang and Wang 2017, neuron selectivity. See [`nst`].
+    Nst(nst),
+    /// Passalis and Tefas 2018, probabilistic knowledge transfer. See [`pkt`].
+    Pkt(pkt),
     /// Chen et al. 2021, knowledge review. See [`review`].
     Review(review),
+    /// Park et al. 2019, relational knowledge distillation. See [`rkd`].
+    Rkd(rkd),
     /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
     SoftTargets(soft_targets),
+    /// Tung and Mori 2019, similarity-preserving distillation. See [`sp`].
+    Sp(sp),
+    /// Ahn et al. 2019, variational information distillation. See [`vid`].
+    Vid(vid),
 }
