@@ -33,6 +33,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod max_norm;
 pub mod multiply_add;
+pub mod noise_contrast;
 pub mod polynomial_mmd;
 pub mod pool;
 pub mod precision;
