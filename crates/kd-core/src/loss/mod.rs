@@ -2,31 +2,40 @@
 //!
 //! Those with a kernel of their own live in `kd-kernels` and are named here, so that this is the place to look for a loss.
 
+pub mod activation_boundary;
 pub mod attention;
+pub mod contrastive;
 pub mod correlation;
 pub mod decoupled;
+pub mod factor_transfer;
 pub mod hierarchical_context;
 pub mod hint;
 pub mod logit_regression;
 pub mod neuron_selectivity;
 pub(crate) mod operands;
+pub mod overhaul;
 pub mod probabilistic;
 pub mod relational;
 pub mod similarity;
+pub mod solution_flow;
 #[cfg(test)]
 mod testing;
 pub mod variational;
 
+pub use activation_boundary::activation_boundary;
 pub use attention::attention_transfer;
 pub use correlation::correlation_congruence;
 pub use decoupled::decoupled;
+pub use factor_transfer::factor_transfer;
 pub use hierarchical_context::hierarchical_context;
 pub use hint::hint;
 pub use kd_kernels::cross_entropy::cross_entropy;
 pub use kd_kernels::softened_kl::softened_kl;
 pub use logit_regression::logit_regression;
 pub use neuron_selectivity::neuron_selectivity;
+pub use overhaul::overhaul;
 pub use probabilistic::probabilistic_transfer;
 pub use relational::relational;
 pub use similarity::similarity_preserving;
+pub use solution_flow::solution_flow;
 pub use variational::variational_information;
