@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// A tap of a map of `side`² pixels; 0 for a vector.
 pub(super) fn tap(name: impl Into<String>, channels: usize, side: usize, activated: Activated) -> Tap {
-    Tap { name: name.into(), channels, stride: SIDE.checked_div(side).unwrap_or(0), activated }
+    Tap { name: name.into(), channels, stride: SIDE.checked_div(side).unwrap_or(0), activated, norm: None }
 }
 
 /// Collects taps by name while a forward pass runs.

@@ -44,9 +44,18 @@ pub struct Tap {
     pub stride: usize,
     /// On which side of the activation function it is taken.
     pub activated: Activated,
+    /// For a tap before an activation, the batch-norm that makes it, or its last summand, by the name of its parameters in the network's
+    /// file: weight and bias say how the values of a channel are distributed. None elsewhere, and where no single norm makes all channels.
+    pub norm: Option<String>,
 }
 
 impl Tap {
+    /// The same tap, made by this batch-norm.
+    #[must_use]
+    pub(crate) fn made_by(self, norm: impl Into<String>) -> Self {
+        Self { norm: Some(norm.into()), ..self }
+    }
+
     /// Pixels of its map in each direction, where the image has 32; 1 for a tap without spatial extent.
     pub fn side(&self) -> usize {
         SIDE.checked_div(self.stride).unwrap_or(1)

@@ -69,6 +69,7 @@ impl Mlp {
             channels,
             stride: 0,
             activated: Activated::After,
+            norm: None,
         });
         let about = About { taps: taps.collect(), classes: spec.classes, multiply_adds: spec.multiply_adds() };
         Ok(Self { layers: layers.collect::<Result<_>>()?, about, spec: spec.clone() })

@@ -55,7 +55,8 @@ impl ResNet50 {
                 (channels, side, stride) = (EXPANSION * inner, side / stride, 1);
             }
             stages.push(made);
-            taps.push(tap(format!("stage{stage}.pre"), channels, side, Activated::Before));
+            let before = tap(format!("stage{stage}.pre"), channels, side, Activated::Before);
+            taps.push(before.made_by(format!("layer{stage}.{}.bn3", blocks - 1)));
             taps.push(tap(format!("stage{stage}"), channels, side, Activated::After));
         }
         let head = make.head(vb.pp("linear"), channels, classes, HeadInit::Uniform)?;

@@ -60,7 +60,9 @@ impl ResNetCifar {
                 (channels, side, stride) = (out, side / stride, 1);
             }
             stages.push(blocks);
-            taps.push(tap(format!("stage{stage}.pre"), out, side, Activated::Before));
+            let last = (depth - 2) / 6 - 1;
+            let before = tap(format!("stage{stage}.pre"), out, side, Activated::Before);
+            taps.push(before.made_by(format!("layer{stage}.{last}.bn2")));
             taps.push(tap(format!("stage{stage}"), out, side, Activated::After));
         }
         let head = make.head(vb.pp("fc"), channels, classes, HeadInit::Uniform)?;

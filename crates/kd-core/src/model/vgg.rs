@@ -53,7 +53,8 @@ impl Vgg {
             }
             blocks.push(convs);
             if block > 0 {
-                taps.push(tap(format!("stage{block}.pre"), out, side, Activated::Before));
+                let before = tap(format!("stage{block}.pre"), out, side, Activated::Before);
+                taps.push(before.made_by(format!("block{block}.{}", 3 * layers - 2)));
             }
             taps.push(tap(name(block), out, side, Activated::After));
         }

@@ -59,7 +59,8 @@ impl WideResNet {
                 (channels, side, stride) = (out, side / stride, 1);
             }
             stages.push(blocks);
-            taps.push(tap(format!("stage{stage}.pre"), out, side, Activated::Before));
+            let norm = if stage < 3 { format!("block{}.layer.0.bn1", stage + 1) } else { "bn1".into() };
+            taps.push(tap(format!("stage{stage}.pre"), out, side, Activated::Before).made_by(norm));
             taps.push(tap(format!("stage{stage}"), out, side, Activated::Before));
         }
         let norm = BatchNorm::new(vb.pp("bn1"), channels)?;

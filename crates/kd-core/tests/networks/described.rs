@@ -108,6 +108,38 @@ fn taps_have_the_shapes_of_the_literature() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_norm_of_a_tap_is_the_one_whose_bias_shifts_it() -> Result<()> {
+    for (name, named) in
+        [("resnet20", 3), ("wrn-16-2", 3), ("vgg8", 4), ("resnet50", 4), ("shufflenet-v1", 0), ("shufflenet-v2", 0), ("mobilenet-v2", 0)]
+    {
+        let (params, model) = network(name)?;
+        let taps: Vec<&Tap> = model.taps().iter().filter(|tap| tap.norm.is_some()).collect();
+        assert_eq!(taps.len(), named, "{name}");
+        if name == "resnet50" {
+            // One forward pass of it is as long as those of all others.
+            assert_eq!(
+                taps.iter().filter_map(|t| t.norm.as_deref()).collect::<Vec<_>>(),
+                ["layer1.2.bn3", "layer2.3.bn3", "layer3.5.bn3", "layer4.2.bn3"]
+            );
+            continue;
+        }
+        let images = formula::images(1, "norm", 0)?;
+        for tap in taps {
+            assert!(tap.name.ends_with(".pre"), "{name}: {}", tap.name);
+            let value = || -> Result<Vec<f64>> { Ok(formula::values(&model.forward(&images, &[&tap.name], Mode::Evaluate)?.taps[0])?) };
+            let before = value()?;
+            let mut tensors = params.snapshot()?;
+            let bias = format!("{}.bias", tap.norm.as_deref().unwrap_or_default());
+            let shifted = (&tensors[&bias] + 1.)?;
+            tensors.insert(bias, shifted);
+            params.set(&tensors)?;
+            assert!(value()?.iter().zip(before).all(|(after, before)| (after - before - 1.).abs() < 1e-4), "{name}: {}", tap.name);
+        }
+    }
+    Ok(())
+}
+
 fn moments(params: &Params, name: &str) -> Result<(f64, f64)> {
     let values = formula::values(&params.snapshot()?[name])?;
     let n = values.len() as f64;
