@@ -180,7 +180,7 @@ mod tests {
 
     use super::*;
     use crate::Seed;
-    use crate::loss::testing::{differences_agree, finite, flat, gradient, noise, scalar};
+    use crate::loss::testing::{differences_agree, finite, flat, gradient, noise, refused, scalar};
 
     fn stream(step: usize) -> Stream {
         Seed(1).stream("negatives", 0, step)
@@ -214,7 +214,7 @@ mod tests {
         };
         assert!(plain > 0. && scaled(2., 1.)? < plain && scaled(1., 0.5)? < plain && scaled(1., 2.)? > plain);
         // As sure as can be: only ε is left.
-        assert!(scaled(1e9, 1e-12)?.abs() < 1e-5);
+        assert!(scaled(1e9, 1e-12)?.abs() < 2e-5);
         let (_, g) = finite(&scores, |s| contrast(s, 50));
         assert!(g.iter().enumerate().all(|(i, g)| if i % 6 == 0 { *g < 0. } else { *g > 0. }));
         differences_agree(&scores, 1, |s| contrast(s, 50));
@@ -270,11 +270,10 @@ mod tests {
     #[test]
     fn more_negatives_than_there_are_and_strangers_are_errors_of_one_line() {
         let negatives = Negatives::new(&[0, 0, 1]);
-        let error = negatives.draw(&[2, 0], 2, stream(0)).expect_err("one image is of another class").to_string();
-        assert_eq!(error, "negatives: expected 1 to 1 for image 0, of whose class 2 are, got 2");
-        assert!(negatives.draw(&[2], 0, stream(0)).is_err());
-        let error = negatives.draw(&[3], 1, stream(0)).expect_err("no such image").to_string();
-        assert_eq!(error, "negatives: image 3 is out of range for 3 images");
+        let draw = |images: &[u32], count| negatives.draw(images, count, stream(0)).and_then(|picks| picks.mask(&Device::Cpu));
+        refused(draw(&[2, 0], 2), "negatives: expected 1 to 1 for image 0, of whose class 2 are, got 2");
+        refused(draw(&[2], 0), "negatives: expected 1 to 2 for image 2, of whose class 1 are, got 0");
+        refused(draw(&[3], 1), "negatives: image 3 is out of range for 3 images");
         assert_eq!((Negatives::new(&[]).available(), Negatives::new(&[7; 4]).available()), (0, 0));
     }
 
@@ -293,10 +292,9 @@ mod tests {
         // At momentum 0 the row is the embedding, at 1 it stays.
         remember(&memory, &[3, 0], &embeddings, 0.)?;
         assert!(flat(&(memory.narrow(0, 0, 1)? - embeddings.narrow(0, 1, 1)?)?)?.iter().all(|x| x.abs() < 1e-6));
-        let error = remember(&memory, &[5, 0], &embeddings, 0.5).expect_err("no such image").to_string();
-        assert_eq!(error, "remember: image 5 is out of range for a memory of 5");
-        let error = remember(&memory, &[1], &embeddings, 0.5).expect_err("two embeddings").to_string();
-        assert_eq!(error, "remember: expected embeddings [1, 4], got [2, 4]");
+        let moved = |images: &[u32]| remember(&memory, images, &embeddings, 0.5).map(|()| memory.clone());
+        refused(moved(&[5, 0]), "remember: image 5 is out of range for a memory of 5");
+        refused(moved(&[1]), "remember: expected embeddings [1, 4], got [2, 4]");
         Ok(())
     }
 

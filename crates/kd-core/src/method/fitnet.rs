@@ -1,24 +1,17 @@
 //! Hints of "FitNets: Hints for thin deep nets" (Romero et al. 2015), section 2.2, as the CRD benchmark runs them.
 //!
 //! L = hard-weight · CE + weight · mean((r(S) − T)²) for the maps S and T of one stage of student and teacher, both after the activation.
-//! r is a convolution with bias, a batch-norm and a ReLU, which bring S to T's channels and size:
-//!
-//! | side of S | convolution |
-//! |---|---|
-//! | that of T | 1×1 |
-//! | twice that of T | 3×3, stride 2, padding 1 |
-//! | larger by d pixels | (1 + d)×(1 + d), no padding |
+//! r is a convolution with bias, a batch-norm and a ReLU, which bring S to T's channels and size (see `regressor.rs`).
 //!
 //! Deviations. The paper trains up to the hint in a first stage and with soft targets in a second; the benchmark, and this file, train one
 //! loss throughout. A student whose map is smaller than the teacher's is refused: the benchmark uses a transposed convolution there.
 
-use candle_core::Tensor;
 use kd_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
+use super::regressor::Regressor;
 use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight};
 use crate::loss::hint;
-use crate::model::layers::{BatchNorm, Conv, ConvInit, Maker, Window, within};
 use crate::model::{Activated, Mode, Model, Tap};
 use crate::{Error, Result};
 
@@ -47,13 +40,8 @@ pub struct Fitnet {
     wants: Wants,
     weight: f64,
     logits: LogitTerms,
+    /// The r above.
     regressor: Regressor,
-}
-
-/// The r above.
-struct Regressor {
-    conv: Conv,
-    norm: BatchNorm,
 }
 
 impl Recipe for Spec {
@@ -70,7 +58,7 @@ impl Recipe for Spec {
             teaching: Teaching::Live { taps: vec![teacher.name.clone()] },
             ..Wants::default()
         };
-        let regressor = Regressor::new(context, student, teacher)?;
+        let regressor = Regressor::new(&context.vb().pp("regressor"), "fitnet", student, teacher, Activation::Relu)?;
         Ok(Box::new(Fitnet { wants, weight: self.weight, logits: self.logit_terms(), regressor }))
     }
 }
@@ -86,30 +74,6 @@ impl Distillation for Fitnet {
         let mut terms = self.logits.terms(step)?;
         terms.push(Term::teacher("hint", hint(&regressed, teacher)?, self.weight));
         Ok(terms)
-    }
-}
-
-impl Regressor {
-    fn new(context: &Context, student: &Tap, teacher: &Tap) -> Result<Self> {
-        let (from, to) = (student.side(), teacher.side());
-        let window = if from == 2 * to {
-            Window::new(3, 2)
-        } else if from >= to {
-            Window::new(1 + from - to, 1).unpadded()
-        } else {
-            let what = format!("fitnet: expected a student's map of at least the teacher's {to} pixels at {}", teacher.name);
-            return Err(Error::bad_input(format!("{what}, got {from}")));
-        };
-        let vb = context.vb().pp("regressor");
-        let mut make = Maker::new(ConvInit::Uniform);
-        let fan_in = student.channels * window.kernel * window.kernel;
-        let bias = within(1., fan_in);
-        let conv = make.biased_conv(vb.pp("0"), (student.channels, teacher.channels), window, from, bias)?;
-        Ok(Self { conv, norm: BatchNorm::new(vb.pp("1"), teacher.channels)? })
-    }
-
-    fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
-        self.norm.forward(&self.conv.forward(xs, mode)?, None, Activation::Relu, mode)
     }
 }
 

@@ -5,21 +5,29 @@
 //! [`Recipe`], and the [`Distillation`] that it builds for a student and a teacher. To add a method, write its file beside
 //! [`fitnet`] and name it in the list at the end of this one.
 
+pub mod ab;
 pub mod at;
 pub mod cc;
+pub mod crd;
 pub mod cross_stage;
 pub mod dkd;
 pub mod fitnet;
+pub mod fsp;
+pub mod ft;
 pub mod hard_targets;
 pub mod logit_regression;
 mod logits;
 pub mod nst;
+pub mod ofd;
 mod pairs;
+pub mod paraphraser;
 pub mod pkt;
+mod regressor;
 pub mod review;
 pub mod rkd;
 pub mod soft_targets;
 pub mod sp;
+mod stages;
 pub mod vid;
 
 use candle_core::{Device, Tensor, Var};
@@ -285,22 +293,34 @@ impl Recipe for MethodSpec {
 }
 
 methods! {
+    /// Heo et al. 2019, activation boundaries: the first of two phases. See [`ab`].
+    Ab(ab),
     /// Zagoruyko and Komodakis 2017, attention transfer. See [`at`].
     At(at),
     /// Peng et al. 2019, correlation congruence. See [`cc`].
     Cc(cc),
+    /// Tian et al. 2020, contrastive representation distillation. See [`crd`].
+    Crd(crd),
     /// Chen et al. 2021, one stage to one stage. See [`cross_stage`].
     CrossStage(cross_stage),
     /// Zhao et al. 2022, decoupled soft targets. See [`dkd`].
     Dkd(dkd),
     /// Romero et al. 2015, hints. See [`fitnet`].
     Fitnet(fitnet),
+    /// Yim et al. 2017, flow of solution procedure: the first of two phases. See [`fsp`].
+    Fsp(fsp),
+    /// Kim et al. 2018, factor transfer: the second of two phases. See [`ft`].
+    Ft(ft),
     /// Cross-entropy with the labels alone: no distillation. See [`hard_targets`].
     HardTargets(hard_targets),
     /// The limit of soft targets at high temperature. See [`logit_regression`].
     LogitRegression(logit_regression),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].
     Nst(nst),
+    /// Heo et al. 2019, the overhaul of feature distillation. See [`ofd`].
+    Ofd(ofd),
+    /// Kim et al. 2018, the first phase of factor transfer. See [`paraphraser`].
+    Paraphraser(paraphraser),
     /// Passalis and Tefas 2018, probabilistic knowledge transfer. See [`pkt`].
     Pkt(pkt),
     /// Chen et al. 2021, knowledge review. See [`review`].
