@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use kd_core::Error;
 use kd_core::frozen::NETWORK;
 use kd_core::params::Params;
 use kd_core::train::{EpochRecord, Training, Trains, write_epochs};
