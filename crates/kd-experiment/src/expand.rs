@@ -75,7 +75,8 @@ impl<'a> Expansion<'a> {
     fn table(&mut self, experiment: &'a Experiment) -> Result<TablePlan> {
         let mut lines: Vec<Line> = Vec::new();
         let mut columns: Vec<String> = Vec::new();
-        for row in &experiment.rows {
+        let (here, elsewhere): (Vec<&Row>, Vec<&Row>) = experiment.rows.iter().partition(|row| row.presets.contains(&self.request.preset));
+        for row in here {
             for grid in &row.grids {
                 if !columns.contains(&grid.column) {
                     columns.push(grid.column.clone());
@@ -115,6 +116,7 @@ impl<'a> Expansion<'a> {
             embedded: self.request.data.is_embedded(),
             columns,
             lines,
+            elsewhere: elsewhere.into_iter().map(|row| row.name.clone()).collect(),
         })
     }
 

@@ -16,6 +16,7 @@
 //! needs = { teacher = "table/row" }              # same seed; "row" of this table; "row#1" that seed; "row#1..10" a list
 //! seeds = [1]                                    # optional: in place of the preset's, also { quick = [1], laptop = .., paper = .. }
 //! metrics = ["test-errors"]                      # optional: the metrics that this row has; all of the table's where missing
+//! presets = ["laptop", "paper"]                  # optional: the presets at which the table has this row; all where missing
 //! [row.spec]
 //! epochs = 20
 //! temperature = 4.0
@@ -85,6 +86,8 @@ pub struct Row {
     pub needs: Vec<(String, PerPreset<Need>)>,
     /// Its own seeds, where it does not use the table's.
     pub seeds: Option<PerPreset<Seeds>>,
+    /// The presets at which the table has this row. At the others its cells run only where another row needs them.
+    pub presets: Vec<Preset>,
     /// The resolved spec of each preset, before grids.
     pub spec: PerPreset<Table>,
     /// The grids, in order; the first varies slowest.
@@ -234,6 +237,13 @@ fn seed_list(fields: &Fields, value: &Value) -> Result<Seeds> {
     }
 }
 
+fn preset_list(fields: &Fields, value: &Value) -> Result<Vec<Preset>> {
+    let wrong = || fields.expected("presets", "an array of at least one preset", value);
+    let names = value.as_array().filter(|names| !names.is_empty()).ok_or_else(wrong)?;
+    let preset = |name: &Value| name.as_str().ok_or_else(wrong)?.parse().map_err(|message: String| fields.error("presets", message));
+    names.iter().map(preset).collect()
+}
+
 /// A value, or a table of one value for each preset.
 fn per_preset<T: Clone>(
     file: &str,
@@ -279,7 +289,11 @@ fn row(file: &str, mut table: Table, metrics: &[Metric]) -> Result<Row> {
         Some(value) => Some(per_preset(file, at.clone(), &value, seed_list)?),
         None => None,
     };
-    let row = Row { kind: fields.string("kind")?, needs, seeds, spec, grids, report: report(&mut fields, &name, metrics)?, name };
+    let presets = match fields.take("presets") {
+        Some(value) => preset_list(&fields, &value)?,
+        None => Preset::ALL.to_vec(),
+    };
+    let row = Row { kind: fields.string("kind")?, needs, seeds, presets, spec, grids, report: report(&mut fields, &name, metrics)?, name };
     fields.finish()?;
     Ok(row)
 }

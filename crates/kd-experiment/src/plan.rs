@@ -42,6 +42,8 @@ pub struct TablePlan {
     pub columns: Vec<String>,
     /// The lines, in the experiment file's order.
     pub lines: Vec<Line>,
+    /// The rows that the experiment file has at other presets alone.
+    pub elsewhere: Vec<String>,
 }
 
 impl TablePlan {

@@ -126,9 +126,10 @@ impl References {
             .find(|entry| entry.table == table && entry.row == line.row && entry.metric == line.metric.name && entry.keys == keys)
     }
 
-    /// Checks that the numbers given for a table name rows and metrics that it has. A point of a grid may be missing: presets differ.
+    /// Checks that the numbers given for a table name rows and metrics that it has. A point of a grid, or a row, may be missing: presets differ.
     pub fn check(&self, table: &TablePlan) -> Result<()> {
-        for entry in self.entries.iter().filter(|entry| entry.table == table.name) {
+        let of_table = self.entries.iter().filter(|entry| entry.table == table.name && !table.elsewhere.contains(&entry.row));
+        for entry in of_table {
             let wrong = |what: &str, name: &str, hint: String| {
                 Error::file(&self.file, format!("table `{}` has no {what} `{name}`{hint}", table.name))
             };

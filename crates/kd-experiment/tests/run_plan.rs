@@ -202,3 +202,21 @@ fn a_table_that_does_not_exist_is_named_with_the_nearest() {
     let error = plan_of(&experiments(), &["distillation"], Preset::Quick, None).unwrap_err();
     assert_eq!(error.to_string(), "no table `distillation`; known: nets, shift");
 }
+
+#[test]
+fn a_row_of_some_presets_is_in_the_table_at_those_alone_and_its_published_numbers_wait_for_them() {
+    let (name, text) = toy::EXPERIMENTS[0];
+    let text = text.replace("name = \"student\"", "name = \"student\"\npresets = [\"laptop\", \"paper\"]");
+    let experiments = [experiment::parse("nets.toml", name, &text).unwrap()];
+    let rows = |preset| -> Vec<String> {
+        let plan = plan_of(&experiments, &[], preset, None).unwrap();
+        kd_experiment::References::parse("reference.csv", toy::REFERENCE).unwrap().check(&plan.tables[0]).unwrap();
+        plan.tables[0].lines.iter().map(|line| line.row.clone()).collect()
+    };
+    assert!(!rows(Preset::Quick).contains(&"student".to_owned()));
+    assert!(rows(Preset::Laptop).contains(&"student".to_owned()) && rows(Preset::Paper).contains(&"student".to_owned()));
+    let wrong = text.replace("presets = [\"laptop\"", "presets = [\"labtop\"");
+    let error = experiment::parse("nets.toml", name, &wrong).unwrap_err().to_string();
+    assert!(error.contains("presets") && error.contains("did you mean `laptop`?"), "{error}");
+    assert!(experiment::parse("nets.toml", name, &text.replace("[\"laptop\", \"paper\"]", "[]")).is_err());
+}

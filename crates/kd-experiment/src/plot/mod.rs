@@ -1,10 +1,12 @@
 //! Plots and pictures as SVG: readable fonts, colours that colour-blind people can tell apart, the same bytes for the same input.
 
 mod canvas;
+mod heat_map;
 mod images;
 mod lines;
 mod scale;
 
+pub use heat_map::HeatMap;
 pub use images::{GrayImage, ImageBars, ImageRow};
 pub use lines::{LinePlot, PlotPoint, PlotSeries, ReferenceLine, ReferenceValue};
 pub use scale::Scale;
