@@ -4,6 +4,7 @@
 
 mod cells;
 mod export;
+mod figures;
 mod import;
 mod normalisation;
 mod paper;
@@ -70,6 +71,7 @@ const FILES: Files = Files {
         ("ablation", include_str!("../../../experiments/reviewkd-cifar/ablation.toml")),
         ("conv-precision", include_str!("../../../experiments/reviewkd-cifar/conv-precision.toml")),
         ("cross-stage", include_str!("../../../experiments/reviewkd-cifar/cross-stage.toml")),
+        ("different-architecture", include_str!("../../../experiments/reviewkd-cifar/different-architecture.toml")),
         ("loss-weights", include_str!("../../../experiments/reviewkd-cifar/loss-weights.toml")),
         ("same-architecture", include_str!("../../../experiments/reviewkd-cifar/same-architecture.toml")),
         ("student", include_str!("../../../experiments/reviewkd-cifar/student.toml")),

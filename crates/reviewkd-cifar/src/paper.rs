@@ -1,15 +1,16 @@
 //! The paper as the runner sees it: how its cells are checked and computed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kd_core::data::cifar::{self, Cifar};
 use kd_core::data::{OnDemand, Provenance};
-use kd_experiment::{Cell, CellResult, DataIdentity, Job, Needs, Paper, Result};
+use kd_experiment::{Cell, CellResult, DataIdentity, Job, Needs, Paper, Result, Table};
 use kd_paper::{Machine, Place};
 
 use crate::cells::train::TeacherCell;
 use crate::cells::{self, Work};
+use crate::figures;
 use crate::spec::CellSpec;
 use crate::teachers::Files;
 
@@ -108,5 +109,9 @@ impl Paper for ReviewKd {
             CellSpec::Train(spec) => Some(spec.seconds_on_two_cores()),
             CellSpec::Imported(_) => None,
         }
+    }
+
+    fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
+        figures::draw(table, out_dir)
     }
 }

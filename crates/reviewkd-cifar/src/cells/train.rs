@@ -74,7 +74,7 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         vb: &vb,
         teacher: frozen.as_ref(),
         examples: &examples,
-        labels: &data.train.labels,
+        labels: &data.train.labels[..count],
         seed,
         device,
         state: Some(place.state()),
