@@ -52,6 +52,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn hashes_are_those_of_the_published_test_vectors() {
+        // Noll's test suite of FNV-1a.
+        assert_eq!([fnv1a(b""), fnv1a(b"a"), fnv1a(b"foobar")], [0xcbf29ce484222325, 0xaf63dc4c8601ec8c, 0x85944171f73967e8]);
+        // The first outputs of SplitMix64 with seed 0, whose state grows by the golden ratio.
+        let outputs = [1, 2].map(|n: u64| split_mix(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        assert_eq!(outputs, [0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4]);
+    }
+
+    #[test]
     fn streams_differ_by_seed_purpose_epoch_and_step_and_repeat_otherwise() {
         let first = |s: Stream| (0..4).map(|i| s.u32_at(i)).collect::<Vec<_>>();
         let base = first(Seed(1).stream("shuffle", 2, 3));
