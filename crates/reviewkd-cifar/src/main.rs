@@ -39,8 +39,8 @@ struct Arguments {
     conv: Option<Precision>,
     /// A trained network, in place of the teacher of this network that a table would train: resnet56=FILE, or resnet56:reviewkd=FILE where
     /// it was not trained with normalisation crd
-    #[arg(long, global = true, value_name = "NETWORK=FILE")]
-    teacher: Vec<TeacherFile>,
+    #[arg(long = "teacher", global = true, value_name = "NETWORK=FILE")]
+    imported: Vec<TeacherFile>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -90,7 +90,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     let paper = ReviewKd::new(request, machine);
     let adjust = |experiments: &mut Vec<Experiment>| {
         precision::apply(experiments, arguments.conv);
-        paper.set_teachers(teachers::replace(experiments, options.preset, &arguments.teacher)?);
+        paper.set_teachers(teachers::replace(experiments, options.preset, &arguments.imported)?);
         Ok(())
     };
     let progress = cli::progress();
