@@ -43,7 +43,7 @@ pub fn non_target_class(student: &Tensor, teacher: &Tensor, labels: &Tensor, tem
 }
 
 /// `alpha` · [`target_class`] + `beta` · [`non_target_class`]. With alpha = 1 and beta = 1 − p_t, case by case, it would be
-/// [`softened_kl`](super::softened_kl).
+/// [`softened_kl`].
 ///
 /// # Errors
 /// Those of [`target_class`].

@@ -5,7 +5,8 @@
 //!
 //! Source: the paper; the weights (25 and 50) and the tap are RepDistiller's.
 //!
-//! [`relational_distance`]: crate::loss::relational::relational_distance [`relational_angle`]: crate::loss::relational::relational_angle
+//! [`relational_distance`]: crate::loss::relational::relational_distance
+//! [`relational_angle`]: crate::loss::relational::relational_angle
 
 use serde::{Deserialize, Serialize};
 

@@ -71,7 +71,7 @@ pub(crate) fn is_spread(i: u64, total: u64, limit: u64) -> bool {
 /// Parallel text in three parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BitextSplits {
-    /// To train on, and the only part that vocabularies may see. May hold empty sentences, which [`LengthLimits::clean`] leaves out.
+    /// To train on, and the only part that vocabularies may see. May hold empty sentences, which [`LengthLimits::clean`](super::LengthLimits::clean) leaves out.
     pub train: Bitext,
     /// For choices that must not be made on the test set. No empty sentences.
     pub validation: Bitext,
