@@ -49,7 +49,7 @@ proptest! {
     #[test]
     fn distances_and_angles_agree_with_their_twins(seed: u64, b in 3usize..40, d in 2usize..40, how in 0usize..4) {
         let (x, target) = (random(seed, &[b, d]), random(seed ^ 1, &[b, d + 1]));
-        assert_twins(&[x.clone()], 1e-5, |t| squared_distances(&laid_out(&t[0], how)), |t| triples::reference::squared_distances(&t[0]));
+        assert_twins(std::slice::from_ref(&x), 1e-5, |t| squared_distances(&laid_out(&t[0], how)), |t| triples::reference::squared_distances(&t[0]));
         assert_twins(&[x], 1e-3, |t| angles(&laid_out(&t[0], how), &target), |t| reference_angles(&t[0], &target));
     }
 }
@@ -89,7 +89,7 @@ fn channels_and_distances_of_0_have_gradient_0_as_in_the_twins() {
     };
     let (x, y) = (zero(&random(1, &[2, 3, 2, 2]), 1), zero(&random(2, &[2, 4, 2, 2]), 1));
     let twin = |t: &[Tensor]| polynomial_mmd::reference::polynomial_mmd(&t[0], &y.to_dtype(t[0].dtype())?);
-    assert_twins(&[x.clone()], 1e-5, |t| polynomial_mmd(&t[0], &y), twin);
+    assert_twins(std::slice::from_ref(&x), 1e-5, |t| polynomial_mmd(&t[0], &y), twin);
     let var = Var::from_tensor(&x).unwrap();
     let grad = kd_kernels::backward(&polynomial_mmd(&var, &y).unwrap()).unwrap().get(&var).unwrap().narrow(1, 0, 1).unwrap();
     assert!(flat(&grad).iter().all(|g| *g == 0.0));
@@ -97,7 +97,7 @@ fn channels_and_distances_of_0_have_gradient_0_as_in_the_twins() {
     // Two equal vectors in x, two others in the target.
     let repeated = |x: Tensor, from: usize| Tensor::cat(&[&x, &x.narrow(0, from, 1).unwrap()], 0).unwrap();
     let (x, target) = (repeated(random(3, &[5, 4]), 0), repeated(random(4, &[5, 3]), 2));
-    assert_twins(&[x.clone()], 1e-4, |t| angles(&t[0], &target), |t| reference_angles(&t[0], &target));
+    assert_twins(std::slice::from_ref(&x), 1e-4, |t| angles(&t[0], &target), |t| reference_angles(&t[0], &target));
     assert_twins(&[x.zeros_like().unwrap()], 1e-4, |t| angles(&t[0], &target), |t| reference_angles(&t[0], &target));
 }
 

@@ -2,7 +2,7 @@
 //! AAAI 2019), as the CRD benchmark runs it.
 //!
 //! L = weight · Σ_l stage-decay^(L − 1 − l) · D(r_l(S_l), T_l) + hard-weight · CE, where S_l and T_l are the maps of stage l = 0, …, L − 1 of student and
-//! teacher, both before the activation, and D is the squared hinge [`activation_boundary`](crate::loss::activation_boundary()). r_l is nothing where the two maps have one shape, and
+//! teacher, both before the activation, and D is the squared hinge [`activation_boundary()`]. r_l is nothing where the two maps have one shape, and
 //! elsewhere a connector, convolution and batch-norm (see `regressor.rs`).
 //!
 //! The method has two phases: this loss alone, with hard-weight 0, moves the student's stages and the connectors for some epochs (30 in the

@@ -2,7 +2,7 @@
 //! Bae and Kim, CVPR 2017), as the CRD benchmark runs it.
 //!
 //! L = weight · Σ_l D((S_l, S_{l+1}), (T_l, T_{l+1})) + hard-weight · CE, over the pairs of consecutive maps of student and teacher, stem and stages after
-//! their activations, where D is the mean squared distance of the matrices of flow, [`solution_flow`](crate::loss::solution_flow()). There are no adapters: both networks must have
+//! their activations, where D is the mean squared distance of the matrices of flow, [`solution_flow()`]. There are no adapters: both networks must have
 //! the same number of stages and the same channels.
 //!
 //! The method has two phases: this loss alone, with hard-weight 0, moves the student's stages for some epochs (30 in the benchmark, weight 1); then

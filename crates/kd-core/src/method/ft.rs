@@ -2,7 +2,7 @@
 //! CRD benchmark runs it.
 //!
 //! L = weight · D(τ(S), e(T)) + hard-weight · CE, where S and T are the last maps of student and teacher, both after the activation, e is the encoder that
-//! [`paraphraser`](super::paraphraser) has trained in the phase before, which stays as it is, and D is [`factor_transfer`](crate::loss::factor_transfer()). The translator τ trains with the
+//! [`paraphraser`](super::paraphraser) has trained in the phase before, which stays as it is, and D is [`factor_transfer()`]. The translator τ trains with the
 //! student: three 3×3 convolutions, each with a batch-norm and max(x, slope · x), of the student's c channels: c → c → f → f for the f factors
 //! of e.
 //!

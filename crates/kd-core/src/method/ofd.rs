@@ -1,7 +1,7 @@
 //! "A comprehensive overhaul of feature distillation" (Heo, Kim, Yun, Park, Kwak and Choi, ICCV 2019), as mdistiller runs it on CIFAR.
 //!
 //! L = hard-weight · CE + weight · Σ_l stage-decay^(L − 1 − l) · D(r_l(S_l), T_l), where S_l and T_l are the maps of stage l = 0, …, L − 1 of student and
-//! teacher, both before the activation, r_l is a 1×1 convolution without bias and a batch-norm, and D the partial distance [`overhaul`](crate::loss::overhaul()) from
+//! teacher, both before the activation, r_l is a 1×1 convolution without bias and a batch-norm, and D the partial distance [`overhaul()`] from
 //! the teacher's map cut off at its channels' [`margins`]. These follow from weight and bias of the batch-norm that makes the teacher's map.
 //!
 //! Stages are aligned from the deepest; shallower ones of the network that has more are left out. A larger map of the teacher is pooled to the

@@ -1,4 +1,5 @@
 //! Numbers that a PyTorch program makes too (`scripts/oracles/cifar_networks.py`), and what that program keeps of a tensor.
+#![allow(dead_code)] // Each test binary uses its own part.
 
 use candle_core::{DType, Device, Result, Tensor};
 use sha2::{Digest, Sha256};

@@ -4,7 +4,7 @@
 //! L = hard-weight · CE + weight · min(1, e / warm-up-epochs) · Σ_j D(F̂_j, T_j) at epoch e, counted from 0.
 //!
 //! The levels j are the stages of both networks, from the input to the output, and the pooled vectors as maps of one pixel. T_j is the
-//! teacher's map, F̂_j what the student makes of its levels j, j + 1, …, n, and D the [`hierarchical_context`](crate::loss::hierarchical_context()) loss or the mean squared
+//! teacher's map, F̂_j what the student makes of its levels j, j + 1, …, n, and D the [`hierarchical_context()`] loss or the mean squared
 //! distance. How F̂ comes about is the [`Structure`]; with residual learning (section 3.2) each level is fused with the outcome of
 //! the level behind it by attention (`fusion.rs`).
 //!
