@@ -122,15 +122,19 @@ impl Negatives {
             others.push((own, available));
         }
         let mut picks = Picks::none(images.len(), self.images());
+        let by_class = self.by_class.as_slice();
         picks.rows_mut().into_par_iter().zip(others).enumerate().for_each(|(i, (mut row, (own, available)))| {
+            let (start, width) = (own.start, own.len());
             // Place p among the images of other classes.
-            let image = |p: usize| self.by_class[if p < own.start { p } else { p + own.len() }] as usize;
+            let image = |p: usize| by_class[if p < start { p } else { p + width }] as usize;
             let mut draws = Draws::new(stream, (i as u64) << 32);
-            for last in available - count..available {
+            let mut last = available - count;
+            while last < available {
                 let drawn = draws.below(last as u32 + 1) as usize;
                 if !row.insert(image(drawn)) {
                     row.insert(image(last));
                 }
+                last += 1;
             }
         });
         Ok(picks)
@@ -150,6 +154,7 @@ impl Draws {
         Self { stream, next: start, words: [0; 512], used: 512 }
     }
 
+    #[inline(always)]
     fn word(&mut self) -> u32 {
         if self.used == self.words.len() {
             self.stream.fill_u32(self.next, &mut self.words);
@@ -161,6 +166,7 @@ impl Draws {
     }
 
     /// Uniform over `0 .. n` without bias, n > 0: a word is scaled by n, and rejected where it would favour a value (Lemire 2019).
+    #[inline(always)]
     fn below(&mut self, n: u32) -> u32 {
         loop {
             let scaled = u64::from(self.word()) * u64::from(n);

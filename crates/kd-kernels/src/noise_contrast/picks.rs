@@ -116,11 +116,13 @@ pub struct RowMut<'a> {
 
 impl RowMut<'_> {
     /// Puts column `j` into the set. False, and nothing changes, where it is in it already or is no column.
+    #[inline]
     pub fn insert(&mut self, j: usize) -> bool {
         j < self.columns && insert(self.words, j)
     }
 }
 
+#[inline]
 fn insert(words: &mut [u64], j: usize) -> bool {
     let (word, bit) = (&mut words[j / BITS], 1 << (j % BITS));
     let new = *word & bit == 0;
