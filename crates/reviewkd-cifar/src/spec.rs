@@ -1,8 +1,11 @@
 //! What the rows of this paper's experiment files say: one strict type per kind of cell.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use candle_core::Device;
 use kd_core::data::{CropFlip, Normalisation};
-use kd_core::frozen::Frozen;
+use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{Context, MethodSpec, Recipe};
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
@@ -175,17 +178,18 @@ impl TrainCell {
         Err(Error::bad_input(format!("examples.normalisation: expected the teacher's {}, {what}, got {}", teacher.name(), mine.name())))
     }
 
-    /// Builds the methods once for networks with initial weights: what does not fit the pair is found out before anything is trained.
+    /// Builds the methods once for networks with initial weights: what does not fit the pair is found out before anything is trained. The data
+    /// set is not loaded yet, so that the images are taken to be as many as CIFAR's, of as many classes as CIFAR-100's.
     fn check_pair(&self, teacher: &str) -> Result<()> {
+        const CLASSES: usize = 100;
         let device = &Device::Cpu;
-        let teacher_spec = NetworkSpec::from_name(teacher, 2)?;
-        let (weights, vb) = Params::seeded(Seed(0), device);
-        teacher_spec.build(vb)?;
-        let teacher = Frozen::build(weights.snapshot()?, device, |vb| teacher_spec.build(vb))?;
+        let teacher = untrained(teacher)?;
         let (params, vb) = Params::seeded(Seed(0), device);
-        let student = self.network(2)?.build(vb.clone())?;
+        let student = self.network(CLASSES)?.build(vb.clone())?;
+        let count = if self.examples.limit == 0 { 50_000 } else { self.examples.limit.min(50_000) };
+        let labels: Vec<u8> = (0..count).map(|i| (i % CLASSES) as u8).collect();
         for phase in self.phases() {
-            phase.method.build(&Context::new(&*student, Some(&teacher), &[0, 1], &params, &vb))?;
+            phase.method.build(&Context::new(&*student, Some(&teacher), &labels, &params, &vb))?;
         }
         Ok(())
     }
@@ -198,4 +202,20 @@ impl TrainCell {
         let images = if self.examples.limit == 0 { 50_000 } else { self.examples.limit };
         6. * multiply_adds as f64 * images as f64 * self.epochs() as f64 / 150e9
     }
+}
+
+/// A teacher of this name with initial weights. Each is made once: a listing checks hundreds of cells with a few teachers.
+fn untrained(network: &str) -> Result<Arc<Teacher>> {
+    static KNOWN: Mutex<BTreeMap<String, Arc<Teacher>>> = Mutex::new(BTreeMap::new());
+    // Entries are inserted whole.
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(teacher) = known.get(network) {
+        return Ok(teacher.clone());
+    }
+    let (device, spec) = (&Device::Cpu, NetworkSpec::from_name(network, 100)?);
+    let (weights, vb) = Params::seeded(Seed(0), device);
+    spec.build(vb)?;
+    let teacher = Arc::new(Frozen::build(weights.snapshot()?, device, |vb| spec.build(vb))?);
+    known.insert(network.to_owned(), teacher.clone());
+    Ok(teacher)
 }

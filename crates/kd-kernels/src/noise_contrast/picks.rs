@@ -9,7 +9,7 @@ const BITS: usize = u64::BITS as usize;
 /// ```
 /// use kd_kernels::noise_contrast::Picks;
 ///
-/// let picks = Picks::new(5, &[&[0, 3], &[4]])?;
+/// let picks = Picks::new(5, &[vec![0, 3], vec![4]])?;
 /// assert_eq!(picks.row(0).collect::<Vec<_>>(), [0, 3]);
 /// assert_eq!((picks.rows(), picks.columns(), picks.count(1)), (2, 5, 1));
 /// # Ok::<(), candle_core::Error>(())

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use kd_core::data::LabelledImages;
 use kd_core::exchange::{self, Imported};
 use kd_core::frozen::Frozen;
 use kd_core::model::NetworkSpec;
@@ -37,7 +38,7 @@ pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<Cell
     let Imported { tensors, .. } = exchange::import(file, &spec)?;
     let parameters = tensors.iter().filter(|(name, _)| !is_buffer(name)).map(|(_, t)| t.elem_count()).sum::<usize>();
     let frozen = Frozen::build(tensors.clone(), work.place.device, |vb| spec.build(vb))?;
-    let accuracy = |images| accuracy(&**frozen.model(), images, cell.normalisation, work.place.device);
+    let accuracy = |images: &LabelledImages| accuracy(&**frozen.model(), images, images.len(), cell.normalisation, work.place.device);
     let result = CellResult::of(METRICS, [accuracy(&work.data.test)?, accuracy(&work.data.train)?, parameters as f64]);
     checkpoint::save(&work.place.network(), &tensors, &spec)?;
     Ok(result)

@@ -5,8 +5,9 @@ pub mod train;
 
 use candle_core::Device;
 use kd_core::Result;
-use kd_core::data::{Cifar, LabelledImages, Normalisation, normalised};
+use kd_core::data::{Cifar, LabelledImages, Normalisation};
 use kd_core::model::Model;
+use kd_core::train::{Errors, predict};
 use kd_paper::Place;
 
 /// Images in one forward pass of an evaluation.
@@ -22,7 +23,8 @@ pub struct Work<'a> {
     pub data_name: &'a str,
 }
 
-/// Percent of the images, not augmented, that the network gets right.
-fn accuracy(model: &dyn Model, images: &LabelledImages, normalisation: Normalisation, device: &Device) -> Result<f64> {
-    Ok(normalised::errors(model, images, normalisation, CHUNK, device)?.accuracy())
+/// Percent of the first `count` images, not augmented, that the network gets right.
+fn accuracy(model: &dyn Model, images: &LabelledImages, count: usize, normalisation: Normalisation, device: &Device) -> Result<f64> {
+    let logits = predict(model, count, CHUNK, |rows| Ok(normalisation.range_to_tensor(images, rows, device)?))?;
+    Ok(Errors::count(&logits, &images.labels[..count])?.accuracy())
 }

@@ -1,6 +1,7 @@
 //! `train`: one network, with or without a teacher.
 //!
-//! Metrics, in percent, over all images, not augmented: `test-accuracy` and `train-accuracy` after the last epoch, and
+//! Metrics, in percent, of images that are not augmented: `test-accuracy`, over all test images, and `train-accuracy`, over the images trained
+//! on, after the last epoch, and
 //! `best-test-accuracy`, of the epoch with the best test accuracy: it is selected on the test set, as the paper's numbers are, and stands
 //! beside the first for that alone. `parameters` of the network and `adapter-parameters` of the method, which are dropped after training;
 //! `step-milliseconds`, the time of a training step, which differs from run to run. The series `epochs` has the loss and the
@@ -65,7 +66,7 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     let model = spec.build(vb.clone())?;
     let measure = || -> Result<BTreeMap<String, f64>> {
         let started = Instant::now();
-        let accuracy = accuracy(&*model, &data.test, part.normalisation, device)?;
+        let accuracy = accuracy(&*model, &data.test, data.test.len(), part.normalisation, device)?;
         Ok(BTreeMap::from([(TEST_ACCURACY.to_owned(), accuracy), (MEASURING.to_owned(), started.elapsed().as_secs_f64())]))
     };
     let phases = Phases {
@@ -88,9 +89,14 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     write_epochs(&place.epochs(), &records)?;
     let network = params.without(PREFIX);
     checkpoint::save(&place.network(), &network.snapshot()?, &spec)?;
-    let last = accuracy(&*model, &data.test, part.normalisation, device)?;
+    // Measured at the end of the last epoch already, unless the weights were averaged since.
+    let measured = records.last().and_then(|record| record.measured.get(TEST_ACCURACY)).filter(|_| cell.train.average_epochs <= 1);
+    let last = match measured {
+        Some(measured) => *measured,
+        None => accuracy(&*model, &data.test, data.test.len(), part.normalisation, device)?,
+    };
     let best = records.iter().filter_map(|r| r.measured.get(TEST_ACCURACY)).fold(last, |best, accuracy| best.max(*accuracy));
-    let on_train = accuracy(&*model, &data.train, part.normalisation, device)?;
+    let on_train = accuracy(&*model, &data.train, count, part.normalisation, device)?;
     let parameters = network.count();
     let adapters = params.count() - parameters;
     let steps = count.div_ceil(cell.train.batch_size);

@@ -10,7 +10,8 @@
 //!
 //! Source: sections 3.1 to 3.4 and the official program for CIFAR, which decides what the paper leaves open: the student's maps are taken after the
 //! activation and the teacher's before it, the pooled vector is a level, and the weight warms up. Both sides are fields of the
-//! specification. A student with more levels than its teacher, or fewer, is refused.
+//! specification. Levels are aligned from the deepest; of a network that has more than the other, the shallowest are left out (the paper has no
+//! such pair).
 
 mod fusion;
 
@@ -129,13 +130,12 @@ impl Recipe for Spec {
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         let student = levels(context.student(), self.student_taps)?;
         let teacher = levels(context.teacher_model()?, self.teacher_taps)?;
-        if student.len() != teacher.len() {
-            let what = format!("review: expected a student with the teacher's {} levels, stages and pooled vector", teacher.len());
-            return Err(Error::bad_input(format!("{what}, got one with {}", student.len())));
-        }
+        // Aligned from the deepest: the shallowest of the network that has more are left out.
+        let count = student.len().min(teacher.len());
+        let (student, teacher) = (&student[student.len() - count..], &teacher[teacher.len() - count..]);
         let names = |taps: &[&Tap]| taps.iter().map(|tap| tap.name.clone()).collect::<Vec<_>>();
-        let wants = Wants { student_taps: names(&student), teaching: Teaching::Live { taps: names(&teacher) }, ..Wants::default() };
-        Ok(Box::new(Review { spec: self.clone(), wants, logits: self.logit_terms(), levels: self.adapters(context, &student, &teacher)? }))
+        let wants = Wants { student_taps: names(student), teaching: Teaching::Live { taps: names(teacher) }, ..Wants::default() };
+        Ok(Box::new(Review { spec: self.clone(), wants, logits: self.logit_terms(), levels: self.adapters(context, student, teacher)? }))
     }
 }
 
