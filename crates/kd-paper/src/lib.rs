@@ -1,5 +1,5 @@
 //! What the program of a paper needs of both `kd-core`, which knows no experiment file, and `kd-experiment`, which knows no tensor: its
-//! [`main`](program::main), the [`Machine`] it runs on, a cell that trains there ([`Place`], [`Meter`]), and [`compare`](compare::compare).
+//! [`main()`], the [`Machine`] it runs on, a cell that trains there ([`Place`], [`Meter`]), and [`compare`](compare::compare).
 
 pub mod compare;
 pub mod data;
