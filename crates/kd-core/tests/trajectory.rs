@@ -60,7 +60,7 @@ fn trajectory(name: &str, optimizer: &OptimizerSpec) -> kd_core::Result<()> {
         }
         let (ours, theirs) = (f64::from(loss.to_scalar::<f32>()?), golden["losses"][step].as_f64().expect("a loss"));
         assert!((ours - theirs).abs() < 1e-5 * theirs.abs(), "{name}, step {step}: {ours} against {theirs}");
-        let gradients = kd_kernels::backward::backward(&loss)?;
+        let gradients = kd_kernels::backward(&loss)?;
         if step == 0 {
             for (parameter, var) in params.named() {
                 let ours = gradients.get(var.as_tensor()).expect("a gradient").flatten_all()?.to_vec1::<f32>()?;

@@ -11,7 +11,8 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use kd_kernels::linear::{Activation, linear, reference};
+use kd_kernels::Activation;
+use kd_kernels::linear::{linear, reference};
 use std::hint::black_box;
 use std::time::Duration;
 

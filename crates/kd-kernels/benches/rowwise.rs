@@ -10,7 +10,7 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kd_kernels::adam::{AdamConfig, AdamState};
 use kd_kernels::sgd::{SgdConfig, SgdState};
 use kd_kernels::stream::Stream;
-use kd_kernels::switch::set_kernels_enabled;
+use kd_kernels::{Kernels, set_kernels};
 use kd_kernels::{cross_entropy, dropout, max_norm, softened_kl, softmax};
 
 /// The allocator of the binaries: with the system's, page faults of fresh outputs would be most of what is measured.
@@ -36,10 +36,10 @@ fn both(c: &mut Criterion, group: &str, bytes: Option<u64>, mut f: impl FnMut() 
         group.throughput(Throughput::Bytes(bytes));
     }
     for (name, enabled) in [("kernel", true), ("twin", false)] {
-        set_kernels_enabled(enabled);
+        set_kernels(if enabled { Kernels::Best } else { Kernels::Off });
         group.bench_function(name, |b| b.iter(|| f().expect("the op of a benchmark")));
     }
-    set_kernels_enabled(true);
+    set_kernels(Kernels::Best);
     group.finish();
 }
 

@@ -23,7 +23,7 @@ use kd_kernels::linear::linear;
 use kd_kernels::smoothed_cross_entropy::{label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy};
 use kd_kernels::softened_kl::softened_kl;
 use kd_kernels::stream::Stream;
-use kd_kernels::switch::set_kernels_enabled;
+use kd_kernels::{Kernels, set_kernels};
 
 /// The allocator of the binaries: with the system's, page faults of fresh outputs would be most of what is measured.
 #[global_allocator]
@@ -55,10 +55,10 @@ fn drop(purpose: u64) -> Option<Dropout> {
 fn both(c: &mut Criterion, group: &str, f: impl Fn() -> Result<Tensor>) {
     let mut group = c.benchmark_group(group);
     for (name, enabled) in [("kernel", true), ("twin", false)] {
-        set_kernels_enabled(enabled);
+        set_kernels(if enabled { Kernels::Best } else { Kernels::Off });
         group.bench_function(name, |b| b.iter(|| black_box(pass(f().expect("the op of a benchmark")))));
     }
-    set_kernels_enabled(true);
+    set_kernels(Kernels::Best);
     group.finish();
 }
 

@@ -4,10 +4,12 @@
 //! f32 on the CPU; `reference.rs` the same function from stock Candle ops, which is the oracle of the tests and the path for every other
 //! device and dtype. Results do not depend on the number of threads.
 
+mod activation;
 mod elementwise;
 mod exp;
 mod graph;
 mod kept_grad;
+mod level;
 mod moment;
 mod multiversion;
 mod operand;
@@ -18,7 +20,6 @@ mod vector;
 pub mod adam;
 pub mod add;
 pub mod attention;
-pub mod backward;
 pub mod batch_norm;
 pub mod channel_shuffle;
 pub mod conv2d;
@@ -50,7 +51,7 @@ pub mod triples;
 pub mod upsample;
 pub mod weighted_sum;
 
-pub use backward::{Gradients, backward};
-pub use linear::Activation;
+pub use activation::Activation;
+pub use graph::{Gradients, backward, backward_keeping};
 pub use precision::Precision;
-pub use switch::{kernels_enabled, set_kernels_enabled};
+pub use switch::{Kernels, kernels_enabled, set_kernels};

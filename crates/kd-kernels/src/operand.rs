@@ -6,11 +6,6 @@ use candle_core::{CpuStorage, DType, Layout, Result, Tensor, bail};
 /// more than it saves. Task borders never depend on the number of threads.
 pub(crate) const TASK: usize = 16 * 1024;
 
-/// Whether the kernel, rather than the twin from stock ops, computes on these tensors.
-pub(crate) fn on_kernel(tensors: &[&Tensor]) -> bool {
-    crate::switch::kernels_enabled() && tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
-}
-
 /// The values of a contiguous operand, whatever its offset. `op` names the caller in the error for any other layout.
 pub(crate) fn contiguous<'a, T>(values: &'a [T], layout: &Layout, op: &str) -> Result<&'a [T]> {
     match layout.contiguous_offsets() {

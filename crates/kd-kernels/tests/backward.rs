@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use kd_kernels::backward;
-use kd_kernels::linear::{Activation, linear};
+use kd_kernels::{Activation, linear::linear};
 
 fn ramp(shape: &[usize], scale: f32) -> Tensor {
     let n: usize = shape.iter().product();

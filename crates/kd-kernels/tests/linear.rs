@@ -1,8 +1,9 @@
 //! The dense layer against its twin from stock Candle ops, finite differences, and itself on other numbers of threads.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use kd_kernels::Activation;
 use kd_kernels::backward;
-use kd_kernels::linear::{Activation, linear, reference};
+use kd_kernels::linear::{linear, reference};
 use proptest::prelude::*;
 
 /// Values in [-1, 1) from a fixed sequence.

@@ -9,7 +9,7 @@ use kd_kernels::attention::{self, Mask};
 use kd_kernels::dropout::Dropout;
 use kd_kernels::sgd::{SgdConfig, SgdState};
 use kd_kernels::stream::Stream;
-use kd_kernels::switch::{kernels_enabled, set_kernels_enabled};
+use kd_kernels::{Kernels, kernels_enabled, set_kernels};
 use kd_kernels::{cross_entropy, dropout, softened_kl, softmax};
 use kd_kernels::{embedding, feed_forward, layer_norm, residual_add, smoothed_cross_entropy};
 
@@ -19,7 +19,7 @@ fn with_the_kernels_off_each_op_is_its_twin_and_state_carries_over() {
     let labels = Tensor::new(&[2u32, 0, 7, 9, 1, 1], &Device::Cpu).unwrap();
     let stream = Stream::new(1, 2);
 
-    set_kernels_enabled(false);
+    set_kernels(Kernels::Off);
     assert!(!kernels_enabled());
     assert_eq!(bits(&softmax::softmax(&z).unwrap()), bits(&softmax::reference::softmax(&z).unwrap()));
     assert_eq!(bits(&softmax::log_softmax(&z).unwrap()), bits(&softmax::reference::log_softmax(&z).unwrap()));
@@ -57,7 +57,7 @@ fn with_the_kernels_off_each_op_is_its_twin_and_state_carries_over() {
     let run = |on: fn(usize) -> bool| {
         let (var, mut state) = (Var::from_tensor(&z).unwrap(), SgdState::new());
         for step in 0..4 {
-            set_kernels_enabled(on(step));
+            set_kernels(if on(step) { Kernels::Best } else { Kernels::Off });
             state.step(&var, &v, &cfg).unwrap();
         }
         flat(&var)

@@ -368,7 +368,8 @@ fn a_whole_block_has_the_gradients_of_its_twins() {
     let mut inputs = vec![random(1, &[2, 5, d])];
     inputs.extend((2..6).map(|seed| random(seed, &[d, d])));
     inputs.extend([random(6, &[d]), random(7, &[d]), random(8, &[16, d]), random(9, &[16]), random(10, &[d, 16])]);
-    use kd_kernels::linear::{self, Activation, linear};
+    use kd_kernels::Activation;
+    use kd_kernels::linear::{self, linear};
     let ours = |t: &[Tensor]| {
         let project = |x: &Tensor, i: usize| linear(x, &t[i], Some(&t[5]), Activation::None);
         let heads = attention(&project(&t[0], 1)?, &project(&t[0], 2)?, &project(&t[0], 3)?, 2, mask, dropout)?;

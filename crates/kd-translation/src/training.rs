@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
-use kd_kernels::backward::backward;
+use kd_kernels::backward;
 use kd_kernels::smoothed_cross_entropy::{label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy};
 use kd_kernels::{Gradients, Precision};
 use serde::{Deserialize, Serialize};

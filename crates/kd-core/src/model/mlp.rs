@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 use kd_kernels::dropout::dropout;
-use kd_kernels::linear::{Activation, linear};
+use kd_kernels::{Activation, linear::linear};
 use serde::{Deserialize, Serialize};
 
 use super::{About, Activated, MOST_WEIGHTS, Mode, Model, Outputs, Tap};

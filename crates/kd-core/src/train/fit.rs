@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use candle_core::{DType, Device, Tensor};
 use kd_kernels::Gradients;
-use kd_kernels::backward::{backward, backward_keeping};
+use kd_kernels::{backward, backward_keeping};
 use serde::{Deserialize, Serialize};
 
 use super::training::{EpochRecord, Observer, Task, TermValue, Training, check_finite};

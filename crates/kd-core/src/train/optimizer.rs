@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
+use kd_kernels::Gradients;
 use kd_kernels::adam::{AdamConfig, AdamState, Decay};
-use kd_kernels::backward::Gradients;
 use kd_kernels::sgd::{SgdConfig, SgdState};
 use serde::{Deserialize, Serialize};
 

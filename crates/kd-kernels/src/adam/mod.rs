@@ -6,7 +6,7 @@ pub mod reference;
 use candle_core::{Result, Tensor, Var, bail};
 
 use crate::moment::{Moment, check_grad};
-use crate::operand::on_kernel;
+use crate::switch::takes_kernel;
 
 /// How weight decay enters a step of Adam.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,7 +116,7 @@ impl AdamState {
         cfg.check()?;
         check_grad(var, grad, "adam")?;
         let t = self.t + 1;
-        if on_kernel(&[var, grad]) {
+        if takes_kernel(&[var, grad])? {
             let (m, v) = (self.m.host(var, "adam")?, self.v.host(var, "adam")?);
             var.inplace_op2(&grad.contiguous()?, &cpu::Adam::new(cfg, t, m, v))?;
         } else {

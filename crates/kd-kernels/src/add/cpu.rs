@@ -1,5 +1,7 @@
 //! The kernel behind [`super::add`]: one pass forward, none backward.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
@@ -13,14 +15,14 @@ pub(super) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let sums = {
         let (xs, ys) = (values(&x)?, values(&y)?);
         let (xs, ys) = (&*xs, &*ys);
-        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
-            let out = Parts::uninit(out);
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            let out = Parts::of(out);
             xs.par_chunks(TASK).zip(ys.par_chunks(TASK)).enumerate().for_each(|(task, (x, y))| {
-                // SAFETY: each task has a part of its own, and `add_into` only writes it.
+                // SAFETY: each task has a part of its own.
                 add_into(x, y, unsafe { out.part(task * TASK, x.len()) });
             });
         };
-        // SAFETY: the tasks cover x, which is as long as y and the result, and each writes its part.
+        // SAFETY: the tasks cover x, which is as long as y and the result, and `add_into` writes all of a part.
         unsafe { written(xs.len(), write) }.0
     };
     record(&[&x, &y], sums, x.shape(), false, || Ok(Add))
@@ -35,9 +37,9 @@ impl Backward for Add {
 }
 
 multiversioned! {
-    fn add_into(x: &[f32], y: &[f32], out: &mut [f32]) {
+    fn add_into(x: &[f32], y: &[f32], out: &mut [MaybeUninit<f32>]) {
         for ((out, x), y) in out.iter_mut().zip(x).zip(y) {
-            *out = x + y;
+            out.write(x + y);
         }
     }
 }

@@ -14,5 +14,5 @@ pub fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     if x.dims() != y.dims() {
         bail!("add: y has shape {:?}, expected that of x, {:?}", y.dims(), x.dims())
     }
-    if takes_kernel(&[x, y]) { cpu::add(x, y) } else { reference::add(x, y) }
+    if takes_kernel(&[x, y])? { cpu::add(x, y) } else { reference::add(x, y) }
 }

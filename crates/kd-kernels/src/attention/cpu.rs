@@ -128,7 +128,7 @@ impl Attention {
         let (qs, ks, vs) = (self.q.storage_and_layout().0, self.k.storage_and_layout().0, self.v.storage_and_layout().0);
         let views = self.views(&qs, &ks, &vs)?;
         let write = |y: &mut [MaybeUninit<f32>], weights: &mut [MaybeUninit<f32>]| {
-            let (y, weights) = (Parts::uninit(y), Parts::uninit(weights));
+            let (y, weights) = (Parts::of(y), Parts::of(weights));
             if tq == 1 && !keep && self.sieve.is_none() {
                 tasks(b, |row| self.one_query(row, &views, &y));
             } else {
@@ -142,7 +142,7 @@ impl Attention {
     }
 
     /// Head `task % heads` of batch row `task / heads`.
-    fn head(&self, task: usize, [q, k, v]: &[View; 3], y: &Parts, kept: Option<&Parts>) {
+    fn head(&self, task: usize, [q, k, v]: &[View; 3], y: &Parts<MaybeUninit<f32>>, kept: Option<&Parts<MaybeUninit<f32>>>) {
         let Sizes { tq, tk, heads, head, head_v, .. } = self.sizes;
         let (row, h, square) = (task / heads, task % heads, self.sizes.square());
         let (keys, padded) = (self.seen.keys[row], tk.next_multiple_of(LINE));
@@ -153,7 +153,8 @@ impl Attention {
             // SAFETY: the scratch memory holds the transposed keys and twice the weights; kept weights are this task's own; the head's columns
             // of q, k, v and y exist, and those of y are this task's own.
             unsafe {
-                let weights = kept.map_or(own, |kept| kept.part(task * square, square).as_mut_ptr());
+                let weights = kept.map_or(own, |kept| kept.at(task * square).cast());
+                clear_rows(weights.wrapping_add(keys), 0..tq, tk, tk - keys);
                 let k = Transposed { rows: keys, cols: head, from: k.at(row, h * head), from_row: k.row, to: transposed, to_row: padded };
                 self.isa.run(k);
                 self.isa.run(Product {
@@ -167,6 +168,7 @@ impl Attention {
                     c: weights,
                     c_row: tk,
                 });
+                // The product has written the columns that were not cleared.
                 let values = std::slice::from_raw_parts_mut(weights, square);
                 soften(values, tk, self.sizes.scale(), self.visible(row));
                 let weights = self.sifted(task, values, dropped);
@@ -178,7 +180,7 @@ impl Attention {
                     a_strides: (tk, 1),
                     b: v.at(row, h * head_v),
                     b_row: v.row,
-                    c: y.at(row * tq * self.sizes.d_v() + h * head_v),
+                    c: y.at(row * tq * self.sizes.d_v() + h * head_v).cast(),
                     c_row: self.sizes.d_v(),
                 });
             }
@@ -186,7 +188,7 @@ impl Attention {
     }
 
     /// All heads of batch row `row`, whose only query it is: nothing is transposed, and each key is read once.
-    fn one_query(&self, row: usize, [q, k, v]: &[View; 3], y: &Parts) {
+    fn one_query(&self, row: usize, [q, k, v]: &[View; 3], y: &Parts<MaybeUninit<f32>>) {
         let Sizes { tk, heads, head, head_v, .. } = self.sizes;
         let keys = self.visible(row).of(0);
         with_lines(&SPARE, heads * tk.div_ceil(LINE), |weights| {
@@ -194,7 +196,7 @@ impl Attention {
             // SAFETY: the scratch memory holds `each` weights a head; the row of y is this task's own.
             unsafe {
                 self.isa.run(Scores { heads, head, keys, q: q.at(row, 0), k: k.at(row, 0), k_row: k.row, to: weights, to_row: each });
-                let y = y.at(row * self.sizes.d_v());
+                let y = y.at(row * self.sizes.d_v()).cast::<f32>();
                 for h in 0..heads {
                     let weights = weights.wrapping_add(h * each);
                     soften(std::slice::from_raw_parts_mut(weights, keys), keys, self.sizes.scale(), Visible { keys, first: keys, step: 0 });
@@ -239,14 +241,14 @@ impl Attention {
     }
 
     /// The gradients of one head, each to its columns of the part that is given, if it is wanted.
-    fn head_gradient(&self, task: usize, [q, k, v]: &[View; 3], weights: &[f32], grad: &[f32], to: &[Option<Parts>; 3]) {
+    fn head_gradient(&self, task: usize, [q, k, v]: &[View; 3], weights: &[f32], grad: &[f32], to: &[Option<Parts<MaybeUninit<f32>>>; 3]) {
         let Sizes { tq, tk, heads, head, head_v, .. } = self.sizes;
         let (d, d_v) = (self.sizes.d(), self.sizes.d_v());
         let (row, h, square) = (task / heads, task % heads, self.sizes.square());
         let (keys, padded) = (self.seen.keys[row], tk.next_multiple_of(LINE));
         let weights = &weights[task * square..][..square];
         let grad = grad[row * tq * d_v + h * head_v..].as_ptr();
-        let columns = |parts: &Parts, t: usize, d: usize, head: usize| parts.at(row * t * d + h * head);
+        let columns = |parts: &Parts<MaybeUninit<f32>>, t: usize, d: usize, head: usize| parts.at(row * t * d + h * head).cast::<f32>();
         with_lines(&SPARE, padded * head_v / LINE + 2 * square.div_ceil(LINE), |scratch| {
             let transposed = scratch;
             let slopes = scratch.wrapping_add(padded * head_v);
@@ -264,8 +266,7 @@ impl Attention {
                 }
                 let from = v.at(row, h * head_v);
                 self.isa.run(Transposed { rows: keys, cols: head_v, from, from_row: v.row, to: transposed, to_row: padded });
-                let slope = std::slice::from_raw_parts_mut(slopes, square);
-                clear_columns(slope, keys, tk);
+                clear_rows(slopes.wrapping_add(keys), 0..tq, tk, tk - keys);
                 self.isa.run(Product {
                     m: tq,
                     n: keys,
@@ -277,6 +278,7 @@ impl Attention {
                     c: slopes,
                     c_row: tk,
                 });
+                let slope = std::slice::from_raw_parts_mut(slopes, square);
                 if let Some(sieve) = &self.sieve {
                     sift(sieve, (task * square) as u64, slope);
                 }
@@ -309,8 +311,8 @@ impl Backward for Kept {
         let lens = [b * tq * op.sizes.d(), b * tk * op.sizes.d(), b * tk * op.sizes.d_v()];
         let lens: [usize; 3] = std::array::from_fn(|i| if wanted[i] { lens[i] } else { 0 });
         let pass = |dq: &mut [MaybeUninit<f32>], dk: &mut [MaybeUninit<f32>], dv: &mut [MaybeUninit<f32>]| {
-            let parts = [Parts::uninit(dq), Parts::uninit(dk), Parts::uninit(dv)];
-            let to: [Option<Parts>; 3] = std::array::from_fn(|i| wanted[i].then_some(parts[i]));
+            let parts = [Parts::of(dq), Parts::of(dk), Parts::of(dv)];
+            let to: [Option<Parts<_>>; 3] = std::array::from_fn(|i| wanted[i].then_some(parts[i]));
             tasks(b * heads, |task| op.head_gradient(task, &views, &self.weights, grad, &to));
         };
         // SAFETY: the tasks cover all heads of all rows, and each writes its columns of what is wanted.
@@ -350,13 +352,6 @@ unsafe fn clear_rows(to: *mut f32, rows: Range<usize>, d: usize, head: usize) {
     for row in rows {
         // SAFETY: the caller's promise; all bits 0 are the value 0.
         unsafe { std::ptr::write_bytes(to.wrapping_add(row * d), 0, head) }
-    }
-}
-
-/// Clears the values of each row of `len` from column `from` on.
-fn clear_columns(rows: &mut [f32], from: usize, len: usize) {
-    for row in rows.chunks_mut(len) {
-        row[from..].fill(0.0);
     }
 }
 

@@ -61,7 +61,7 @@ impl Mask<'_> {
 pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask, dropout: Option<Dropout>) -> Result<Tensor> {
     let sizes = Sizes::of(q, k, v, heads, &mask)?;
     Dropout::check(dropout, "attention")?;
-    if takes_kernel(&[q, k, v]) {
+    if takes_kernel(&[q, k, v])? {
         cpu::attention(q, k, v, sizes, &mask, Sieve::of(dropout))
     } else {
         reference::attention(q, k, v, heads, mask, dropout)

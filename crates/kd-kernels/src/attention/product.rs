@@ -60,7 +60,8 @@ impl Product {
                 5 => self.tile::<V, 5, NV>(row, col, width),
                 6 => self.tile::<V, 6, NV>(row, col, width),
                 7 => self.tile::<V, 7, NV>(row, col, width),
-                _ => self.tile::<V, 8, NV>(row, col, width),
+                8 => self.tile::<V, 8, NV>(row, col, width),
+                rows => unreachable!("a tile of {rows} rows: there are 1 to {MAX_ROWS}"),
             }
         }
     }
@@ -82,7 +83,7 @@ impl Product {
                 for (i, sums) in sums.iter_mut().enumerate() {
                     let x = V::splat(*a.wrapping_add(i * self.a_strides.0));
                     for (sum, col) in sums.iter_mut().zip(cols) {
-                        *sum = sum.mul_add(x, col);
+                        *sum = x.mul_add(col, *sum);
                     }
                 }
                 a = a.wrapping_add(self.a_strides.1);
@@ -161,11 +162,11 @@ impl Kernel for Scores {
                 unsafe {
                     let mut sum = V::splat(0.0);
                     for c in (0..self.head - rest).step_by(V::LANES) {
-                        sum = sum.mul_add(V::load(q.wrapping_add(c)), V::load(k.wrapping_add(c)));
+                        sum = V::load(q.wrapping_add(c)).mul_add(V::load(k.wrapping_add(c)), sum);
                     }
                     if rest > 0 {
                         let c = self.head - rest;
-                        sum = sum.mul_add(V::load_lanes(q.wrapping_add(c), 1, mask), V::load_lanes(k.wrapping_add(c), 1, mask));
+                        sum = V::load_lanes(q.wrapping_add(c), 1, mask).mul_add(V::load_lanes(k.wrapping_add(c), 1, mask), sum);
                     }
                     sum.store(lanes.as_mut_ptr());
                     let mut half = V::LANES / 2;

@@ -5,14 +5,16 @@
 //! the gradient behind the rectifier, and leaves g′ in place of the gradient; the second writes dx. The loops over planes of many pixels are in
 //! `wide.rs`, those over planes of few in `narrow.rs`; all give the same bits on every instruction set and number of threads.
 
+use std::mem::MaybeUninit;
+
 use std::ops::Range;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 use rayon::prelude::*;
 
 use super::{Running, Sizes, Statistics, narrow, wide};
+use crate::Activation;
 use crate::graph::{Backward, Grad, record, sum, values};
-use crate::linear::Activation;
 use crate::operand::contiguous_f32_mut;
 use crate::output::{Parts, written};
 
@@ -73,7 +75,7 @@ pub(super) enum Mask<'a> {
 
 /// The gradient of the result: what may be written over, and what is to be added to it.
 pub(super) struct Incoming<'a> {
-    pub over: Parts<'a>,
+    pub over: Parts<'a, f32>,
     pub add: Option<&'a [f32]>,
 }
 
@@ -117,7 +119,7 @@ pub(super) fn batch_norm(
         };
         let stored = stored.as_ref().map(|(mean, var)| Ok::<_, candle_core::Error>((values(mean)?, values(var)?))).transpose()?;
         let stored: Option<(&[f32], &[f32])> = stored.as_ref().map(|(mean, var)| (&**mean, &**var));
-        let task = |group: &Group, y: &Parts| {
+        let task = |group: &Group, y: &Parts<MaybeUninit<f32>>| {
             let moments = match stored {
                 Some((mean, var)) => group.channels.clone().map(|c| (f64::from(mean[c]), f64::from(var[c]))).collect(),
                 None if sizes.narrow() => narrow::moments(xs, group),
@@ -135,8 +137,8 @@ pub(super) fn batch_norm(
             }
             (affine, rstd, moments)
         };
-        let write = |y: &mut [std::mem::MaybeUninit<f32>]| {
-            let y = Parts::uninit(y);
+        let write = |y: &mut [MaybeUninit<f32>]| {
+            let y = Parts::of(y);
             sizes.groups().par_iter().map(|group| task(group, &y)).collect::<Vec<_>>()
         };
         // SAFETY: the groups cover all channels, and `normalise` writes all values of a group.
@@ -187,9 +189,9 @@ impl Backward for BatchNorm {
             (true, None) => Mask::FromX,
             (true, Some(ys)) => Mask::FromY(ys),
         };
-        let pass = |g: &mut [f32], dx: Option<&mut [std::mem::MaybeUninit<f32>]>| {
+        let pass = |g: &mut [f32], dx: Option<&mut [MaybeUninit<f32>]>| {
             let incoming = Incoming { over: Parts::of(g), add };
-            let dx = dx.map(Parts::uninit);
+            let dx = dx.map(Parts::of);
             let groups = self.sizes.groups();
             groups.par_iter().map(|group| self.group(group, xs, &incoming, mask, dx.as_ref())).collect::<Vec<_>>()
         };
@@ -211,7 +213,7 @@ impl Backward for BatchNorm {
 
 impl BatchNorm {
     /// Both passes over one group: g′ over the gradient, dx to `dx` or over g′, and the gradients of weight and bias.
-    fn group(&self, group: &Group, x: &[f32], grad: &Incoming, mask: Mask, dx: Option<&Parts>) -> Vec<(f32, f32)> {
+    fn group(&self, group: &Group, x: &[f32], grad: &Incoming, mask: Mask, dx: Option<&Parts<MaybeUninit<f32>>>) -> Vec<(f32, f32)> {
         let channels = &self.channels[group.channels.clone()];
         let affine: Vec<Affine> = channels.iter().map(|(affine, _)| *affine).collect();
         let sums =

@@ -5,7 +5,7 @@ mod narrow;
 pub mod reference;
 mod wide;
 
-use crate::linear::Activation;
+use crate::Activation;
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, Var, bail};
 
@@ -65,7 +65,7 @@ pub fn batch_norm(
         Statistics::Batch(None) => {}
         Statistics::Stored { mean, var } => all.extend([mean, var]),
     }
-    if takes_kernel(&all) {
+    if takes_kernel(&all)? {
         cpu::batch_norm(x, weight, bias, eps, statistics, residual, act)
     } else {
         reference::batch_norm(x, weight, bias, eps, statistics, residual, act)

@@ -1,9 +1,11 @@
 //! The passes over planes of few pixels: factors are laid out a value each, so that loops run over all channels of a group, and sums are taken
 //! a value each over the images.
 
+use std::mem::MaybeUninit;
+
 use super::cpu::{Affine, Group, Incoming, Mask, Slope};
 use crate::multiversion::multiversioned;
-use crate::output::Parts;
+use crate::output::{Parts, assume_init};
 
 /// Images whose values are summed in f32 before they are added to sums in f64.
 const SPELL: usize = 64;
@@ -60,24 +62,26 @@ fn settle(short: &mut [f32], long: &mut [f64]) {
 }
 
 /// As `wide::normalise`.
-pub(super) fn normalise(x: &[f32], residual: Option<&[f32]>, y: &Parts, group: &Group, affine: &[Affine], relu: bool) {
+pub(super) fn normalise(x: &[f32], residual: Option<&[f32]>, y: &Parts<MaybeUninit<f32>>, group: &Group, affine: &[Affine], relu: bool) {
     let factors = [spread(affine, group, |a| a.mean), spread(affine, group, |a| a.scale), spread(affine, group, |a| a.shift)];
     normalise_runs(x, residual, y, group, &factors, relu)
 }
 
 multiversioned! {
     /// Writes all values of the group.
-    fn normalise_runs(x: &[f32], residual: Option<&[f32]>, y: &Parts, group: &Group, factors: &[Vec<f32>; 3], relu: bool) {
+    fn normalise_runs(x: &[f32], residual: Option<&[f32]>, y: &Parts<MaybeUninit<f32>>, group: &Group, factors: &[Vec<f32>; 3], relu: bool) {
         let run = group.run();
         let [mean, scale, shift] = factors;
         for i in 0..group.images {
             let start = group.start(i);
             let x = &x[start..][..run];
-            // SAFETY: the values of a group belong to its task, and are only written.
+            // SAFETY: the values of a group belong to its task.
             let y = unsafe { y.part(start, run) };
             for ((((y, x), mean), scale), shift) in y.iter_mut().zip(x).zip(mean).zip(scale).zip(shift) {
-                *y = (x - mean) * scale + shift;
+                y.write((x - mean) * scale + shift);
             }
+            // SAFETY: the factors have a value for each of the run, so that all of it is written.
+            let y = unsafe { assume_init(y) };
             if let Some(residual) = residual {
                 y.iter_mut().zip(&residual[start..][..run]).for_each(|(y, r)| *y += r);
             }
@@ -139,7 +143,7 @@ multiversioned! {
 }
 
 /// As `wide::gradient`.
-pub(super) fn gradient(x: &[f32], g: &Parts, dx: Option<&Parts>, group: &Group, slopes: &[Slope]) {
+pub(super) fn gradient(x: &[f32], g: &Parts<f32>, dx: Option<&Parts<MaybeUninit<f32>>>, group: &Group, slopes: &[Slope]) {
     let factors = [
         spread(slopes, group, |s| s.mean),
         spread(slopes, group, |s| s.scale),
@@ -151,7 +155,7 @@ pub(super) fn gradient(x: &[f32], g: &Parts, dx: Option<&Parts>, group: &Group, 
 
 multiversioned! {
     /// To all values of the group in `dx`, or over g′.
-    fn gradient_runs(x: &[f32], g: &Parts, dx: Option<&Parts>, group: &Group, factors: &[Vec<f32>; 4]) {
+    fn gradient_runs(x: &[f32], g: &Parts<f32>, dx: Option<&Parts<MaybeUninit<f32>>>, group: &Group, factors: &[Vec<f32>; 4]) {
         let run = group.run();
         let [mean, scale, slope, offset] = factors;
         for i in 0..group.images {
@@ -162,10 +166,10 @@ multiversioned! {
             let factors = mean.iter().zip(scale).zip(slope).zip(offset);
             match dx {
                 Some(dx) => {
-                    // SAFETY: as above; they are only written.
+                    // SAFETY: as above.
                     let dx = unsafe { dx.part(start, run) };
                     for (((dx, g), x), (((mean, scale), slope), offset)) in dx.iter_mut().zip(g).zip(x).zip(factors) {
-                        *dx = *g * scale + (x - mean) * slope + offset;
+                        dx.write(*g * scale + (x - mean) * slope + offset);
                     }
                 }
                 None => {

@@ -1,7 +1,7 @@
 //! Batch normalisation from stock Candle ops: the oracle of the kernel, and what runs on other devices and types.
 
 use super::{Sizes, Statistics};
-use crate::linear::Activation;
+use crate::Activation;
 use crate::relu;
 use candle_core::{Result, Tensor};
 

@@ -1,5 +1,7 @@
 //! The passes over planes of at least [`LANES`] pixels: each plane has one mean and one set of factors.
 
+use std::mem::MaybeUninit;
+
 use super::cpu::{Affine, Group, Incoming, Mask, Slope};
 use crate::multiversion::multiversioned;
 use crate::output::Parts;
@@ -92,12 +94,12 @@ multiversioned! {
 
 multiversioned! {
     /// Writes all values of the group.
-    fn normalise_planes(x: &[f32], residual: Option<&[f32]>, y: &Parts, group: &Group, affine: &[Affine], relu: bool) {
+    fn normalise_planes(x: &[f32], residual: Option<&[f32]>, y: &Parts<MaybeUninit<f32>>, group: &Group, affine: &[Affine], relu: bool) {
         for i in 0..group.images {
             for (c, affine) in affine.iter().enumerate() {
                 let start = group.start(i) + c * group.pixels;
                 let x = &x[start..][..group.pixels];
-                // SAFETY: the values of a group belong to its task, and are only written.
+                // SAFETY: the values of a group belong to its task.
                 let y = unsafe { y.part(start, group.pixels) };
                 match (residual.map(|r| &r[start..][..group.pixels]), relu) {
                     (None, false) => plane::<false, false>(x, x, y, *affine),
@@ -111,19 +113,19 @@ multiversioned! {
 }
 
 /// y = act((x − mean) · scale + shift + residual) over the group.
-pub(super) fn normalise(x: &[f32], residual: Option<&[f32]>, y: &Parts, group: &Group, affine: &[Affine], relu: bool) {
+pub(super) fn normalise(x: &[f32], residual: Option<&[f32]>, y: &Parts<MaybeUninit<f32>>, group: &Group, affine: &[Affine], relu: bool) {
     normalise_planes(x, residual, y, group, affine, relu)
 }
 
 /// One plane. `r` is read where it is the `RESIDUAL`.
 #[inline(always)]
-fn plane<const RESIDUAL: bool, const RELU: bool>(x: &[f32], r: &[f32], y: &mut [f32], a: Affine) {
+fn plane<const RESIDUAL: bool, const RELU: bool>(x: &[f32], r: &[f32], y: &mut [MaybeUninit<f32>], a: Affine) {
     for ((y, x), r) in y.iter_mut().zip(x).zip(r) {
         let mut z = (x - a.mean) * a.scale + a.shift;
         if RESIDUAL {
             z += r;
         }
-        *y = if RELU { rectified(z) } else { z };
+        y.write(if RELU { rectified(z) } else { z });
     }
 }
 
@@ -225,7 +227,7 @@ fn part<const ADD: bool, const MASK: u8>(x: &[f32], add: &[f32], y: &[f32], g: &
 
 multiversioned! {
     /// dx = g′ · scale + (x − mean) · slope + offset, to all values of the group in `dx`, or over g′.
-    fn gradient_planes(x: &[f32], g: &Parts, dx: Option<&Parts>, group: &Group, slopes: &[Slope]) {
+    fn gradient_planes(x: &[f32], g: &Parts<f32>, dx: Option<&Parts<MaybeUninit<f32>>>, group: &Group, slopes: &[Slope]) {
         for i in 0..group.images {
             for (c, s) in slopes.iter().enumerate() {
                 let s = *s;
@@ -235,10 +237,10 @@ multiversioned! {
                 let g = unsafe { g.part(start, group.pixels) };
                 match dx {
                     Some(dx) => {
-                        // SAFETY: as above; they are only written.
+                        // SAFETY: as above.
                         let dx = unsafe { dx.part(start, group.pixels) };
                         for ((dx, g), x) in dx.iter_mut().zip(g).zip(x) {
-                            *dx = *g * s.scale + (x - s.mean) * s.slope + s.offset;
+                            dx.write(*g * s.scale + (x - s.mean) * s.slope + s.offset);
                         }
                     }
                     None => {
@@ -253,6 +255,6 @@ multiversioned! {
 }
 
 /// The gradient of x over the group.
-pub(super) fn gradient(x: &[f32], g: &Parts, dx: Option<&Parts>, group: &Group, slopes: &[Slope]) {
+pub(super) fn gradient(x: &[f32], g: &Parts<f32>, dx: Option<&Parts<MaybeUninit<f32>>>, group: &Group, slopes: &[Slope]) {
     gradient_planes(x, g, dx, group, slopes)
 }

@@ -1,10 +1,12 @@
 //! The kernel behind [`super::channel_shuffle`]: one copy of the planes.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
 use crate::graph::{Backward, Grad, record, sum, values};
-use crate::output::{Parts, written};
+use crate::output::{Parts, copied, written};
 
 pub(super) fn channel_shuffle(x: &Tensor, groups: usize) -> Result<Tensor> {
     let (_, c, h, w) = x.dims4()?;
@@ -18,13 +20,13 @@ pub(super) fn channel_shuffle(x: &Tensor, groups: usize) -> Result<Tensor> {
 fn shuffled(x: &[f32], c: usize, pixels: usize, groups: usize) -> Vec<f32> {
     let each = c / groups;
     let image = c * pixels;
-    let write = |y: &mut [std::mem::MaybeUninit<f32>]| {
-        let y = Parts::uninit(y);
+    let write = |y: &mut [MaybeUninit<f32>]| {
+        let y = Parts::of(y);
         x.par_chunks(image.max(1)).enumerate().for_each(|(i, x)| {
             for (plane, x) in x.chunks_exact(pixels).enumerate() {
                 let to = plane % each * groups + plane / each;
-                // SAFETY: each image belongs to one task, which only writes it.
-                unsafe { y.part(i * image + to * pixels, pixels) }.copy_from_slice(x);
+                // SAFETY: each image belongs to one task.
+                copied(unsafe { y.part(i * image + to * pixels, pixels) }, x);
             }
         });
     };

@@ -15,7 +15,7 @@ use candle_core::{Result, Tensor, bail};
 /// run [`reference::channel_shuffle`]. Fails on other shapes, and on 0 groups.
 pub fn channel_shuffle(x: &Tensor, groups: usize) -> Result<Tensor> {
     check(x, groups)?;
-    if takes_kernel(&[x]) { cpu::channel_shuffle(x, groups) } else { reference::channel_shuffle(x, groups) }
+    if takes_kernel(&[x])? { cpu::channel_shuffle(x, groups) } else { reference::channel_shuffle(x, groups) }
 }
 
 fn check(x: &Tensor, groups: usize) -> Result<()> {

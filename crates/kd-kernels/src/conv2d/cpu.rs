@@ -1,9 +1,9 @@
 //! Convolution on the CPU: which algorithm runs each of the three passes.
 
 use super::shape::Shape;
-use super::vector::Isa;
 use super::{Precision, depthwise, implicit, winograd};
 use crate::graph::{Backward, Grad, record, sum, values};
+use crate::vector::Isa;
 use candle_core::{Result, Tensor};
 
 /// Applies the kernel. The shape is that of the operands; all tensors are `f32` on the CPU.

@@ -19,7 +19,6 @@ use candle_core::{Result, Tensor};
 use shape::Shape;
 
 use crate::switch::takes_kernel;
-use crate::vector;
 
 /// How a kernel moves over an image: the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,5 +78,5 @@ pub fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, geometry: Geometry) ->
     let shape = Shape::of(x, w, b, geometry)?;
     let mut all = vec![x, w];
     all.extend(b);
-    if takes_kernel(&all) { cpu::conv2d(x, w, b, shape, precision()) } else { reference::conv2d(x, w, b, geometry) }
+    if takes_kernel(&all)? { cpu::conv2d(x, w, b, shape, precision()) } else { reference::conv2d(x, w, b, geometry) }
 }

@@ -10,6 +10,10 @@ use candle_core::{Result, Tensor};
 /// sum is taken as a matrix product of gathered pixels instead.
 pub fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, geometry: Geometry) -> Result<Tensor> {
     let s = Shape::of(x, w, b, geometry)?;
+    if s.n == 0 {
+        // Candle's convolution panics. There is nothing to derive a gradient from.
+        return Tensor::zeros((0, s.cout, s.ho, s.wo), x.dtype(), x.device());
+    }
     let square = s.h == s.w && s.kh == s.kw;
     // Candle's backward pass takes 2·padding from this, and panics where that is less than 0.
     let reach = |out: usize, kernel: usize| (out - 1) * geometry.stride + kernel;

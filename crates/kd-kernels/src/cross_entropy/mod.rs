@@ -5,7 +5,8 @@ pub mod reference;
 
 use candle_core::{DType, Result, Tensor, bail};
 
-use crate::operand::{logits_dims, on_kernel};
+use crate::operand::logits_dims;
+use crate::switch::takes_kernel;
 
 /// Cross-entropy: (1/b) · Σ_i (ln Σ_k e^(z_ik) − z_i,y_i), the mean over the batch, in nats.
 ///
@@ -31,7 +32,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     if let Some((i, y)) = host.iter().enumerate().find(|&(_, &y)| y as usize >= c) {
         bail!("cross_entropy: label {y} at index {i} is out of range for {c} classes");
     }
-    if on_kernel(&[logits]) {
+    if takes_kernel(&[logits])? {
         logits.contiguous()?.apply_op1(cpu::CrossEntropy::new(host, logits.track_op()))
     } else {
         reference::cross_entropy(logits, labels)

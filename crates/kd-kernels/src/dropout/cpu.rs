@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::multiversion::multiversioned;
 use crate::operand::{TASK, contiguous_f32};
+use crate::output::written;
 use crate::stream::Stream;
 
 /// Words of the stream that one step of the kernel draws.
@@ -43,16 +44,16 @@ impl CustomOp1 for Sieve {
 
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let xs = contiguous_f32(storage, layout, self.name())?;
-        let mut out = Vec::with_capacity(xs.len());
-        let spare = &mut out.spare_capacity_mut()[..xs.len()];
-        if xs.len() <= TASK {
-            sift_into(self, 0, xs, spare);
-        } else {
-            let tasks = spare.par_chunks_mut(TASK).zip(xs.par_chunks(TASK)).enumerate();
-            tasks.for_each(|(task, (out, xs))| sift_into(self, (task * TASK) as u64, xs, out));
-        }
-        // SAFETY: the capacity is at least `xs.len()`, and `sift_into` has written each of those elements.
-        unsafe { out.set_len(xs.len()) };
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            if out.len() <= TASK {
+                sift_into(self, 0, xs, out);
+            } else {
+                let tasks = out.par_chunks_mut(TASK).zip(xs.par_chunks(TASK)).enumerate();
+                tasks.for_each(|(task, (out, xs))| sift_into(self, (task * TASK) as u64, xs, out));
+            }
+        };
+        // SAFETY: the tasks cover the memory, which is as long as `xs`, and `sift_into` writes all that it is given.
+        let (out, ()) = unsafe { written(xs.len(), write) };
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
 

@@ -5,8 +5,8 @@ pub mod reference;
 
 use candle_core::{Result, Tensor, bail};
 
-use crate::operand::on_kernel;
 use crate::stream::Stream;
+use crate::switch::takes_kernel;
 
 /// What a fused op drops, as [`dropout`] takes it: the fraction and the stream that decides where.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +49,7 @@ pub fn dropout(xs: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
     if p == 0.0 {
         return Ok(xs.clone());
     }
-    if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::Sieve::new(p, stream)) } else { reference::dropout(xs, p, stream) }
+    if takes_kernel(&[xs])? { xs.contiguous()?.apply_op1(cpu::Sieve::new(p, stream)) } else { reference::dropout(xs, p, stream) }
 }
 
 /// [`reference::dropout`] where there is one to apply.

@@ -4,10 +4,11 @@
 //! no two tasks write to one row, and sums do not depend on the number of threads. In this crate's own backward pass they are added to what
 //! other uses of the table have left there.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 
-use crate::backward::deposit_in_place;
-use crate::graph::{Backward, Grad, record, sum, values};
+use crate::graph::{Backward, Grad, deposit_in_place, record, sum, values};
 use crate::multiversion::multiversioned;
 use crate::output::{Parts, written};
 use crate::rows::{per_task, tasks};
@@ -29,11 +30,11 @@ pub(super) fn embedding(
         let (rows, places) = (values(&table)?, positions.as_ref().map(values).transpose()?);
         let (rows, places): (&[f32], Option<&[f32]>) = (&rows, places.as_deref());
         let each = per_task(d);
-        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
-            let out = Parts::uninit(out);
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            let out = Parts::of(out);
             tasks(ids.len().div_ceil(each), |task| {
                 for (i, &id) in ids.iter().enumerate().skip(task * each).take(each) {
-                    // SAFETY: each place belongs to one task, and `place` only writes it.
+                    // SAFETY: each place belongs to one task.
                     let y = unsafe { out.part(i * d, d) };
                     place(&rows[id as usize * d..][..d], scale, places.map_or(&[], |p| &p[i % t * d..][..d]), y);
                 }
@@ -110,14 +111,14 @@ impl Embedding {
 
 multiversioned! {
     /// y = scale · row + position, which may be empty for none.
-    fn place(row: &[f32], scale: f32, position: &[f32], y: &mut [f32]) {
+    fn place(row: &[f32], scale: f32, position: &[f32], y: &mut [MaybeUninit<f32>]) {
         if position.is_empty() {
             for (y, x) in y.iter_mut().zip(row) {
-                *y = scale * x;
+                y.write(scale * x);
             }
         } else {
             for (y, (x, position)) in y.iter_mut().zip(row.iter().zip(position)) {
-                *y = scale * x + position;
+                y.write(scale * x + position);
             }
         }
     }

@@ -36,7 +36,7 @@ pub fn embedding(ids: &Tensor, table: &Tensor, scale: f64, positions: Option<&Te
     let host = check(ids, table, positions)?;
     let mut all = vec![table];
     all.extend(positions);
-    if takes_kernel(&all) {
+    if takes_kernel(&all)? {
         cpu::embedding(host, ids.dims(), table, scale, positions, padding)
     } else {
         reference::embedding(ids, table, scale, positions, padding)

@@ -6,7 +6,7 @@ use candle_core::{Result, Tensor};
 
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::multiversion::multiversioned;
-use crate::output::{Parts, written};
+use crate::output::{Parts, filled, written};
 use crate::rows::tasks;
 
 pub(super) fn channel_energy(x: &Tensor) -> Result<Tensor> {
@@ -17,11 +17,10 @@ pub(super) fn channel_energy(x: &Tensor) -> Result<Tensor> {
         let xs = values(&x)?;
         let xs: &[f32] = &xs;
         let write = |y: &mut [MaybeUninit<f32>]| {
-            let y = Parts::uninit(y);
+            let y = Parts::of(y);
             tasks(n, |i| {
-                // SAFETY: each image belongs to one task, which writes all of it before it reads.
-                let y = unsafe { y.part(i * pixels, pixels) };
-                y.fill(0.0);
+                // SAFETY: each image belongs to one task.
+                let y = filled(unsafe { y.part(i * pixels, pixels) }, 0.0);
                 energy(&xs[i * c * pixels..][..c * pixels], y, 1.0 / c as f32);
             });
         };
@@ -44,9 +43,9 @@ impl Backward for Energy {
         let (grad, xs): (&[f32], &[f32]) = (&grad, &xs);
         let (pixels, image) = (grad.len() / self.images.max(1), xs.len() / self.images.max(1));
         let write = |dx: &mut [MaybeUninit<f32>]| {
-            let dx = Parts::uninit(dx);
+            let dx = Parts::of(dx);
             tasks(self.images, |i| {
-                // SAFETY: each image belongs to one task, which only writes it.
+                // SAFETY: each image belongs to one task.
                 let dx = unsafe { dx.part(i * image, image) };
                 spread(&xs[i * image..][..image], &grad[i * pixels..][..pixels], dx, 2.0 / self.channels as f32);
             });
@@ -76,13 +75,13 @@ multiversioned! {
 
 multiversioned! {
     /// One image: dx_c = factor · x_c · g.
-    fn spread(x: &[f32], g: &[f32], dx: &mut [f32], factor: f32) {
+    fn spread(x: &[f32], g: &[f32], dx: &mut [MaybeUninit<f32>], factor: f32) {
         if g.is_empty() {
             return;
         }
         for (x, dx) in x.chunks_exact(g.len()).zip(dx.chunks_exact_mut(g.len())) {
             for ((dx, x), g) in dx.iter_mut().zip(x).zip(g) {
-                *dx = factor * x * g;
+                dx.write(factor * x * g);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::switch::takes_kernel;
 /// [`reference::channel_energy`]. Fails on other shapes.
 pub fn channel_energy(x: &Tensor) -> Result<Tensor> {
     check(x)?;
-    if takes_kernel(&[x]) { cpu::channel_energy(x) } else { reference::channel_energy(x) }
+    if takes_kernel(&[x])? { cpu::channel_energy(x) } else { reference::channel_energy(x) }
 }
 
 fn check(x: &Tensor) -> Result<()> {

@@ -2,8 +2,9 @@
 
 pub mod reference;
 
+use crate::Activation;
 use crate::dropout::{Dropout, cpu::Sieve};
-use crate::linear::{self, Activation, linear};
+use crate::linear::{self, linear};
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor};
 
@@ -18,7 +19,7 @@ use candle_core::{Result, Tensor};
 /// others run [`reference::feed_forward`]. Fails on shapes that do not fit and on p outside [0, 1).
 pub fn feed_forward(x: &Tensor, w1: &Tensor, b1: &Tensor, w2: &Tensor, b2: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
     Dropout::check(dropout, "feed_forward")?;
-    if takes_kernel(&[x, w1, b1, w2, b2]) {
+    if takes_kernel(&[x, w1, b1, w2, b2])? {
         let hidden = linear::sifted(x, w1, b1, Sieve::of(dropout))?;
         linear(&hidden, w2, Some(b2), Activation::None)
     } else {

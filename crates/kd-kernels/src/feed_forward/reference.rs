@@ -2,8 +2,9 @@
 
 use candle_core::{Result, Tensor};
 
+use crate::Activation;
 use crate::dropout::{self, Dropout};
-use crate::linear::{Activation, reference::linear};
+use crate::linear::reference::linear;
 
 /// The same function as [`super::feed_forward`], which checks p first.
 pub fn feed_forward(x: &Tensor, w1: &Tensor, b1: &Tensor, w2: &Tensor, b2: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {

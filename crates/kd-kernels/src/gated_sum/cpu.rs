@@ -1,6 +1,8 @@
 //! The kernel behind [`super::gated_sum`]: one pass forward; one backward, which writes the gradient of x over the incoming one and sums those
 //! of the gates while it goes through the channels.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
@@ -15,11 +17,11 @@ pub(super) fn gated_sum(x: &Tensor, y: &Tensor, gates: &Tensor) -> Result<Tensor
     let out = {
         let (xs, ys, gs) = (values(&x)?, values(&y)?, values(&gates)?);
         let (xs, ys, gs) = (&*xs, &*ys, &*gs);
-        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
-            let out = Parts::uninit(out);
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            let out = Parts::of(out);
             sizes.images(xs).for_each(|i| {
                 let [x, y] = [xs, ys].map(|t| &t[i * sizes.image()..][..sizes.image()]);
-                // SAFETY: each image belongs to one task, which only writes it.
+                // SAFETY: each image belongs to one task.
                 mix(x, y, sizes.gates(gs, i), unsafe { out.part(i * sizes.image(), sizes.image()) }, sizes.pixels);
             });
         };
@@ -65,12 +67,12 @@ impl Backward for GatedSum {
         let (xs, ys, gs) = (&*xs, &*ys, &*gs);
         let sizes = self.sizes;
         let mut dgates = vec![0f32; gs.len()];
-        let write = |dy: &mut [std::mem::MaybeUninit<f32>]| {
-            let (dy, over) = (Parts::uninit(dy), Parts::of(&mut dx));
+        let write = |dy: &mut [MaybeUninit<f32>]| {
+            let (dy, over) = (Parts::of(dy), Parts::of(&mut dx));
             sizes.images(xs).zip(dgates.par_chunks_mut((2 * sizes.pixels).max(1))).for_each(|(i, dgates)| {
                 let [x, y] = [xs, ys].map(|t| &t[i * sizes.image()..][..sizes.image()]);
-                // SAFETY: each image belongs to one task, which only writes that of dy.
-                let [dx, dy] = [over, dy].map(|t| unsafe { t.part(i * sizes.image(), sizes.image()) });
+                // SAFETY: each image belongs to one task.
+                let (dx, dy) = unsafe { (over.part(i * sizes.image(), sizes.image()), dy.part(i * sizes.image(), sizes.image())) };
                 unmix(x, y, sizes.gates(gs, i), dx, dy, dgates, sizes.pixels);
             });
         };
@@ -82,11 +84,11 @@ impl Backward for GatedSum {
 
 multiversioned! {
     /// One image: out = x · gate 0 + y · gate 1.
-    fn mix(x: &[f32], y: &[f32], gates: (&[f32], &[f32]), out: &mut [f32], pixels: usize) {
+    fn mix(x: &[f32], y: &[f32], gates: (&[f32], &[f32]), out: &mut [MaybeUninit<f32>], pixels: usize) {
         let planes = x.chunks_exact(pixels).zip(y.chunks_exact(pixels));
         for (out, (x, y)) in out.chunks_exact_mut(pixels).zip(planes) {
             for ((out, (x, y)), (a, b)) in out.iter_mut().zip(x.iter().zip(y)).zip(gates.0.iter().zip(gates.1)) {
-                *out = x * a + y * b;
+                out.write(x * a + y * b);
             }
         }
     }
@@ -94,7 +96,7 @@ multiversioned! {
 
 multiversioned! {
     /// One image: dx holds the gradient and takes that of x; dy is written; dgates holds zeros.
-    fn unmix(x: &[f32], y: &[f32], gates: (&[f32], &[f32]), dx: &mut [f32], dy: &mut [f32], dgates: &mut [f32], pixels: usize) {
+    fn unmix(x: &[f32], y: &[f32], gates: (&[f32], &[f32]), dx: &mut [f32], dy: &mut [MaybeUninit<f32>], dgates: &mut [f32], pixels: usize) {
         let (da, db) = dgates.split_at_mut(pixels);
         let planes = x.chunks_exact(pixels).zip(y.chunks_exact(pixels));
         for ((dx, dy), (x, y)) in dx.chunks_exact_mut(pixels).zip(dy.chunks_exact_mut(pixels)).zip(planes) {
@@ -105,7 +107,7 @@ multiversioned! {
                 *da += g * x;
                 *db += g * y;
                 *dx = g * a;
-                *dy = g * b;
+                dy.write(g * b);
             }
         }
     }

@@ -17,7 +17,7 @@ use candle_core::{Result, Tensor, bail};
 /// run [`reference::gated_sum`]. Fails on shapes that do not fit.
 pub fn gated_sum(x: &Tensor, y: &Tensor, gates: &Tensor) -> Result<Tensor> {
     check(x, y, gates)?;
-    if takes_kernel(&[x, y, gates]) { cpu::gated_sum(x, y, gates) } else { reference::gated_sum(x, y, gates) }
+    if takes_kernel(&[x, y, gates])? { cpu::gated_sum(x, y, gates) } else { reference::gated_sum(x, y, gates) }
 }
 
 fn check(x: &Tensor, y: &Tensor, gates: &Tensor) -> Result<()> {

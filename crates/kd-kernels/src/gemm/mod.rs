@@ -1,7 +1,7 @@
 //! Matrix product of `f32` matrices with arbitrary strides, with the bias and the activation applied to the result while it
 //! is still in registers.
 //!
-//! Implementations are chosen once per process from what the processor offers. In `f32`: hand-written AVX-512 (`avx512`), and the
+//! Implementations are chosen from what the processor offers and the switch allows. In `f32`: hand-written AVX-512 (`avx512`), and the
 //! `gemm` crate elsewhere (`portable`), which has AVX2 and NEON kernels. With operands rounded to bfloat16: AMX (`amx`), and the product
 //! in `f32` of rounded copies elsewhere (`rounded`). All sum an element in one fixed order on one thread, so a result does not depend on how
 //! many threads share the work.
@@ -15,6 +15,9 @@ mod portable;
 mod rounded;
 
 use crate::Precision;
+#[cfg(target_arch = "x86_64")]
+use crate::level::{Level, level};
+use crate::output::written;
 use candle_core::{Result, bail};
 
 /// A read-only matrix over a slice: element (i, j) is `data[i * row_stride + j * col_stride]`.
@@ -101,23 +104,16 @@ impl<'a> Epilogue<'a> {
 /// Each element is summed over k = 0, 1, … by one thread. With K = 0 the product is 0, and with M = 0 or N = 0 the result is
 /// empty. Fails if the inner sizes differ or the bias does not have N values.
 pub fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, precision: Precision) -> Result<Vec<f32>> {
-    check(&a, &b, epilogue)?;
-    let len = a.rows * b.cols;
-    let mut c = Vec::with_capacity(len);
-    // SAFETY: the shapes are checked, `c` has room for `len` elements, and `dispatch` writes every one of them.
-    unsafe {
-        dispatch(a, b, epilogue, precision, false, c.as_mut_ptr());
-        c.set_len(len);
-    }
-    Ok(c)
+    let len = check(&a, &b, epilogue)?;
+    // SAFETY: the shapes are checked, the memory has room for `len` elements, and `dispatch` writes every one of them.
+    Ok(unsafe { written(len, |c| dispatch(a, b, epilogue, precision, false, c.as_mut_ptr().cast())).0 })
 }
 
 /// [`gemm()`] into memory that exists already: overwrites `c`, row-major M x N.
 ///
 /// Fails as [`gemm()`] does, and if `c` does not have M·N elements.
 pub fn gemm_into(a: MatRef, b: MatRef, epilogue: Epilogue, precision: Precision, c: &mut [f32]) -> Result<()> {
-    check(&a, &b, epilogue)?;
-    if c.len() != a.rows * b.cols {
+    if c.len() != check(&a, &b, epilogue)? {
         bail!("gemm: the result has {} elements, expected {}x{}", c.len(), a.rows, b.cols)
     }
     // SAFETY: the shapes are checked, and `c` has M·N elements.
@@ -129,8 +125,7 @@ pub fn gemm_into(a: MatRef, b: MatRef, epilogue: Epilogue, precision: Precision,
 ///
 /// Each element goes on from its value over k = 0, 1, … on one thread. Fails as [`gemm_into`] does.
 pub fn gemm_add(a: MatRef, b: MatRef, precision: Precision, c: &mut [f32]) -> Result<()> {
-    check(&a, &b, Epilogue::Identity)?;
-    if c.len() != a.rows * b.cols {
+    if c.len() != check(&a, &b, Epilogue::Identity)? {
         bail!("gemm: the result has {} elements, expected {}x{}", c.len(), a.rows, b.cols)
     }
     // SAFETY: the shapes are checked, and `c` has M·N elements, all of them values.
@@ -138,13 +133,18 @@ pub fn gemm_add(a: MatRef, b: MatRef, precision: Precision, c: &mut [f32]) -> Re
     Ok(())
 }
 
-fn check(a: &MatRef, b: &MatRef, epilogue: Epilogue) -> Result<()> {
+/// The number of elements of the product, or an error that names what does not fit.
+fn check(a: &MatRef, b: &MatRef, epilogue: Epilogue) -> Result<usize> {
     if a.cols != b.rows {
         bail!("gemm: inner sizes differ, {}x{} times {}x{}", a.rows, a.cols, b.rows, b.cols)
     }
     match epilogue.bias() {
         Some(bias) if bias.len() != b.cols => bail!("gemm: the bias has {} values, expected {}", bias.len(), b.cols),
-        _ => Ok(()),
+        // Strides of 0 make matrices of any size from few values.
+        _ => match a.rows.checked_mul(b.cols).filter(|len| *len <= isize::MAX as usize / size_of::<f32>()) {
+            Some(len) => Ok(len),
+            None => bail!("gemm: a product of {}x{} elements is too large", a.rows, b.cols),
+        },
     }
 }
 
@@ -157,7 +157,7 @@ unsafe fn dispatch(a: MatRef, b: MatRef, epilogue: Epilogue, precision: Precisio
     }
     if precision == Precision::Bfloat16 {
         #[cfg(target_arch = "x86_64")]
-        if amx::available() {
+        if crate::level::amx() {
             // SAFETY: the processor has AMX and the system allows it; the rest is the caller's promise.
             return unsafe { amx::gemm(a, b, epilogue, accumulate, c) };
         }
@@ -165,8 +165,8 @@ unsafe fn dispatch(a: MatRef, b: MatRef, epilogue: Epilogue, precision: Precisio
         return unsafe { rounded::gemm(a, b, epilogue, accumulate, c) };
     }
     #[cfg(target_arch = "x86_64")]
-    if avx512::available() {
-        // SAFETY: the processor has AVX-512F; the rest is the caller's promise.
+    if level() == Level::Avx512 {
+        // SAFETY: the processor has the level; the rest is the caller's promise.
         return unsafe { avx512::gemm(a, b, epilogue, accumulate, c) };
     }
     // SAFETY: the caller's promise.

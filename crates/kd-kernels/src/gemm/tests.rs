@@ -58,14 +58,60 @@ fn assert_product(a: MatRef, b: MatRef, bias: Option<&[f32]>, relu: bool, c: &[f
     }
 }
 
-/// Runs the AVX-512 path where there is one, and always the portable path.
-fn both_paths(a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
-    let mut portable = vec![f32::NAN; a.rows * b.cols];
-    if !portable.is_empty() {
-        // SAFETY: the sizes fit.
-        unsafe { portable::gemm(a, b, epilogue, false, portable.as_mut_ptr()) };
+/// An implementation of the product.
+type Path = unsafe fn(MatRef, MatRef, Epilogue, bool, *mut f32);
+
+/// The implementations in `f32` that this machine can run, by name: each is another one.
+fn paths() -> Vec<(&'static str, Path)> {
+    let mut all: Vec<(&str, Path)> = vec![("portable", portable::gemm)];
+    #[cfg(target_arch = "x86_64")]
+    if crate::level::Level::available().any(|level| level == Level::Avx512) {
+        all.push(("avx512", avx512::gemm));
     }
-    vec![gemm(a, b, epilogue, Precision::Float32).unwrap(), portable]
+    all
+}
+
+/// The implementations with bfloat16 operands that this machine can run and the switch allows.
+fn paths_of_bfloat16() -> Vec<(&'static str, Path)> {
+    let mut all: Vec<(&str, Path)> = vec![("rounded", rounded::gemm)];
+    #[cfg(target_arch = "x86_64")]
+    if crate::level::amx() {
+        all.push(("amx", amx::gemm));
+    }
+    all
+}
+
+/// The product on each path, the last of which must be what [`gemm()`] takes where the switch leaves all to the processor.
+fn products(paths: &[(&'static str, Path)], a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
+    let product = |(_, path): &(&str, Path)| {
+        let mut c = vec![f32::NAN; a.rows * b.cols];
+        // SAFETY: the sizes fit, and the machine can run the path.
+        unsafe { path(a, b, epilogue, false, c.as_mut_ptr()) };
+        c
+    };
+    paths.iter().map(product).collect()
+}
+
+fn on_each_path(a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
+    products(&paths(), a, b, epilogue)
+}
+
+#[test]
+fn the_product_takes_the_path_that_the_switch_and_the_processor_name() {
+    use crate::switch::{Kernels, kernels};
+    let bits = |c: Vec<f32>| c.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+    // Long sums, so that two orders of adding give different bits.
+    let (da, db) = (values(20 * 5000, 1), values(5000 * 40, 2));
+    let (a, b) = (MatRef::row_major(&da, 20, 5000).unwrap(), MatRef::row_major(&db, 5000, 40).unwrap());
+    let limited = matches!(kernels().unwrap(), Kernels::Portable | Kernels::Avx2);
+    for (precision, paths) in [(Precision::Float32, paths()), (Precision::Bfloat16, paths_of_bfloat16())] {
+        let products: Vec<_> = products(&paths, a, b, Epilogue::Identity).into_iter().map(bits).collect();
+        let taken = if limited { 0 } else { paths.len() - 1 };
+        let got = bits(gemm(a, b, Epilogue::Identity, precision).unwrap());
+        for (i, (product, (name, _))) in products.iter().zip(&paths).enumerate() {
+            assert_eq!(*product == got, i == taken, "{precision:?}: {name}");
+        }
+    }
 }
 
 proptest! {
@@ -89,7 +135,7 @@ proptest! {
             (true, false) => Epilogue::Bias(&bias),
             (true, true) => Epilogue::BiasRelu(&bias),
         };
-        for c in both_paths(a, b, epilogue) {
+        for c in on_each_path(a, b, epilogue) {
             assert_product(a, b, with_bias.then_some(&bias[..]), relu, &c);
         }
     }
@@ -103,12 +149,12 @@ fn result_is_bitwise_the_same_on_any_number_of_threads() {
         let (da, db, bias) = (values(m * k, 1), values(k * n, 2), values(n, 3));
         let a = MatRef::row_major(&da, m, k).unwrap();
         let b = MatRef::row_major(&db, n, k).unwrap().t();
-        let runs: Vec<[Vec<u32>; 2]> = [1, 2, 3]
+        let runs: Vec<Vec<Vec<u32>>> = [1, 2, 3]
             .into_iter()
             .map(|threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let out = pool.install(|| both_paths(a, b, Epilogue::BiasRelu(&bias)));
-                [0, 1].map(|p| out[p].iter().map(|x| x.to_bits()).collect())
+                let out = pool.install(|| on_each_path(a, b, Epilogue::BiasRelu(&bias)));
+                out.iter().map(|c| c.iter().map(|x| x.to_bits()).collect()).collect()
             })
             .collect();
         assert!(runs[0] == runs[1] && runs[0] == runs[2], "{m}x{k}x{n} differs between thread counts");
@@ -120,7 +166,7 @@ fn long_sums_are_split_without_changing_them() {
     let (m, k, n) = (5, 9001, 33);
     let (da, db, bias) = (values(m * k, 1), values(k * n, 2), values(n, 3));
     let (a, b) = (MatRef::row_major(&da, m, k).unwrap(), MatRef::row_major(&db, k, n).unwrap());
-    for c in both_paths(a, b, Epilogue::BiasRelu(&bias)) {
+    for c in on_each_path(a, b, Epilogue::BiasRelu(&bias)) {
         assert_product(a, b, Some(&bias), true, &c);
     }
 }
@@ -131,7 +177,7 @@ fn rows_and_columns_of_stride_zero_are_repeated() {
     let db = values(50, 2);
     let a = MatRef::new(&da, 20, 50, 0, 1).unwrap();
     let b = MatRef::new(&db, 50, 40, 1, 0).unwrap();
-    for c in both_paths(a, b, Epilogue::Identity) {
+    for c in on_each_path(a, b, Epilogue::Identity) {
         assert_product(a, b, None, false, &c);
     }
 }
@@ -141,7 +187,7 @@ fn nan_survives_relu() {
     let a = [f32::NAN, 1.0];
     let b = [1.0, 1.0];
     let (a, b) = (MatRef::row_major(&a, 2, 1).unwrap(), MatRef::row_major(&b, 1, 2).unwrap());
-    for c in both_paths(a, b, Epilogue::Relu) {
+    for c in on_each_path(a, b, Epilogue::Relu) {
         assert!(c[0].is_nan() && c[1].is_nan());
         assert_eq!(c[2..], [1.0, 1.0]);
     }
@@ -169,16 +215,32 @@ fn wrong_sizes_are_errors_that_say_which() {
 }
 
 #[test]
+fn a_product_with_more_elements_than_memory_is_an_error() {
+    let one = [1.0];
+    for (rows, cols) in [(1 << 40, 1 << 40), (1 << 32, 1 << 32), (1 << 31, 1 << 31)] {
+        let (a, b) = (MatRef::new(&one, rows, 1, 0, 0).unwrap(), MatRef::new(&one, 1, cols, 0, 0).unwrap());
+        for precision in [Precision::Float32, Precision::Bfloat16] {
+            assert!(gemm(a, b, Epilogue::Identity, precision).unwrap_err().to_string().contains("too large"));
+            assert!(gemm_into(a, b, Epilogue::Identity, precision, &mut []).is_err());
+            assert!(gemm_add(a, b, precision, &mut []).is_err());
+        }
+    }
+}
+
+#[test]
 fn a_product_is_added_to_what_is_there() {
     for (m, n, k) in [(1, 1, 1), (33, 40, 17), (20, 5, 5000), (3, 4, 0)] {
         let (a, b, before) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
         let (a, b) = (MatRef::row_major(&a, m, k).unwrap(), MatRef::row_major(&b, k, n).unwrap());
+        let on_path = |(_, path): &(&str, Path)| {
+            let mut sums = before.clone();
+            // SAFETY: the sizes fit, the result holds values, and the machine can run the path.
+            unsafe { path(a, b, Epilogue::Identity, true, sums.as_mut_ptr()) };
+            sums
+        };
         let mut added = before.clone();
         gemm_add(a, b, Precision::Float32, &mut added).unwrap();
-        let mut portable = before.clone();
-        // SAFETY: the sizes fit, and the result holds values.
-        unsafe { portable::gemm(a, b, Epilogue::Identity, true, portable.as_mut_ptr()) };
-        for sums in [added, portable] {
+        for sums in paths().iter().map(on_path).chain([added]) {
             for i in 0..m {
                 for j in 0..n {
                     let (sum, size) = exact(a, b, i, j);
@@ -200,14 +262,8 @@ fn rounded(values: &[f32]) -> Vec<f32> {
     values.iter().map(|&x| crate::precision::round_to_bfloat16(x)).collect()
 }
 
-/// Runs the AMX path where there is one, and always the path through rounded copies.
-fn both_paths_of_bfloat16(a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
-    let mut copies = vec![f32::NAN; a.rows * b.cols];
-    if !copies.is_empty() {
-        // SAFETY: the sizes fit.
-        unsafe { rounded::gemm(a, b, epilogue, false, copies.as_mut_ptr()) };
-    }
-    vec![gemm(a, b, epilogue, Precision::Bfloat16).unwrap(), copies]
+fn bfloat16_on_each_path(a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
+    products(&paths_of_bfloat16(), a, b, epilogue)
 }
 
 proptest! {
@@ -231,7 +287,7 @@ proptest! {
             (true, false) => Epilogue::Bias(&bias),
             (true, true) => Epilogue::BiasRelu(&bias),
         };
-        for c in both_paths_of_bfloat16(a, b, epilogue) {
+        for c in bfloat16_on_each_path(a, b, epilogue) {
             assert_product(MatRef { data: &ra, ..a }, MatRef { data: &rb, ..b }, with_bias.then_some(&bias[..]), relu, &c);
         }
     }
@@ -241,7 +297,7 @@ proptest! {
 fn bfloat16_loses_what_does_not_fit_its_bits() {
     let (a, b) = ([1.0f32 + 1.0 / 512.0, 1e-40], [1.0f32, 1e30]);
     let (a, b) = (MatRef::row_major(&a, 1, 2).unwrap(), MatRef::row_major(&b, 2, 1).unwrap());
-    for c in both_paths_of_bfloat16(a, b, Epilogue::Identity) {
+    for c in bfloat16_on_each_path(a, b, Epilogue::Identity) {
         assert_eq!(c, [1.0]);
     }
 }
@@ -257,7 +313,7 @@ fn bfloat16_is_bitwise_the_same_on_any_number_of_threads() {
             .into_iter()
             .map(|threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                let out = pool.install(|| both_paths_of_bfloat16(a, b, Epilogue::BiasRelu(&bias)));
+                let out = pool.install(|| bfloat16_on_each_path(a, b, Epilogue::BiasRelu(&bias)));
                 out.iter().map(|c| c.iter().map(|x| x.to_bits()).collect()).collect()
             })
             .collect();
@@ -270,13 +326,24 @@ fn a_product_in_bfloat16_is_added_to_what_is_there() {
     for (m, n, k) in [(1, 1, 1), (33, 40, 17), (64, 64, 64), (20, 5, 5000), (3, 4, 0)] {
         let (a, b, before) = (rounded(&values(m * k, 1)), rounded(&values(k * n, 2)), values(m * n, 3));
         let (a, b) = (MatRef::row_major(&a, m, k).unwrap(), MatRef::row_major(&b, k, n).unwrap());
-        let mut sums = before.clone();
-        gemm_add(a, b, Precision::Bfloat16, &mut sums).unwrap();
-        for i in 0..m {
-            for j in 0..n {
-                let (sum, size) = exact(a, b, i, j);
-                let (got, want) = (f64::from(sums[i * n + j]), sum + f64::from(before[i * n + j]));
-                assert!((got - want).abs() <= 1e-6 * (k as f64).sqrt().max(1.0) * (size + 1.0), "({i}, {j}): got {got}, expected {want}");
+        let on_path = |(_, path): &(&str, Path)| {
+            let mut sums = before.clone();
+            // SAFETY: the sizes fit, the result holds values, and the machine can run the path.
+            unsafe { path(a, b, Epilogue::Identity, true, sums.as_mut_ptr()) };
+            sums
+        };
+        let mut added = before.clone();
+        gemm_add(a, b, Precision::Bfloat16, &mut added).unwrap();
+        for sums in paths_of_bfloat16().iter().map(on_path).chain([added]) {
+            for i in 0..m {
+                for j in 0..n {
+                    let (sum, size) = exact(a, b, i, j);
+                    let (got, want) = (f64::from(sums[i * n + j]), sum + f64::from(before[i * n + j]));
+                    assert!(
+                        (got - want).abs() <= 1e-6 * (k as f64).sqrt().max(1.0) * (size + 1.0),
+                        "({i}, {j}): got {got}, expected {want}"
+                    );
+                }
             }
         }
     }
@@ -286,7 +353,7 @@ fn a_product_in_bfloat16_is_added_to_what_is_there() {
 fn nan_and_infinity_survive_bfloat16() {
     let a = [f32::NAN, f32::INFINITY, 2.0];
     let (a, b) = (MatRef::row_major(&a, 3, 1).unwrap(), MatRef::row_major(&[1.0], 1, 1).unwrap());
-    for c in both_paths_of_bfloat16(a, b, Epilogue::Relu) {
+    for c in bfloat16_on_each_path(a, b, Epilogue::Relu) {
         assert!(c[0].is_nan());
         assert_eq!(c[1..], [f32::INFINITY, 2.0]);
     }

@@ -4,12 +4,14 @@
 //! it is in the first cache. Kept is the normalised row before gain and bias, beside 1/std, so that the backward pass reads one tensor and
 //! not two and a mask; the gradient of x is written over the one that came in.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 
 use crate::dropout::cpu::{Sieve, add_sifted, sift_into};
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::multiversion::multiversioned;
-use crate::output::{Parts, written};
+use crate::output::{Parts, copied, written};
 use crate::rows::{self, in_order, per_task, tasks};
 
 /// Applies the kernel: without a sublayer, plain normalisation. Shapes are checked; all tensors are `f32` on the CPU.
@@ -26,15 +28,15 @@ pub(super) fn norm(x: &Tensor, sublayer: Option<&Tensor>, gain: &Tensor, bias: &
         let each = per_task(d) * d;
         let mut rstd = vec![0f32; xs.len() / d];
         let rstds = Parts::of(&mut rstd);
-        let write = |y: &mut [std::mem::MaybeUninit<f32>], normal: &mut [std::mem::MaybeUninit<f32>]| {
-            let (y, normal) = (Parts::uninit(y), Parts::uninit(normal));
+        let write = |y: &mut [MaybeUninit<f32>], normal: &mut [MaybeUninit<f32>]| {
+            let (y, normal) = (Parts::of(y), Parts::of(normal));
             tasks(xs.len().div_ceil(each), |task| {
                 let start = task * each;
                 let x = &xs[start..(start + each).min(xs.len())];
-                // SAFETY: each task has parts of its own; `y` is written by the copy first, and the others only by `normalise`.
-                let [y, normal, rstd] =
-                    unsafe { [y.part(start, x.len()), normal.part(start, x.len()), rstds.part(start / d, x.len() / d)] };
-                y.copy_from_slice(x);
+                // SAFETY: each task has parts of its own.
+                let (y, normal, rstd) =
+                    unsafe { (y.part(start, x.len()), normal.part(start, x.len()), rstds.part(start / d, x.len() / d)) };
+                let y = copied(y, x);
                 match (ss, &sieve) {
                     (None, _) => {}
                     (Some(s), Some(sieve)) => add_sifted(sieve, start as u64, &s[start..][..x.len()], y),
@@ -43,7 +45,7 @@ pub(super) fn norm(x: &Tensor, sublayer: Option<&Tensor>, gain: &Tensor, bias: &
                 normalise(y, gs, bs, eps, normal, rstd);
             });
         };
-        // SAFETY: the tasks cover all rows, and `normalise` writes both results of a row, or there is no second one.
+        // SAFETY: the tasks cover all rows; each copies to its part of the first, and `normalise` writes its part of the second, if there is one.
         let (ys, (normal, ())) = unsafe { written(xs.len(), |y| written(if tracked { xs.len() } else { 0 }, |normal| write(y, normal))) };
         (ys, normal, rstd)
     };
@@ -70,8 +72,8 @@ impl Backward for Norm {
         let sublayer = wanted.get(3) == Some(&true);
         let sieve = self.sieve.as_ref().filter(|_| sublayer);
         let over = Parts::of(&mut dx);
-        let pass = |dropped: &mut [std::mem::MaybeUninit<f32>]| {
-            let dropped = Parts::uninit(dropped);
+        let pass = |dropped: &mut [MaybeUninit<f32>]| {
+            let dropped = Parts::of(dropped);
             tasks(len.div_ceil(each), |task| {
                 let start = task * each;
                 // SAFETY: each task has a part of its own.
@@ -79,8 +81,8 @@ impl Backward for Norm {
                 let mut sums = vec![0f32; 2 * d];
                 gradient(g, &self.normal[start..][..g.len()], &self.rstd[start / d..][..g.len() / d], gain, &mut sums);
                 if let Some(sieve) = sieve {
-                    // SAFETY: as above, and it is only written.
-                    sift_into(sieve, start as u64, g, unsafe { dropped.uninit_part(start, g.len()) });
+                    // SAFETY: as above.
+                    sift_into(sieve, start as u64, g, unsafe { dropped.part(start, g.len()) });
                 }
                 sums
             })
@@ -103,7 +105,7 @@ impl Backward for Norm {
 
 multiversioned! {
     /// Normalises the rows of `y` in place. `normal`, if not empty, takes them before gain and bias.
-    fn normalise(y: &mut [f32], gain: &[f32], bias: &[f32], eps: f64, normal: &mut [f32], rstd: &mut [f32]) {
+    fn normalise(y: &mut [f32], gain: &[f32], bias: &[f32], eps: f64, normal: &mut [MaybeUninit<f32>], rstd: &mut [f32]) {
         let d = gain.len();
         let inverse = 1.0 / d as f32;
         for (i, (y, rstd)) in y.chunks_exact_mut(d).zip(rstd).enumerate() {
@@ -118,7 +120,7 @@ multiversioned! {
             } else {
                 for ((y, normal), (gain, bias)) in y.iter_mut().zip(&mut normal[i * d..][..d]).zip(gain.iter().zip(bias)) {
                     let n = (*y - mean) * scale;
-                    *normal = n;
+                    normal.write(n);
                     *y = n * gain + bias;
                 }
             }

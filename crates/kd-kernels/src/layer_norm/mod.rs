@@ -29,7 +29,7 @@ use candle_core::{Result, Tensor, bail};
 /// ```
 pub fn layer_norm(xs: &Tensor, gain: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     check(xs, gain, bias, "layer_norm")?;
-    if takes_kernel(&[xs, gain, bias]) { cpu::norm(xs, None, gain, bias, eps, None) } else { reference::layer_norm(xs, gain, bias, eps) }
+    if takes_kernel(&[xs, gain, bias])? { cpu::norm(xs, None, gain, bias, eps, None) } else { reference::layer_norm(xs, gain, bias, eps) }
 }
 
 /// [`layer_norm`] of x + dropout(sublayer): the end of a Transformer's block whose normalisation comes last (post-norm).
@@ -47,7 +47,7 @@ pub fn residual_norm(x: &Tensor, sublayer: &Tensor, gain: &Tensor, bias: &Tensor
     if sublayer.dims() != x.dims() {
         bail!("residual_norm: sublayer has shape {:?}, expected that of x, {:?}", sublayer.dims(), x.dims())
     }
-    if takes_kernel(&[x, sublayer, gain, bias]) {
+    if takes_kernel(&[x, sublayer, gain, bias])? {
         cpu::norm(x, Some(sublayer), gain, bias, eps, Sieve::of(dropout))
     } else {
         reference::residual_norm(x, sublayer, gain, bias, eps, dropout)

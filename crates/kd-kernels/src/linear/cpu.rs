@@ -1,13 +1,12 @@
 //! The dense layer on the CPU: one product with a fused epilogue forward; backward two products, and one pass that applies the
 //! activation's mask to the gradient where it lies and sums the bias gradient.
 
-use super::Activation;
-use crate::Precision;
 use crate::dropout::cpu::{Sieve, sift};
 use crate::gemm::{Epilogue, MatRef, gemm};
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::multiversion::multiversioned;
 use crate::operand::TASK;
+use crate::{Activation, Precision};
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 

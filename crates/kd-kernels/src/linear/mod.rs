@@ -3,18 +3,10 @@
 mod cpu;
 pub mod reference;
 
+use crate::Activation;
 use crate::dropout::cpu::Sieve;
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
-
-/// What follows the affine map of a dense layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Activation {
-    /// Nothing.
-    None,
-    /// max(z, 0). Its derivative at 0 is 0, as in PyTorch; Candle's own `relu` takes 1 there.
-    Relu,
-}
 
 /// y = act(x · wᵀ + b).
 ///
@@ -30,7 +22,7 @@ pub enum Activation {
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use kd_kernels::linear::{Activation, linear};
+/// use kd_kernels::{Activation, linear::linear};
 ///
 /// let x = Tensor::new(&[[1f32, 2.0]], &Device::Cpu)?;
 /// let w = Tensor::new(&[[1f32, 1.0], [0.0, -1.0]], &Device::Cpu)?;
@@ -43,7 +35,7 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation) -> Re
     check(x, w, b)?;
     let mut all = vec![x, w];
     all.extend(b);
-    if takes_kernel(&all) { cpu::linear(x, w, b, act, None) } else { reference::linear(x, w, b, act) }
+    if takes_kernel(&all)? { cpu::linear(x, w, b, act, None) } else { reference::linear(x, w, b, act) }
 }
 
 /// [`linear`] with ReLU, followed by dropout, in one op: what is dropped is 0 like what the rectifier stopped, so the backward pass needs no

@@ -1,6 +1,6 @@
 //! The dense layer from stock Candle ops: the oracle of the kernel, and what runs on other devices and types.
 
-use super::Activation;
+use crate::Activation;
 use crate::Precision;
 use candle_core::{DType, Result, Tensor};
 

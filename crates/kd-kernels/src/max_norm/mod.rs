@@ -5,7 +5,7 @@ pub mod reference;
 
 use candle_core::{Result, Tensor, Var, bail};
 
-use crate::operand::on_kernel;
+use crate::switch::takes_kernel;
 
 /// A row is scaled to this fraction of the cap, 2^-22 below it, so that its rounded values do not exceed the cap and a second
 /// application changes nothing.
@@ -31,7 +31,7 @@ const MARGIN: f64 = 1.0 - 1.0 / 4194304.0;
 /// ```
 pub fn max_norm(weight: &Var, cap: f64) -> Result<()> {
     check(weight, cap, "max_norm")?;
-    if on_kernel(&[weight]) {
+    if takes_kernel(&[weight])? {
         weight.inplace_op1(&cpu::MaxNorm { cap })
     } else {
         weight.set(&reference::max_norm(&weight.as_detached_tensor(), cap)?)

@@ -9,7 +9,7 @@ use crate::exp::exp32_nonpos;
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::multiversion::multiversioned;
 use crate::operand::TASK;
-use crate::output::{Parts, written};
+use crate::output::{Parts, assume_init, written};
 use crate::rows::tasks;
 
 pub(super) fn multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
@@ -18,9 +18,9 @@ pub(super) fn multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result
         let (xs, scales, shifts) = (values(&x)?, values(&scale)?, values(&shift)?);
         let (xs, scales, shifts): (&[f32], &[f32], &[f32]) = (&xs, &scales, &shifts);
         let write = |out: &mut [MaybeUninit<f32>]| {
-            let out = Parts::uninit(out);
+            let out = Parts::of(out);
             each_task(xs.len(), |start, len| {
-                // SAFETY: each task has a part of its own, which is only written.
+                // SAFETY: each task has a part of its own.
                 let out = unsafe { out.part(start, len) };
                 scaled(&xs[start..][..len], &scales[start..][..len], &shifts[start..][..len], out);
             });
@@ -38,15 +38,17 @@ pub(super) fn tanh_multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> R
         let (xs, scales, shifts) = (values(&x)?, values(&scale)?, values(&shift)?);
         let (xs, scales, shifts): (&[f32], &[f32], &[f32]) = (&xs, &scales, &shifts);
         let write = |bent: &mut [MaybeUninit<f32>], out: &mut [MaybeUninit<f32>]| {
-            let (bent, out) = (Parts::uninit(bent), Parts::uninit(out));
+            let (bent, out) = (Parts::of(bent), Parts::of(out));
             each_task(xs.len(), |start, len| {
-                // SAFETY: each task has parts of its own; `tanh_of` writes all of one, and `scaled` all of the other.
+                // SAFETY: each task has parts of its own.
                 let [bent, out] = [bent, out].map(|t| unsafe { t.part(start, len) });
                 tanh_of(&xs[start..][..len], bent);
+                // SAFETY: `tanh_of` has written all of it.
+                let bent = unsafe { assume_init(bent) };
                 scaled(bent, &scales[start..][..len], &shifts[start..][..len], out);
             });
         };
-        // SAFETY: the tasks cover both vectors.
+        // SAFETY: the tasks cover both vectors, and `tanh_of` and `scaled` write all of a part.
         unsafe { written(xs.len(), |bent| written(xs.len(), |out| write(bent, out)).0) }
     };
     let bent = Tensor::from_vec(bent, x.shape(), x.device())?;
@@ -57,6 +59,9 @@ pub(super) fn tanh_multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> R
 fn each_task(len: usize, task: impl Fn(usize, usize) + Sync + Send) {
     tasks(len.div_ceil(TASK), |i| task(i * TASK, TASK.min(len - i * TASK)));
 }
+
+/// Writes all of a part of a result, from its start on and of its length.
+type Fill<'a> = &'a (dyn Fn(usize, usize, &mut [MaybeUninit<f32>]) + Sync);
 
 struct MultiplyAdd {
     /// x, or its hyperbolic tangent.
@@ -71,10 +76,10 @@ impl Backward for MultiplyAdd {
         let (dx, dscale) = {
             let (gs, xs, scales) = (grad.values()?, values(&self.x)?, values(&self.scale)?);
             let (gs, xs, scales): (&[f32], &[f32], &[f32]) = (&gs, &xs, &scales);
-            let filled = |fill: &(dyn Fn(usize, usize, &mut [f32]) + Sync)| {
+            let filled = |fill: Fill| {
                 let write = |out: &mut [MaybeUninit<f32>]| {
-                    let out = Parts::uninit(out);
-                    // SAFETY: each task has a part of its own, which is only written.
+                    let out = Parts::of(out);
+                    // SAFETY: each task has a part of its own.
                     each_task(gs.len(), |start, len| fill(start, len, unsafe { out.part(start, len) }));
                 };
                 // SAFETY: the tasks cover the vector, and each of the functions below writes all of a part.
@@ -97,36 +102,36 @@ impl Backward for MultiplyAdd {
 
 multiversioned! {
     /// out = x · scale + shift.
-    fn scaled(x: &[f32], scale: &[f32], shift: &[f32], out: &mut [f32]) {
+    fn scaled(x: &[f32], scale: &[f32], shift: &[f32], out: &mut [MaybeUninit<f32>]) {
         for ((out, x), (scale, shift)) in out.iter_mut().zip(x).zip(scale.iter().zip(shift)) {
-            *out = x * scale + shift;
+            out.write(x * scale + shift);
         }
     }
 }
 
 multiversioned! {
     /// out = a · b.
-    fn product(a: &[f32], b: &[f32], out: &mut [f32]) {
+    fn product(a: &[f32], b: &[f32], out: &mut [MaybeUninit<f32>]) {
         for (out, (a, b)) in out.iter_mut().zip(a.iter().zip(b)) {
-            *out = a * b;
+            out.write(a * b);
         }
     }
 }
 
 multiversioned! {
     /// dx = g · scale · (1 − tanh²).
-    fn tanh_gradient(g: &[f32], scale: &[f32], bent: &[f32], dx: &mut [f32]) {
+    fn tanh_gradient(g: &[f32], scale: &[f32], bent: &[f32], dx: &mut [MaybeUninit<f32>]) {
         for ((dx, g), (scale, t)) in dx.iter_mut().zip(g).zip(scale.iter().zip(bent)) {
-            *dx = g * scale * (1.0 - t * t);
+            dx.write(g * scale * (1.0 - t * t));
         }
     }
 }
 
 multiversioned! {
     /// out = tanh x.
-    fn tanh_of(x: &[f32], out: &mut [f32]) {
+    fn tanh_of(x: &[f32], out: &mut [MaybeUninit<f32>]) {
         for (out, &x) in out.iter_mut().zip(x) {
-            *out = tanh(x);
+            out.write(tanh(x));
         }
     }
 }

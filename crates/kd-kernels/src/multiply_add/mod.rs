@@ -24,7 +24,7 @@ use crate::switch::takes_kernel;
 /// ```
 pub fn multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
     check("multiply_add", x, scale, shift)?;
-    if takes_kernel(&[x, scale, shift]) { cpu::multiply_add(x, scale, shift) } else { reference::multiply_add(x, scale, shift) }
+    if takes_kernel(&[x, scale, shift])? { cpu::multiply_add(x, scale, shift) } else { reference::multiply_add(x, scale, shift) }
 }
 
 /// y = scale ⊙ tanh x + shift: how "Weight Distillation" (Lin et al. 2021) ends the generation of a weight.
@@ -32,7 +32,7 @@ pub fn multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor
 /// As [`multiply_add`]. Backward: ∂x = ∂y ⊙ scale ⊙ (1 − tanh² x).
 pub fn tanh_multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
     check("tanh_multiply_add", x, scale, shift)?;
-    if takes_kernel(&[x, scale, shift]) { cpu::tanh_multiply_add(x, scale, shift) } else { reference::tanh_multiply_add(x, scale, shift) }
+    if takes_kernel(&[x, scale, shift])? { cpu::tanh_multiply_add(x, scale, shift) } else { reference::tanh_multiply_add(x, scale, shift) }
 }
 
 fn check(op: &str, x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<()> {

@@ -8,7 +8,7 @@ use candle_core::{DType, Result, Tensor, bail};
 
 pub use picks::{Picks, RowMut};
 
-use crate::operand::on_kernel;
+use crate::switch::takes_kernel;
 
 /// Added to the denominators, as in the authors' program.
 pub const EPSILON: f64 = 1e-7;
@@ -51,7 +51,7 @@ pub fn noise_contrast(anchors: &Tensor, memory: &Tensor, pairs: &Pairs, normalis
         bail!("noise_contrast: expected a finite normaliser above 0, got {normaliser}");
     }
     let memory = memory.detach();
-    if on_kernel(&[anchors, &memory]) {
+    if takes_kernel(&[anchors, &memory])? {
         cpu::noise_contrast(anchors, &memory, pairs, normaliser)
     } else {
         reference::noise_contrast(anchors, &memory, pairs, normaliser)
@@ -64,7 +64,7 @@ pub fn noise_contrast(anchors: &Tensor, memory: &Tensor, pairs: &Pairs, normalis
 pub fn normaliser(anchors: &Tensor, memory: &Tensor, pairs: &Pairs) -> Result<f64> {
     check(anchors, memory, pairs)?;
     let (anchors, memory) = (anchors.detach(), memory.detach());
-    if on_kernel(&[&anchors, &memory]) {
+    if takes_kernel(&[&anchors, &memory])? {
         cpu::normaliser(&anchors, &memory, pairs)
     } else {
         reference::normaliser(&anchors, &memory, pairs)

@@ -1,14 +1,12 @@
 //! The kernel behind [`super::polynomial_mmd`]: products of channels an image at a time. The forward pass keeps, for each image, the two
 //! small matrices that turn x and y into the gradient of x.
 
-use std::mem::MaybeUninit;
-
 use candle_core::{Result, Tensor};
+use rayon::prelude::*;
 
 use crate::Precision;
 use crate::gemm::{Epilogue, MatRef, gemm, gemm_add, gemm_into};
 use crate::graph::{Backward, Grad, record, sum, values};
-use crate::output::{Parts, written};
 use crate::rows::tasks;
 
 pub(super) fn polynomial_mmd(x: &Tensor, y: &Tensor) -> Result<Tensor> {
@@ -99,22 +97,14 @@ impl Backward for Mmd {
         let (xs, ys) = (values(&self.x)?, values(&self.y)?);
         let (xs, ys): (&[f32], &[f32]) = (&xs, &ys);
         let Sizes { c, d, places, .. } = self.sizes;
-        let write = |dx: &mut [MaybeUninit<f32>]| {
-            let dx = Parts::uninit(dx);
-            let image = |i: usize| -> Result<()> {
-                let (x, y) = self.sizes.matrices(xs, ys, i)?;
-                let scaled = |matrix: &[f32]| -> Vec<f32> { matrix.iter().map(|v| upstream * v).collect() };
-                let (own, other) = (scaled(&self.images[i].own), scaled(&self.images[i].other));
-                // SAFETY: each image belongs to one task, which writes all of it before it reads.
-                let dx = unsafe { dx.part(i * c * places, c * places) };
-                gemm_into(MatRef::row_major(&own, c, c)?, x, Epilogue::Identity, Precision::Float32, dx)?;
-                gemm_add(MatRef::row_major(&other, c, d)?, y, Precision::Float32, dx)
-            };
-            tasks(self.sizes.n, image).into_iter().collect::<Result<Vec<_>>>()
-        };
-        // SAFETY: the tasks cover the images. Where one fails, values that were not written are dropped unread.
-        let (dx, done) = unsafe { written(xs.len(), write) };
-        done?;
+        let mut dx = vec![0f32; xs.len()];
+        dx.par_chunks_mut(c * places).enumerate().try_for_each(|(i, dx)| -> Result<()> {
+            let (x, y) = self.sizes.matrices(xs, ys, i)?;
+            let scaled = |matrix: &[f32]| -> Vec<f32> { matrix.iter().map(|v| upstream * v).collect() };
+            let (own, other) = (scaled(&self.images[i].own), scaled(&self.images[i].other));
+            gemm_into(MatRef::row_major(&own, c, c)?, x, Epilogue::Identity, Precision::Float32, dx)?;
+            gemm_add(MatRef::row_major(&other, c, d)?, y, Precision::Float32, dx)
+        })?;
         Ok(vec![Some(Grad::Owned(dx))])
     }
 }

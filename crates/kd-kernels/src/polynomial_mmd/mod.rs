@@ -25,7 +25,7 @@ const SHORTEST_SQUARED: f64 = 1e-24;
 pub fn polynomial_mmd(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     check(x, y)?;
     let y = y.detach();
-    if takes_kernel(&[x, &y]) { cpu::polynomial_mmd(x, &y) } else { reference::polynomial_mmd(x, &y) }
+    if takes_kernel(&[x, &y])? { cpu::polynomial_mmd(x, &y) } else { reference::polynomial_mmd(x, &y) }
 }
 
 fn check(x: &Tensor, y: &Tensor) -> Result<()> {

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::Windows;
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::multiversion::multiversioned;
-use crate::output::{Parts, written};
+use crate::output::{Parts, filled, written};
 
 /// Planes of a task.
 const PLANES: usize = 16;
@@ -50,12 +50,12 @@ pub(super) fn max_pool2d(x: &Tensor, windows: Windows) -> Result<Tensor> {
         let xs = values(&x)?;
         let mut places = vec![0u16; n * c * windows.to()];
         let write = |y: &mut [MaybeUninit<f32>]| {
-            let y = Parts::uninit(y);
+            let y = Parts::of(y);
             let tasks = xs.par_chunks(windows.from() * PLANES).zip(places.par_chunks_mut(windows.to() * PLANES));
             tasks.enumerate().for_each(|(task, (x, places))| {
                 let mut best = vec![0i32; windows.wo];
                 for (i, (x, places)) in x.chunks_exact(windows.from()).zip(places.chunks_exact_mut(windows.to())).enumerate() {
-                    // SAFETY: each plane belongs to one task, which only writes it.
+                    // SAFETY: each plane belongs to one task.
                     max_plane(x, unsafe { y.part((task * PLANES + i) * windows.to(), windows.to()) }, places, &mut best, &windows);
                 }
             });
@@ -78,12 +78,11 @@ impl Backward for Max {
         let windows = &self.windows;
         let tasks = g.par_chunks(windows.to() * PLANES).zip(self.places.par_chunks(windows.to() * PLANES));
         let write = |dx: &mut [MaybeUninit<f32>]| {
-            let dx = Parts::uninit(dx);
+            let dx = Parts::of(dx);
             tasks.enumerate().for_each(|(task, (g, places))| {
                 for (i, (g, places)) in g.chunks_exact(windows.to()).zip(places.chunks_exact(windows.to())).enumerate() {
-                    // SAFETY: each plane belongs to one task, which writes it before it reads.
-                    let dx = unsafe { dx.part((task * PLANES + i) * windows.from(), windows.from()) };
-                    dx.fill(0.0);
+                    // SAFETY: each plane belongs to one task.
+                    let dx = filled(unsafe { dx.part((task * PLANES + i) * windows.from(), windows.from()) }, 0.0);
                     scatter(dx, g, places, windows);
                 }
             });
@@ -108,9 +107,9 @@ fn scatter(dx: &mut [f32], g: &[f32], places: &[u16], windows: &Windows) {
 
 multiversioned! {
     /// One plane: writes all of y and of places.
-    fn max_plane(x: &[f32], y: &mut [f32], places: &mut [u16], best: &mut [i32], windows: &Windows) {
+    fn max_plane(x: &[f32], y: &mut [MaybeUninit<f32>], places: &mut [u16], best: &mut [i32], windows: &Windows) {
         for (i, (y, places)) in y.chunks_exact_mut(windows.wo).zip(places.chunks_exact_mut(windows.wo)).enumerate() {
-            y.fill(f32::NEG_INFINITY);
+            let y = filled(y, f32::NEG_INFINITY);
             best.fill(-1);
             for k in 0..windows.kernel {
                 let Some(row) = windows.row(i, k) else { continue };
@@ -155,10 +154,10 @@ pub(super) fn avg_pool2d(x: &Tensor, windows: Windows, shares: Vec<f32>) -> Resu
     let y = {
         let xs = values(&x)?;
         let write = |y: &mut [MaybeUninit<f32>]| {
-            let y = Parts::uninit(y);
+            let y = Parts::of(y);
             xs.par_chunks(windows.from() * PLANES).enumerate().for_each(|(task, x)| {
                 for (i, x) in x.chunks_exact(windows.from()).enumerate() {
-                    // SAFETY: each plane belongs to one task, which only writes it.
+                    // SAFETY: each plane belongs to one task.
                     avg_plane(x, unsafe { y.part((task * PLANES + i) * windows.to(), windows.to()) }, &shares, &windows);
                 }
             });
@@ -180,13 +179,12 @@ impl Backward for Avg {
         let g = grad.values()?;
         let (windows, shares) = (&self.windows, &self.shares);
         let write = |dx: &mut [MaybeUninit<f32>]| {
-            let dx = Parts::uninit(dx);
+            let dx = Parts::of(dx);
             g.par_chunks(windows.to() * PLANES).enumerate().for_each(|(task, g)| {
                 let mut row = vec![0f32; windows.wo];
                 for (i, g) in g.chunks_exact(windows.to()).enumerate() {
-                    // SAFETY: each plane belongs to one task, which writes it before it reads.
-                    let dx = unsafe { dx.part((task * PLANES + i) * windows.from(), windows.from()) };
-                    dx.fill(0.0);
+                    // SAFETY: each plane belongs to one task.
+                    let dx = filled(unsafe { dx.part((task * PLANES + i) * windows.from(), windows.from()) }, 0.0);
                     spread_plane(dx, g, shares, &mut row, windows);
                 }
             });
@@ -199,9 +197,9 @@ impl Backward for Avg {
 
 multiversioned! {
     /// One plane: writes all of y.
-    fn avg_plane(x: &[f32], y: &mut [f32], shares: &[f32], windows: &Windows) {
+    fn avg_plane(x: &[f32], y: &mut [MaybeUninit<f32>], shares: &[f32], windows: &Windows) {
         for (i, (y, shares)) in y.chunks_exact_mut(windows.wo).zip(shares.chunks_exact(windows.wo)).enumerate() {
-            y.fill(0.0);
+            let y = filled(y, 0.0);
             for k in 0..windows.kernel {
                 let Some(row) = windows.row(i, k) else { continue };
                 let row = &x[row * windows.w..][..windows.w];

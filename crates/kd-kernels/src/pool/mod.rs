@@ -18,7 +18,7 @@ use candle_core::{Result, Tensor, bail};
 /// of more than half the kernel.
 pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> Result<Tensor> {
     let windows = Windows::of(x, kernel, stride, padding, "max_pool2d")?;
-    if takes_kernel(&[x]) && kernel <= cpu::LARGEST {
+    if takes_kernel(&[x])? && kernel <= cpu::LARGEST {
         cpu::max_pool2d(x, windows)
     } else {
         reference::max_pool2d(x, kernel, stride, padding)
@@ -31,7 +31,7 @@ pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> R
 /// Shapes and errors are those of [`max_pool2d`].
 pub fn avg_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize, count_include_pad: bool) -> Result<Tensor> {
     let windows = Windows::of(x, kernel, stride, padding, "avg_pool2d")?;
-    if takes_kernel(&[x]) {
+    if takes_kernel(&[x])? {
         cpu::avg_pool2d(x, windows, windows.shares(count_include_pad).iter().map(|share| *share as f32).collect())
     } else {
         reference::avg_pool2d(x, kernel, stride, padding, count_include_pad)
@@ -41,7 +41,7 @@ pub fn avg_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize, coun
 /// The mean over the pixels of each channel: `[n, c, h, w]`, with h and w of at least 1, to `[n, c]`. Fails on other shapes.
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     check_pixels(x)?;
-    if takes_kernel(&[x]) { cpu::global_avg_pool(x) } else { reference::global_avg_pool(x) }
+    if takes_kernel(&[x])? { cpu::global_avg_pool(x) } else { reference::global_avg_pool(x) }
 }
 
 /// The sizes of one pooling, which fit each other.

@@ -1,5 +1,7 @@
 //! The kernel behind [`super::relu`]: one pass forward, one over the gradient in place.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
@@ -17,14 +19,14 @@ pub(super) fn relu(x: &Tensor) -> Result<Tensor> {
 }
 
 fn written_relu(x: &[f32]) -> Vec<f32> {
-    let write = |y: &mut [std::mem::MaybeUninit<f32>]| {
-        let y = Parts::uninit(y);
+    let write = |y: &mut [MaybeUninit<f32>]| {
+        let y = Parts::of(y);
         x.par_chunks(TASK).enumerate().for_each(|(task, x)| {
-            // SAFETY: each task has a part of its own, and `rectify` only writes it.
+            // SAFETY: each task has a part of its own.
             rectify(x, unsafe { y.part(task * TASK, x.len()) });
         });
     };
-    // SAFETY: the tasks cover x, which is as long as the result, and each writes its part.
+    // SAFETY: the tasks cover x, which is as long as the result, and `rectify` writes all of a part.
     unsafe { written(x.len(), write) }.0
 }
 
@@ -42,10 +44,10 @@ impl Backward for Relu {
 }
 
 multiversioned! {
-    fn rectify(x: &[f32], y: &mut [f32]) {
+    fn rectify(x: &[f32], y: &mut [MaybeUninit<f32>]) {
         for (y, &x) in y.iter_mut().zip(x) {
             // Written so that NaN stays, as in PyTorch.
-            *y = if x <= 0.0 { 0.0 } else { x };
+            y.write(if x <= 0.0 { 0.0 } else { x });
         }
     }
 }

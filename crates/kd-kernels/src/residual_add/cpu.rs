@@ -1,11 +1,13 @@
 //! The kernel behind [`super::residual_add`]: one pass forward; backward one over the sublayer's gradient, none over that of x.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 
 use crate::dropout::cpu::{Sieve, add_sifted, sift_into};
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::operand::TASK;
-use crate::output::{Parts, written};
+use crate::output::{Parts, copied, written};
 use crate::rows::tasks;
 
 pub(super) fn residual_add(x: &Tensor, sublayer: &Tensor, sieve: Sieve) -> Result<Tensor> {
@@ -13,18 +15,17 @@ pub(super) fn residual_add(x: &Tensor, sublayer: &Tensor, sieve: Sieve) -> Resul
     let sums = {
         let (xs, ss) = (values(&x)?, values(&sublayer)?);
         let (xs, ss): (&[f32], &[f32]) = (&xs, &ss);
-        let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
-            let out = Parts::uninit(out);
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            let out = Parts::of(out);
             tasks(xs.len().div_ceil(TASK), |task| {
                 let start = task * TASK;
                 let x = &xs[start..(start + TASK).min(xs.len())];
-                // SAFETY: each task has a part of its own, which the copy writes first.
-                let out = unsafe { out.part(start, x.len()) };
-                out.copy_from_slice(x);
+                // SAFETY: each task has a part of its own.
+                let out = copied(unsafe { out.part(start, x.len()) }, x);
                 add_sifted(&sieve, start as u64, &ss[start..][..x.len()], out);
             });
         };
-        // SAFETY: the tasks cover x, which is as long as the result, and each writes its part.
+        // SAFETY: the tasks cover x, which is as long as the result, and each copies to its part.
         unsafe { written(xs.len(), write) }.0
     };
     record(&[&x, &sublayer], sums, x.shape(), false, || Ok(ResidualAdd(sieve)))
@@ -41,13 +42,13 @@ impl Backward for ResidualAdd {
         let dropped = {
             let grad = grad.values()?;
             let grad: &[f32] = &grad;
-            let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
-                let out = Parts::uninit(out);
+            let write = |out: &mut [MaybeUninit<f32>]| {
+                let out = Parts::of(out);
                 tasks(grad.len().div_ceil(TASK), |task| {
                     let start = task * TASK;
                     let grad = &grad[start..(start + TASK).min(grad.len())];
-                    // SAFETY: each task has a part of its own, which is only written.
-                    sift_into(&self.0, start as u64, grad, unsafe { out.uninit_part(start, grad.len()) });
+                    // SAFETY: each task has a part of its own.
+                    sift_into(&self.0, start as u64, grad, unsafe { out.part(start, grad.len()) });
                 });
             };
             // SAFETY: the tasks cover the gradient, and `sift_into` writes all of a part.

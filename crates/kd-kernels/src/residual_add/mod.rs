@@ -21,7 +21,7 @@ pub fn residual_add(x: &Tensor, sublayer: &Tensor, dropout: Option<Dropout>) -> 
     if sublayer.dims() != x.dims() {
         bail!("residual_add: sublayer has shape {:?}, expected that of x, {:?}", sublayer.dims(), x.dims())
     }
-    if !takes_kernel(&[x, sublayer]) {
+    if !takes_kernel(&[x, sublayer])? {
         return reference::residual_add(x, sublayer, dropout);
     }
     match Sieve::of(dropout) {

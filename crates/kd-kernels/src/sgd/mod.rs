@@ -6,7 +6,7 @@ pub mod reference;
 use candle_core::{Result, Tensor, Var, bail};
 
 use crate::moment::{Moment, check_grad};
-use crate::operand::on_kernel;
+use crate::switch::takes_kernel;
 
 /// The numbers of one SGD step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,7 +80,7 @@ impl SgdState {
         if let Some(cap) = cfg.max_norm {
             crate::max_norm::check(var, cap, "sgd")?;
         }
-        if on_kernel(&[var, grad]) {
+        if takes_kernel(&[var, grad])? {
             let momentum = if cfg.momentum == 0.0 { None } else { Some(self.momentum.host(var, "sgd")?) };
             var.inplace_op2(&grad.contiguous()?, &cpu::Sgd::new(cfg, momentum))
         } else {

@@ -4,12 +4,14 @@
 //! f32 and summed in f64 by blocks: for a teacher's 1,024 rows of 10,000 words, both passes of [`super::soft_cross_entropy`] took 0.4 of the time
 //! of [`crate::softened_kl`], whose T² asks for f64 throughout.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 
 use super::rows::{Losses, Softmax, gradient, gradient_soft, reduce, reduce_teacher};
 use super::{Smoothed, Targets};
 use crate::graph::{Backward, Grad, record, sum, values};
-use crate::output::{Parts, written};
+use crate::output::{Parts, assume_init, filled, written};
 use crate::rows::{per_task, tasks};
 
 /// A scalar loss and its count as the public functions return them.
@@ -60,15 +62,20 @@ impl Backward for LabelSmoothed {
         let (n, v) = self.logits.dims2()?;
         let zs = values(&self.logits)?;
         let zs: &[f32] = &zs;
-        let row = |i: usize, g: &mut [f32]| match self.ids[i] {
+        let row = |i: usize, g: &mut [MaybeUninit<f32>]| match self.ids[i] {
             Some(target) => {
                 let Softmax { max, total } = self.softmax[i];
                 gradient(&zs[i * v..][..v], max, (scale / total) as f32, (scale * self.epsilon / v as f64) as f32, g);
+                // SAFETY: `gradient` has written all of the row.
+                let g = unsafe { assume_init(g) };
                 g[target as usize] -= (scale * (1.0 - self.epsilon)) as f32;
             }
-            None => g.fill(0.0),
+            None => {
+                filled(g, 0.0);
+            }
         };
-        Ok(vec![Some(Grad::Owned(by_rows(n, v, row)))])
+        // SAFETY: `gradient` writes a value for each logit of the row.
+        Ok(vec![Some(Grad::Owned(unsafe { by_rows(n, v, row) }))])
     }
 }
 
@@ -112,14 +119,17 @@ impl Backward for Soft {
         let (n, v) = self.logits.dims2()?;
         let (zs, ts) = (values(&self.logits)?, values(&self.teacher)?);
         let (zs, ts): (&[f32], &[f32]) = (&zs, &ts);
-        let row = |i: usize, g: &mut [f32]| match &self.rows[i] {
+        let row = |i: usize, g: &mut [MaybeUninit<f32>]| match &self.rows[i] {
             Some(softmaxes) => {
                 let [of_z, of_teacher] = softmaxes.map(|softmax| (softmax.max, (scale / softmax.total) as f32));
                 gradient_soft(&zs[i * v..][..v], of_z, &ts[i * v..][..v], of_teacher, g);
             }
-            None => g.fill(0.0),
+            None => {
+                filled(g, 0.0);
+            }
         };
-        Ok(vec![Some(Grad::Owned(by_rows(n, v, row)))])
+        // SAFETY: `gradient_soft` writes a value for each logit of the row.
+        Ok(vec![Some(Grad::Owned(unsafe { by_rows(n, v, row) }))])
     }
 }
 
@@ -128,18 +138,21 @@ pub(super) fn upstream(grad: Vec<Grad>) -> Result<f64> {
     Ok(sum(grad)?.values()?.iter().copied().map(f64::from).sum())
 }
 
-/// `n` rows of `v` values, of which `row` writes each.
-fn by_rows(n: usize, v: usize, row: impl Fn(usize, &mut [f32]) + Sync + Send) -> Vec<f32> {
+/// `n` rows of `v` values.
+///
+/// # Safety
+/// `row` writes all of the row that it is given.
+unsafe fn by_rows(n: usize, v: usize, row: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync + Send) -> Vec<f32> {
     let each = per_task(v);
-    let write = |out: &mut [std::mem::MaybeUninit<f32>]| {
-        let out = Parts::uninit(out);
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        let out = Parts::of(out);
         tasks(n.div_ceil(each), |task| {
             for i in task * each..((task + 1) * each).min(n) {
-                // SAFETY: each row belongs to one task, which only writes it before anything else.
+                // SAFETY: each row belongs to one task.
                 row(i, unsafe { out.part(i * v, v) });
             }
         });
     };
-    // SAFETY: the tasks cover the rows, and `row` writes all of one.
+    // SAFETY: the tasks cover the rows, and the caller promises each of them.
     unsafe { written(n * v, write) }.0
 }

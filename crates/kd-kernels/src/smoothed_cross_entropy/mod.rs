@@ -38,7 +38,7 @@ pub struct Smoothed {
 ///
 /// Source: C. Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016, section 7.
 pub fn label_smoothed_cross_entropy(logits: &Tensor, targets: &Tensor, epsilon: f64, ignore: Option<u32>) -> Result<Smoothed> {
-    if takes_kernel(&[logits]) {
+    if takes_kernel(&[logits])? {
         cpu::label_smoothed(logits, Targets::of_logits(logits, targets, epsilon, ignore)?)
     } else {
         reference::label_smoothed_cross_entropy(logits, targets, epsilon, ignore)
@@ -57,7 +57,7 @@ pub fn label_smoothed_cross_entropy(logits: &Tensor, targets: &Tensor, epsilon: 
 ///
 /// Errors: as there, and where the widths of `hidden` and `table` differ.
 pub fn projected_cross_entropy(hidden: &Tensor, table: &Tensor, targets: &Tensor, epsilon: f64, ignore: Option<u32>) -> Result<Smoothed> {
-    if takes_kernel(&[hidden, table]) {
+    if takes_kernel(&[hidden, table])? {
         projected::projected(hidden, table, Targets::of_projection(hidden, table, targets, epsilon, ignore)?)
     } else {
         reference::projected_cross_entropy(hidden, table, targets, epsilon, ignore)
@@ -85,7 +85,7 @@ pub fn soft_cross_entropy(logits: &Tensor, teacher: &Tensor, counts: Option<&[bo
         bail!("soft_cross_entropy: expected {} flags of rows that count, got {}", dims.0, counts.len());
     }
     let teacher = teacher.detach();
-    if takes_kernel(&[logits, &teacher]) {
+    if takes_kernel(&[logits, &teacher])? {
         cpu::soft(logits, &teacher, counts)
     } else {
         reference::soft_cross_entropy(logits, &teacher, counts)

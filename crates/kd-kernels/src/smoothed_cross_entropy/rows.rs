@@ -1,5 +1,7 @@
 //! What the three losses do with one row of logits.
 
+use std::mem::MaybeUninit;
+
 use crate::exp::{exp32_nonpos, row_max};
 use crate::multiversion::multiversioned;
 use crate::rows;
@@ -58,9 +60,9 @@ multiversioned! {
 
 multiversioned! {
     /// grad = factor · e^(z − max) − offset.
-    pub(super) fn gradient(z: &[f32], max: f32, factor: f32, offset: f32, grad: &mut [f32]) {
+    pub(super) fn gradient(z: &[f32], max: f32, factor: f32, offset: f32, grad: &mut [MaybeUninit<f32>]) {
         for (g, &z) in grad.iter_mut().zip(z) {
-            *g = exp32_nonpos(z - max) * factor - offset;
+            g.write(exp32_nonpos(z - max) * factor - offset);
         }
     }
 }
@@ -113,9 +115,9 @@ multiversioned! {
 
 multiversioned! {
     /// grad = factor · e^(z − max) − teacher's factor · e^(t − teacher's max).
-    pub(super) fn gradient_soft(z: &[f32], of_z: (f32, f32), teacher: &[f32], of_teacher: (f32, f32), grad: &mut [f32]) {
+    pub(super) fn gradient_soft(z: &[f32], of_z: (f32, f32), teacher: &[f32], of_teacher: (f32, f32), grad: &mut [MaybeUninit<f32>]) {
         for ((g, &z), &t) in grad.iter_mut().zip(z).zip(teacher) {
-            *g = exp32_nonpos(z - of_z.0) * of_z.1 - exp32_nonpos(t - of_teacher.0) * of_teacher.1;
+            g.write(exp32_nonpos(z - of_z.0) * of_z.1 - exp32_nonpos(t - of_teacher.0) * of_teacher.1);
         }
     }
 }

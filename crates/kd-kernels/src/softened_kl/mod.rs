@@ -5,7 +5,8 @@ pub mod reference;
 
 use candle_core::{Result, Tensor, bail};
 
-use crate::operand::{logits_dims, on_kernel};
+use crate::operand::logits_dims;
+use crate::switch::takes_kernel;
 
 /// Softened Kullback-Leibler divergence: (T²/b) · Σ_i Σ_j p_ij · ln(p_ij / q_ij), with p = softmax(teacher/T) and q = softmax(student/T).
 ///
@@ -35,7 +36,7 @@ pub fn softened_kl(student: &Tensor, teacher: &Tensor, temperature: f64) -> Resu
         bail!("softened_kl: expected a finite temperature above 0, got {temperature}");
     }
     let teacher = teacher.detach();
-    if on_kernel(&[student, &teacher]) {
+    if takes_kernel(&[student, &teacher])? {
         let op = cpu::SoftenedKl::new(temperature, student.track_op());
         student.contiguous()?.apply_op2(&teacher.contiguous()?, op)
     } else {

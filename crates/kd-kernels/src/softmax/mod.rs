@@ -5,7 +5,7 @@ pub mod reference;
 
 use candle_core::{Result, Tensor, bail};
 
-use crate::operand::on_kernel;
+use crate::switch::takes_kernel;
 
 /// Softmax over the last dimension: y_j = e^(x_j) / Σ_k e^(x_k).
 ///
@@ -23,7 +23,7 @@ use crate::operand::on_kernel;
 /// ```
 pub fn softmax(xs: &Tensor) -> Result<Tensor> {
     check(xs, "softmax")?;
-    if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::Softmax) } else { reference::softmax(xs) }
+    if takes_kernel(&[xs])? { xs.contiguous()?.apply_op1(cpu::Softmax) } else { reference::softmax(xs) }
 }
 
 /// Logarithm of the softmax over the last dimension: y_j = x_j − ln Σ_k e^(x_k).
@@ -33,7 +33,7 @@ pub fn softmax(xs: &Tensor) -> Result<Tensor> {
 /// Errors: no dimension, or a last dimension of 0.
 pub fn log_softmax(xs: &Tensor) -> Result<Tensor> {
     check(xs, "log_softmax")?;
-    if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::LogSoftmax) } else { reference::log_softmax(xs) }
+    if takes_kernel(&[xs])? { xs.contiguous()?.apply_op1(cpu::LogSoftmax) } else { reference::log_softmax(xs) }
 }
 
 /// Logarithm of the sum of exponentials over the last dimension, which is what [`log_softmax`] takes off each logit: y = ln Σ_k e^(x_k).
@@ -45,7 +45,7 @@ pub fn log_softmax(xs: &Tensor) -> Result<Tensor> {
 /// Errors: no dimension, or a last dimension of 0.
 pub fn log_sum_exp(xs: &Tensor) -> Result<Tensor> {
     check(xs, "log_sum_exp")?;
-    if on_kernel(&[xs]) { xs.contiguous()?.apply_op1(cpu::LogSumExp) } else { reference::log_sum_exp(xs) }
+    if takes_kernel(&[xs])? { xs.contiguous()?.apply_op1(cpu::LogSumExp) } else { reference::log_sum_exp(xs) }
 }
 
 fn check(xs: &Tensor, op: &str) -> Result<()> {

@@ -60,9 +60,9 @@ impl Backward for Distance {
         let towards = |sign: f64| {
             let factors: Vec<f32> = grad.iter().map(|g| (sign * 2.0 * f64::from(*g) / self.planes.count()) as f32).collect();
             let write = |out: &mut [MaybeUninit<f32>]| {
-                let out = Parts::uninit(out);
+                let out = Parts::of(out);
                 tasks(self.planes.images, |i| {
-                    // SAFETY: each image belongs to one task, which only writes it.
+                    // SAFETY: each image belongs to one task.
                     let out = unsafe { out.part(i * image, image) };
                     let pairs = xs[i * image..][..image].chunks_exact(places).zip(ys[i * image..][..image].chunks_exact(places));
                     for ((out, (x, y)), factor) in out.chunks_exact_mut(places).zip(pairs).zip(&factors) {
@@ -70,7 +70,7 @@ impl Backward for Distance {
                     }
                 });
             };
-            // SAFETY: the tasks cover the images, and the channels an image.
+            // SAFETY: the tasks cover the images, the channels an image, and `scaled_difference` writes all of a channel.
             Grad::Owned(unsafe { written(xs.len(), write) }.0)
         };
         Ok(vec![wanted[0].then(|| towards(1.0)), wanted[1].then(|| towards(-1.0))])
@@ -98,9 +98,9 @@ multiversioned! {
 
 multiversioned! {
     /// out = factor · (x − y).
-    fn scaled_difference(x: &[f32], y: &[f32], factor: f32, out: &mut [f32]) {
+    fn scaled_difference(x: &[f32], y: &[f32], factor: f32, out: &mut [MaybeUninit<f32>]) {
         for (out, (x, y)) in out.iter_mut().zip(x.iter().zip(y)) {
-            *out = factor * (x - y);
+            out.write(factor * (x - y));
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::switch::takes_kernel;
 /// ```
 pub fn channel_distance(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     check(x, y)?;
-    if takes_kernel(&[x, y]) { cpu::channel_distance(x, y) } else { reference::channel_distance(x, y) }
+    if takes_kernel(&[x, y])? { cpu::channel_distance(x, y) } else { reference::channel_distance(x, y) }
 }
 
 fn check(x: &Tensor, y: &Tensor) -> Result<()> {

@@ -19,7 +19,7 @@ const NEAREST_SQUARED: f64 = 1e-24;
 /// memory of b²; all others run [`reference::squared_distances`], in memory of b²·d. Fails on other shapes.
 pub fn squared_distances(x: &Tensor) -> Result<Tensor> {
     check_vectors(x)?;
-    if takes_kernel(&[x]) { cpu::squared_distances(x) } else { reference::squared_distances(x) }
+    if takes_kernel(&[x])? { cpu::squared_distances(x) } else { reference::squared_distances(x) }
 }
 
 /// Mean over all b³ triples of h(cos(i, j, k) − cos'(i, j, k)), where cos(i, j, k) is the cosine at i of the triangle of i, j and k, cos'
@@ -35,7 +35,7 @@ pub fn squared_distances(x: &Tensor) -> Result<Tensor> {
 pub fn angle_distance(squares: &Tensor, target: &Tensor) -> Result<Tensor> {
     check_squares(squares, target)?;
     let target = target.detach();
-    if takes_kernel(&[squares, &target]) { cpu::angle_distance(squares, &target) } else { reference::angle_distance(squares, &target) }
+    if takes_kernel(&[squares, &target])? { cpu::angle_distance(squares, &target) } else { reference::angle_distance(squares, &target) }
 }
 
 fn check_vectors(x: &Tensor) -> Result<()> {

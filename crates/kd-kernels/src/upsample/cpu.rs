@@ -1,5 +1,7 @@
 //! The kernel behind [`super::upsample_nearest`]: each row is stretched once and copied; backward, rows are summed first, then pixels.
 
+use std::mem::MaybeUninit;
+
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
 
@@ -16,11 +18,11 @@ pub(super) fn upsample_nearest(x: &Tensor, (height, width): (usize, usize)) -> R
     let y = {
         let xs = values(&x)?;
         let xs = &*xs;
-        let write = |y: &mut [std::mem::MaybeUninit<f32>]| {
-            let y = Parts::uninit(y);
+        let write = |y: &mut [MaybeUninit<f32>]| {
+            let y = Parts::of(y);
             xs.par_chunks(from * PLANES).enumerate().for_each(|(task, x)| {
                 for (i, x) in x.chunks_exact(from).enumerate() {
-                    // SAFETY: each plane belongs to one task, which only writes it.
+                    // SAFETY: each plane belongs to one task.
                     stretch(x, unsafe { y.part((task * PLANES + i) * to, to) }, &map);
                 }
             });
@@ -63,7 +65,7 @@ impl Backward for Map {
 
 multiversioned! {
     /// One plane: writes all of y.
-    fn stretch(x: &[f32], y: &mut [f32], map: &Map) {
+    fn stretch(x: &[f32], y: &mut [MaybeUninit<f32>], map: &Map) {
         let width = map.columns.len();
         if width == 0 {
             return;
@@ -78,11 +80,11 @@ multiversioned! {
             let x = &x[map.rows[i] as usize * map.w..][..map.w];
             if width == 2 * map.w {
                 for (pair, x) in row.as_chunks_mut::<2>().0.iter_mut().zip(x) {
-                    *pair = [*x; 2];
+                    *pair = [MaybeUninit::new(*x); 2];
                 }
             } else {
                 for (y, column) in row.iter_mut().zip(&map.columns) {
-                    *y = x[*column as usize];
+                    y.write(x[*column as usize]);
                 }
             }
         }

@@ -20,7 +20,7 @@ pub fn upsample_nearest(x: &Tensor, size: (usize, usize)) -> Result<Tensor> {
     if check(x)? == size {
         return Ok(x.clone());
     }
-    if takes_kernel(&[x]) { cpu::upsample_nearest(x, size) } else { reference::upsample_nearest(x, size) }
+    if takes_kernel(&[x])? { cpu::upsample_nearest(x, size) } else { reference::upsample_nearest(x, size) }
 }
 
 /// The height and width of x.

@@ -1,97 +1,120 @@
 //! Plain loops, for processors without the other sets.
 
-use super::Vector;
+use super::sixteen::{Half, Pair};
+use super::{Lanes, Vector, promised};
 
 /// Eight lanes, which compilers map to two registers of four on most machines.
 #[derive(Clone, Copy)]
-pub(crate) struct Lanes([f32; 8]);
+pub(super) struct Eight([f32; 8]);
 
-// SAFETY of the bodies: the trait's promises on pointers.
-impl Vector for Lanes {
+impl Eight {
+    /// f of each lane's number.
+    #[inline(always)]
+    fn of(f: impl Fn(usize) -> f32) -> Self {
+        let mut lanes = [0f32; 8];
+        for (l, lane) in lanes.iter_mut().enumerate() {
+            *lane = f(l);
+        }
+        Self(lanes)
+    }
+}
+
+impl Lanes for Eight {
     const LANES: usize = 8;
+
+    promised! {
+        fn splat(v: f32) -> Self { Self([v; 8]) }
+        fn load(p: *const f32) -> Self { Self(p.cast::<[f32; 8]>().read()) }
+        fn load_over(self, p: *const f32, mask: u32) -> Self {
+            let mut lanes = self;
+            for (l, lane) in lanes.0.iter_mut().enumerate() {
+                if mask >> l & 1 == 1 {
+                    *lane = *p.wrapping_add(l);
+                }
+            }
+            lanes
+        }
+        fn store(self, p: *mut f32) { p.cast::<[f32; 8]>().write(self.0) }
+        fn store_lanes(self, p: *mut f32, mask: u32) {
+            for (l, lane) in self.0.iter().enumerate() {
+                if mask >> l & 1 == 1 {
+                    *p.wrapping_add(l) = *lane;
+                }
+            }
+        }
+        fn stream(self, p: *mut f32) { self.store(p) }
+        fn fence() {}
+        fn prefetch(_p: *const f32) {}
+        fn add(self, other: Self) -> Self { Self::of(|l| self.0[l] + other.0[l]) }
+        fn sub(self, other: Self) -> Self { Self::of(|l| self.0[l] - other.0[l]) }
+        fn mul(self, other: Self) -> Self { Self::of(|l| self.0[l] * other.0[l]) }
+        // Not `f32::mul_add`, which is a call where there is no such instruction.
+        fn mul_add(self, a: Self, b: Self) -> Self { Self::of(|l| self.0[l] * a.0[l] + b.0[l]) }
+    }
+}
+
+impl Vector for Eight {
     const ROWS: usize = 3;
+    type Sixteen = Pair<Self>;
 
-    #[inline(always)]
-    unsafe fn splat(v: f32) -> Self {
-        Self([v; 8])
-    }
-
-    #[inline(always)]
-    unsafe fn load(p: *const f32) -> Self {
-        Self(unsafe { p.cast::<[f32; 8]>().read_unaligned() })
-    }
-
-    #[inline(always)]
-    unsafe fn store(self, p: *mut f32) {
-        unsafe { p.cast::<[f32; 8]>().write_unaligned(self.0) }
-    }
-
-    #[inline(always)]
-    unsafe fn mul_add(self, a: Self, b: Self) -> Self {
-        let mut sum = self.0;
-        for (sum, (a, b)) in sum.iter_mut().zip(a.0.iter().zip(&b.0)) {
-            *sum += a * b;
-        }
-        Self(sum)
-    }
-
-    #[inline(always)]
-    unsafe fn add(self, other: Self) -> Self {
-        let mut sum = self.0;
-        for (sum, other) in sum.iter_mut().zip(&other.0) {
-            *sum += other;
-        }
-        Self(sum)
-    }
-
-    #[inline(always)]
-    unsafe fn load_lanes(p: *const f32, stride: usize, mask: u32) -> Self {
-        let mut lanes = [0f32; 8];
-        for (l, lane) in lanes.iter_mut().enumerate() {
-            if mask >> l & 1 == 1 {
-                *lane = unsafe { *p.wrapping_add(l * stride) };
+    promised! {
+        fn load_lanes(p: *const f32, stride: usize, mask: u32) -> Self {
+            let mut lanes = [0f32; 8];
+            for (l, lane) in lanes.iter_mut().enumerate() {
+                if mask >> l & 1 == 1 {
+                    *lane = *p.wrapping_add(l * stride);
+                }
             }
+            Self(lanes)
         }
-        Self(lanes)
-    }
-
-    #[inline(always)]
-    unsafe fn expand(mut p: *const f32, mask: u32) -> Self {
-        let mut lanes = [0f32; 8];
-        for (l, lane) in lanes.iter_mut().enumerate() {
-            if mask >> l & 1 == 1 {
-                *lane = unsafe { *p };
-                p = p.wrapping_add(1);
+        fn expand(p: *const f32, mask: u32) -> Self {
+            let mut lanes = [0f32; 8];
+            let mut p = p;
+            for (l, lane) in lanes.iter_mut().enumerate() {
+                if mask >> l & 1 == 1 {
+                    *lane = *p;
+                    p = p.wrapping_add(1);
+                }
             }
+            Self(lanes)
         }
-        Self(lanes)
-    }
-
-    #[inline(always)]
-    unsafe fn store_lanes(self, p: *mut f32, mask: u32) {
-        for (l, lane) in self.0.iter().enumerate() {
-            if mask >> l & 1 == 1 {
-                unsafe { *p.wrapping_add(l) = *lane };
+        fn interleave(self, other: Self) -> (Self, Self) {
+            let both = |first: usize| Self::of(|l| if l % 2 == 0 { self.0[first + l / 2] } else { other.0[first + l / 2] });
+            (both(0), both(4))
+        }
+        fn transpose(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
+            for i in 0..8 {
+                for j in 0..8 {
+                    *to.add(j * to_step + i) = *from.add(i * from_step + j);
+                }
             }
         }
     }
+}
 
-    #[inline(always)]
-    unsafe fn interleave(self, other: Self) -> (Self, Self) {
-        let (mut low, mut high) = ([0f32; 8], [0f32; 8]);
-        for l in 0..4 {
-            (low[2 * l], low[2 * l + 1]) = (self.0[l], other.0[l]);
-            (high[2 * l], high[2 * l + 1]) = (self.0[4 + l], other.0[4 + l]);
+impl Half for Eight {
+    const BLOCK: (usize, usize) = (2, 1);
+    type Shift = [i32; 8];
+
+    promised! {
+        fn shift(from: *const i32) -> [i32; 8] { from.cast::<[i32; 8]>().read() }
+        fn permute(low: Self, high: Self, by: [i32; 8]) -> Self {
+            Self::of(|l| match by[l] {
+                from @ 0..8 => low.0[from as usize],
+                from @ 8..16 => high.0[from as usize - 8],
+                _ => 0.0,
+            })
         }
-        (Self(low), Self(high))
-    }
-
-    #[inline(always)]
-    unsafe fn transpose(from: *const f32, from_step: usize, to: *mut f32, to_step: usize) {
-        for i in 0..8 {
-            for j in 0..8 {
-                unsafe { *to.add(j * to_step + i) = *from.add(i * from_step + j) };
-            }
+        fn transpose4(v: [Self; 4]) -> [Self; 4] { [0, 1, 2, 3].map(|i| Self::of(|l| v[l % 4].0[l - l % 4 + i])) }
+        fn split(a: Self, b: Self) -> [Self; 2] {
+            [0, 1].map(|i| Self::of(|l| if l % 4 < 2 { a.0[l - l % 4 + 2 * (l % 2) + i] } else { b.0[l - l % 4 + 2 * (l % 2) + i] }))
+        }
+        fn join(even: Self, odd: Self) -> [Self; 2] {
+            let value = |l: usize, i: usize| if l.is_multiple_of(2) { even.0[l - l % 4 + 2 * i + l % 4 / 2] } else { odd.0[l - l % 4 + 2 * i + l % 4 / 2] };
+            [0, 1].map(|i| Self::of(|l| value(l, i)))
+        }
+        fn halves(a: Self, b: Self) -> [Self; 2] {
+            [0, 4].map(|first| Self::of(|l| if l < 4 { a.0[first + l] } else { b.0[first + l - 4] }))
         }
     }
 }

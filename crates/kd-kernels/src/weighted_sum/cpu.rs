@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor};
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::multiversion::multiversioned;
 use crate::operand::TASK;
-use crate::output::{Parts, written};
+use crate::output::{Parts, assume_init, written};
 use crate::rows::{self, tasks};
 
 pub(super) fn weighted_sum(xs: &Tensor, weights: &Tensor) -> Result<Tensor> {
@@ -19,18 +19,20 @@ pub(super) fn weighted_sum(xs: &Tensor, weights: &Tensor) -> Result<Tensor> {
         let (all, ws) = (values(&xs)?, values(&weights)?);
         let (all, ws): (&[f32], &[f32]) = (&all, &ws);
         let write = |out: &mut [MaybeUninit<f32>]| {
-            let out = Parts::uninit(out);
+            let out = Parts::of(out);
             tasks(n.div_ceil(TASK), |task| {
                 let (start, len) = (task * TASK, TASK.min(n - task * TASK));
-                // SAFETY: each task has a part of its own, which `scaled` writes before anything is read.
+                // SAFETY: each task has a part of its own.
                 let out = unsafe { out.part(start, len) };
-                for (k, &w) in ws.iter().enumerate() {
-                    let x = &all[k * n + start..][..len];
-                    if k == 0 { scaled(x, w, out) } else { add_scaled(x, w, out) }
+                scaled(&all[start..][..len], ws[0], out);
+                // SAFETY: `scaled` has written all of it.
+                let out = unsafe { assume_init(out) };
+                for (k, &w) in ws.iter().enumerate().skip(1) {
+                    add_scaled(&all[k * n + start..][..len], w, out);
                 }
             });
         };
-        // SAFETY: the tasks cover the result, and there is at least one of `xs`.
+        // SAFETY: the tasks cover the result, and `scaled` writes all of a part.
         unsafe { written(n, write) }.0
     };
     let op = || Ok(WeightedSum { xs: xs.detach(), weights: weights.detach() });
@@ -50,16 +52,18 @@ impl Backward for WeightedSum {
         let n = grad.len();
         let part = |task: usize| task * TASK..n.min((task + 1) * TASK);
         let dxs = wanted[0].then(|| {
-            let mut dxs = vec![0f32; all.len()];
-            let out = Parts::of(&mut dxs);
-            tasks(n.div_ceil(TASK), |task| {
-                for (k, &w) in ws.iter().enumerate() {
-                    let grad = &grad[part(task)];
-                    // SAFETY: the tasks write different parts of each of `xs`.
-                    scaled(grad, w, unsafe { out.part(k * n + task * TASK, grad.len()) });
-                }
-            });
-            Grad::Owned(dxs)
+            let write = |out: &mut [MaybeUninit<f32>]| {
+                let out = Parts::of(out);
+                tasks(n.div_ceil(TASK), |task| {
+                    for (k, &w) in ws.iter().enumerate() {
+                        let grad = &grad[part(task)];
+                        // SAFETY: the tasks have different parts of each of `xs`.
+                        scaled(grad, w, unsafe { out.part(k * n + task * TASK, grad.len()) });
+                    }
+                });
+            };
+            // SAFETY: the tasks cover each of `xs`, and `scaled` writes all of a part.
+            Grad::Owned(unsafe { written(ws.len() * n, write) }.0)
         });
         let dweights = wanted[1].then(|| {
             let dots = |task: usize| -> Vec<f32> {
@@ -76,9 +80,9 @@ impl Backward for WeightedSum {
 
 multiversioned! {
     /// out = w · x.
-    fn scaled(x: &[f32], w: f32, out: &mut [f32]) {
+    fn scaled(x: &[f32], w: f32, out: &mut [MaybeUninit<f32>]) {
         for (out, x) in out.iter_mut().zip(x) {
-            *out = w * x;
+            out.write(w * x);
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::switch::takes_kernel;
 /// ```
 pub fn weighted_sum(xs: &Tensor, weights: &Tensor) -> Result<Tensor> {
     check(xs, weights)?;
-    if takes_kernel(&[xs, weights]) { cpu::weighted_sum(xs, weights) } else { reference::weighted_sum(xs, weights) }
+    if takes_kernel(&[xs, weights])? { cpu::weighted_sum(xs, weights) } else { reference::weighted_sum(xs, weights) }
 }
 
 fn check(xs: &Tensor, weights: &Tensor) -> Result<()> {

@@ -12,12 +12,18 @@ pub fn random(seed: u64, dims: &[usize]) -> Tensor {
     Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
 }
 
-/// The largest difference relative to the largest value of `want`.
+/// The largest difference relative to the largest value of `want`; infinite where one is NaN and the other is not.
 pub fn distance(got: &Tensor, want: &Tensor) -> f64 {
     assert_eq!(got.dims(), want.dims());
     let (got, want) = (flat(got), flat(want));
     let size = want.iter().fold(1e-30f64, |m, v| m.max(v.abs()));
-    got.iter().zip(&want).map(|(g, w)| (g - w).abs() / size).fold(0.0, f64::max)
+    // `max` passes over NaN.
+    let apart = |(g, w): (&f64, &f64)| match (g.is_nan(), w.is_nan()) {
+        (false, false) => (g - w).abs() / size,
+        (true, true) => 0.0,
+        _ => f64::INFINITY,
+    };
+    got.iter().zip(&want).map(apart).fold(0.0, f64::max)
 }
 
 /// y = f(inputs) in `dtype`, followed by the gradient of Σ up ⊙ y with respect to each input, for one fixed random `up`.

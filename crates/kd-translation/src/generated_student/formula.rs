@@ -2,9 +2,9 @@
 
 use candle_core::{Device, Tensor, Var};
 use candle_nn::{Init, VarBuilder};
-use kd_kernels::linear::{Activation, linear};
 use kd_kernels::multiply_add::{multiply_add, tanh_multiply_add};
 use kd_kernels::weighted_sum::weighted_sum;
+use kd_kernels::{Activation, linear::linear};
 
 use super::classes::{Half, Source};
 use super::spec::{Form, GeneratorSpec, Start};

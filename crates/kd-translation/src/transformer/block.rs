@@ -6,8 +6,8 @@ use kd_kernels::attention::{Mask, attention};
 use kd_kernels::dropout::Dropout;
 use kd_kernels::feed_forward::feed_forward;
 use kd_kernels::layer_norm::{layer_norm, residual_norm};
-use kd_kernels::linear::{Activation, linear};
 use kd_kernels::residual_add::residual_add;
+use kd_kernels::{Activation, linear::linear};
 
 use super::spec::{Norm, Stack, TransformerSpec};
 use kd_core::Result;

@@ -7,7 +7,7 @@ use kd_core::{Error, Result};
 use kd_kernels::attention::Mask;
 use kd_kernels::dropout::dropout;
 use kd_kernels::embedding::embedding;
-use kd_kernels::linear::{Activation, linear};
+use kd_kernels::{Activation, linear::linear};
 
 use super::block::{AttentionBlock, FeedForwardBlock, LayerNorm, dropping};
 use super::positions::sinusoidal;

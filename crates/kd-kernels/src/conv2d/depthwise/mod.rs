@@ -11,11 +11,12 @@
 
 mod recipe;
 
-use super::implicit::written;
 use super::shape::Shape;
-use super::vector::{Isa, Kernel, Vector};
+use crate::output::written_by_blocks;
+use crate::vector::{Isa, Kernel, Vector};
 use rayon::prelude::*;
 use recipe::{NINE, Recipe};
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Numbers that a task writes, about.
@@ -34,11 +35,14 @@ pub(super) fn serves(s: &Shape) -> bool {
 
 /// y, `[n, channels, ho, wo]`.
 pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+    s.check(Some(x), Some(w), None);
+    assert!(b.is_none_or(|b| b.len() == s.cout), "a bias has a value for each channel");
     planes(isa, &Recipe::forward(isa, s), s, x, (s.h * s.w, s.ho * s.wo), w, b)
 }
 
 /// The gradient with respect to x, `[n, channels, h, w]`, from g, that of y.
 pub(super) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32]) -> Vec<f32> {
+    s.check(None, Some(w), Some(g));
     planes(isa, &Recipe::adjoint(isa, s), s, g, (s.ho * s.wo, s.h * s.w), w, None)
 }
 
@@ -48,13 +52,15 @@ fn planes(isa: Isa, recipe: &Recipe, s: &Shape, x: &[f32], (from, to): (usize, u
     let (from, to, channels) = (from * recipe.planes, to * recipe.planes, s.cin / recipe.planes);
     let per_task = (TASK / to.max(1)).max(1);
     let w = &recipe.weights(w, isa.lanes());
-    written(s.n * channels * to, per_task * to, |task, y| {
+    let write = |task: usize, y: &mut [MaybeUninit<f32>]| {
         let first = task * per_task;
         let count = y.len() / to.max(1);
         let planes = Planes { recipe, planes: first..first + count, channels, x, from, to, w, b, y: y.as_mut_ptr().cast() };
-        // SAFETY: the set was detected; the recipe's places lie in a plane of x.
+        // SAFETY: `y` is that of the planes, and the recipe's places lie in a plane of x.
         unsafe { isa.run(planes) }
-    })
+    };
+    // SAFETY: the kernel writes all registers of each plane.
+    unsafe { written_by_blocks(s.n * channels * to, per_task * to, write) }
 }
 
 /// Some planes, counted over images and channels.
@@ -142,6 +148,7 @@ impl Planes<'_> {
 
 /// The gradient with respect to w, `[channels, 1, kh, kw]`, from g, that of y.
 pub(super) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
+    s.check(Some(x), None, Some(g));
     let taps = s.kh * s.kw;
     if s.w_len() == 0 || s.y_len() == 0 {
         return vec![0.0; s.w_len()];
@@ -155,7 +162,7 @@ pub(super) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f32]) -> Vec<
             let (chunk, block) = (task / blocks, task % blocks);
             let images = chunk * s.n / chunks..(chunk + 1) * s.n / chunks;
             let channels = block * CHANNELS..((block + 1) * CHANNELS).min(s.cin);
-            // SAFETY: the set was detected; the recipe's places lie in a plane of x.
+            // SAFETY: the recipe's places lie in a plane of x.
             unsafe { isa.run(Correlation { recipe, s, images, channels, x, g }) }
         })
         .collect();

@@ -2,7 +2,7 @@
 
 use crate::conv2d::places::{Part, Places, Walk};
 use crate::conv2d::shape::Shape;
-use crate::conv2d::vector::{Isa, Vector};
+use crate::vector::{Isa, Vector};
 
 /// How the lanes of a part lie in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,8 +152,7 @@ impl Recipe {
                 (Spread::Step(2), 1) => self.correlated_by::<V>(plane, by, tap, 1, 2, acc),
                 (Spread::Step(2), 2) => self.correlated_by::<V>(plane, by, tap, 2, 2, acc),
                 (Spread::Step(step), per) => self.correlated_by::<V>(plane, by, tap, per, step, acc),
-                // Weights' gradients read x, which is never expanded.
-                (Spread::Expand, _) => acc,
+                (Spread::Expand, _) => unreachable!("gradients of weights read x, which is never expanded"),
             }
         }
     }
@@ -167,7 +166,7 @@ impl Recipe {
                 let by = by.add(vector * V::LANES);
                 let by = if vector + 1 == self.vectors { V::load_lanes(by, 1, self.last) } else { V::load(by) };
                 for part in parts {
-                    acc = acc.mul_add(by, V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask));
+                    acc = by.mul_add(V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask), acc);
                 }
             }
         }
@@ -200,7 +199,7 @@ impl Recipe {
             let mut acc = [init, V::splat(0.0), V::splat(0.0)];
             for tap in 0..NINE {
                 let part = parts[tap];
-                acc[tap % 3] = acc[tap % 3].mul_add(w[tap], V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask));
+                acc[tap % 3] = w[tap].mul_add(V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask), acc[tap % 3]);
             }
             acc[0].add(acc[1]).add(acc[2])
         }
@@ -219,7 +218,7 @@ impl Recipe {
                 let by = V::load_lanes(by.add(vector * V::LANES), 1, self.mask::<V>(vector));
                 for tap in 0..NINE {
                     let part = parts[tap];
-                    acc[tap] = acc[tap].mul_add(by, V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask));
+                    acc[tap] = by.mul_add(V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask), acc[tap]);
                 }
             }
             for (tap, acc) in acc.iter().enumerate() {
@@ -274,7 +273,7 @@ unsafe fn weighted<V: Vector, R: Read, const WIDE: bool>(
         unsafe {
             let w = if WIDE { V::load(w.add(tap * V::LANES)) } else { V::splat(*w.add(tap)) };
             for part in parts {
-                acc = acc.mul_add(w, R::read::<V>(plane.wrapping_offset(part.offset), step, part.mask));
+                acc = w.mul_add(R::read::<V>(plane.wrapping_offset(part.offset), step, part.mask), acc);
             }
         }
     }

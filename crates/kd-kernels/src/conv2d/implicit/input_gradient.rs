@@ -4,11 +4,12 @@
 
 use super::panel::Weights;
 use super::product::{self, Interleave, Product};
-use super::{COLUMNS, flat, written};
+use super::{COLUMNS, flat};
 use crate::conv2d::places::{Places, Walk};
 use crate::conv2d::shape::Shape;
-use crate::conv2d::vector::Isa;
 use crate::gemm::buffer::{Spare, with_lines};
+use crate::output::written_by_blocks;
+use crate::vector::Isa;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 
@@ -47,6 +48,7 @@ struct Work {
 
 /// The gradient with respect to x, `[n, in, h, w]`, from g, that of y.
 pub(in crate::conv2d) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32]) -> Vec<f32> {
+    s.check(None, Some(w), Some(g));
     let stride = s.geometry.stride;
     let (rows, cols) = (phases(s.h, s.kh, stride, s.geometry.padding), phases(s.w, s.kw, stride, s.geometry.padding));
     let works: Vec<Work> = rows
@@ -60,11 +62,14 @@ pub(in crate::conv2d) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32
     let plans = |images: usize| works.iter().map(|work| plan(isa, s, work, images)).collect::<Vec<_>>();
     let (whole, rest) = (plans(images), plans(s.n % images));
     let block = images * s.cin * s.h * s.w;
-    written(s.x_len(), block, |at, dx| {
+    let write = |at: usize, dx: &mut [MaybeUninit<f32>]| {
         let plans = if dx.len() == block { &whole } else { &rest };
-        let g = g.get(at * images * image..).map_or(std::ptr::null(), <[f32]>::as_ptr);
-        phases_of_block(isa, s, &works, plans, g, dx);
-    })
+        let g = g[at * images * image..].as_ptr();
+        // SAFETY: the plans are those of this block, which has as many images as g from there on, or more.
+        unsafe { phases_of_block(isa, s, &works, plans, g, dx) }
+    };
+    // SAFETY: each pixel of a block is one of one phase.
+    unsafe { written_by_blocks(s.x_len(), block, write) }
 }
 
 fn work(isa: Isa, s: &Shape, w: &[f32], at: (usize, usize), rows: &Phase, cols: &Phase) -> Work {
@@ -102,14 +107,17 @@ fn plan(isa: Isa, s: &Shape, work: &Work, images: usize) -> Plan {
     Plan { from, to: Places::new(flat(channel, channel), &[(0, 0)], 1, lanes), channel }
 }
 
-/// The gradient of one block of images, which has to be written as a whole.
-fn phases_of_block(isa: Isa, s: &Shape, works: &[Work], plans: &[Plan], g: *const f32, dx: &mut [MaybeUninit<f32>]) {
+/// The gradient of one block of images, all of which it writes.
+///
+/// # Safety
+/// The plans are of the works and of as many images as `dx` has, which can be read at `g`.
+unsafe fn phases_of_block(isa: Isa, s: &Shape, works: &[Work], plans: &[Plan], g: *const f32, dx: &mut [MaybeUninit<f32>]) {
     let groups = s.geometry.groups;
     let product = |work, channel| shared(s, groups, work, channel);
     let dx_at = dx.as_mut_ptr().cast::<f32>();
     if s.geometry.stride == 1 {
         for (work, plan) in works.iter().zip(plans) {
-            // SAFETY: the set was detected; the places lie in g and in this block of dx, all of which they cover.
+            // SAFETY: the places lie in g and in this block of dx, all of which they cover.
             unsafe { product::run(isa, &product(work, s.h * s.w), (&plan.from, &plan.to), g, dx_at) }
         }
         return;

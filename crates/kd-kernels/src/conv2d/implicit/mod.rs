@@ -24,16 +24,19 @@ pub(super) use weight_gradient::weight_gradient;
 
 use super::places::{Places, Walk};
 use super::shape::Shape;
-use super::vector::Isa;
+use crate::output::written_by_blocks;
+use crate::vector::Isa;
 use panel::Weights;
 use product::Product;
-use rayon::prelude::*;
+use std::mem::MaybeUninit;
 
 /// Columns that a block of images has at least, where the batch has them: as many share each reading of the weights.
 const COLUMNS: usize = 64;
 
 /// y, `[n, out, ho, wo]`.
 pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+    s.check(Some(x), Some(w), None);
+    assert!(b.is_none_or(|b| b.len() == s.cout), "a bias has a value for each output channel");
     let (groups, taps) = (s.geometry.groups, taps(s));
     let (channels, out, depth) = (s.cin / groups, s.cout / groups, s.cin / groups * taps.len());
     let weights = Weights::pack(isa, w, [groups, out, depth], depth, |group, k| group * out * depth + k);
@@ -43,12 +46,14 @@ pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32
     let places = |images: usize| (Places::new(input_walk(s), &taps, images, isa.lanes()), output_places(s, images, isa.lanes()));
     let (whole, rest) = (places(images), places(s.n % images));
     let image = s.cin * s.h * s.w;
-    written(s.y_len(), images * s.cout * s.ho * s.wo, |block, y| {
+    let block = |at: usize, y: &mut [MaybeUninit<f32>]| {
         let (from, to) = if y.len() == images * s.cout * s.ho * s.wo { &whole } else { &rest };
-        let x = x[block * images * image..].as_ptr();
-        // SAFETY: the set was detected; the places lie in x and in this block of y, all of which they cover.
+        let x = x[at * images * image..].as_ptr();
+        // SAFETY: the places lie in x and in this block of y, all of which they cover.
         unsafe { product::run(isa, &product, (from, to), x, y.as_mut_ptr().cast()) }
-    })
+    };
+    // SAFETY: the product writes all places of the block.
+    unsafe { written_by_blocks(s.y_len(), images * s.cout * s.ho * s.wo, block) }
 }
 
 /// The offsets of each tap of the kernel, row by row.
@@ -74,13 +79,4 @@ fn flat(pixels: usize, image: usize) -> Walk {
 /// The places of y, or of g.
 fn output_places(s: &Shape, images: usize, lanes: usize) -> Places {
     Places::new(flat(s.ho * s.wo, s.cout * s.ho * s.wo), &[(0, 0)], images, lanes)
-}
-
-/// A vector of `len` numbers that `f` writes, block by block of `block` numbers, each on any thread.
-pub(super) fn written(len: usize, block: usize, f: impl Fn(usize, &mut [std::mem::MaybeUninit<f32>]) + Sync) -> Vec<f32> {
-    let mut all = Vec::with_capacity(len);
-    all.spare_capacity_mut()[..len].par_chunks_mut(block.max(1)).enumerate().for_each(|(at, block)| f(at, block));
-    // SAFETY: `f` wrote each block.
-    unsafe { all.set_len(len) };
-    all
 }

@@ -1,7 +1,7 @@
 //! The two halves of the product: copying the pixels under the kernel into a panel, and multiplying weights by it.
 
 use crate::conv2d::places::{Part, Places};
-use crate::conv2d::vector::{Isa, Vector};
+use crate::vector::{Isa, Vector};
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -19,8 +19,7 @@ macro_rules! with_rows {
                 const $R: usize = $n;
                 $body
             })*
-            // Blocks are cut by `cut`, which makes none larger.
-            _ => {}
+            rows => unreachable!("a block of {rows} rows: `cut` makes 1 to {}", <$V>::ROWS),
         }
     };
 }
@@ -216,8 +215,8 @@ pub(super) unsafe fn tile<V: Vector, const R: usize>(depth: usize, w: *const f32
             let columns = [V::load(panel), V::load(panel.add(V::LANES))];
             for (r, acc) in acc.iter_mut().enumerate() {
                 let weight = V::splat(*w.add(r));
-                acc[0] = acc[0].mul_add(weight, columns[0]);
-                acc[1] = acc[1].mul_add(weight, columns[1]);
+                acc[0] = weight.mul_add(columns[0], acc[0]);
+                acc[1] = weight.mul_add(columns[1], acc[1]);
             }
             w = w.add(R);
             panel = panel.add(2 * V::LANES);

@@ -2,8 +2,8 @@
 
 use super::panel::{Place, Weights, pack, scatter, tile, with_rows};
 use crate::conv2d::places::Places;
-use crate::conv2d::vector::{Isa, Kernel, Vector};
 use crate::gemm::buffer::{Spare, with_lines};
+use crate::vector::{Isa, Kernel, Vector};
 use std::cell::Cell;
 
 /// Bytes of a panel: a quarter of a second-level cache of 2 MiB, so that weights and images have room beside it.

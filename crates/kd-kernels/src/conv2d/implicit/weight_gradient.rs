@@ -9,10 +9,12 @@ use super::panel::{Place, cut, pack, with_rows};
 use super::{input_walk, output_places, taps};
 use crate::conv2d::places::Places;
 use crate::conv2d::shape::Shape;
-use crate::conv2d::vector::{Isa, Kernel, Vector};
 use crate::gemm::buffer::{Spare, with_lines};
+use crate::output::written;
+use crate::vector::{Isa, Kernel, Vector};
 use rayon::prelude::*;
 use std::cell::Cell;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 /// Columns of a block of images at least, where the batch has them.
@@ -33,6 +35,7 @@ thread_local! {
 
 /// The gradient with respect to w, `[out, in / groups, kh, kw]`, from g, that of y.
 pub(in crate::conv2d) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f32]) -> Vec<f32> {
+    s.check(Some(x), None, Some(g));
     let groups = s.geometry.groups;
     let taps = taps(s);
     let (channels, out) = (s.cin / groups, s.cout / groups);
@@ -58,20 +61,17 @@ pub(in crate::conv2d) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f3
             let blocks = chunk * blocks / chunks..(chunk + 1) * blocks / chunks;
             let channels = part * channels / per_group..(part + 1) * channels / per_group;
             let len = channels.len() * taps.len() * padded;
-            let mut sums = Vec::with_capacity(len);
             let (x_len, g_len) = (channels.len() * taps.len() * call.width, padded * call.width);
-            with_lines(&SPARE, (x_len + g_len + isa.lanes() * call.width).div_ceil(16), |panel| {
-                // SAFETY: the scratch memory has three parts of the sizes that the task expects.
-                unsafe {
-                    let (turned, strip) = (panel.add(x_len), panel.add(x_len + g_len));
-                    let task = Task { call: &call, blocks, group, channels, sums: sums.as_mut_ptr(), panel, turned, strip };
-                    // SAFETY: the set was detected.
-                    isa.run(task);
-                }
-            });
-            // SAFETY: a task has at least one block of images, so it wrote all its sums.
-            unsafe { sums.set_len(len) };
-            sums
+            let write = |sums: &mut [MaybeUninit<f32>]| {
+                let sums = sums.as_mut_ptr().cast();
+                with_lines(&SPARE, (x_len + g_len + isa.lanes() * call.width).div_ceil(16), |panel| {
+                    let (turned, strip) = (panel.wrapping_add(x_len), panel.wrapping_add(x_len + g_len));
+                    // SAFETY: the scratch memory has three parts of the sizes that the task expects, and the places lie in x and g.
+                    unsafe { isa.run(Task { call: &call, blocks, group, channels, sums, panel, turned, strip }) }
+                })
+            };
+            // SAFETY: there are no more chunks than blocks of images, so that a task has at least one block, whose sums are written.
+            unsafe { written(len, write).0 }
         })
         .collect();
     added(&call, depth, chunks, per_group, &sums)
@@ -291,7 +291,7 @@ unsafe fn product<V: Vector, const R: usize, const W: usize>(x: *const f32, x_st
             for (r, acc) in acc.iter_mut().enumerate() {
                 let pixel = V::splat(*x.add(r * x_step + column));
                 for (acc, channels) in acc.iter_mut().zip(channels) {
-                    *acc = acc.mul_add(pixel, channels);
+                    *acc = pixel.mul_add(channels, *acc);
                 }
             }
         }

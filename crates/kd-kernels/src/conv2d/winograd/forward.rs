@@ -8,13 +8,14 @@ use super::plan::{Images, Plan, Tables};
 use super::product::{PANEL, Product, product};
 use super::scratch::{Spare, with_scratch};
 use super::tile::Tile;
-use super::transform::{Planes, Sink, Source, input, output};
-use super::vector::{Vector, Work, run};
+use super::transform::{Planes, Sink, input, output};
 use super::weights::{Kernels, transform};
 use super::{CACHE, SHARED, for_each, runs};
-use crate::conv2d::vector::Isa;
+use crate::output::written;
+use crate::vector::{Isa, Kernel, Vector};
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 thread_local! {
@@ -27,17 +28,29 @@ const STREAM: usize = 4 << 20;
 
 /// y = x * kernels + bias, as `[count, outer, height, width]`.
 pub(super) fn convolve<F: Tile>(isa: Isa, images: Images, kernels: Kernels, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+    assert_eq!(x.len(), images.len(), "the values of {images:?}");
+    assert!(bias.is_none_or(|b| b.len() == kernels.outer), "a bias has a value for each output channel");
     let plan = Plan::new::<F>(images);
     let out = Plan::new::<F>(Images { channels: kernels.outer, ..images });
-    let len = images.count * kernels.outer * images.height * images.width;
-    let mut y: Vec<f32> = Vec::with_capacity(len);
-    let aligned = (y.as_ptr() as usize).is_multiple_of(64) && images.width.is_multiple_of(16);
-    let sink = Sink { at: y.as_mut_ptr(), stream: aligned && len * size_of::<f32>() >= STREAM };
+    let len = out.images.len();
+    let write = |y: &mut [MaybeUninit<f32>]| {
+        let aligned = (y.as_ptr() as usize).is_multiple_of(64) && images.width.is_multiple_of(16);
+        let sink = Sink { at: y.as_mut_ptr().cast(), stream: aligned && size_of_val(y) >= STREAM };
+        // SAFETY: the lengths are checked, and `y` has that of the images of `out`.
+        unsafe { all_steps::<F>(isa, (plan, out), kernels, x, bias, sink) }
+    };
+    // SAFETY: every pixel belongs to one tile of one unit, and each unit of each channel is written.
+    unsafe { written(len, write).0 }
+}
+
+/// # Safety
+/// `y` is writable for the images of the second plan, and x and the bias are those of the plans and the kernels.
+unsafe fn all_steps<F: Tile>(isa: Isa, (plan, out): (Plan, Plan), kernels: Kernels, x: &[f32], bias: Option<&[f32]>, y: Sink) {
     let (panels, panel_len) = (kernels.panels(), kernels.panel_len());
     let weights_len = Planes::len(F::POSITIONS, panels, panel_len);
     with_scratch(&WEIGHTS, weights_len, |u| {
         let weights = Planes::new(u, panels, panel_len);
-        let step = Steps { isa, plan, out, kernels, weights, x: Source(x.as_ptr()), bias, y: sink, tile: PhantomData::<F> };
+        let step = Steps { isa, plan, out, kernels, weights, x, bias, y, tile: PhantomData::<F> };
         for_each(panels, |panel| step.run(Step::Weights(panel)));
         // Transformed tiles and sums of a unit.
         let rows = kernels.inner + panels * PANEL;
@@ -51,9 +64,6 @@ pub(super) fn convolve<F: Tile>(isa: Isa, images: Images, kernels: Kernels, x: &
             }
         }
     });
-    // SAFETY: every pixel belongs to one tile of one unit, and each unit of each channel was written.
-    unsafe { y.set_len(len) };
-    y
 }
 
 /// Cuts units into groups of at most `most`, as many for each thread.
@@ -68,9 +78,9 @@ struct Steps<'a, F> {
     isa: Isa,
     plan: Plan,
     out: Plan,
-    kernels: Kernels,
+    kernels: Kernels<'a>,
     weights: Planes,
-    x: Source,
+    x: &'a [f32],
     bias: Option<&'a [f32]>,
     y: Sink,
     tile: PhantomData<F>,
@@ -91,8 +101,8 @@ enum Step<'a> {
 
 impl<F: Tile> Steps<'_, F> {
     fn run(&self, step: Step) {
-        // SAFETY: the instruction set is one that this processor has.
-        unsafe { run(self.isa, Bound { steps: self, step }) }
+        // SAFETY: the planes that are made for a step have room for it, and the plans are those of x and y.
+        unsafe { self.isa.run(Bound { steps: self, step }) }
     }
 
     /// The planes of transformed tiles and of sums for some units, and their length.
@@ -139,18 +149,20 @@ struct Bound<'a, 'b, F> {
     step: Step<'a>,
 }
 
-impl<F: Tile> Work for Bound<'_, '_, F> {
+impl<F: Tile> Kernel for Bound<'_, '_, F> {
+    type Output = ();
+
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let s = self.steps;
         // SAFETY: the planes have room for the units and channels, and the plans are those of x and y.
         unsafe {
             match self.step {
-                Step::Weights(panel) => transform::<V, F>(&s.kernels, panel, s.weights),
-                Step::Input { tables, channels, to } => input::<V, F>(&s.plan, tables, s.x, channels, to),
+                Step::Weights(panel) => transform::<V::Sixteen, F>(&s.kernels, panel, s.weights),
+                Step::Input { tables, channels, to } => input::<V::Sixteen, F>(&s.plan, tables, s.x, channels, to),
                 Step::Products { units, positions, tiles, sums } => {
                     for position in positions {
-                        product::<V>(Product {
+                        product::<V::Sixteen>(Product {
                             panels: s.kernels.panels(),
                             vectors: units,
                             depth: s.kernels.inner,
@@ -168,7 +180,7 @@ impl<F: Tile> Work for Bound<'_, '_, F> {
                 }
                 Step::Output { tables, channels, from } => {
                     let bias = s.bias.map_or(std::ptr::null(), <[f32]>::as_ptr);
-                    output::<V, F>(&s.out, tables, from, channels, bias, s.y)
+                    output::<V::Sixteen, F>(&s.out, tables, from, channels, bias, s.y)
                 }
             }
         }

@@ -8,12 +8,13 @@ use super::plan::{Images, Plan, Tables};
 use super::product::{PANEL, Product, product};
 use super::scratch::{Spare, with_scratch};
 use super::tile::Tile;
-use super::transform::{Planes, Sink, Source, gradient, input};
-use super::vector::{Vector, Work, run};
+use super::transform::{Planes, Sink, gradient, input};
 use super::{CACHE, SHARED, for_each, runs, weights};
-use crate::conv2d::vector::Isa;
+use crate::output::written;
+use crate::vector::{Isa, Kernel, Vector};
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 thread_local! {
@@ -26,7 +27,22 @@ const PARTS: usize = 8;
 
 /// dw, `[outs, channels of the images, 3, 3]`, from x and from g, the gradient of y.
 pub(super) fn weight_gradient<F: Tile>(isa: Isa, images: Images, outs: usize, x: &[f32], g: &[f32]) -> Vec<f32> {
-    let plan = Plan::new::<F>(images);
+    let of_g = Images { channels: outs, ..images };
+    assert_eq!((x.len(), g.len()), (images.len(), of_g.len()), "the values of {images:?} and of {outs} channels");
+    let len = outs * images.channels * 9;
+    let write = |dw: &mut [MaybeUninit<f32>]| {
+        let to = Sink { at: dw.as_mut_ptr().cast(), stream: false };
+        // SAFETY: the operands have the lengths of the images, and `dw` that of the kernels.
+        unsafe { all_steps::<F>(isa, (images, of_g), x, g, to) }
+    };
+    // SAFETY: the last step writes the kernels of every input channel.
+    unsafe { written(len, write).0 }
+}
+
+/// # Safety
+/// x and g are of these images, and `to` is writable for the kernels from the channels of the first to those of the second.
+unsafe fn all_steps<F: Tile>(isa: Isa, (images, of_g): (Images, Images), x: &[f32], g: &[f32], to: Sink) {
+    let (plan, outs) = (Plan::new::<F>(images), of_g.channels);
     let ins = images.channels;
     let columns = outs.next_multiple_of(16);
     let rows = ins.next_multiple_of(PANEL);
@@ -34,19 +50,17 @@ pub(super) fn weight_gradient<F: Tile>(isa: Isa, images: Images, outs: usize, x:
     // Transformed tiles of a unit, of both operands.
     let unit = F::POSITIONS * (rows + columns) * 64;
     let parts = if sums_len * size_of::<f32>() <= CACHE { plan.units.div_ceil(4).min(PARTS) } else { 1 };
-    let mut dw: Vec<f32> = Vec::with_capacity(outs * ins * 9);
-    let to = Sink { at: dw.as_mut_ptr(), stream: false };
     with_scratch(&SUMS, parts * sums_len, |sums| {
         let sums = Planes::new(sums, rows, columns);
         let step = Steps {
             isa,
             plan,
-            of_g: Plan::new::<F>(Images { channels: outs, ..images }),
+            of_g: Plan::new::<F>(of_g),
             rows,
             columns,
             outs,
-            x: Source(x.as_ptr()),
-            g: Source(g.as_ptr()),
+            x,
+            g,
             sums,
             parts,
             part_len: sums_len,
@@ -70,13 +84,10 @@ pub(super) fn weight_gradient<F: Tile>(isa: Isa, images: Images, outs: usize, x:
         let channels: Vec<_> = runs(ins, PANEL).collect();
         for_each(channels.len(), |i| step.run(Step::Finish { channels: channels[i].clone() }));
     });
-    // SAFETY: the last step wrote the kernels of every input channel.
-    unsafe { dw.set_len(outs * ins * 9) };
-    dw
 }
 
 #[derive(Clone, Copy)]
-struct Steps<F> {
+struct Steps<'a, F> {
     isa: Isa,
     plan: Plan,
     of_g: Plan,
@@ -84,8 +95,8 @@ struct Steps<F> {
     rows: usize,
     columns: usize,
     outs: usize,
-    x: Source,
-    g: Source,
+    x: &'a [f32],
+    g: &'a [f32],
     sums: Planes,
     parts: usize,
     part_len: usize,
@@ -105,10 +116,10 @@ enum Step<'a> {
     Finish { channels: Range<usize> },
 }
 
-impl<F: Tile> Steps<F> {
+impl<F: Tile> Steps<'_, F> {
     fn run(&self, step: Step) {
-        // SAFETY: the instruction set is one that this processor has.
-        unsafe { run(self.isa, Bound { steps: self, step }) }
+        // SAFETY: the planes that are made for a step have room for it, and the plans are those of x and g.
+        unsafe { self.isa.run(Bound { steps: self, step }) }
     }
 
     /// The planes of the tiles of x and of g for some units, and their length.
@@ -158,23 +169,25 @@ impl<F: Tile> Steps<F> {
     }
 }
 
-struct Bound<'a, F> {
-    steps: &'a Steps<F>,
+struct Bound<'a, 'b, F> {
+    steps: &'a Steps<'b, F>,
     step: Step<'a>,
 }
 
-impl<F: Tile> Work for Bound<'_, F> {
+impl<F: Tile> Kernel for Bound<'_, '_, F> {
+    type Output = ();
+
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let s = self.steps;
         // SAFETY: the planes have room for the units and channels, and the plans are those of x and g.
         unsafe {
             match self.step {
-                Step::Input { tables, channels, to } => input::<V, F>(&s.plan, tables, s.x, channels, to),
-                Step::Gradient { tables, channel, to } => gradient::<V, F>(&s.of_g, tables, s.g, channel, to),
+                Step::Input { tables, channels, to } => input::<V::Sixteen, F>(&s.plan, tables, s.x, channels, to),
+                Step::Gradient { tables, channel, to } => gradient::<V::Sixteen, F>(&s.of_g, tables, s.g, channel, to),
                 Step::Products { units, positions, x, g, sums, accumulate } => {
                     for position in positions {
-                        product::<V>(Product {
+                        product::<V::Sixteen>(Product {
                             panels: s.rows / PANEL,
                             vectors: s.columns / 16,
                             depth: units * 16,
@@ -194,7 +207,7 @@ impl<F: Tile> Work for Bound<'_, F> {
                     for channel in channels {
                         for first in (0..s.outs).step_by(16) {
                             let parts = (s.sums, s.parts, s.part_len);
-                            weights::gradient::<V, F>(parts, (s.outs, s.plan.images.channels), (first, channel), s.dw.at);
+                            weights::gradient::<V::Sixteen, F>(parts, (s.outs, s.plan.images.channels), (first, channel), s.dw.at);
                         }
                     }
                 }

@@ -21,21 +21,17 @@
 mod forward;
 mod gradient;
 mod plan;
-mod portable;
 mod product;
 mod scratch;
 #[cfg(test)]
 mod tests;
 mod tile;
 mod transform;
-mod vector;
 mod weights;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
 use super::Precision;
 use super::shape::Shape;
-use super::vector::Isa;
+use crate::vector::Isa;
 use plan::{Images, Plan};
 use rayon::prelude::*;
 use std::ops::Range;

@@ -5,7 +5,7 @@
 //! pixels that a unit needs of one image row are M vectors of 16, and each vector is read in pieces of as many pixels as lie in a row.
 
 use super::tile::Tile;
-use super::vector::Permutation;
+use crate::vector::Permutation;
 use std::ops::Range;
 
 /// Images that are cut into tiles: the shape of one operand, of which a tile covers M×M pixels.
@@ -15,6 +15,13 @@ pub(super) struct Images {
     pub channels: usize,
     pub height: usize,
     pub width: usize,
+}
+
+impl Images {
+    /// Pixels of all channels.
+    pub(super) fn len(&self) -> usize {
+        self.count * self.channels * self.height * self.width
+    }
 }
 
 /// One vector's piece: the lanes that it fills, and the pixel of the batch that lane 0 would be, counted in the first channel.

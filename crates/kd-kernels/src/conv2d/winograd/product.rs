@@ -1,6 +1,6 @@
 //! The products, one for each position of a tile: C = A·B, or C += A·B, with as many values of C in registers as there is room for.
 
-use super::vector::Vector;
+use crate::vector::Sixteen;
 
 /// Rows of A that lie together.
 pub(super) const PANEL: usize = 8;
@@ -30,15 +30,15 @@ pub(super) struct Product {
 }
 
 /// # Safety
-/// As for [`Vector`]; the pointers are valid for the sizes.
+/// As for [`Sixteen`]; the pointers are valid for the sizes.
 #[inline(always)]
-pub(super) unsafe fn product<V: Vector>(p: Product) {
+pub(super) unsafe fn product<V: Sixteen>(p: Product) {
     // SAFETY: the caller's promise.
     unsafe {
-        if V::COLS * 64 * p.depth <= COLUMNS_FIRST {
+        if V::BLOCK.1 * 64 * p.depth <= COLUMNS_FIRST {
             let mut j = 0;
             while j < p.vectors {
-                let columns = (p.vectors - j).min(V::COLS);
+                let columns = (p.vectors - j).min(V::BLOCK.1);
                 for i in 0..p.panels {
                     panel::<V>(&p, i, j, columns);
                 }
@@ -48,7 +48,7 @@ pub(super) unsafe fn product<V: Vector>(p: Product) {
             for i in 0..p.panels {
                 let mut j = 0;
                 while j < p.vectors {
-                    let columns = (p.vectors - j).min(V::COLS);
+                    let columns = (p.vectors - j).min(V::BLOCK.1);
                     panel::<V>(&p, i, j, columns);
                     j += columns;
                 }
@@ -58,7 +58,7 @@ pub(super) unsafe fn product<V: Vector>(p: Product) {
 }
 
 #[inline(always)]
-unsafe fn panel<V: Vector>(p: &Product, i: usize, j: usize, columns: usize) {
+unsafe fn panel<V: Sixteen>(p: &Product, i: usize, j: usize, columns: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut row = 0;
@@ -66,20 +66,21 @@ unsafe fn panel<V: Vector>(p: &Product, i: usize, j: usize, columns: usize) {
             let a = p.a.add(i * p.a_panel + row * p.a_row);
             let b = p.b.add(j * 16);
             let c = p.c.add((i * PANEL + row) * p.c_row + j * 16);
-            match (V::ROWS, columns) {
+            match (V::BLOCK.0, columns) {
                 (8, 3) => block::<V, 8, 3>(p, a, b, c),
                 (8, 2) => block::<V, 8, 2>(p, a, b, c),
-                (8, _) => block::<V, 8, 1>(p, a, b, c),
-                (4, _) => block::<V, 4, 1>(p, a, b, c),
-                _ => block::<V, 2, 1>(p, a, b, c),
+                (8, 1) => block::<V, 8, 1>(p, a, b, c),
+                (4, 1) => block::<V, 4, 1>(p, a, b, c),
+                (2, 1) => block::<V, 2, 1>(p, a, b, c),
+                (rows, columns) => unreachable!("there is no block of {rows} rows by {columns}"),
             }
-            row += V::ROWS;
+            row += V::BLOCK.0;
         }
     }
 }
 
 #[inline(always)]
-unsafe fn block<V: Vector, const R: usize, const C: usize>(p: &Product, mut a: *const f32, mut b: *const f32, c: *mut f32) {
+unsafe fn block<V: Sixteen, const R: usize, const C: usize>(p: &Product, mut a: *const f32, mut b: *const f32, c: *mut f32) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[V::zero(); C]; R];
@@ -98,7 +99,7 @@ unsafe fn block<V: Vector, const R: usize, const C: usize>(p: &Product, mut a: *
             for (i, sums) in sums.iter_mut().enumerate() {
                 let x = V::splat(*a.add(i * p.a_row));
                 for (sum, column) in sums.iter_mut().zip(&columns) {
-                    *sum = x.fma(*column, *sum);
+                    *sum = x.mul_add(*column, *sum);
                 }
             }
             a = a.wrapping_add(p.a_step);

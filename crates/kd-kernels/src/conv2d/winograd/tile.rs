@@ -6,7 +6,7 @@
 //! do in exact arithmetic. With 64 channels of normal numbers, the largest error of the usual ±1, ±2 was 4.3 times as large in the forward
 //! pass and 3.1 times in the gradient of the weights; ±√½, ±√2 need as many operations, because their product is 1.
 
-use super::vector::Vector;
+use crate::vector::Sixteen;
 
 /// A tile's edge: enough for the larger one. The smaller one leaves the rest of its arrays alone.
 pub(super) const EDGE: usize = 6;
@@ -14,7 +14,7 @@ pub(super) const EDGE: usize = 6;
 /// The transforms of one tile size.
 ///
 /// # Safety
-/// As for [`Vector`].
+/// As for [`Sixteen`].
 pub(super) trait Tile: Copy + Send + Sync + 'static {
     /// Outputs on an edge.
     const M: usize;
@@ -24,22 +24,22 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
     const POSITIONS: usize = Self::N * Self::N;
 
     /// Bᵀ d.
-    unsafe fn input<V: Vector>(d: &[V; EDGE]) -> [V; EDGE];
+    unsafe fn input<V: Sixteen>(d: &[V; EDGE]) -> [V; EDGE];
     /// Aᵀ m: the first M.
-    unsafe fn output<V: Vector>(m: &[V; EDGE]) -> [V; EDGE];
+    unsafe fn output<V: Sixteen>(m: &[V; EDGE]) -> [V; EDGE];
     /// A y, of the first M.
-    unsafe fn gradient<V: Vector>(y: &[V; EDGE]) -> [V; EDGE];
+    unsafe fn gradient<V: Sixteen>(y: &[V; EDGE]) -> [V; EDGE];
     /// G g, of the first three.
-    unsafe fn weight<V: Vector>(g: &[V; EDGE]) -> [V; EDGE];
+    unsafe fn weight<V: Sixteen>(g: &[V; EDGE]) -> [V; EDGE];
     /// Gᵀ m: the first three.
-    unsafe fn weight_gradient<V: Vector>(m: &[V; EDGE]) -> [V; EDGE];
+    unsafe fn weight_gradient<V: Sixteen>(m: &[V; EDGE]) -> [V; EDGE];
 
     /// The tile to which lane `lane` belongs after [`Tile::phases`] of M vectors of 16 pixels.
     fn tile_of(lane: usize) -> usize;
     /// From M vectors of 16 pixels in a row: for each place within a tile, that pixel of all 16 tiles.
-    unsafe fn phases<V: Vector>(row: &[V; EDGE]) -> [V; EDGE];
+    unsafe fn phases<V: Sixteen>(row: &[V; EDGE]) -> [V; EDGE];
     /// The inverse of [`Tile::phases`].
-    unsafe fn pixels<V: Vector>(phases: &[V; EDGE]) -> [V; EDGE];
+    unsafe fn pixels<V: Sixteen>(phases: &[V; EDGE]) -> [V; EDGE];
 }
 
 /// F(2×2, 3×3): 16 multiplications for 4 outputs.
@@ -55,23 +55,26 @@ impl Tile for F2 {
     const N: usize = 4;
 
     #[inline(always)]
-    unsafe fn input<V: Vector>(d: &[V; EDGE]) -> [V; EDGE] {
-        // SAFETY: the caller's promise, here and below.
+    unsafe fn input<V: Sixteen>(d: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe { [d[0].sub(d[2]), d[1].add(d[2]), d[2].sub(d[1]), d[3].sub(d[1]), d[0], d[0]] }
     }
 
     #[inline(always)]
-    unsafe fn output<V: Vector>(m: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn output<V: Sixteen>(m: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe { [m[0].add(m[1].add(m[2])), m[1].sub(m[2]).add(m[3]), m[0], m[0], m[0], m[0]] }
     }
 
     #[inline(always)]
-    unsafe fn gradient<V: Vector>(y: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn gradient<V: Sixteen>(y: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe { [y[0], y[0].add(y[1]), y[0].sub(y[1]), y[1], y[0], y[0]] }
     }
 
     #[inline(always)]
-    unsafe fn weight<V: Vector>(g: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn weight<V: Sixteen>(g: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
             let half = V::splat(0.5);
             let (even, odd) = (g[0].add(g[2]).mul(half), g[1].mul(half));
@@ -80,11 +83,12 @@ impl Tile for F2 {
     }
 
     #[inline(always)]
-    unsafe fn weight_gradient<V: Vector>(m: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn weight_gradient<V: Sixteen>(m: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
             let half = V::splat(0.5);
             let (sum, difference) = (m[1].add(m[2]), m[1].sub(m[2]));
-            [sum.fma(half, m[0]), difference.mul(half), sum.fma(half, m[3]), m[0], m[0], m[0]]
+            [sum.mul_add(half, m[0]), difference.mul(half), sum.mul_add(half, m[3]), m[0], m[0], m[0]]
         }
     }
 
@@ -94,7 +98,8 @@ impl Tile for F2 {
     }
 
     #[inline(always)]
-    unsafe fn phases<V: Vector>(row: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn phases<V: Sixteen>(row: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
             let [even, odd] = V::split(row[0], row[1]);
             [even, odd, even, even, even, even]
@@ -102,7 +107,8 @@ impl Tile for F2 {
     }
 
     #[inline(always)]
-    unsafe fn pixels<V: Vector>(phases: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn pixels<V: Sixteen>(phases: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
             let [a, b] = V::join(phases[0], phases[1]);
             [a, b, a, a, a, a]
@@ -124,33 +130,35 @@ impl Tile for F4 {
     const N: usize = 6;
 
     #[inline(always)]
-    unsafe fn input<V: Vector>(d: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn input<V: Sixteen>(d: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
             let (a, b, middle) = (V::splat(A), V::splat(B), V::splat(-(A2 + B2)));
             let (minus_a2, minus_b2) = (V::splat(-A2), V::splat(-B2));
-            let (even_a, odd_a) = (d[2].fma(minus_b2, d[4]), d[1].fma(minus_b2, d[3]).mul(a));
-            let (even_b, odd_b) = (d[2].fma(minus_a2, d[4]), d[1].fma(minus_a2, d[3]).mul(b));
+            let (even_a, odd_a) = (d[2].mul_add(minus_b2, d[4]), d[1].mul_add(minus_b2, d[3]).mul(a));
+            let (even_b, odd_b) = (d[2].mul_add(minus_a2, d[4]), d[1].mul_add(minus_a2, d[3]).mul(b));
             [
-                d[2].fma(middle, d[0].add(d[4])),
+                d[2].mul_add(middle, d[0].add(d[4])),
                 even_a.add(odd_a),
                 even_a.sub(odd_a),
                 even_b.add(odd_b),
                 even_b.sub(odd_b),
-                d[3].fma(middle, d[1].add(d[5])),
+                d[3].mul_add(middle, d[1].add(d[5])),
             ]
         }
     }
 
     #[inline(always)]
-    unsafe fn output<V: Vector>(m: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn output<V: Sixteen>(m: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
             let (sum_a, difference_a) = (m[1].add(m[2]), m[1].sub(m[2]));
             let (sum_b, difference_b) = (m[3].add(m[4]), m[3].sub(m[4]));
             [
                 m[0].add(sum_a.add(sum_b)),
-                difference_a.fma(V::splat(A), difference_b.mul(V::splat(B))),
-                sum_a.fma(V::splat(A2), sum_b.mul(V::splat(B2))),
-                difference_a.fma(V::splat(A * A2), difference_b.fma(V::splat(B * B2), m[5])),
+                difference_a.mul_add(V::splat(A), difference_b.mul(V::splat(B))),
+                sum_a.mul_add(V::splat(A2), sum_b.mul(V::splat(B2))),
+                difference_a.mul_add(V::splat(A * A2), difference_b.mul_add(V::splat(B * B2), m[5])),
                 m[0],
                 m[0],
             ]
@@ -158,33 +166,36 @@ impl Tile for F4 {
     }
 
     #[inline(always)]
-    unsafe fn gradient<V: Vector>(y: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn gradient<V: Sixteen>(y: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
-            let (even_a, odd_a) = (y[2].fma(V::splat(A2), y[0]), y[3].fma(V::splat(A2), y[1]).mul(V::splat(A)));
-            let (even_b, odd_b) = (y[2].fma(V::splat(B2), y[0]), y[3].fma(V::splat(B2), y[1]).mul(V::splat(B)));
+            let (even_a, odd_a) = (y[2].mul_add(V::splat(A2), y[0]), y[3].mul_add(V::splat(A2), y[1]).mul(V::splat(A)));
+            let (even_b, odd_b) = (y[2].mul_add(V::splat(B2), y[0]), y[3].mul_add(V::splat(B2), y[1]).mul(V::splat(B)));
             [y[0], even_a.add(odd_a), even_a.sub(odd_a), even_b.add(odd_b), even_b.sub(odd_b), y[3]]
         }
     }
 
     #[inline(always)]
-    unsafe fn weight<V: Vector>(g: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn weight<V: Sixteen>(g: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
-            let even_a = g[2].fma(V::splat(A2 / NA), g[0].mul(V::splat(1.0 / NA)));
-            let even_b = g[2].fma(V::splat(B2 / NB), g[0].mul(V::splat(1.0 / NB)));
+            let even_a = g[2].mul_add(V::splat(A2 / NA), g[0].mul(V::splat(1.0 / NA)));
+            let even_b = g[2].mul_add(V::splat(B2 / NB), g[0].mul(V::splat(1.0 / NB)));
             let (odd_a, odd_b) = (g[1].mul(V::splat(A / NA)), g[1].mul(V::splat(B / NB)));
             [g[0], even_a.add(odd_a), even_a.sub(odd_a), even_b.add(odd_b), even_b.sub(odd_b), g[2]]
         }
     }
 
     #[inline(always)]
-    unsafe fn weight_gradient<V: Vector>(m: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn weight_gradient<V: Sixteen>(m: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
             let (sum_a, difference_a) = (m[1].add(m[2]), m[1].sub(m[2]));
             let (sum_b, difference_b) = (m[3].add(m[4]), m[3].sub(m[4]));
             [
-                sum_a.fma(V::splat(1.0 / NA), sum_b.fma(V::splat(1.0 / NB), m[0])),
-                difference_a.fma(V::splat(A / NA), difference_b.mul(V::splat(B / NB))),
-                sum_a.fma(V::splat(A2 / NA), sum_b.fma(V::splat(B2 / NB), m[5])),
+                sum_a.mul_add(V::splat(1.0 / NA), sum_b.mul_add(V::splat(1.0 / NB), m[0])),
+                difference_a.mul_add(V::splat(A / NA), difference_b.mul(V::splat(B / NB))),
+                sum_a.mul_add(V::splat(A2 / NA), sum_b.mul_add(V::splat(B2 / NB), m[5])),
                 m[0],
                 m[0],
                 m[0],
@@ -198,7 +209,8 @@ impl Tile for F4 {
     }
 
     #[inline(always)]
-    unsafe fn phases<V: Vector>(row: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn phases<V: Sixteen>(row: &[V; EDGE]) -> [V; EDGE] {
+        // SAFETY: the caller's promise.
         unsafe {
             let [a, b, c, d] = V::transpose4([row[0], row[1], row[2], row[3]]);
             [a, b, c, d, a, a]
@@ -206,7 +218,7 @@ impl Tile for F4 {
     }
 
     #[inline(always)]
-    unsafe fn pixels<V: Vector>(phases: &[V; EDGE]) -> [V; EDGE] {
+    unsafe fn pixels<V: Sixteen>(phases: &[V; EDGE]) -> [V; EDGE] {
         // SAFETY: the caller's promise; transposing is its own inverse.
         unsafe { Self::phases(phases) }
     }

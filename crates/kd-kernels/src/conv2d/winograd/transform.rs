@@ -7,7 +7,7 @@
 
 use super::plan::{Piece, Plan, Tables};
 use super::tile::{EDGE, Tile};
-use super::vector::Vector;
+use crate::vector::Sixteen;
 use std::ops::Range;
 
 /// Transformed tiles, one plane a position; or the sums that become outputs. In a plane, a row of `row` values for each channel, and 16 of
@@ -48,15 +48,6 @@ impl Planes {
 /// Channels by which pixels are prefetched: a task reads a part of each, so that the processor sees no long run.
 const AHEAD: usize = 2;
 
-/// An image batch that tasks read.
-#[derive(Clone, Copy)]
-pub(super) struct Source(pub *const f32);
-
-// SAFETY: it is only read.
-unsafe impl Send for Source {}
-// SAFETY: as above.
-unsafe impl Sync for Source {}
-
 /// An image batch that tasks write.
 #[derive(Clone, Copy)]
 pub(super) struct Sink {
@@ -72,16 +63,16 @@ unsafe impl Sync for Sink {}
 
 /// The pixels of a vector, of which `pieces` is the first piece. `ONE`: it is the only one.
 #[inline(always)]
-unsafe fn load_pieces<V: Vector, const ONE: bool>(image: *const f32, pieces: *const Piece, per_vector: usize) -> V {
+unsafe fn load_pieces<V: Sixteen, const ONE: bool>(image: *const f32, pieces: *const Piece, per_vector: usize) -> V {
     // SAFETY: the plan names pixels of the batch.
     unsafe {
         if ONE {
-            return V::zero().load_lanes(image.wrapping_offset((*pieces).at), (*pieces).lanes);
+            return V::zero().load_over(image.wrapping_offset((*pieces).at), u32::from((*pieces).lanes));
         }
         let mut v = V::zero();
         for i in 0..per_vector {
             let piece = *pieces.add(i);
-            v = v.load_lanes(image.wrapping_offset(piece.at), piece.lanes);
+            v = v.load_over(image.wrapping_offset(piece.at), u32::from(piece.lanes));
         }
         v
     }
@@ -90,9 +81,9 @@ unsafe fn load_pieces<V: Vector, const ONE: bool>(image: *const f32, pieces: *co
 /// V = Bᵀ d B of some channels, for the units of the tables, which hold N image rows.
 ///
 /// # Safety
-/// As for [`Vector`]; `x` is the batch of the plan, and `to` has room for the channels and the units.
+/// As for [`Sixteen`]; `x` is the batch of the plan, and `to` has room for the channels and the units.
 #[inline(always)]
-pub(super) unsafe fn input<V: Vector, F: Tile>(plan: &Plan, tables: &Tables, x: Source, channels: Range<usize>, to: Planes) {
+pub(super) unsafe fn input<V: Sixteen, F: Tile>(plan: &Plan, tables: &Tables, x: &[f32], channels: Range<usize>, to: Planes) {
     // SAFETY: the caller's promise.
     unsafe {
         if tables.per_vector == 1 {
@@ -104,7 +95,7 @@ pub(super) unsafe fn input<V: Vector, F: Tile>(plan: &Plan, tables: &Tables, x: 
 }
 
 #[inline(always)]
-unsafe fn input_of<V: Vector, F: Tile, const ONE: bool>(plan: &Plan, tables: &Tables, x: Source, channels: Range<usize>, to: Planes) {
+unsafe fn input_of<V: Sixteen, F: Tile, const ONE: bool>(plan: &Plan, tables: &Tables, x: &[f32], channels: Range<usize>, to: Planes) {
     // SAFETY: the caller's promise.
     unsafe {
         let neighbours = plan.neighbours::<F>();
@@ -113,7 +104,7 @@ unsafe fn input_of<V: Vector, F: Tile, const ONE: bool>(plan: &Plan, tables: &Ta
         let mut rows = [[V::zero(); EDGE]; EDGE];
         let ahead = (AHEAD * plan.images.height * plan.images.width) as isize;
         for c in channels {
-            let image = x.0.wrapping_add(c * plan.images.height * plan.images.width);
+            let image = x.as_ptr().wrapping_add(c * plan.images.height * plan.images.width);
             for (unit, table) in tables.units().enumerate() {
                 let pieces = table.as_ptr();
                 for r in 0..F::M {
@@ -150,10 +141,10 @@ unsafe fn input_of<V: Vector, F: Tile, const ONE: bool>(plan: &Plan, tables: &Ta
 /// y = Aᵀ M A + b of some channels, for the units of the tables, which hold M image rows.
 ///
 /// # Safety
-/// As for [`Vector`]; `y` is the batch of the plan, `from` holds the sums of the channels and units; `bias` is null
+/// As for [`Sixteen`]; `y` is the batch of the plan, `from` holds the sums of the channels and units; `bias` is null
 /// or has a value for each channel.
 #[inline(always)]
-pub(super) unsafe fn output<V: Vector, F: Tile>(
+pub(super) unsafe fn output<V: Sixteen, F: Tile>(
     plan: &Plan,
     tables: &Tables,
     from: Planes,
@@ -188,11 +179,16 @@ pub(super) unsafe fn output<V: Vector, F: Tile>(
                     for (r, pixels) in F::pixels(&phases)[..F::M].iter().enumerate() {
                         for piece in &table[(i * F::M + r) * tables.per_vector..][..tables.per_vector] {
                             let to = image.wrapping_offset(piece.at);
-                            if y.stream && piece.lanes == !0 { pixels.stream(to) } else { pixels.store_lanes(to, piece.lanes) }
+                            let lanes = u32::from(piece.lanes);
+                            if y.stream && lanes == V::FULL { pixels.stream(to) } else { pixels.store_lanes(to, lanes) }
                         }
                     }
                 }
             }
+        }
+        if y.stream {
+            // What tells other threads that this task is done orders ordinary stores only.
+            V::fence();
         }
     }
 }
@@ -201,9 +197,9 @@ pub(super) unsafe fn output<V: Vector, F: Tile>(
 /// order of lanes of [`input`]'s vectors, and holds the channels; channels past the last are 0.
 ///
 /// # Safety
-/// As for [`Vector`]; `g` is the batch of the plan, and `to` has room for 16 rows for each unit.
+/// As for [`Sixteen`]; `g` is the batch of the plan, and `to` has room for 16 rows for each unit.
 #[inline(always)]
-pub(super) unsafe fn gradient<V: Vector, F: Tile>(plan: &Plan, tables: &Tables, g: Source, channel: usize, to: Planes) {
+pub(super) unsafe fn gradient<V: Sixteen, F: Tile>(plan: &Plan, tables: &Tables, g: &[f32], channel: usize, to: Planes) {
     // SAFETY: the caller's promise.
     unsafe {
         if tables.per_vector == 1 {
@@ -215,12 +211,12 @@ pub(super) unsafe fn gradient<V: Vector, F: Tile>(plan: &Plan, tables: &Tables, 
 }
 
 #[inline(always)]
-unsafe fn gradient_of<V: Vector, F: Tile, const ONE: bool>(plan: &Plan, tables: &Tables, g: Source, channel: usize, to: Planes) {
+unsafe fn gradient_of<V: Sixteen, F: Tile, const ONE: bool>(plan: &Plan, tables: &Tables, g: &[f32], channel: usize, to: Planes) {
     // SAFETY: the caller's promise.
     unsafe {
         let pixels = plan.images.height * plan.images.width;
         let channels = (plan.images.channels - channel).min(16);
-        let image = g.0.wrapping_add(channel * pixels);
+        let image = g.as_ptr().wrapping_add(channel * pixels);
         let tiles = 16 / F::M;
         let mut lane_of = [0; 16];
         for lane in 0..16 {

@@ -4,26 +4,28 @@
 
 use super::product::PANEL;
 use super::tile::{EDGE, Tile};
-use super::transform::{Planes, Source};
-use super::vector::Vector;
+use super::transform::Planes;
+use crate::vector::Sixteen;
 
 /// The kernels of a convolution from `inner` channels to `outer`.
 #[derive(Clone, Copy)]
-pub(super) struct Kernels {
-    pub w: Source,
+pub(super) struct Kernels<'a> {
+    /// As many as `outer` · `inner`.
+    w: &'a [f32],
     pub outer: usize,
     pub inner: usize,
     /// Distances of kernels, in values.
-    pub outer_stride: usize,
-    pub inner_stride: usize,
+    outer_stride: usize,
+    inner_stride: usize,
     /// Turned by half a circle, as for the gradient of the input.
-    pub flipped: bool,
+    flipped: bool,
 }
 
-impl Kernels {
+impl<'a> Kernels<'a> {
     /// The kernels of `[outer, inner, 3, 3]`.
-    pub(super) fn new(w: &[f32], outer: usize, inner: usize) -> Self {
-        Self { w: Source(w.as_ptr()), outer, inner, outer_stride: inner * 9, inner_stride: 9, flipped: false }
+    pub(super) fn new(w: &'a [f32], outer: usize, inner: usize) -> Self {
+        assert_eq!(w.len(), outer * inner * 9, "kernels of {outer} by {inner} channels");
+        Self { w, outer, inner, outer_stride: inner * 9, inner_stride: 9, flipped: false }
     }
 
     /// Those of the gradient of the input: channels exchanged, kernels turned.
@@ -52,9 +54,9 @@ impl Kernels {
 /// U = G w Gᵀ of one panel: `[inner][8 outer]` at each position. Outer channels past the last are 0.
 ///
 /// # Safety
-/// As for [`Vector`]; the kernels are there, and a row of `to` is a panel.
+/// As for [`Sixteen`]; the kernels are there, and a row of `to` is a panel.
 #[inline(always)]
-pub(super) unsafe fn transform<V: Vector, F: Tile>(kernels: &Kernels, panel: usize, to: Planes) {
+pub(super) unsafe fn transform<V: Sixteen, F: Tile>(kernels: &Kernels, panel: usize, to: Planes) {
     // SAFETY: the caller's promise.
     unsafe {
         let outers = (kernels.outer - panel * PANEL).min(PANEL);
@@ -63,7 +65,7 @@ pub(super) unsafe fn transform<V: Vector, F: Tile>(kernels: &Kernels, panel: usi
             for pair in 0..(kernels.inner - c).min(2) {
                 for o in 0..outers {
                     let (outer, inner) = ((panel * PANEL + o) * kernels.outer_stride, (c + pair) * kernels.inner_stride);
-                    let w = kernels.w.0.add(outer + inner);
+                    let w = kernels.w.as_ptr().add(outer + inner);
                     for k in 0..9 {
                         lanes[k][pair * PANEL + o] = *w.add(k);
                     }
@@ -96,9 +98,9 @@ pub(super) unsafe fn transform<V: Vector, F: Tile>(kernels: &Kernels, panel: usi
 /// Parts, `part_len` values apart, are added in order; a row of one is an input channel.
 ///
 /// # Safety
-/// As for [`Vector`]; the parts are complete, and `dw` is writable for the kernels named.
+/// As for [`Sixteen`]; the parts are complete, and `dw` is writable for the kernels named.
 #[inline(always)]
-pub(super) unsafe fn gradient<V: Vector, F: Tile>(
+pub(super) unsafe fn gradient<V: Sixteen, F: Tile>(
     (parts, count, part_len): (Planes, usize, usize),
     (outs, ins): (usize, usize),
     (first, channel): (usize, usize),

@@ -15,7 +15,6 @@ use super::{Epilogue, MatRef};
 use pack::{Order, Strip};
 use rayon::prelude::*;
 use std::cell::Cell;
-use std::sync::OnceLock;
 use tile::{Finish, SIDE, TILE, Tiles};
 
 /// Longest sum done in one go; longer ones go through C, so that a block's operands stay in the second-level cache.
@@ -32,17 +31,8 @@ thread_local! {
     static SPARE_B: Spare = const { Cell::new(Vec::new()) };
 }
 
-/// Whether this processor and its operating system can run [`gemm`]. The first call asks the system for the tiles' registers.
-pub(super) fn available() -> bool {
-    static AVAILABLE: OnceLock<bool> = OnceLock::new();
-    *AVAILABLE.get_or_init(|| {
-        let vectors = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw") && is_x86_feature_detected!("avx512bf16");
-        vectors && tile::allowed()
-    })
-}
-
 /// # Safety
-/// [`available`], and as [`super::dispatch`]; M and N are not 0.
+/// `crate::level::amx` has said yes, and as [`super::dispatch`]; M and N are not 0.
 pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: bool, c: *mut f32) {
     let k = a.cols;
     let mut from = 0;

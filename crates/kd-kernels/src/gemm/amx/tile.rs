@@ -34,28 +34,6 @@ pub(super) struct Out {
     pub cols: usize,
 }
 
-/// Whether the processor has tiles of bfloat16, and the operating system lets this process use them: Linux grants their registers on request.
-pub(super) fn allowed() -> bool {
-    // SAFETY: every processor that runs this has the instruction. Older compilers do not know that.
-    #[allow(unused_unsafe)]
-    let features = unsafe { if __cpuid(0).eax >= 7 { __cpuid_count(7, 0).edx } else { 0 } };
-    let (bf16, tiles) = (features & (1 << 22) != 0, features & (1 << 24) != 0);
-    bf16 && tiles && granted()
-}
-
-#[cfg(target_os = "linux")]
-fn granted() -> bool {
-    const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;
-    const XFEATURE_XTILEDATA: libc::c_ulong = 18;
-    // SAFETY: the call takes two numbers and changes nothing but what this process may use.
-    unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0 }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn granted() -> bool {
-    false
-}
-
 /// The shapes of the tile registers, as the processor reads them.
 #[repr(C, align(64))]
 struct Palette([u8; 64]);
@@ -87,7 +65,7 @@ impl Drop for Tiles {
 
 impl Tiles {
     /// # Safety
-    /// [`allowed`].
+    /// `crate::level::amx` has said yes.
     pub unsafe fn configure() -> Self {
         // SAFETY: the caller's promise.
         unsafe { asm!("ldtilecfg [{}]", in(reg) &PALETTE, options(nostack, readonly, preserves_flags)) };

@@ -64,15 +64,15 @@ pub(super) unsafe fn tile(rows: usize, registers: usize, ops: Operands, finish: 
     macro_rules! pick {
         ($($mr:literal)*) => {
             match (rows, registers, ops.copy.is_null()) {
-                // SAFETY: the caller's promise.
-                $(($mr, 1, _) => unsafe { tile_of::<$mr, 1, false>(ops, finish, prefetch) },
-                  ($mr, _, true) => unsafe { tile_of::<$mr, 2, false>(ops, finish, prefetch) },
-                  ($mr, _, false) => unsafe { tile_of::<$mr, 2, true>(ops, finish, prefetch) },)*
-                _ => debug_assert!(false, "a tile has 1 to {MAX_ROWS} rows, got {rows}"),
+                $(($mr, 1, _) => tile_of::<$mr, 1, false>(ops, finish, prefetch),
+                  ($mr, _, true) => tile_of::<$mr, 2, false>(ops, finish, prefetch),
+                  ($mr, _, false) => tile_of::<$mr, 2, true>(ops, finish, prefetch),)*
+                _ => unreachable!("a tile of {rows} rows: there are 1 to {MAX_ROWS}"),
             }
         };
     }
-    pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14)
+    // SAFETY: the caller's promise.
+    unsafe { pick!(1 2 3 4 5 6 7 8 9 10 11 12 13 14) }
 }
 
 #[target_feature(enable = "avx512f")]

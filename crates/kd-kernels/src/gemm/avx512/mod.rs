@@ -37,13 +37,8 @@ thread_local! {
     static SPARE_B: Spare = const { Cell::new(Vec::new()) };
 }
 
-/// Whether this processor can run [`gemm`].
-pub(super) fn available() -> bool {
-    is_x86_feature_detected!("avx512f")
-}
-
 /// # Safety
-/// [`available`], and as [`super::dispatch`]; M and N are not 0.
+/// The processor has `Level::Avx512`, and as [`super::dispatch`]; M and N are not 0.
 pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: bool, c: *mut f32) {
     let k = a.cols;
     let mut from = 0;

@@ -23,6 +23,10 @@ pub(super) struct Strip {
 #[target_feature(enable = "avx512f")]
 pub(super) unsafe fn pack(strip: Strip, to: *mut f32) {
     let step = strip.lanes.next_multiple_of(LANES);
+    if strip.k == 0 {
+        // There may be no memory behind the strip to point into.
+        return;
+    }
     // SAFETY: the caller's promise; each part below stays within its lanes of the strip and of `to`.
     unsafe {
         if strip.lane_stride == 1 {

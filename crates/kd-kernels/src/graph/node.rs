@@ -1,18 +1,12 @@
-//! Nodes of the graph whose gradients do not pass through Candle's store.
-//!
-//! Candle starts the gradient of every tensor with zeros and adds to it in fresh memory, on one thread. For a chain of convolutions and
-//! normalisations that is more traffic than the gradients themselves. An op that is recorded here shows Candle only *tokens*, tensors of one
-//! element that stand for its inputs and its result: Candle walks them in the right order, and the gradients travel beside them, from node to
-//! node, by ownership. A gradient with one consumer is never copied, two are summed in place, and an op may write its result over the
-//! gradient that it was given. Stock ops before and after see ordinary tensors, and `Tensor::backward` works as ever.
+//! Nodes, and the tokens that Candle sees of them.
 
 use std::collections::HashMap;
-use std::ops::Deref;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Storage, Tensor, TensorId, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, TensorId, bail};
 
-use crate::backward::{deposit, frees_activations};
+use super::grad::{Grad, sum};
+use super::sink::{deposit, frees_activations};
 
 /// The backward pass of a recorded op.
 pub(crate) trait Backward: Send + Sync + 'static {
@@ -23,99 +17,6 @@ pub(crate) trait Backward: Send + Sync + 'static {
     /// Whether the op stays for a further pass when [`crate::backward`] has walked it; the others go, with what they have kept.
     fn stays(&self) -> bool {
         false
-    }
-}
-
-/// A gradient, or a part of one: f32 values in row-major order.
-#[derive(Debug)]
-pub(crate) enum Grad {
-    /// Of the receiver alone, who may write over it.
-    Owned(Vec<f32>),
-    /// Perhaps of others as well. Contiguous.
-    Shared(Tensor),
-}
-
-impl Grad {
-    /// The values.
-    pub(crate) fn values(&self) -> Result<Values<'_>> {
-        match self {
-            Grad::Owned(values) => Ok(Values::Slice(values)),
-            Grad::Shared(tensor) => values(tensor),
-        }
-    }
-
-    /// The values for writing, copied where they are shared.
-    pub(crate) fn into_vec(self) -> Result<Vec<f32>> {
-        match self {
-            Grad::Owned(values) => Ok(values),
-            Grad::Shared(tensor) => Ok(values(&tensor)?.to_vec()),
-        }
-    }
-
-    /// The same values twice.
-    pub(crate) fn twice(self) -> Result<[Grad; 2]> {
-        let tensor = match self {
-            Grad::Owned(values) => {
-                let len = values.len();
-                Tensor::from_vec(values, len, &Device::Cpu)?
-            }
-            Grad::Shared(tensor) => tensor,
-        };
-        Ok([Grad::Shared(tensor.clone()), Grad::Shared(tensor)])
-    }
-
-    /// The values as a tensor of this shape, which has as many.
-    pub(crate) fn into_tensor(self, shape: &Shape) -> Result<Tensor> {
-        match self {
-            Grad::Owned(values) => Tensor::from_vec(values, shape, &Device::Cpu),
-            Grad::Shared(tensor) => tensor.reshape(shape),
-        }
-    }
-}
-
-/// The sum of the parts, in their order, over the first that is owned.
-pub(crate) fn sum(parts: Vec<Grad>) -> Result<Grad> {
-    let mut parts = parts.into_iter();
-    let Some(mut total) = parts.next() else { bail!("backward: a node was reached without a gradient") };
-    for part in parts {
-        // The sum of two does not depend on which is first.
-        let (mut over, other) = match (total, part) {
-            (total @ Grad::Shared(_), part @ Grad::Owned(_)) => (part.into_vec()?, total),
-            (total, part) => (total.into_vec()?, part),
-        };
-        crate::elementwise::add_assign(&mut over, &other.values()?);
-        total = Grad::Owned(over);
-    }
-    Ok(total)
-}
-
-/// Values that are borrowed from a slice or from a tensor.
-pub(crate) enum Values<'a> {
-    Slice(&'a [f32]),
-    Tensor(Box<dyn Deref<Target = Storage> + 'a>, usize, usize),
-}
-
-impl Deref for Values<'_> {
-    type Target = [f32];
-
-    fn deref(&self) -> &[f32] {
-        match self {
-            Values::Slice(values) => values,
-            Values::Tensor(storage, start, end) => match &***storage {
-                Storage::Cpu(CpuStorage::F32(values)) => &values[*start..*end],
-                // `values` lets no other storage in.
-                _ => &[],
-            },
-        }
-    }
-}
-
-/// The values of a contiguous f32 tensor on the CPU.
-pub(crate) fn values(tensor: &Tensor) -> Result<Values<'_>> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Ok(Values::Tensor(Box::new(storage), start, end)),
-        _ => bail!("expected a contiguous f32 tensor on the CPU, got {:?} of strides {:?}", tensor.dtype(), layout.stride()),
     }
 }
 
@@ -350,11 +251,24 @@ impl CustomOp3 for Walk {
 mod tests {
     use super::*;
 
+    /// An op whose result and gradient are copies.
+    struct Copied;
+
+    impl Backward for Copied {
+        fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+            Ok(vec![Some(sum(grad)?)])
+        }
+    }
+
+    fn copied(x: &Tensor) -> Tensor {
+        record(&[x], super::super::values(x).unwrap().to_vec(), x.shape(), false, || Ok(Copied)).unwrap()
+    }
+
     #[test]
     fn a_tensor_leaves_the_table_of_producers_when_it_is_dropped() {
         let x = candle_core::Var::zeros(4, DType::F32, &Device::Cpu).unwrap();
-        let y = crate::relu::relu(&x).unwrap();
-        let z = crate::relu::relu(&y).unwrap();
+        let y = copied(&x);
+        let z = copied(&y);
         let ids = [y.id(), z.id()];
         let known = || ids.map(|id| locked(&PRODUCERS).contains_key(&id));
         assert_eq!(known(), [true, true]);
