@@ -5,6 +5,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
+use kd_kernels::conv2d::Precision;
 
 use crate::model::NetworkSpec;
 use crate::model::{Mode, Model, Outputs};
@@ -73,14 +74,22 @@ pub struct Saved {
 }
 
 impl Saved {
-    /// Reads a network that [`checkpoint::save`] wrote with its [`NetworkSpec`] as the description.
+    /// [`Saved::load_with`] with [`Precision::Precise`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+        Self::load_with(path, Precision::Precise, device)
+    }
+
+    /// Reads a network that [`checkpoint::save`] wrote with its [`NetworkSpec`] as the description; `precision` is that of its convolutions.
     ///
     /// # Errors
     /// Bad input when the file is no network, or its tensors do not fit the network that it describes.
-    pub fn load(path: &Path, device: &Device) -> Result<Self> {
+    pub fn load_with(path: &Path, precision: Precision, device: &Device) -> Result<Self> {
         let (tensors, spec) = checkpoint::load::<NetworkSpec>(path, device)?;
         let parameters = tensors.iter().filter(|(name, _)| !params::is_buffer(name)).map(|(_, t)| t.elem_count()).sum();
-        let network = Frozen::build(tensors, device, |vb| spec.build(vb)).map_err(|e| match e {
+        let network = Frozen::build(tensors, device, |vb| spec.build_with(precision, vb)).map_err(|e| match e {
             Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
             other => other,
         })?;

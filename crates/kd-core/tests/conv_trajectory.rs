@@ -4,7 +4,6 @@
 mod formula;
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 use kd_core::model::{Mode, NetworkSpec};
@@ -12,11 +11,8 @@ use kd_core::params::Params;
 use kd_core::seed::StepSeed;
 use kd_core::train::{Optimizer, OptimizerSpec};
 use kd_core::{Result, Seed};
-use kd_kernels::conv2d::{Precision, set_precision};
+use kd_kernels::conv2d::Precision;
 use kd_kernels::cross_entropy::cross_entropy;
-
-/// The precision is the process's, so one trajectory runs at a time.
-static ONE: Mutex<()> = Mutex::new(());
 
 /// The golden program's values: those of a batch-norm keep the inputs of ReLUs away from 0, and above it before depthwise convolutions.
 fn value(name: &str, dims: &[usize], depthwise: bool) -> candle_core::Result<Tensor> {
@@ -40,10 +36,9 @@ fn follow(name: &str, precision: Precision, tolerance: f64) -> Result<()> {
     let golden = &golden["networks"][name];
     let batch = golden["batch"].as_u64().expect("a batch") as usize;
     let lr = golden["learning_rate"].as_f64().expect("a learning rate");
-    set_precision(precision);
 
     let (params, vb) = Params::seeded(Seed(0), &Device::Cpu);
-    let model = NetworkSpec::from_name(name, 100)?.build(vb)?;
+    let model = NetworkSpec::from_name(name, 100)?.build_with(precision, vb)?;
     let depthwise = name.contains("mobile") || name.contains("shuffle");
     let all = params.named().into_iter().chain(params.buffers());
     params.set(&all.map(|(n, var)| Ok((n.clone(), value(&n, var.dims(), depthwise)?))).collect::<Result<BTreeMap<_, _>>>()?)?;
@@ -82,7 +77,6 @@ fn follow(name: &str, precision: Precision, tolerance: f64) -> Result<()> {
 }
 
 fn both(name: &str) -> Result<()> {
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     follow(name, Precision::Precise, 1e-4)?;
     follow(name, Precision::Fast, 1e-3)
 }

@@ -18,6 +18,7 @@ use kd_core::train::{
     Batch, EpochRecord, Examples, Fit, Identity, Observer, OptimizerSpec, Phase, Phases, Schedule, TrainSpec, Trains, checkpoint,
 };
 use kd_core::{Error, Result};
+use kd_kernels::conv2d::Precision;
 
 const DEVICE: Device = Device::Cpu;
 const POINTS: usize = 40;
@@ -211,6 +212,7 @@ fn phases(
         model: &model,
         params: &params,
         vb: &vb,
+        precision: Precision::Precise,
         teacher: Some(&teacher),
         examples: &Points,
         labels: &[],

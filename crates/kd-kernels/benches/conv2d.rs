@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use candle_core::{Device, Result, Tensor, Var};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use kd_kernels::conv2d::{Geometry, Precision, conv2d, set_precision};
+use kd_kernels::conv2d::{Geometry, Precision, conv2d};
 use kd_kernels::stream::Stream;
-use kd_kernels::switch::set_kernels_enabled;
+use kd_kernels::{Kernels, set_kernels};
 
 /// The allocator of the binaries: with the system's, page faults of fresh outputs would be most of what is measured.
 #[global_allocator]
@@ -48,9 +48,9 @@ fn layers(c: &mut Criterion) {
         let x = Var::from_tensor(&normal(&[BATCH, ins, side, side], 1)).expect("a variable");
         let w = Var::from_tensor(&normal(&[outs, ins, 3, 3], 2)).expect("a variable");
         let (x_only, w_only) = (x.as_detached_tensor(), w.as_detached_tensor());
-        let forward = || conv2d(&x_only, &w_only, None, geometry).map(|y| drop(black_box(y)));
-        let both = || -> Result<()> {
-            let loss = conv2d(&x, &w, None, geometry)?.sum_all()?;
+        let forward = |precision| conv2d(&x_only, &w_only, None, geometry, precision).map(|y| drop(black_box(y)));
+        let both = |precision| -> Result<()> {
+            let loss = conv2d(&x, &w, None, geometry, precision)?.sum_all()?;
             kd_kernels::backward(&loss).map(|grads| drop(black_box(grads)))
         };
         let out = side / stride;
@@ -62,14 +62,13 @@ fn layers(c: &mut Criterion) {
             if !enabled && !twin {
                 continue;
             }
-            set_precision(precision);
-            set_kernels_enabled(enabled);
+            set_kernels(if enabled { Kernels::Best } else { Kernels::Off });
             group.throughput(Throughput::Elements(products));
-            group.bench_function(format!("forward/{how}"), |b| b.iter(|| forward().expect("the op of a benchmark")));
+            group.bench_function(format!("forward/{how}"), |b| b.iter(|| forward(precision).expect("the op of a benchmark")));
             group.throughput(Throughput::Elements(3 * products));
-            group.bench_function(format!("with gradients/{how}"), |b| b.iter(|| both().expect("the op of a benchmark")));
+            group.bench_function(format!("with gradients/{how}"), |b| b.iter(|| both(precision).expect("the op of a benchmark")));
         }
-        set_kernels_enabled(true);
+        set_kernels(Kernels::Best);
         group.finish();
     }
 }

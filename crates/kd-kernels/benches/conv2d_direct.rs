@@ -5,7 +5,7 @@
 
 use candle_core::{Device, Result, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use kd_kernels::conv2d::{Geometry, conv2d};
+use kd_kernels::conv2d::{Geometry, Precision, conv2d};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -38,10 +38,10 @@ fn run(c: &mut Criterion) -> Result<()> {
         let (x, w) = (ramp(&[BATCH, cin, side, side])?, ramp(&[cout, cin / groups, kernel, kernel])?);
         let (fixed_x, fixed_w) = (x.as_detached_tensor(), w.as_detached_tensor());
         group.bench_function(BenchmarkId::new("forward", name), |bench| {
-            bench.iter(|| conv2d(black_box(&fixed_x), &fixed_w, None, geometry))
+            bench.iter(|| conv2d(black_box(&fixed_x), &fixed_w, None, geometry, Precision::Precise))
         });
         group.bench_function(BenchmarkId::new("forward-backward", name), |bench| {
-            bench.iter(|| kd_kernels::backward(&conv2d(black_box(&x), &w, None, geometry)?.sum_all()?))
+            bench.iter(|| kd_kernels::backward(&conv2d(black_box(&x), &w, None, geometry, Precision::Precise)?.sum_all()?))
         });
     }
     group.finish();

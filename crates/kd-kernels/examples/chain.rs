@@ -9,7 +9,7 @@ use std::time::Instant;
 use candle_core::{Device, Result, Tensor, Var};
 use kd_kernels::Activation;
 use kd_kernels::batch_norm::{Statistics, batch_norm};
-use kd_kernels::conv2d::{Geometry, Precision, conv2d, set_precision};
+use kd_kernels::conv2d::{Geometry, Precision, conv2d};
 use kd_kernels::pool::global_avg_pool;
 use kd_kernels::stream::Stream;
 
@@ -37,8 +37,8 @@ impl Layer {
         Ok(Self { w, weight, bias, stride })
     }
 
-    fn forward(&self, x: &Tensor, residual: Option<&Tensor>) -> Result<Tensor> {
-        let y = conv2d(x, &self.w, None, Geometry { stride: self.stride, padding: 1, groups: 1 })?;
+    fn forward(&self, x: &Tensor, residual: Option<&Tensor>, precision: Precision) -> Result<Tensor> {
+        let y = conv2d(x, &self.w, None, Geometry { stride: self.stride, padding: 1, groups: 1 }, precision)?;
         batch_norm(&y, &self.weight, &self.bias, 1e-5, Statistics::Batch(None), residual, Activation::Relu)
     }
 }
@@ -56,9 +56,7 @@ fn rusage() -> (i64, i64) {
 fn main() -> Result<()> {
     let argument = |i: usize, otherwise: usize| std::env::args().nth(i).and_then(|a| a.parse().ok()).unwrap_or(otherwise);
     let (steps, batch) = (argument(1, 20), argument(2, 128));
-    if argument(3, 0) == 1 {
-        set_precision(Precision::Fast);
-    }
+    let precision = if argument(3, 0) == 1 { Precision::Fast } else { Precision::Precise };
     let mut layers = vec![Layer::new(0, 3, 16, 1)?];
     for (stage, to) in [16, 32, 64].into_iter().enumerate() {
         for i in 0..6 {
@@ -73,11 +71,11 @@ fn main() -> Result<()> {
             faults = rusage().0;
         }
         let start = Instant::now();
-        let mut y = layers[0].forward(&x, None)?;
+        let mut y = layers[0].forward(&x, None, precision)?;
         for pair in layers[1..].chunks(2) {
-            let z = pair[0].forward(&y, None)?;
+            let z = pair[0].forward(&y, None, precision)?;
             let residual = if pair[0].stride == 1 { Some(&y) } else { None };
-            y = pair[1].forward(&z, residual)?;
+            y = pair[1].forward(&z, residual, precision)?;
         }
         let loss = global_avg_pool(&y)?.sqr()?.mean_all()?;
         drop(y);

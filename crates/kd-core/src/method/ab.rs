@@ -73,7 +73,7 @@ impl Recipe for Spec {
         for (i, (s, t)) in student.iter().zip(&teacher).enumerate() {
             let alike = (s.channels, s.side()) == (t.channels, t.side());
             let vb = context.vb().pp(format!("connector{}", i + 1));
-            connectors.push(if alike { None } else { Some(Regressor::new(&vb, "ab", s, t, Activation::None)?) });
+            connectors.push(if alike { None } else { Some(Regressor::new(&vb, context.precision(), "ab", s, t, Activation::None)?) });
         }
         let names = |taps: &[&Tap]| taps.iter().map(|tap| tap.name.clone()).collect::<Vec<_>>();
         let wants = Wants { student_taps: names(&student), teaching: Teaching::Live { taps: names(&teacher) }, ..Wants::default() };

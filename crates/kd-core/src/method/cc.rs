@@ -54,7 +54,7 @@ impl Recipe for Spec {
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         let pairs = Pairs::pooled(context)?;
         let [student, teacher] = [context.student().tap("pooled")?, context.teacher_model()?.tap("pooled")?].map(|tap| tap.channels);
-        let mut make = Maker::new(ConvInit::Uniform);
+        let mut make = Maker::new(ConvInit::Uniform, context.precision());
         let mut embedding = |name: &str, features| make.head(context.vb().pp(name), features, self.width, HeadInit::Uniform);
         let (student, teacher) = (embedding("embed_s", student)?, embedding("embed_t", teacher)?);
         Ok(Box::new(Cc { wants: pairs.wants(), weight: self.weight, logits: self.logit_terms(), student, teacher }))

@@ -86,7 +86,12 @@ impl Recipe for Spec {
         let (student, teacher) = (context.student().tap("pooled")?, context.teacher_model()?.tap("pooled")?);
         let side = |name: &str, channels: usize| -> Result<Side> {
             let vb = context.vb();
-            let embed = Maker::new(ConvInit::Uniform).head(vb.pp("embed").pp(name), channels, self.width, HeadInit::Uniform)?;
+            let embed = Maker::new(ConvInit::Uniform, context.precision()).head(
+                vb.pp("embed").pp(name),
+                channels,
+                self.width,
+                HeadInit::Uniform,
+            )?;
             let bound = (3. / self.width as f64).sqrt();
             let rows = (negatives.images(), self.width);
             buffer(&vb.pp("memory"), rows, name, Init::Uniform { lo: -bound, up: bound })?;

@@ -70,7 +70,7 @@ impl Recipe for Spec {
             teaching: Teaching::Live { taps: vec![teacher.name.clone()] },
             ..Wants::default()
         };
-        let mut make = Maker::new(ConvInit::KaimingUniform);
+        let mut make = Maker::new(ConvInit::KaimingUniform, context.precision());
         let (vb, channels) = (context.vb().pp("projection"), (student.channels, teacher.channels));
         let projection = make.conv_norm(&vb, ["0", "1"], channels, Window::new(1, 1), 1)?;
         Ok(Box::new(CrossStage { spec: self.clone(), wants, logits: self.logit_terms(), projection }))

@@ -58,7 +58,7 @@ impl Recipe for Spec {
             teaching: Teaching::Live { taps: vec![teacher.name.clone()] },
             ..Wants::default()
         };
-        let regressor = Regressor::new(&context.vb().pp("regressor"), "fitnet", student, teacher, Activation::Relu)?;
+        let regressor = Regressor::new(&context.vb().pp("regressor"), context.precision(), "fitnet", student, teacher, Activation::Relu)?;
         Ok(Box::new(Fitnet { wants, weight: self.weight, logits: self.logit_terms(), regressor }))
     }
 }

@@ -75,7 +75,7 @@ impl Recipe for Spec {
             return Err(Error::bad_input(format!("{what}, got {} of the student and {} of the teacher", student.side(), teacher.side())));
         }
         let (c, factors) = (student.channels, factors(teacher, self.rate));
-        let mut make = Maker::new(ConvInit::Uniform);
+        let mut make = Maker::new(ConvInit::Uniform, context.precision());
         let mut layer = |i: usize, widths| {
             let vb = context.vb().pp("translator").pp(i);
             make.conv_norm(&vb, ["0", "1"], widths, Window::new(3, 1), student.side())
@@ -86,7 +86,7 @@ impl Recipe for Spec {
             teaching: Teaching::Live { taps: vec![teacher.name.clone()] },
             ..Wants::default()
         };
-        let paraphraser = Paraphraser::new(context.vb(), teacher, self.rate, self.slope)?;
+        let paraphraser = Paraphraser::new(context, teacher, self.rate, self.slope)?;
         Ok(Box::new(FactorTransfer { spec: self.clone(), wants, logits: self.logit_terms(), paraphraser, translator }))
     }
 }

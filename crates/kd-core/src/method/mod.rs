@@ -32,6 +32,7 @@ pub mod vid;
 
 use candle_core::{Device, Tensor, Var};
 use candle_nn::VarBuilder;
+use kd_kernels::conv2d::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::frozen::Teacher;
@@ -52,13 +53,24 @@ pub struct Context<'a> {
     labels: &'a [u8],
     params: &'a Params,
     vb: VarBuilder<'a>,
+    precision: Precision,
 }
 
 impl<'a> Context<'a> {
     /// The context of a run whose parameters `params` are made by `vb`, the builder that [`Params::seeded`] gave with them. `labels` are the
     /// classes of all examples of the data set, in their order; empty where no method of the run asks for them.
     pub fn new(student: &'a dyn Model, teacher: Option<&'a Teacher>, labels: &'a [u8], params: &'a Params, vb: &VarBuilder<'a>) -> Self {
-        Self { student, teacher, labels, params, vb: vb.pp(PREFIX.trim_end_matches('.')) }
+        Self { student, teacher, labels, params, vb: vb.pp(PREFIX.trim_end_matches('.')), precision: Precision::Precise }
+    }
+
+    /// The same context, with the precision of the convolutions that a method adds; [`Precision::Precise`] before.
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// The precision of the convolutions that a method adds.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// The network that learns.

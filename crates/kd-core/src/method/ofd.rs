@@ -79,7 +79,7 @@ impl Recipe for Spec {
             };
             let tensor = |part: &str| context.teacher()?.tensor(&format!("{norm}.{part}"));
             let vb = context.vb().pp(format!("connector{}", i + 1));
-            let mut make = Maker::new(ConvInit::HeNormal);
+            let mut make = Maker::new(ConvInit::HeNormal, context.precision());
             stages.push(Stage {
                 connector: make.conv_norm(&vb, ["0", "1"], (s.channels, t.channels), Window::new(1, 1), s.side())?,
                 margins: margins(tensor("weight")?, tensor("bias")?)?,

@@ -12,7 +12,6 @@
 //! kernels are turned around; ours begin uniform within ±1/√fan-in of the convolution.
 
 use candle_core::Tensor;
-use candle_nn::VarBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::{Context, Distillation, Recipe, Step, Teaching, Term, Wants, check_weight};
@@ -49,7 +48,7 @@ impl Recipe for Spec {
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         let teacher = last_map(context.teacher_model()?, "teacher")?;
         let wants = Wants { student: false, teaching: Teaching::Live { taps: vec![teacher.name.clone()] }, ..Wants::default() };
-        let paraphraser = Paraphraser::new(context.vb(), teacher, self.rate, self.slope)?;
+        let paraphraser = Paraphraser::new(context, teacher, self.rate, self.slope)?;
         Ok(Box::new(Paraphrase { weight: self.weight, wants, paraphraser }))
     }
 }
@@ -75,13 +74,19 @@ pub(super) struct Paraphraser {
 }
 
 impl Paraphraser {
-    pub fn new(vb: &VarBuilder, teacher: &Tap, rate: f64, slope: f64) -> Result<Self> {
+    pub fn new(context: &Context, teacher: &Tap, rate: f64, slope: f64) -> Result<Self> {
         let (c, factors, side) = (teacher.channels, factors(teacher, rate), teacher.side());
         let half = |name: &str, widths: [usize; 4]| -> Result<Vec<Conv>> {
-            let vb = vb.pp("paraphraser").pp(name);
+            let vb = context.vb().pp("paraphraser").pp(name);
             let conv = |i: usize| {
                 let bias = within(1., 9 * widths[i]);
-                Maker::new(ConvInit::Uniform).biased_conv(vb.pp(i), (widths[i], widths[i + 1]), Window::new(3, 1), side, bias)
+                Maker::new(ConvInit::Uniform, context.precision()).biased_conv(
+                    vb.pp(i),
+                    (widths[i], widths[i + 1]),
+                    Window::new(3, 1),
+                    side,
+                    bias,
+                )
             };
             (0..3).map(conv).collect()
         };

@@ -3,6 +3,7 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
+use kd_kernels::conv2d::Precision;
 
 use crate::model::layers::{BatchNorm, Conv, ConvInit, Maker, Window, within};
 use crate::model::{Mode, Tap};
@@ -29,7 +30,7 @@ impl Regressor {
     ///
     /// # Errors
     /// Bad input, which begins with the name of the `method`, when the student's map is smaller than the teacher's.
-    pub fn new(vb: &VarBuilder, method: &str, student: &Tap, teacher: &Tap, act: Activation) -> Result<Self> {
+    pub fn new(vb: &VarBuilder, precision: Precision, method: &str, student: &Tap, teacher: &Tap, act: Activation) -> Result<Self> {
         let (from, to) = (student.side(), teacher.side());
         let window = if from == 2 * to {
             Window::new(3, 2)
@@ -40,7 +41,7 @@ impl Regressor {
             return Err(Error::bad_input(format!("{what}, got {from}")));
         };
         let bias = within(1., student.channels * window.kernel * window.kernel);
-        let mut make = Maker::new(ConvInit::Uniform);
+        let mut make = Maker::new(ConvInit::Uniform, precision);
         let conv = make.biased_conv(vb.pp("0"), (student.channels, teacher.channels), window, from, bias)?;
         Ok(Self { conv, norm: BatchNorm::new(vb.pp("1"), teacher.channels)?, act })
     }

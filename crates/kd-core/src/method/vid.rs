@@ -9,6 +9,7 @@
 
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
+use kd_kernels::conv2d::Precision;
 use kd_kernels::relu::relu;
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +72,8 @@ impl Recipe for Spec {
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         let pairs = Pairs::stages(context, "vid")?.that_pool("vid")?;
         let first = log_scale_of(self.variance, self.least_variance);
-        let stage = |(student, teacher): (&Tap, &Tap)| Stage::new(&context.vb().pp(&student.name), student, teacher, first);
+        let stage =
+            |(student, teacher): (&Tap, &Tap)| Stage::new(&context.vb().pp(&student.name), context.precision(), student, teacher, first);
         let stages = pairs.iter().map(stage).collect::<Result<_>>()?;
         let (weight, least_variance) = (self.weight, self.least_variance);
         Ok(Box::new(Vid { wants: pairs.wants(), weight, least_variance, logits: self.logit_terms(), stages }))
@@ -79,8 +81,8 @@ impl Recipe for Spec {
 }
 
 impl Stage {
-    fn new(vb: &VarBuilder, student: &Tap, teacher: &Tap, log_scale: f64) -> Result<Self> {
-        let mut make = Maker::new(ConvInit::Uniform);
+    fn new(vb: &VarBuilder, precision: Precision, student: &Tap, teacher: &Tap, log_scale: f64) -> Result<Self> {
+        let mut make = Maker::new(ConvInit::Uniform, precision);
         let (channels, side) = (teacher.channels, student.side().min(teacher.side()));
         let mut conv = |at: &str, cin| make.conv(vb.pp("regressor").pp(at), cin, channels, Window::new(1, 1), side);
         // Numbered as in the benchmark's checkpoints, where activations have numbers too.

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 use kd_kernels::Activation;
 use kd_kernels::batch_norm::{Running, Statistics, batch_norm};
-use kd_kernels::conv2d::{Geometry, conv2d};
+use kd_kernels::conv2d::{Geometry, Precision, conv2d};
 use kd_kernels::linear::linear;
 
 use super::Mode;
@@ -72,12 +72,13 @@ impl Window {
 /// Makes layers, and counts the multiply-adds of one image's forward pass through them.
 pub(crate) struct Maker {
     init: ConvInit,
+    precision: Precision,
     pub multiply_adds: u64,
 }
 
 impl Maker {
-    pub fn new(init: ConvInit) -> Self {
-        Self { init, multiply_adds: 0 }
+    pub fn new(init: ConvInit, precision: Precision) -> Self {
+        Self { init, precision, multiply_adds: 0 }
     }
 
     /// A convolution without bias, of maps of `side`² pixels.
@@ -90,7 +91,7 @@ impl Maker {
         };
         let weight = vb.get_with_hints((cout, cin / groups, kernel, kernel), "weight", init)?;
         self.multiply_adds += (weight.elem_count() * window.side_of(side).pow(2)) as u64;
-        Ok(Conv { weight, bias: None, geometry: Geometry { stride, padding, groups } })
+        Ok(Conv { weight, bias: None, geometry: Geometry { stride, padding, groups }, precision: self.precision })
     }
 
     /// A convolution with a bias that begins as `bias` says.
@@ -143,12 +144,13 @@ pub(crate) struct Conv {
     weight: Tensor,
     bias: Option<Tensor>,
     geometry: Geometry,
+    precision: Precision,
 }
 
 impl Conv {
     pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(|bias| parameter(bias, mode));
-        Ok(conv2d(xs, &parameter(&self.weight, mode), bias.as_ref(), self.geometry)?)
+        Ok(conv2d(xs, &parameter(&self.weight, mode), bias.as_ref(), self.geometry, self.precision)?)
     }
 }
 

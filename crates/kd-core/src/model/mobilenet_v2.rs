@@ -4,6 +4,7 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
+use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 
 use super::asked::{Asked, tap};
@@ -60,13 +61,13 @@ struct Block {
 }
 
 impl MobileNetV2 {
-    /// Builds the network; `vb` decides whether its parameters train. Convolutions begin normal by kernel² · out, the classifier normal
-    /// with standard deviation 0.01 and biases of 0.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
+    /// normal by kernel² · out, the classifier normal with standard deviation 0.01 and biases of 0.
     ///
     /// # Errors
     /// When a parameter cannot be made.
-    pub fn new(classes: usize, vb: VarBuilder) -> Result<Self> {
-        let mut make = Maker::new(ConvInit::HeNormal);
+    pub fn new(classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
+        let mut make = Maker::new(ConvInit::HeNormal, precision);
         let stem = make.conv_norm(&vb.pp("conv1"), ["0", "1"], (3, 16), Window::new(3, 2), SIDE)?;
         let (mut channels, mut side) = (16, SIDE / 2);
         let mut taps = vec![tap("stem", channels, side, Activated::After)];

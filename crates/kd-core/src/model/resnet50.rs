@@ -4,6 +4,7 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
+use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 
 use super::asked::{Asked, tap};
@@ -37,13 +38,13 @@ struct Block {
 }
 
 impl ResNet50 {
-    /// Builds the network; `vb` decides whether its parameters train. Convolutions begin normal by fan-out, the classifier as PyTorch's
-    /// default.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
+    /// normal by fan-out, the classifier as PyTorch's default.
     ///
     /// # Errors
     /// When a parameter cannot be made.
-    pub fn new(classes: usize, vb: VarBuilder) -> Result<Self> {
-        let mut make = Maker::new(ConvInit::HeNormal);
+    pub fn new(classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
+        let mut make = Maker::new(ConvInit::HeNormal, precision);
         let stem = make.conv_norm(&vb, ["conv1", "bn1"], (3, 64), Window::new(3, 1), SIDE)?;
         let mut taps = vec![tap("stem", 64, SIDE, Activated::After)];
         let (mut channels, mut side, mut stages) = (64, SIDE, Vec::new());

@@ -5,6 +5,7 @@
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
+use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 
 use super::asked::{Asked, tap};
@@ -34,12 +35,12 @@ struct Block {
 }
 
 impl ResNetCifar {
-    /// Builds the network; `vb` decides whether its parameters train. Convolutions begin normal by fan-out, the classifier as PyTorch's
-    /// default.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
+    /// normal by fan-out, the classifier as PyTorch's default.
     ///
     /// # Errors
     /// Bad input when the depth is not 6n + 2, from 8 to 1202, or the width not 1 or 4.
-    pub fn new(depth: usize, width: usize, classes: usize, vb: VarBuilder) -> Result<Self> {
+    pub fn new(depth: usize, width: usize, classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
         let stem = match width {
             1 => 16,
             4 => 32,
@@ -48,7 +49,7 @@ impl ResNetCifar {
         if !(8..=1202).contains(&depth) || !(depth - 2).is_multiple_of(6) {
             return Err(Error::bad_input(format!("resnet: expected a depth of 6n + 2, from 8 to 1202, got {depth}")));
         }
-        let mut make = Maker::new(ConvInit::HeNormal);
+        let mut make = Maker::new(ConvInit::HeNormal, precision);
         let mut taps = vec![tap("stem", stem, SIDE, Activated::After)];
         let stem_layer = make.conv_norm(&vb, ["conv1", "bn1"], (3, stem), Window::new(3, 1), SIDE)?;
         let (mut channels, mut side, mut stages) = (stem, SIDE, Vec::new());

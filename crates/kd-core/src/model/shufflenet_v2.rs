@@ -5,6 +5,7 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::channel_shuffle::channel_shuffle;
+use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
@@ -45,12 +46,13 @@ struct Down {
 struct Basic([ConvNorm; 3]);
 
 impl ShuffleNetV2 {
-    /// Builds the network; `vb` decides whether its parameters train. All begin as PyTorch's default.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. All begin as
+    /// PyTorch's default.
     ///
     /// # Errors
     /// When a parameter cannot be made.
-    pub fn new(classes: usize, vb: VarBuilder) -> Result<Self> {
-        let mut make = Maker::new(ConvInit::Uniform);
+    pub fn new(classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
+        let mut make = Maker::new(ConvInit::Uniform, precision);
         let stem = make.conv_norm(&vb, ["conv1", "bn1"], (3, STEM), Window::new(1, 1), SIDE)?;
         let mut taps = vec![tap("stem", STEM, SIDE, Activated::After)];
         let (mut channels, mut side, mut stages) = (STEM, SIDE, Vec::new());

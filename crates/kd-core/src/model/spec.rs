@@ -1,6 +1,7 @@
 //! Any network of this crate, by its description or its usual name.
 
 use candle_nn::VarBuilder;
+use kd_kernels::conv2d::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::mobilenet_v2::MobileNetV2;
@@ -130,23 +131,31 @@ impl NetworkSpec {
         }
     }
 
-    /// Builds the network; `vb` decides whether its parameters train.
+    /// [`NetworkSpec::build_with`] with [`Precision::Precise`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn build(&self, vb: VarBuilder) -> Result<Box<dyn Model>> {
+        self.build_with(Precision::Precise, vb)
+    }
+
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train.
     ///
     /// # Errors
     /// Bad input when the specification makes no sense.
-    pub fn build(&self, vb: VarBuilder) -> Result<Box<dyn Model>> {
+    pub fn build_with(&self, precision: Precision, vb: VarBuilder) -> Result<Box<dyn Model>> {
         if self.classes() < 2 {
             return Err(Error::bad_input(format!("network: expected at least 2 classes, got {}", self.classes())));
         }
         Ok(match *self {
             Self::Mlp(ref spec) => Box::new(Mlp::new(spec, vb)?),
-            Self::ResNet { depth, width, classes } => Box::new(ResNetCifar::new(depth, width, classes, vb)?),
-            Self::WideResNet { depth, width, classes } => Box::new(WideResNet::new(depth, width, classes, vb)?),
-            Self::Vgg { depth, classes } => Box::new(Vgg::new(depth, classes, vb)?),
-            Self::MobileNetV2 { classes } => Box::new(MobileNetV2::new(classes, vb)?),
-            Self::ShuffleNetV1 { classes } => Box::new(ShuffleNetV1::new(classes, vb)?),
-            Self::ShuffleNetV2 { classes } => Box::new(ShuffleNetV2::new(classes, vb)?),
-            Self::ResNet50 { classes } => Box::new(ResNet50::new(classes, vb)?),
+            Self::ResNet { depth, width, classes } => Box::new(ResNetCifar::new(depth, width, classes, precision, vb)?),
+            Self::WideResNet { depth, width, classes } => Box::new(WideResNet::new(depth, width, classes, precision, vb)?),
+            Self::Vgg { depth, classes } => Box::new(Vgg::new(depth, classes, precision, vb)?),
+            Self::MobileNetV2 { classes } => Box::new(MobileNetV2::new(classes, precision, vb)?),
+            Self::ShuffleNetV1 { classes } => Box::new(ShuffleNetV1::new(classes, precision, vb)?),
+            Self::ShuffleNetV2 { classes } => Box::new(ShuffleNetV2::new(classes, precision, vb)?),
+            Self::ResNet50 { classes } => Box::new(ResNet50::new(classes, precision, vb)?),
         })
     }
 }

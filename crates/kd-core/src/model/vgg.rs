@@ -3,6 +3,7 @@
 
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
+use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::{global_avg_pool, max_pool2d};
 
 use super::asked::{Asked, tap};
@@ -27,12 +28,12 @@ pub struct Vgg {
 }
 
 impl Vgg {
-    /// Builds the network; `vb` decides whether its parameters train. Convolutions begin normal by fan-out with biases of 0, the
-    /// classifier normal with standard deviation 0.01 and biases of 0.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
+    /// normal by fan-out with biases of 0, the classifier normal with standard deviation 0.01 and biases of 0.
     ///
     /// # Errors
     /// Bad input when there is no such depth.
-    pub fn new(depth: usize, classes: usize, vb: VarBuilder) -> Result<Self> {
+    pub fn new(depth: usize, classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
         let layers = match depth {
             8 => [1, 1, 1, 1, 1],
             11 => [1, 1, 2, 2, 2],
@@ -41,7 +42,7 @@ impl Vgg {
             19 => [2, 2, 4, 4, 4],
             _ => return Err(Error::bad_input(format!("vgg: expected depth 8, 11, 13, 16 or 19, got {depth}"))),
         };
-        let mut make = Maker::new(ConvInit::HeNormal);
+        let mut make = Maker::new(ConvInit::HeNormal, precision);
         let (mut channels, mut blocks, mut taps) = (3, Vec::new(), Vec::new());
         for (block, (&layers, &out)) in layers.iter().zip(&CHANNELS).enumerate() {
             let (vb, side) = (vb.pp(format!("block{block}")), SIDE >> block.min(3));

@@ -4,6 +4,7 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::add::add;
+use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
@@ -37,17 +38,17 @@ struct Block {
 }
 
 impl WideResNet {
-    /// Builds the network; `vb` decides whether its parameters train. Convolutions begin normal by fan-out, the classifier's weight as
-    /// PyTorch's default and its bias at 0.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
+    /// normal by fan-out, the classifier's weight as PyTorch's default and its bias at 0.
     ///
     /// # Errors
     /// Bad input when the depth is not 6n + 4, from 10 to 1204, or the width not 1 to 64.
-    pub fn new(depth: usize, width: usize, classes: usize, vb: VarBuilder) -> Result<Self> {
+    pub fn new(depth: usize, width: usize, classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
         if !(10..=1204).contains(&depth) || !(depth - 4).is_multiple_of(6) || !(1..=64).contains(&width) {
             let expected = "expected a depth of 6n + 4, from 10 to 1204, and a width of 1 to 64";
             return Err(Error::bad_input(format!("wide-resnet: {expected}, got {depth} and {width}")));
         }
-        let mut make = Maker::new(ConvInit::HeNormal);
+        let mut make = Maker::new(ConvInit::HeNormal, precision);
         let mut taps = vec![tap("stem", 16, SIDE, Activated::Before)];
         let stem = make.conv(vb.pp("conv1"), 3, 16, Window::new(3, 1), SIDE)?;
         let (mut channels, mut side, mut stages) = (16, SIDE, Vec::new());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use candle_core::Device;
 use candle_nn::VarBuilder;
+use kd_kernels::conv2d::Precision;
 
 use super::fit::{Identity, Measure};
 use super::training::saved_records;
@@ -24,6 +25,8 @@ pub struct Phases<'a> {
     pub params: &'a Params,
     /// The builder that [`Params::seeded`] gave with them.
     pub vb: &'a VarBuilder<'a>,
+    /// The precision of the convolutions that methods add.
+    pub precision: Precision,
     /// The teacher, if there is one.
     pub teacher: Option<&'a Teacher>,
     /// The training set.
@@ -60,7 +63,7 @@ impl Phases<'_> {
         }
         let mut records: Vec<EpochRecord> = Vec::new();
         for (number, phase) in (1..).zip(phases) {
-            let context = Context::new(self.model, self.teacher, self.labels, self.params, self.vb);
+            let context = Context::new(self.model, self.teacher, self.labels, self.params, self.vb).with_precision(self.precision);
             let method = phase.method.build(&context)?;
             if number < reached {
                 // Trained by an earlier process; the state of a later phase holds the outcome, the method's variables included.

@@ -3,6 +3,7 @@
 mod described;
 #[path = "../formula/mod.rs"]
 mod formula;
+mod precision;
 mod pytorch;
 mod training;
 

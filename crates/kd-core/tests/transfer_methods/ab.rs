@@ -6,6 +6,7 @@ use candle_core::Device;
 use kd_core::loss::activation_boundary;
 use kd_core::train::{Phase, Phases, Trains};
 use kd_core::{Result, Seed};
+use kd_kernels::conv2d::Precision;
 
 use super::pair::{IMAGES, Noise, Pair, SGD, close, labels, named, spec, train};
 
@@ -56,6 +57,7 @@ fn the_first_phase_moves_the_stages_alone_and_the_second_the_classifier_too() ->
         model: &*pair.student,
         params: &pair.params,
         vb: pair.vb(),
+        precision: Precision::Precise,
         teacher: Some(&pair.teacher),
         examples: &Noise,
         labels: &labels,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use candle_core::Device;
 use kd_core::train::{Phase, Phases, Trains};
 use kd_core::{Result, Seed};
+use kd_kernels::conv2d::Precision;
 
 use super::pair::{Noise, Pair, SGD, labels, named, spec, train};
 
@@ -39,6 +40,7 @@ fn the_second_phase_finds_the_paraphraser_and_trains_translator_and_student_only
         model: &*pair.student,
         params: &pair.params,
         vb: pair.vb(),
+        precision: Precision::Precise,
         teacher: Some(&pair.teacher),
         examples: &Noise,
         labels: &labels,

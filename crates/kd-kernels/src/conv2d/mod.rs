@@ -1,6 +1,6 @@
 //! Convolution of images, with its gradients.
 //!
-//! `cpu.rs` chooses an algorithm for each of the three passes from the shape and from [`precision`]; each algorithm is a file beside it,
+//! `cpu.rs` chooses an algorithm for each of the three passes from the shape and from the [`Precision`]; each algorithm is a file beside it,
 //! with the reason and the gain at its head.
 
 mod cpu;
@@ -12,8 +12,6 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod winograd;
-
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use candle_core::{Result, Tensor};
 use shape::Shape;
@@ -31,25 +29,13 @@ pub struct Geometry {
     pub groups: usize,
 }
 
-/// How far a result may be from the exact one.
+/// How far the results of a convolution's three passes may be from the exact ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// Errors of the order of a direct sum's: Winograd F(2×2, 3×3) and direct kernels.
     Precise,
     /// Winograd F(4×4, 3×3) as well: fewer multiplications, errors about ten times larger.
     Fast,
-}
-
-static PRECISION: AtomicU8 = AtomicU8::new(0);
-
-/// The precision of convolutions; [`Precision::Precise`] until [`set_precision`] says otherwise.
-pub fn precision() -> Precision {
-    if PRECISION.load(Ordering::Relaxed) == 0 { Precision::Precise } else { Precision::Fast }
-}
-
-/// Sets the precision of all later convolutions of the process. One that ran before keeps its own for the backward pass.
-pub fn set_precision(precision: Precision) {
-    PRECISION.store(matches!(precision, Precision::Fast) as u8, Ordering::Relaxed)
 }
 
 /// y\[n, o, i, j\] = b\[o\] + Σ x\[n, c, i·stride + k − padding, j·stride + l − padding\] · w\[o, c, k, l\], over the channels c of o's group and
@@ -61,22 +47,23 @@ pub fn set_precision(precision: Precision) {
 /// * result: `[batch, out, (height + 2·padding − kernel height) / stride + 1, …]`, rounded down, contiguous.
 ///
 /// Gradients flow to `x`, `w` and `b`, as far as each tracks one. `f32` tensors on the CPU run the kernels while
-/// [`crate::kernels_enabled`], with the process's [`precision`]; all others run [`reference::conv2d`]. Results do not depend on the number of
-/// threads. Fails on shapes that do not fit.
+/// [`crate::kernels_enabled`], forward and backward with `precision`; all others run [`reference::conv2d`], whose sums are direct. Results do
+/// not depend on the number of threads. A batch of 0 gives an empty result, with gradients of 0 from
+/// the kernels and none from the twin. Fails on shapes that do not fit.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use kd_kernels::conv2d::{Geometry, conv2d};
+/// use kd_kernels::conv2d::{Geometry, Precision, conv2d};
 ///
 /// let x = Tensor::new(&[[[[1f32, 2.0, 3.0]]]], &Device::Cpu)?;
 /// let w = Tensor::new(&[[[[1f32, -1.0]]]], &Device::Cpu)?;
-/// let y = conv2d(&x, &w, None, Geometry { stride: 1, padding: 0, groups: 1 })?;
+/// let y = conv2d(&x, &w, None, Geometry { stride: 1, padding: 0, groups: 1 }, Precision::Precise)?;
 /// assert_eq!(y.flatten_all()?.to_vec1::<f32>()?, [-1.0, -1.0]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, geometry: Geometry) -> Result<Tensor> {
+pub fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, geometry: Geometry, precision: Precision) -> Result<Tensor> {
     let shape = Shape::of(x, w, b, geometry)?;
     let mut all = vec![x, w];
     all.extend(b);
-    if takes_kernel(&all)? { cpu::conv2d(x, w, b, shape, precision()) } else { reference::conv2d(x, w, b, geometry) }
+    if takes_kernel(&all)? { cpu::conv2d(x, w, b, shape, precision) } else { reference::conv2d(x, w, b, geometry) }
 }

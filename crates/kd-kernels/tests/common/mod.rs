@@ -4,6 +4,7 @@
 pub mod graph;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
+use kd_kernels::conv2d::{self, Geometry, Precision};
 
 /// scale·sin(a·i + b) over the row-major index i, in f64, as in the oracles' `g`.
 pub fn wave(dims: &[usize], scale: f64, a: f64, b: f64) -> Tensor {
@@ -15,6 +16,11 @@ pub fn wave(dims: &[usize], scale: f64, a: f64, b: f64) -> Tensor {
 /// [`wave`] in f32.
 pub fn wave32(dims: &[usize], scale: f64, a: f64, b: f64) -> Tensor {
     wave(dims, scale, a, b).to_dtype(DType::F32).unwrap()
+}
+
+/// [`conv2d::conv2d`] with direct sums and the smaller of Winograd's tiles.
+pub fn conv2d_precise(x: &Tensor, w: &Tensor, b: Option<&Tensor>, geometry: Geometry) -> Result<Tensor> {
+    conv2d::conv2d(x, w, b, geometry, Precision::Precise)
 }
 
 /// All values, row-major, as f64.

@@ -47,7 +47,7 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     let &Work { place, data, data_name } = work;
     let (device, seed) = (place.device, place.seed);
     let started = Instant::now();
-    kd_kernels::conv2d::set_precision(cell.conv.into());
+    let precision: kd_kernels::conv2d::Precision = cell.conv.into();
     let part = &cell.examples;
     let count = if part.limit == 0 { data.train.len() } else { part.limit.min(data.train.len()) };
     let examples = NormalisedExamples {
@@ -56,14 +56,14 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         normalisation: part.normalisation,
         augmentation: part.augmentation,
     };
-    let saved = teacher.as_ref().map(|teacher| Saved::load(&teacher.dir.join(NETWORK), device)).transpose()?;
+    let saved = teacher.as_ref().map(|teacher| Saved::load_with(&teacher.dir.join(NETWORK), precision, device)).transpose()?;
     let frozen = saved.map(|saved| match cell.teacher_statistics {
         TeacherStatistics::Running => saved.network,
         TeacherStatistics::Batch => saved.network.with_batch_statistics(),
     });
     let spec = cell.network(data.train.classes)?;
     let (params, vb) = Params::seeded(seed, device);
-    let model = spec.build(vb.clone())?;
+    let model = spec.build_with(precision, vb.clone())?;
     let measure = || -> Result<BTreeMap<String, f64>> {
         let started = Instant::now();
         let accuracy = accuracy(&*model, &data.test, data.test.len(), part.normalisation, device)?;
@@ -73,6 +73,7 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         model: &*model,
         params: &params,
         vb: &vb,
+        precision,
         teacher: frozen.as_ref(),
         examples: &examples,
         labels: &data.train.labels[..count],

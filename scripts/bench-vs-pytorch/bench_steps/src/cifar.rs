@@ -8,7 +8,7 @@ use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{Batch, Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict};
 use kd_core::{Error, Result};
-use kd_kernels::conv2d::{Precision, set_precision};
+use kd_kernels::conv2d::Precision;
 
 use crate::Arguments;
 use crate::work::Timed;
@@ -22,16 +22,14 @@ const CHUNK: usize = 200;
 
 /// The timed steps of `ARCH-step`, `ARCH-step-precise` or `ARCH-evaluation`.
 pub fn run(workload: &str, arguments: &Arguments) -> Result<Timed> {
-    set_precision(Precision::Fast);
     if let Some(arch) = workload.strip_suffix("-evaluation") {
         return evaluation(arch, arguments);
     }
     if let Some(arch) = workload.strip_suffix("-step-precise") {
-        set_precision(Precision::Precise);
-        return training(arch, arguments);
+        return training(arch, Precision::Precise, arguments);
     }
     match workload.strip_suffix("-step") {
-        Some(name) => crate::distillation::training(name, arguments).unwrap_or_else(|| training(name, arguments)),
+        Some(name) => crate::distillation::training(name, arguments).unwrap_or_else(|| training(name, Precision::Fast, arguments)),
         None => Err(Error::bad_input(format!("unknown workload {workload}"))),
     }
 }
@@ -76,10 +74,10 @@ impl Examples for Ready {
     }
 }
 
-fn training(arch: &str, arguments: &Arguments) -> Result<Timed> {
+fn training(arch: &str, precision: Precision, arguments: &Arguments) -> Result<Timed> {
     let examples = Ready::new(BATCHES, batch_size(arch))?;
     let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
-    let model = NetworkSpec::from_name(arch, CLASSES)?.build(vb)?;
+    let model = NetworkSpec::from_name(arch, CLASSES)?.build_with(precision, vb)?;
     let spec = TrainSpec {
         epochs: 1,
         batch_size: 1,
@@ -105,7 +103,7 @@ fn evaluation(arch: &str, arguments: &Arguments) -> Result<Timed> {
     let images = images(EVALUATED, 0)?;
     let labels: Vec<u8> = (0..EVALUATED).map(|i| (i % CLASSES) as u8).collect();
     let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
-    let model = NetworkSpec::from_name(arch, CLASSES)?.build(vb)?;
+    let model = NetworkSpec::from_name(arch, CLASSES)?.build_with(Precision::Fast, vb)?;
     Timed::run(arguments.warmup, arguments.steps, (model.multiply_adds() * EVALUATED as u64) as f64, |_| {
         let logits = predict(&*model, EVALUATED, CHUNK, |rows| Ok(images.narrow(0, rows.start, rows.len())?))?;
         std::hint::black_box(Errors::count(&logits, &labels)?.total());

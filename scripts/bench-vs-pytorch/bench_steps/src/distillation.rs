@@ -8,6 +8,7 @@ use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec};
 use kd_core::{Error, Result};
+use kd_kernels::conv2d::Precision;
 
 use crate::Arguments;
 use crate::cifar::{BATCHES, CLASSES, Ready};
@@ -39,15 +40,16 @@ fn timed(&Workload(name, teacher, student, batch_statistics, method): &Workload,
         let spec = NetworkSpec::from_name(teacher, CLASSES)?;
         let (params, vb) = Params::seeded(Seed(2), device);
         spec.build(vb)?;
-        let frozen = Frozen::build(params.snapshot()?, device, |vb| spec.build(vb))?;
+        let frozen = Frozen::build(params.snapshot()?, device, |vb| spec.build_with(Precision::Fast, vb))?;
         if batch_statistics { frozen.with_batch_statistics() } else { frozen }
     };
     let (params, vb) = Params::seeded(Seed(1), device);
-    let model = NetworkSpec::from_name(student, CLASSES)?.build(vb.clone())?;
+    let model = NetworkSpec::from_name(student, CLASSES)?.build_with(Precision::Fast, vb.clone())?;
     let text = if name.starts_with("review") { format!("{{{REVIEW}, {method}}}") } else { format!("{{{method}}}") };
     let method: MethodSpec = serde_json::from_str(&text).map_err(|e| Error::bad_input(format!("{name}: {e}")))?;
     let labels: Vec<u8> = (0..50_000).map(|i| (i % CLASSES) as u8).collect();
-    let method = method.build(&Context::new(&*model, Some(&teacher), &labels, &params, &vb))?;
+    let context = Context::new(&*model, Some(&teacher), &labels, &params, &vb).with_precision(Precision::Fast);
+    let method = method.build(&context)?;
     let spec = TrainSpec {
         epochs: 1,
         batch_size: 1,

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use candle_nn::ops::sigmoid;
 use kd_kernels::Activation;
-use kd_kernels::conv2d::{Geometry, conv2d};
+use kd_kernels::conv2d::{Geometry, Precision, conv2d};
 use kd_kernels::gated_sum::gated_sum;
 use kd_kernels::upsample::upsample_nearest;
 
@@ -36,8 +36,8 @@ pub(super) struct Fused {
 
 impl Fusion {
     /// From `channels` over `mid` to `out` channels. Convolutions begin uniform within ±√(3/fan-in), the attention as PyTorch's default.
-    pub fn new(vb: &VarBuilder, channels: usize, mid: usize, out: usize, attends: bool) -> Result<Self> {
-        let mut make = Maker::new(ConvInit::KaimingUniform);
+    pub fn new(vb: &VarBuilder, precision: Precision, channels: usize, mid: usize, out: usize, attends: bool) -> Result<Self> {
+        let mut make = Maker::new(ConvInit::KaimingUniform, precision);
         let narrow = make.conv_norm(&vb.pp("conv1"), ["0", "1"], (channels, mid), Window::new(1, 1), 1)?;
         let widen = make.conv_norm(&vb.pp("conv2"), ["0", "1"], (mid, out), Window::new(3, 1), 1)?;
         let attention = attends.then(|| Attention::new(&vb.pp("att_conv").pp("0"), mid)).transpose()?;
@@ -79,8 +79,10 @@ impl Attention {
         let (_, channels, height, width) = x.dims4()?;
         let geometry = Geometry { stride: 1, padding: 0, groups: 1 };
         let half = |i: usize| self.weight.narrow(1, i * channels, channels)?.contiguous();
-        let of_x = conv2d(x, &half(0)?, Some(&self.bias), geometry)?;
-        let of_residual = upsample_nearest(&conv2d(residual, &half(1)?, None, geometry)?, (height, width))?;
+        // A kernel of one pixel has but one algorithm.
+        let conv = |x: &Tensor, w: &Tensor, b: Option<&Tensor>| conv2d(x, w, b, geometry, Precision::Precise);
+        let of_x = conv(x, &half(0)?, Some(&self.bias))?;
+        let of_residual = upsample_nearest(&conv(residual, &half(1)?, None)?, (height, width))?;
         Ok(sigmoid(&(of_x + of_residual)?)?)
     }
 }
@@ -91,8 +93,8 @@ pub(super) struct Projection(Fusion);
 
 impl Projection {
     /// From `channels` over `mid` to `out` channels.
-    pub fn new(vb: &VarBuilder, channels: usize, mid: usize, out: usize) -> Result<Self> {
-        Ok(Self(Fusion::new(vb, channels, mid, out, false)?))
+    pub fn new(vb: &VarBuilder, precision: Precision, channels: usize, mid: usize, out: usize) -> Result<Self> {
+        Ok(Self(Fusion::new(vb, precision, channels, mid, out, false)?))
     }
 
     pub fn forward(&self, xs: &Tensor, size: (usize, usize), mode: Mode) -> Result<Tensor> {
@@ -151,7 +153,7 @@ mod tests {
             let number = |name: &str| level[name].as_f64().expect("a number");
             let shape: Vec<usize> = numbers(&level["shape"]).into_iter().map(|v| v as usize).collect();
             let (mid, out) = (number("mid") as usize, number("out_channels") as usize);
-            fusions.push(Fusion::new(&vb.pp(format!("abf{k}")), shape[1], mid, out, k > 0)?);
+            fusions.push(Fusion::new(&vb.pp(format!("abf{k}")), Precision::Precise, shape[1], mid, out, k > 0)?);
             inputs.push(Var::from_tensor(&g(&shape, 1., number("a"), number("b")))?);
             outs.push(number("out") as usize);
         }

@@ -144,20 +144,22 @@ impl Spec {
         let mid = self.channels.min(student.last().map_or(1, |tap| tap.channels));
         let both = || student.iter().rev().zip(teacher.iter().rev()).enumerate();
         let vb = |k: usize| context.vb().pp(format!("abf{k}"));
+        let precision = context.precision();
         match self.structure {
-            Structure::SameLevel => {
-                both().map(|(k, (s, t))| Projection::new(&vb(k), s.channels, mid, t.channels)).collect::<Result<_>>().map(Levels::Same)
-            }
+            Structure::SameLevel => both()
+                .map(|(k, (s, t))| Projection::new(&vb(k), precision, s.channels, mid, t.channels))
+                .collect::<Result<_>>()
+                .map(Levels::Same),
             Structure::Pairs => {
                 let onto = |k: usize, s: &Tap| {
                     let shallower = teacher.iter().rev().enumerate().skip(k);
-                    shallower.map(|(to, t)| Projection::new(&vb(k).pp(format!("to{to}")), s.channels, mid, t.channels)).collect()
+                    shallower.map(|(to, t)| Projection::new(&vb(k).pp(format!("to{to}")), precision, s.channels, mid, t.channels)).collect()
                 };
                 both().map(|(k, (s, _))| onto(k, s)).collect::<Result<_>>().map(Levels::Pairs)
             }
             Structure::Residual => {
                 let attends = |k: usize| k > 0 && self.fusion == Fuse::Attention;
-                let level = |(k, (s, t)): (usize, (&&Tap, &&Tap))| Fusion::new(&vb(k), s.channels, mid, t.channels, attends(k));
+                let level = |(k, (s, t)): (usize, (&&Tap, &&Tap))| Fusion::new(&vb(k), precision, s.channels, mid, t.channels, attends(k));
                 both().map(level).collect::<Result<_>>().map(Levels::Residual)
             }
         }
