@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use candle_core::Device;
-use kd_core::device;
+use kd_core::{device, process};
 use kd_experiment::Result;
 use kd_experiment::cli::Options;
 
@@ -20,8 +20,9 @@ impl Machine {
     /// What the command line asks for, with the threads that it asks for started. To be called once, before anything computes.
     ///
     /// # Errors
-    /// Bad input when there is no such device, or the threads have been started already.
+    /// Bad input when there is no such device, the threads have been started already, or the environment asks for kernels that there are not.
     pub fn start(options: &Options) -> Result<Self> {
+        process::check_environment()?;
         options.start_threads()?;
         Ok(Self { device: device::open(options.device)?, save_every: Duration::from_secs(options.save_every) })
     }

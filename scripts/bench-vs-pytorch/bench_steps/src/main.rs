@@ -35,7 +35,8 @@ struct Arguments {
 }
 
 fn main() -> std::process::ExitCode {
-    kd_core::process::prepare();
+    // SAFETY: nothing has started a thread.
+    unsafe { kd_core::process::prepare() };
     match run(&Arguments::parse()) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
