@@ -34,7 +34,9 @@ fn a_layer_rounds_the_operands_of_its_three_products_and_nothing_else() -> Resul
     // The backward pass runs after the stretch, and is in bfloat16 all the same.
     let grads = backward(&(&y * &upstream)?.sum_all()?)?;
     let (rx, rw, rg) = (rounded(&x)?, rounded(&w)?, rounded(&upstream)?);
-    let close = |got: &Tensor, want: &Tensor, what: &str| assert_close(&flat(got), &flat(want), 1e-5, 1e-5, what);
+    // The twins round their results as well.
+    let most = if kd_kernels::kernels_enabled() { 1e-5 } else { 4e-2 };
+    let close = |got: &Tensor, want: &Tensor, what: &str| assert_close(&flat(got), &flat(want), most, 1e-5, what);
     close(&y, &rx.matmul(&rw.t()?)?.broadcast_add(&b)?, "y");
     close(grads.get(&x).unwrap(), &rg.matmul(&rw)?, "dx");
     close(grads.get(&w).unwrap(), &rg.t()?.matmul(&rx)?, "dw");
