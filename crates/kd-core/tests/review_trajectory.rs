@@ -1,8 +1,6 @@
 //! Ten whole training steps of resnet56 -> resnet20 by knowledge review beside PyTorch's (`scripts/oracles/review_trajectory.py`): both
 //! networks, adapters, losses, the backward pass and the optimiser together, in either mode of the teacher's batch-norms.
 
-// The images of another oracle are not used here.
-#[allow(dead_code)]
 mod formula;
 
 use std::collections::BTreeMap;

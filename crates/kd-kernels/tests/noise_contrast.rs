@@ -60,8 +60,8 @@ fn it_is_the_formula_written_out() -> Result<()> {
     let density = |i: usize, j: usize| ((0..d).map(|k| a[i * d + k] * w[j * d + k]).sum::<f64>() / t).exp() / z;
     let noise = m as f64 / n as f64;
     let mut want = 0.0;
-    for i in 0..b {
-        let p = density(i, positives[i] as usize);
+    for (i, positive) in positives.iter().enumerate() {
+        let p = density(i, *positive as usize);
         want -= (p / (p + noise + EPSILON)).ln();
         want -= negatives.row(i).map(|j| (noise / (density(i, j) + noise + EPSILON)).ln()).sum::<f64>();
     }

@@ -3,7 +3,6 @@
 
 mod decoding;
 #[path = "../../../kd-core/tests/formula/mod.rs"]
-#[expect(dead_code, reason = "what only images need")]
 mod formula;
 mod generator;
 mod generator_start;
