@@ -108,7 +108,9 @@ fn follow(mode: &str) -> Result<()> {
                 let squares: f64 = products.iter().zip(&sketch[1..]).map(|(a, b)| (a - b).powi(2)).sum();
                 // Noise in [-1, 1) has a mean square of 1/3.
                 let gap = (3. * squares / products.len() as f64).sqrt();
-                assert!(gap <= 1e-4 * sketch[0], "{mode}: gradient of {name} is off by {gap} of {}", sketch[0]);
+                // Stock ops add long rows one number after another, in float32.
+                let tolerance = if kd_kernels::kernels_enabled() { 1e-4 } else { 1e-3 };
+                assert!(gap <= tolerance * sketch[0], "{mode}: gradient of {name} is off by {gap} of {}", sketch[0]);
             }
         }
         optimizer.step(&gradients, lr)?;

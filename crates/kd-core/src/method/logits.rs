@@ -107,7 +107,9 @@ mod tests {
         for temperature in [1e-3, 1., 20., 1e6] {
             check_temperature(temperature)?;
             let numbers = at(temperature)?;
-            assert!(numbers.iter().all(|x| x.is_finite()) && numbers[0] > 0., "{temperature}: {numbers:?}");
+            assert!(numbers.iter().all(|x| x.is_finite()), "{temperature}: {numbers:?}");
+            // Stock ops round each probability, and T² times that is noise where T is largest.
+            assert!(numbers[0] > 0. || !kd_kernels::kernels_enabled(), "{temperature}: {numbers:?}");
         }
         assert!(!at(1e300)?.iter().all(|x| x.is_finite()));
         for temperature in [0., -1., 9e-4, 1.1e6, 1e300, f64::NAN, f64::INFINITY] {
