@@ -13,9 +13,11 @@ pub enum Mean {
     Geometric,
 }
 
-/// Logits `l`, row-major `[n, classes]`, such that `softmax(l / t)` is the mean of the members' `softmax(v / t)`.
+/// Logits `l`, row-major `[n, classes]`, such that `softmax(l / t)` is the mean of the members'
+/// `softmax(v / t)`.
 ///
-/// For the geometric mean that is the mean of the logits at any temperature; for the arithmetic mean, `t · ln p̄`.
+/// For the geometric mean that is the mean of the logits at any temperature; for the arithmetic
+/// mean, `t · ln p̄`.
 ///
 /// # Errors
 /// Bad input when there is no member, or they have different sizes.
@@ -24,20 +26,30 @@ pub fn combine(members: &[Vec<f32>], classes: usize, mean: Mean, t: f64) -> Resu
         return Err(Error::bad_input("an ensemble needs at least 1 member, got 0"));
     };
     if let Some(other) = members.iter().find(|m| m.len() != first.len()) {
-        return Err(Error::bad_input(format!("the members' logits differ in size: {} and {}", first.len(), other.len())));
+        return Err(Error::bad_input(format!(
+            "the members' logits differ in size: {} and {}",
+            first.len(),
+            other.len()
+        )));
     }
     let n = members.len() as f64;
     let mut sum = vec![0f64; first.len()];
     for member in members {
         for (sum, row) in sum.chunks_mut(classes).zip(member.chunks(classes)) {
             match mean {
-                Mean::Geometric => sum.iter_mut().zip(row).for_each(|(s, &v)| *s += f64::from(v) / n),
-                Mean::Arithmetic => sum.iter_mut().zip(softmax(row, t)).for_each(|(s, p)| *s += p / n),
+                Mean::Geometric => {
+                    sum.iter_mut().zip(row).for_each(|(s, &v)| *s += f64::from(v) / n)
+                }
+                Mean::Arithmetic => {
+                    sum.iter_mut().zip(softmax(row, t)).for_each(|(s, p)| *s += p / n)
+                }
             }
         }
     }
-    // The smallest positive number keeps a class that no member believes in at a very low, finite logit.
-    let logit = |s: f64| if mean == Mean::Arithmetic { t * s.max(f64::MIN_POSITIVE).ln() } else { s };
+    // The smallest positive number keeps a class that no member believes in at a very low, finite
+    // logit.
+    let logit =
+        |s: f64| if mean == Mean::Arithmetic { t * s.max(f64::MIN_POSITIVE).ln() } else { s };
     Ok(sum.into_iter().map(|s| logit(s) as f32).collect())
 }
 
@@ -75,7 +87,11 @@ mod tests {
         let same = combine(std::slice::from_ref(&member), 3, Mean::Geometric, 1.)?;
         assert_eq!(same, member);
         assert!(combine(&[], 3, Mean::Geometric, 1.).expect_err("no member").is_bad_input());
-        assert!(combine(&[vec![0.; 3], vec![0.; 6]], 3, Mean::Geometric, 1.).expect_err("sizes").is_bad_input());
+        assert!(
+            combine(&[vec![0.; 3], vec![0.; 6]], 3, Mean::Geometric, 1.)
+                .expect_err("sizes")
+                .is_bad_input()
+        );
         Ok(())
     }
 }

@@ -1,8 +1,10 @@
-//! Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 3, on MNIST.
+//! Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network", section 3, on
+//! MNIST.
 //!
-//! `cargo run -p hinton-mnist` runs every table of `experiments/hinton-mnist` at the `quick` preset. What is special to the
-//! paper is here: the cells ([`cells`]), their specifications ([`spec`]) and the figures ([`figures`]). The rest is `kd-core`,
-//! `kd-experiment` and, between the two, `kd-paper`.
+//! `cargo run -p hinton-mnist` runs every table of `experiments/hinton-mnist` at the `quick`
+//! preset. What is special to the paper is here: the cells ([`cells`]), their specifications
+//! ([`spec`]) and the figures ([`figures`]). The rest is `kd-core`, `kd-experiment` and, between
+//! the two, `kd-paper`.
 
 mod cells;
 mod ensemble;
@@ -33,7 +35,8 @@ use crate::paper::HintonMnist;
 struct Arguments {
     #[command(flatten)]
     options: cli::Options,
-    /// The digits that table `omitted-digit` leaves out of the transfer set, one at a time [default: 3]
+    /// The digits that table `omitted-digit` leaves out of the transfer set, one at a time
+    /// [default: 3]
     #[arg(long, global = true, value_name = "DIGIT,…", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..10))]
     omit: Vec<u8>,
     #[command(subcommand)]
@@ -59,7 +62,10 @@ const FILES: Files = Files {
         ("distillation", include_str!("../../../experiments/hinton-mnist/distillation.toml")),
         ("ensemble", include_str!("../../../experiments/hinton-mnist/ensemble.toml")),
         ("few-labels", include_str!("../../../experiments/hinton-mnist/few-labels.toml")),
-        ("high-temperature-limit", include_str!("../../../experiments/hinton-mnist/high-temperature-limit.toml")),
+        (
+            "high-temperature-limit",
+            include_str!("../../../experiments/hinton-mnist/high-temperature-limit.toml"),
+        ),
         ("omitted-digit", include_str!("../../../experiments/hinton-mnist/omitted-digit.toml")),
         ("recipe", include_str!("../../../experiments/hinton-mnist/recipe.toml")),
         ("soft-targets", include_str!("../../../experiments/hinton-mnist/soft-targets.toml")),
@@ -85,7 +91,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     let paper = HintonMnist::new(request, machine);
     let adjust = |experiments: &mut Vec<Experiment>| omit::apply(experiments, &arguments.omit);
     let progress = cli::progress();
-    let application = Application { paper: &paper, options, files: FILES, adjust: &adjust, progress: &*progress };
+    let application =
+        Application { paper: &paper, options, files: FILES, adjust: &adjust, progress: &*progress };
     let out = &mut std::io::stdout();
     match &arguments.command {
         None => cli::execute(&cli::Command::default(), &application, out),

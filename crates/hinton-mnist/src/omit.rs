@@ -15,7 +15,11 @@ pub fn apply(experiments: &mut [Experiment], digits: &[u8]) -> Result<()> {
         return Ok(());
     }
     let table = experiments.iter_mut().find(|e| e.name == TABLE);
-    let grids = table.into_iter().flat_map(|t| &mut t.rows).flat_map(|r| &mut r.grids).filter(|g| g.column == COLUMN);
+    let grids = table
+        .into_iter()
+        .flat_map(|t| &mut t.rows)
+        .flat_map(|r| &mut r.grids)
+        .filter(|g| g.column == COLUMN);
     let mut found = false;
     for grid in grids {
         let values: Vec<Value> = digits.iter().map(|&d| Value::Integer(d.into())).collect();
@@ -26,6 +30,8 @@ pub fn apply(experiments: &mut [Experiment], digits: &[u8]) -> Result<()> {
     }
     match found {
         true => Ok(()),
-        false => Err(Error::bad_input(format!("--omit: expected a grid '{COLUMN}' in table '{TABLE}', got none"))),
+        false => Err(Error::bad_input(format!(
+            "--omit: expected a grid '{COLUMN}' in table '{TABLE}', got none"
+        ))),
     }
 }

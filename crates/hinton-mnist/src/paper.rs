@@ -1,4 +1,5 @@
-//! The paper as the runner sees it: how its cells are checked and computed, and which figures its tables have.
+//! The paper as the runner sees it: how its cells are checked and computed, and which figures its
+//! tables have.
 
 use std::path::{Path, PathBuf};
 
@@ -73,13 +74,24 @@ impl Paper for HintonMnist {
     fn run(&self, spec: &CellSpec, job: &Job) -> Result<CellResult> {
         let data = &self.data()?.0;
         let needed = job.needed;
-        let dirs = |role: &str| needed.all(role).iter().map(|f| f.dir.as_path()).collect::<Vec<_>>();
+        let dirs =
+            |role: &str| needed.all(role).iter().map(|f| f.dir.as_path()).collect::<Vec<_>>();
         let mut result = match spec {
-            CellSpec::Train(spec) => cells::train::run(spec, data, &Place::of(job, &self.machine), &dirs("teacher"))?,
-            CellSpec::Bias(spec) => cells::bias::run(spec, Seed(job.cell.seed), data, &needed.one("student")?.dir)?,
+            CellSpec::Train(spec) => {
+                cells::train::run(spec, data, &Place::of(job, &self.machine), &dirs("teacher"))?
+            }
+            CellSpec::Bias(spec) => {
+                cells::bias::run(spec, Seed(job.cell.seed), data, &needed.one("student")?.dir)?
+            }
             CellSpec::Ensemble(spec) => cells::ensemble::run(spec, data, &dirs("members"))?,
-            CellSpec::GradientLimit(spec) => cells::gradient_limit::run(spec, &needed.one("student")?.dir, &needed.one("teacher")?.dir)?,
-            CellSpec::SoftTargets(spec) => cells::soft_targets::run(spec, data, &needed.one("teacher")?.dir)?,
+            CellSpec::GradientLimit(spec) => cells::gradient_limit::run(
+                spec,
+                &needed.one("student")?.dir,
+                &needed.one("teacher")?.dir,
+            )?,
+            CellSpec::SoftTargets(spec) => {
+                cells::soft_targets::run(spec, data, &needed.one("teacher")?.dir)?
+            }
         };
         result.device = self.machine.name();
         Ok(result)

@@ -61,10 +61,12 @@ pub struct ExamplesPart {
     pub classes: Vec<u8>,
     /// And not this one, if it is given.
     pub omit: Option<u8>,
-    /// An epoch shows at least so many images: the chosen ones are gone through again until it does; 0 for each once. It keeps
-    /// the number of steps alike where the number of images is not.
+    /// An epoch shows at least so many images: the chosen ones are gone through again until it
+    /// does; 0 for each once. It keeps the number of steps alike where the number of images is
+    /// not.
     pub epoch_images: usize,
-    /// Each image is shifted by up to so many pixels in each direction, anew every time it is shown.
+    /// Each image is shifted by up to so many pixels in each direction, anew every time it is
+    /// shown.
     pub jitter: u8,
 }
 
@@ -78,7 +80,10 @@ impl ExamplesPart {
             return fault(format!("expected fraction in (0, 1], got {}", self.fraction));
         }
         if self.jitter > 27 {
-            return fault(format!("expected a jitter of less than an image's 28 pixels, got {}", self.jitter));
+            return fault(format!(
+                "expected a jitter of less than an image's 28 pixels, got {}",
+                self.jitter
+            ));
         }
         Error::unless_within("examples.epoch-images", self.epoch_images, 0..=100_000_000)?;
         check_classes("classes", &self.classes)?;
@@ -100,7 +105,9 @@ fn check_classes(name: &str, classes: &[u8]) -> Result<()> {
     let sorted = classes.windows(2).all(|w| w[0] < w[1]);
     match !classes.is_empty() && sorted && classes.iter().all(|&c| usize::from(c) < CLASSES) {
         true => Ok(()),
-        false => Err(Error::bad_input(format!("{name}: expected different digits in ascending order, got {classes:?}"))),
+        false => Err(Error::bad_input(format!(
+            "{name}: expected different digits in ascending order, got {classes:?}"
+        ))),
     }
 }
 
@@ -118,12 +125,14 @@ pub struct TrainCell {
     pub train: TrainSpec,
     /// How several teachers become one; needed where the cell has more than one.
     pub teachers: Option<Mean>,
-    /// So many of its layers, from the first on, begin as the strongest units of its one teacher's: see [`inherit`].
+    /// So many of its layers, from the first on, begin as the strongest units of its one
+    /// teacher's: see [`inherit`].
     pub inherit_layers: Option<usize>,
 }
 
 impl TrainCell {
-    /// How the logits of so many teachers become one set; none where there is one teacher or no teacher.
+    /// How the logits of so many teachers become one set; none where there is one teacher or no
+    /// teacher.
     ///
     /// # Errors
     /// Bad input when there are several and the cell names no mean.
@@ -143,18 +152,22 @@ impl TrainCell {
         self.method.needs_teacher() || self.inherit_layers.is_some()
     }
 
-    /// Checks that the method takes nothing of a teacher but its logits, which are stored: the images of this paper's students are.
+    /// Checks that the method takes nothing of a teacher but its logits, which are stored: the
+    /// images of this paper's students are.
     fn check_method(&self) -> Result<()> {
         self.method.check()?;
         match self.method {
-            MethodSpec::HardTargets(_) | MethodSpec::SoftTargets(_) | MethodSpec::LogitRegression(_) => Ok(()),
+            MethodSpec::HardTargets(_)
+            | MethodSpec::SoftTargets(_)
+            | MethodSpec::LogitRegression(_) => Ok(()),
             _ => Err(Error::bad_input(
                 "method: expected hard-targets, soft-targets or logit-regression, got one that needs the teacher itself",
             )),
         }
     }
 
-    /// Checks that its first layers can begin as those of the network that one of these cells trains.
+    /// Checks that its first layers can begin as those of the network that one of these cells
+    /// trains.
     fn check_inherited(&self, layers: usize, teachers: &[&Parsed<CellSpec>]) -> Result<()> {
         let &[teacher] = teachers else {
             let what = format!("inherit-layers: expected one teacher, got {}", teachers.len());
@@ -165,12 +178,15 @@ impl TrainCell {
         inherit::check(&teacher.network.full(), &self.network.full(), layers)
     }
 
-    /// A rough estimate for listings: 6 operations per weight and example at 150 GFLOP/s, on the whole of MNIST.
+    /// A rough estimate for listings: 6 operations per weight and example at 150 GFLOP/s, on the
+    /// whole of MNIST.
     pub fn seconds_on_two_cores(&self) -> f64 {
         let weights = self.network.full().multiply_adds();
         let all = if self.examples.limit == 0 { 60_000 } else { self.examples.limit };
-        let share =
-            self.examples.fraction * (1. - self.examples.held_out) * (CLASSES - self.examples.omitted().len()) as f64 / CLASSES as f64;
+        let share = self.examples.fraction
+            * (1. - self.examples.held_out)
+            * (CLASSES - self.examples.omitted().len()) as f64
+            / CLASSES as f64;
         let images = (all as f64 * share).max(1.);
         let passes = (self.examples.epoch_images as f64 / images).ceil().max(1.);
         6. * weights as f64 * all as f64 * share * passes * self.train.epochs as f64 / 150e9
@@ -239,8 +255,8 @@ pub struct GradientLimitCell {
 pub struct SoftTargetsCell {
     /// The temperature.
     pub temperature: f64,
-    /// Pairs (digit, class it resembles): for each, the test image of the digit, rightly classified, whose probability of the
-    /// other class is largest.
+    /// Pairs (digit, class it resembles): for each, the test image of the digit, rightly
+    /// classified, whose probability of the other class is largest.
     pub pairs: Vec<(u8, u8)>,
 }
 
@@ -261,14 +277,18 @@ impl CellSpec {
             "soft-targets" => Self::SoftTargets(cell.spec_as()?),
             other => {
                 let known = "train, bias, ensemble, gradient-limit, soft-targets";
-                return Err(Error::bad_input(format!("unknown kind '{other}': expected one of {known}")).into());
+                return Err(Error::bad_input(format!(
+                    "unknown kind '{other}': expected one of {known}"
+                ))
+                .into());
             }
         };
         spec.check()?;
         Ok(spec)
     }
 
-    /// Checks the cells that this one needs: their kinds, their number, and for a bias that the student's held-out images are meant.
+    /// Checks the cells that this one needs: their kinds, their number, and for a bias that the
+    /// student's held-out images are meant.
     ///
     /// # Errors
     /// Bad input that names the role, what was expected and what was found.
@@ -290,11 +310,18 @@ impl CellSpec {
                 cell.check_inherited(layers, teachers)?;
             }
         }
-        if let (Self::Bias(cell), &[Parsed { spec: Self::Train(student), .. }]) = (self, needs.all("student")) {
+        if let (Self::Bias(cell), &[Parsed { spec: Self::Train(student), .. }]) =
+            (self, needs.all("student"))
+        {
             let ExamplesPart { limit, held_out, .. } = student.examples;
             if (cell.limit, cell.held_out) != (limit, held_out) {
-                let what = format!("expected the student's own limit {limit} and held-out {held_out}");
-                return Err(Error::bad_input(format!("{what}, got {} and {}", cell.limit, cell.held_out)).into());
+                let what =
+                    format!("expected the student's own limit {limit} and held-out {held_out}");
+                return Err(Error::bad_input(format!(
+                    "{what}, got {} and {}",
+                    cell.limit, cell.held_out
+                ))
+                .into());
             }
         }
         Ok(())
@@ -313,7 +340,9 @@ impl CellSpec {
                 let steps = (cell.to - cell.from) / cell.step;
                 if !(steps.is_finite() && (0. ..=10_000.).contains(&steps) && cell.step > 0.) {
                     let BiasCell { from, to, step, .. } = cell;
-                    return Err(Error::bad_input(format!("expected at most 10,000 steps up, got from {from} to {to} by {step}")));
+                    return Err(Error::bad_input(format!(
+                        "expected at most 10,000 steps up, got from {from} to {to} by {step}"
+                    )));
                 }
                 match cell.held_out > 0. && cell.held_out < 1. {
                     true => Ok(()),
@@ -330,7 +359,9 @@ impl CellSpec {
             }
             Self::SoftTargets(cell) => {
                 check_temperature(cell.temperature)?;
-                cell.pairs.iter().try_for_each(|&(a, b)| check_classes("pairs", &[a.min(b), a.max(b)]))
+                cell.pairs
+                    .iter()
+                    .try_for_each(|&(a, b)| check_classes("pairs", &[a.min(b), a.max(b)]))
             }
         }
     }

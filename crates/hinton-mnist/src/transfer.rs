@@ -13,7 +13,8 @@ pub struct Selection {
     pub held_out: Vec<u32>,
 }
 
-/// Applies `part` to the training labels; the draws are the seed's, so cells of one seed keep the same images apart.
+/// Applies `part` to the training labels; the draws are the seed's, so cells of one seed keep the
+/// same images apart.
 ///
 /// # Errors
 /// Bad input when nothing would be left to draw from.
@@ -24,6 +25,9 @@ pub fn select(labels: &[u8], part: &ExamplesPart, seed: Seed) -> Result<Selectio
     let split = split::held_out(first, apart, seed.0)?;
     let rest: Vec<u8> = split.train.iter().map(|&r| first[r as usize]).collect();
     let share = split::stratified_fraction(&rest, part.fraction, seed.0)?;
-    let rows = share.into_iter().map(|i| split.train[i as usize]).filter(|&r| part.takes(first[r as usize]));
+    let rows = share
+        .into_iter()
+        .map(|i| split.train[i as usize])
+        .filter(|&r| part.takes(first[r as usize]));
     Ok(Selection { rows: rows.collect(), held_out: split.held_out })
 }

@@ -24,8 +24,21 @@ fn run(dir: &Path, arguments: &[&str]) -> Output {
 fn table(dir: &Path) -> String {
     let path = dir.join("results/hinton-mnist/embedded-quick/small.csv");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let seconds = text.lines().next().expect("a header").split(',').position(|c| c == "seconds").expect("a column seconds");
-    let without = |line: &str| line.split(',').enumerate().filter(|(i, _)| *i != seconds).map(|(_, c)| c).collect::<Vec<_>>().join(",");
+    let seconds = text
+        .lines()
+        .next()
+        .expect("a header")
+        .split(',')
+        .position(|c| c == "seconds")
+        .expect("a column seconds");
+    let without = |line: &str| {
+        line.split(',')
+            .enumerate()
+            .filter(|(i, _)| *i != seconds)
+            .map(|(_, c)| c)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
     text.lines().map(without).collect::<Vec<_>>().join("\n")
 }
 
@@ -37,13 +50,17 @@ fn finished(dir: &Path, arguments: &[&str]) -> String {
 
 #[test]
 fn killed_at_random_moments_and_started_again_it_ends_with_the_table_of_an_uninterrupted_run() {
-    let (whole, torn) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (whole, torn) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let expected = finished(whole.path(), &["--data", "embedded"]);
     assert!(expected.lines().count() == 4, "{expected}");
     let mut kills = 0;
-    // A fixed list of waits, of no relation to anything: some fall into loading, most into training, some into writing.
+    // A fixed list of waits, of no relation to anything: some fall into loading, most into
+    // training, some into writing.
     for wait in [150u64, 420, 233, 610, 377, 90, 505, 290, 720, 340].into_iter().cycle() {
-        let mut child = binary(torn.path(), &["--data", "embedded", "--save-every", "0"]).spawn().expect("the binary starts");
+        let mut child = binary(torn.path(), &["--data", "embedded", "--save-every", "0"])
+            .spawn()
+            .expect("the binary starts");
         let end = std::time::Instant::now() + Duration::from_millis(wait + 15 * kills);
         let status = loop {
             match child.try_wait().expect("a status") {
@@ -68,19 +85,26 @@ fn killed_at_random_moments_and_started_again_it_ends_with_the_table_of_an_unint
         .expect("the runs")
         .flat_map(|cell| std::fs::read_dir(cell.expect("a cell").path()).expect("its files"))
         .map(|file| file.expect("a file").path())
-        .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.') || n == "state.safetensors"))
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|n| n.to_string_lossy().starts_with('.') || n == "state.safetensors")
+        })
         .collect();
     assert!(litter.is_empty(), "{litter:?}");
 }
 
 #[test]
 fn one_thread_and_three_give_the_same_table_and_a_second_run_computes_nothing() {
-    let (one, three) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (one, three) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let a = finished(one.path(), &["--data", "embedded", "--threads", "1"]);
     let b = finished(three.path(), &["--data", "embedded", "--threads", "3"]);
     assert_eq!(a, b);
     let again = run(one.path(), &["--data", "embedded"]);
-    assert!(again.status.success() && !String::from_utf8_lossy(&again.stderr).contains("epoch"), "{again:?}");
+    assert!(
+        again.status.success() && !String::from_utf8_lossy(&again.stderr).contains("epoch"),
+        "{again:?}"
+    );
     assert_eq!(table(one.path()), a);
 }
 
@@ -88,10 +112,19 @@ fn one_thread_and_three_give_the_same_table_and_a_second_run_computes_nothing() 
 fn compare_reads_finished_cells_and_prints_both_networks() {
     let dir = tempfile::tempdir().expect("a folder");
     finished(dir.path(), &["--data", "embedded"]);
-    let output = run(dir.path(), &["compare", "small/teacher#1", "small/student#2", "--data", "embedded"]);
+    let output =
+        run(dir.path(), &["compare", "small/teacher#1", "small/student#2", "--data", "embedded"]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{output:?}");
-    for part in ["test errors", "errors on 9", "calibration error", "parameters", "multiply-adds", "latency of 1 image", "same class"] {
+    for part in [
+        "test errors",
+        "errors on 9",
+        "calibration error",
+        "parameters",
+        "multiply-adds",
+        "latency of 1 image",
+        "same class",
+    ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
     // 784·60 + 60·60 + 60·10 weights and 130 biases; 784·30 + 30·10 and 40.
@@ -105,8 +138,14 @@ fn bad_input_is_one_line_that_says_what_and_where_with_exit_code_2() {
     std::fs::write(at("file"), "x").expect("a file");
     std::fs::create_dir(at("empty")).expect("a folder");
     std::fs::create_dir(at("short")).expect("a folder");
-    for name in ["train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"] {
-        std::fs::write(dir.path().join("short").join(name), [0, 0, 8, 3, 0, 0, 0, 1]).expect("a file");
+    for name in [
+        "train-images-idx3-ubyte",
+        "train-labels-idx1-ubyte",
+        "t10k-images-idx3-ubyte",
+        "t10k-labels-idx1-ubyte",
+    ] {
+        std::fs::write(dir.path().join("short").join(name), [0, 0, 8, 3, 0, 0, 0, 1])
+            .expect("a file");
     }
     let (file, empty, short) = (at("file"), at("empty"), at("short"));
     let below = format!("{file}/runs");
@@ -129,18 +168,27 @@ fn bad_input_is_one_line_that_says_what_and_where_with_exit_code_2() {
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {text}");
         let errors: Vec<&str> = text.lines().filter(|l| l.starts_with("error")).collect();
-        assert!(errors.len() == 1 && text.contains(part), "{arguments:?}: expected {part:?} in\n{text}");
+        assert!(
+            errors.len() == 1 && text.contains(part),
+            "{arguments:?}: expected {part:?} in\n{text}"
+        );
     }
 }
 
 /// What `tests/experiments/small.toml` says.
 fn small() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/small.toml")).expect("a file")
+    std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/small.toml"),
+    )
+    .expect("a file")
 }
 
 /// The same with a student of these hidden layers, of which so many layers begin as its teacher's.
 fn inheriting(layers: usize, hidden: &str) -> String {
-    small().replace("network = { hidden = [30]", &format!("inherit-layers = {layers}\nnetwork = {{ hidden = {hidden}"))
+    small().replace(
+        "network = { hidden = [30]",
+        &format!("inherit-layers = {layers}\nnetwork = {{ hidden = {hidden}"),
+    )
 }
 
 /// The binary in `dir`, with an experiment file of this text.
@@ -148,10 +196,13 @@ fn run_with(dir: &Path, command: &str, text: &str) -> Output {
     let experiments = dir.join("experiments");
     std::fs::create_dir_all(experiments.join("hinton-mnist")).expect("a folder");
     std::fs::write(experiments.join("hinton-mnist/small.toml"), text).expect("a file");
-    binary_with(&experiments, dir, &[command, "--data", "embedded"]).output().expect("the binary starts")
+    binary_with(&experiments, dir, &[command, "--data", "embedded"])
+        .output()
+        .expect("the binary starts")
 }
 
-/// What the binary says as it refuses, in one line and with exit code 2, to do this with an experiment file of this text.
+/// What the binary says as it refuses, in one line and with exit code 2, to do this with an
+/// experiment file of this text.
 fn refused(command: &str, text: &str) -> String {
     let dir = tempfile::tempdir().expect("a folder");
     let output = run_with(dir.path(), command, text);
@@ -166,15 +217,24 @@ fn refused(command: &str, text: &str) -> String {
 #[test]
 fn a_student_that_begins_as_its_teacher_and_hardly_moves_makes_the_errors_of_its_teacher() {
     // 1e-9 a step for some hundred steps: no weight moves by a millionth.
-    let still = inheriting(3, "[60, 60]").replace("learning-rate = 0.002", "learning-rate = 1e-9").replace(", omit = 3", "");
+    let still = inheriting(3, "[60, 60]")
+        .replace("learning-rate = 0.002", "learning-rate = 1e-9")
+        .replace(", omit = 3", "");
     let errors = |text: &str| {
         let dir = tempfile::tempdir().expect("a folder");
         // The bias row is of no use here.
-        let output = run_with(dir.path(), "run", text.split("[[row]]\nname = \"bias\"").next().expect("a part"));
+        let output = run_with(
+            dir.path(),
+            "run",
+            text.split("[[row]]\nname = \"bias\"").next().expect("a part"),
+        );
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         // The columns mean and std.
-        let errors = |line: &str| line.split(',').skip(3).take(2).map(str::to_owned).collect::<Vec<_>>();
-        let of = |row: &str| errors(table(dir.path()).lines().find(|l| l.starts_with(row)).expect("a line"));
+        let errors =
+            |line: &str| line.split(',').skip(3).take(2).map(str::to_owned).collect::<Vec<_>>();
+        let of = |row: &str| {
+            errors(table(dir.path()).lines().find(|l| l.starts_with(row)).expect("a line"))
+        };
         (of("teacher"), of("student"))
     };
     let (teacher, student) = errors(&still);
@@ -188,7 +248,10 @@ fn a_misspelt_field_of_a_recipe_is_refused_by_run_and_list_and_the_nearest_is_na
     let text = small().replacen("learning-rate", "learing-rate", 1);
     for command in ["run", "list"] {
         let said = refused(command, &text);
-        assert!(said.contains("small/teacher") && said.contains("did you mean `learning-rate`?"), "{command}: {said}");
+        assert!(
+            said.contains("small/teacher") && said.contains("did you mean `learning-rate`?"),
+            "{command}: {said}"
+        );
     }
 }
 
@@ -198,7 +261,9 @@ fn a_recipe_that_cannot_run_is_refused_before_anything_is_trained() {
     let needs_of_student = "needs = { teacher = \"teacher\" }";
     let gradient = "\n[[row]]\nname = \"gradient\"\nkind = \"gradient-limit\"\nneeds = { student = \"student\", teacher = \"NET\" }\n\
                     [row.spec]\ntemperature = T\nimages = N\n";
-    let with_gradient = |net: &str, t: &str, n: &str| format!("{good}{}", gradient.replace("NET", net).replace('T', t).replace('N', n));
+    let with_gradient = |net: &str, t: &str, n: &str| {
+        format!("{good}{}", gradient.replace("NET", net).replace('T', t).replace('N', n))
+    };
     let changed = |from: &str, to: &str| good.replace(from, to);
     let cases = [
         (changed(needs_of_student, ""), "needs.teacher: expected at least one cell of kind train, got 0"),

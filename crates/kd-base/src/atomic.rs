@@ -1,7 +1,8 @@
 //! Files that appear whole or not at all.
 //!
-//! A file is written beside its place under a temporary name, flushed to the disk and renamed. The temporary file is locked while its
-//! writer lives, and the operating system releases the lock when the writer dies, so a temporary file that can be locked is litter.
+//! A file is written beside its place under a temporary name, flushed to the disk and renamed. The
+//! temporary file is locked while its writer lives, and the operating system releases the lock when
+//! the writer dies, so a temporary file that can be locked is litter.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -14,20 +15,27 @@ type Result<T> = std::result::Result<T, FileError>;
 
 const PREFIX: &str = ".tmp-";
 
-/// Writes `bytes` to `path` atomically: readers see the old file or the new one, and after a crash one of the two is there.
-/// The folder must exist. Errors name `path` and keep the system's text.
+/// Writes `bytes` to `path` atomically: readers see the old file or the new one, and after a crash
+/// one of the two is there. The folder must exist. Errors name `path` and keep the system's text.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    // A sweeper may take the temporary file for litter in the moment between its creation and its lock; then we start again.
+    // A sweeper may take the temporary file for litter in the moment between its creation and its
+    // lock; then we start again.
     for _ in 0..16 {
         match try_write(path, bytes) {
-            Err(error) if error.kind() == ErrorKind::NotFound && path.parent().is_some_and(Path::is_dir) => continue,
+            Err(error)
+                if error.kind() == ErrorKind::NotFound
+                    && path.parent().is_some_and(Path::is_dir) =>
+            {
+                continue;
+            }
             done => return done.map_err(FileError::of("write", path)),
         }
     }
     Err(FileError::of("write", path)(ErrorKind::NotFound.into()))
 }
 
-/// Like [`write()`], and leaves the file untouched (time stamp included) where it already holds `bytes`. True where it was written.
+/// Like [`write()`], and leaves the file untouched (time stamp included) where it already holds
+/// `bytes`. True where it was written.
 pub fn write_if_changed(path: &Path, bytes: &[u8]) -> Result<bool> {
     if fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(false);
@@ -40,7 +48,8 @@ pub fn create_dir(dir: &Path) -> Result<()> {
     fs::create_dir_all(dir).map_err(FileError::of("create", dir))
 }
 
-/// Removes the temporary files that dead writers left in `dir`. Those of living writers, here or in other processes, stay.
+/// Removes the temporary files that dead writers left in `dir`. Those of living writers, here or in
+/// other processes, stay.
 pub fn sweep(dir: &Path) -> Result<()> {
     let entries = fs::read_dir(dir).map_err(FileError::of("read", dir))?;
     for entry in entries {
@@ -50,12 +59,15 @@ pub fn sweep(dir: &Path) -> Result<()> {
         }
         let path = entry.path();
         // A file that is gone by now was renamed or swept by another process: nothing to do.
-        // Opened for writing, because some network file systems grant an exclusive lock on nothing less.
+        // Opened for writing, because some network file systems grant an exclusive lock on nothing
+        // less.
         if let Ok(file) = OpenOptions::new().write(true).open(&path)
             && file.try_lock().is_ok()
         {
             match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(FileError::of("remove", &path)(error)),
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(FileError::of("remove", &path)(error));
+                }
                 _ => {}
             }
         }
@@ -64,18 +76,24 @@ pub fn sweep(dir: &Path) -> Result<()> {
 }
 
 fn try_write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // Distinct names for the threads of one process; the process id keeps processes apart. No name reaches any result.
+    // Distinct names for the threads of one process; the process id keeps processes apart. No name
+    // reaches any result.
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_file_name(format!("{PREFIX}{name}-{}-{count}", std::process::id()));
     // Not `create_new`: a dead process with our id may have left this very name behind.
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-    // Best effort: on a file system without locks nothing can be swept, and the write itself needs no lock.
+    // Best effort: on a file system without locks nothing can be swept, and the write itself needs
+    // no lock.
     let _ = file.lock();
-    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| fs::rename(&temporary, path));
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
-        // Best effort: on a full disk the temporary file is what fills it. The first error is the one to report.
+        // Best effort: on a full disk the temporary file is what fills it. The first error is the
+        // one to report.
         let _ = fs::remove_file(&temporary);
     }
     written?;
@@ -83,7 +101,8 @@ fn try_write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Makes the rename itself durable where the system lets a folder be flushed. Elsewhere the file is whole all the same.
+/// Makes the rename itself durable where the system lets a folder be flushed. Elsewhere the file is
+/// whole all the same.
 fn sync_dir(path: &Path) {
     if let Some(dir) = path.parent()
         && let Ok(dir) = File::open(dir)
@@ -118,7 +137,11 @@ mod tests {
     #[test]
     fn the_sweep_removes_what_the_dead_left_and_spares_the_living() {
         let dir = tempfile::tempdir().unwrap();
-        let (dead, living, other) = (dir.path().join(".tmp-dead"), dir.path().join(".tmp-living"), dir.path().join("epochs.csv"));
+        let (dead, living, other) = (
+            dir.path().join(".tmp-dead"),
+            dir.path().join(".tmp-living"),
+            dir.path().join("epochs.csv"),
+        );
         fs::write(&dead, "half").unwrap();
         fs::write(&other, "kept").unwrap();
         let writer = File::create(&living).unwrap();

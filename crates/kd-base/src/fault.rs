@@ -12,7 +12,8 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The exit code of a program that ends with such an error: 2 for bad input, 1 for the program's own failure.
+    /// The exit code of a program that ends with such an error: 2 for bad input, 1 for the
+    /// program's own failure.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::BadInput => 2,
@@ -21,7 +22,8 @@ impl Fault {
     }
 }
 
-/// An error that says whose fault it is. Each library's error does, so nobody has to guess it from a type or a message.
+/// An error that says whose fault it is. Each library's error does, so nobody has to guess it from
+/// a type or a message.
 pub trait Blame: Error + Send + Sync + 'static {
     /// Whose fault it is.
     fn fault(&self) -> Fault;

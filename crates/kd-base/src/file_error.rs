@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::{Blame, Fault};
 
-/// The operating system refused a file operation: a folder that cannot be written, a full disk. Bad input, since the user can mend it.
+/// The operating system refused a file operation: a folder that cannot be written, a full disk. Bad
+/// input, since the user can mend it.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}", path.display())]
 pub struct FileError {

@@ -1,5 +1,6 @@
-//! What the crates of this workspace share below tensors and experiments: whose fault an error is ([`Fault`], [`Blame`]), files that appear
-//! whole ([`atomic`]), suggestions for misspelt names ([`nearest`]), errors as one line of text ([`message`]), hashes as text ([`hex()`]) and
+//! What the crates of this workspace share below tensors and experiments: whose fault an error is
+//! ([`Fault`], [`Blame`]), files that appear whole ([`atomic`]), suggestions for misspelt names
+//! ([`nearest`]), errors as one line of text ([`message`]), hashes as text ([`hex()`]) and
 //! the choice of a device by name ([`DeviceChoice`]).
 
 pub mod atomic;

@@ -1,4 +1,5 @@
-//! Messages of one line. Parsers add source excerpts and network errors hide their cause; neither may reach a user like that.
+//! Messages of one line. Parsers add source excerpts and network errors hide their cause; neither
+//! may reach a user like that.
 
 use std::error::Error;
 use std::fmt::Display;
@@ -10,7 +11,8 @@ pub fn one_line(error: &dyn Display) -> String {
     lines.join("; ")
 }
 
-/// An error's message with its causes, on one line: network errors keep what matters ("connection refused") in the innermost cause.
+/// An error's message with its causes, on one line: network errors keep what matters ("connection
+/// refused") in the innermost cause.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
@@ -31,12 +33,15 @@ pub fn joined(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Text with its control characters, line ends among them, written as escapes: a message may quote a file and stays one line.
+/// Text with its control characters, line ends among them, written as escapes: a message may quote
+/// a file and stays one line.
 pub fn escaped(text: String) -> String {
     if !text.contains(char::is_control) {
         return text;
     }
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }
 
 #[cfg(test)]
@@ -59,7 +64,8 @@ mod tests {
         #[derive(Debug, thiserror::Error)]
         #[error("no answer")]
         struct Outer(#[source] std::io::Error);
-        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused\n by the server");
+        let refused =
+            std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "refused\n by the server");
         assert_eq!(with_causes(&Outer(refused)), "no answer: refused by the server");
     }
 }

@@ -1,6 +1,7 @@
 //! "Did you mean": the known name that is nearest to a misspelt one.
 
-/// The name among `known` nearest to `word` by Levenshtein distance in characters, if it is near enough to be a likely typo (a third of its length, at least 2).
+/// The name among `known` nearest to `word` by Levenshtein distance in characters, if it is near
+/// enough to be a likely typo (a third of its length, at least 2).
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(2);
     known
@@ -11,7 +12,8 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, name)| name)
 }
 
-/// ` (did you mean ...?)`, or the whole list where nothing is near: the tail of a message about an unknown name.
+/// ` (did you mean ...?)`, or the whole list where nothing is near: the tail of a message about an
+/// unknown name.
 pub fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     match nearest(word, known.iter().copied()) {

@@ -1,4 +1,5 @@
-//! Writes every image network for PyTorch, with its logits for a few images: `scripts/oracles/load_exported.py` loads them there.
+//! Writes every image network for PyTorch, with its logits for a few images:
+//! `scripts/oracles/load_exported.py` loads them there.
 //!
 //! ```text
 //! cargo run -p kd-core --example export_networks -- FOLDER
@@ -15,7 +16,9 @@ use kd_core::seed::StepSeed;
 use kd_core::{Error, Result, Seed};
 
 fn main() -> Result<()> {
-    let folder = std::env::args().nth(1).ok_or_else(|| Error::bad_input("expected a folder to write to, got no argument"))?;
+    let folder = std::env::args()
+        .nth(1)
+        .ok_or_else(|| Error::bad_input("expected a folder to write to, got no argument"))?;
     let folder = PathBuf::from(folder);
     std::fs::create_dir_all(&folder).map_err(|e| Error::io(&folder, e))?;
     let mut values = vec![0f32; 4 * 3 * 32 * 32];
@@ -25,11 +28,16 @@ fn main() -> Result<()> {
         let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
         let network = spec.build(vb)?;
         // One step of training moves the running statistics away from 0 and 1.
-        network.forward(&images, &[], Mode::Train(StepSeed { seed: Seed(1), epoch: 0, step: 0 }))?;
+        network.forward(
+            &images,
+            &[],
+            Mode::Train(StepSeed { seed: Seed(1), epoch: 0, step: 0 }),
+        )?;
         let logits = network.forward(&images, &[], Mode::Evaluate)?.logits;
         let name = spec.name();
         export(&folder.join(format!("{name}.safetensors")), &params.snapshot()?)?;
-        let seen = BTreeMap::from([("images".to_owned(), images.clone()), ("logits".to_owned(), logits)]);
+        let seen =
+            BTreeMap::from([("images".to_owned(), images.clone()), ("logits".to_owned(), logits)]);
         export(&folder.join(format!("{name}.seen.safetensors")), &seen)?;
     }
     Ok(())

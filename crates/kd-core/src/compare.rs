@@ -1,4 +1,5 @@
-//! A student beside its teacher: accuracy, agreement, calibration, size and speed of any two saved networks.
+//! A student beside its teacher: accuracy, agreement, calibration, size and speed of any two saved
+//! networks.
 
 use std::ops::Range;
 use std::time::Instant;
@@ -47,18 +48,29 @@ pub struct Comparison {
 ///
 /// # Errors
 /// Bad input when there are no examples or the networks tell apart different numbers of classes.
-pub fn compare(teacher: &Saved, student: &Saved, inputs: &Tensor, labels: &[u8], device: &Device) -> Result<Comparison> {
+pub fn compare(
+    teacher: &Saved,
+    student: &Saved,
+    inputs: &Tensor,
+    labels: &[u8],
+    device: &Device,
+) -> Result<Comparison> {
     let (t, s) = (teacher.network.model().classes(), student.network.model().classes());
     if t != s {
-        return Err(Error::bad_input(format!("the networks tell apart different classes: {t} and {s}")));
+        return Err(Error::bad_input(format!(
+            "the networks tell apart different classes: {t} and {s}"
+        )));
     }
     if labels.is_empty() {
         return Err(Error::bad_input("comparing needs at least 1 example, got 0"));
     }
-    let rows = |rows: Range<usize>| Ok(inputs.narrow(0, rows.start, rows.len())?.to_device(device)?);
+    let rows =
+        |rows: Range<usize>| Ok(inputs.narrow(0, rows.start, rows.len())?.to_device(device)?);
     let logits = |saved: &Saved| predict(saved.network.model(), labels.len(), 500, rows);
     let (a, b) = (logits(teacher)?, logits(student)?);
-    let classes = |l: &Tensor| Ok::<_, Error>(l.to_vec2::<f32>()?.iter().map(|r| largest(r)).collect::<Vec<_>>());
+    let classes = |l: &Tensor| {
+        Ok::<_, Error>(l.to_vec2::<f32>()?.iter().map(|r| largest(r)).collect::<Vec<_>>())
+    };
     let same = classes(&a)?.iter().zip(classes(&b)?).filter(|(x, y)| **x == *y).count();
     Ok(Comparison {
         teacher: report(teacher, &a, inputs, labels, device)?,
@@ -67,18 +79,29 @@ pub fn compare(teacher: &Saved, student: &Saved, inputs: &Tensor, labels: &[u8],
     })
 }
 
-fn report(saved: &Saved, logits: &Tensor, inputs: &Tensor, labels: &[u8], device: &Device) -> Result<Report> {
+fn report(
+    saved: &Saved,
+    logits: &Tensor,
+    inputs: &Tensor,
+    labels: &[u8],
+    device: &Device,
+) -> Result<Report> {
     Ok(Report {
         errors: Errors::count(logits, labels)?,
         calibration_error: calibration_error(logits, labels)?,
         parameters: saved.parameters,
         multiply_adds: saved.network.model().multiply_adds(),
         latency_one_ms: latency(saved, &inputs.narrow(0, 0, 1)?, device)?,
-        latency_batch_ms: latency(saved, &inputs.narrow(0, 0, LATENCY_BATCH.min(labels.len()))?, device)?,
+        latency_batch_ms: latency(
+            saved,
+            &inputs.narrow(0, 0, LATENCY_BATCH.min(labels.len()))?,
+            device,
+        )?,
     })
 }
 
-/// Median of thirty forward passes after three that do not count, in milliseconds, the copy of the logits to the host included.
+/// Median of thirty forward passes after three that do not count, in milliseconds, the copy of the
+/// logits to the host included.
 fn latency(saved: &Saved, inputs: &Tensor, device: &Device) -> Result<f64> {
     let inputs = inputs.to_device(device)?;
     let mut times = Vec::with_capacity(30);
@@ -93,8 +116,9 @@ fn latency(saved: &Saved, inputs: &Tensor, device: &Device) -> Result<f64> {
     Ok(times[times.len() / 2])
 }
 
-/// Expected calibration error (Guo et al. 2017): predictions are put into [`CALIBRATION_BINS`] equal bins of confidence (the
-/// largest probability at T = 1); the result is `Σ_bins (n_bin/n) · |accuracy_bin − mean confidence_bin|`, in [0, 1].
+/// Expected calibration error (Guo et al. 2017): predictions are put into [`CALIBRATION_BINS`]
+/// equal bins of confidence (the largest probability at T = 1); the result is `Σ_bins (n_bin/n) ·
+/// |accuracy_bin − mean confidence_bin|`, in [0, 1].
 ///
 /// # Errors
 /// When `logits` is not a matrix of numbers.
@@ -104,7 +128,8 @@ pub fn calibration_error(logits: &Tensor, labels: &[u8]) -> Result<f64> {
     for (row, &label) in probabilities.iter().zip(labels) {
         let class = largest(row);
         let confidence = f64::from(row[class]);
-        let bin = &mut bins[((confidence * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1)];
+        let bin =
+            &mut bins[((confidence * CALIBRATION_BINS as f64) as usize).min(CALIBRATION_BINS - 1)];
         bin.0 += confidence;
         bin.1 += f64::from(u8::from(class == usize::from(label)));
         bin.2 += 1;

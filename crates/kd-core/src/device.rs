@@ -6,14 +6,18 @@ use crate::{Error, Result};
 
 pub use kd_base::DeviceChoice;
 
-/// Opens a device. [`DeviceChoice::Auto`] takes CUDA, then Metal, where this build has them and the machine too, else the CPU.
+/// Opens a device. [`DeviceChoice::Auto`] takes CUDA, then Metal, where this build has them and the
+/// machine too, else the CPU.
 ///
 /// # Errors
 /// Bad input when this build was made without the feature, or the machine has no such device.
 pub fn open(choice: DeviceChoice) -> Result<Device> {
     use candle_core::utils::{cuda_is_available, metal_is_available};
-    let missing =
-        |feature: &str| Err(Error::bad_input(format!("--device {choice}: this program was built without `--features {feature}`")));
+    let missing = |feature: &str| {
+        Err(Error::bad_input(format!(
+            "--device {choice}: this program was built without `--features {feature}`"
+        )))
+    };
     let failed = |e: candle_core::Error| {
         let text = e.to_string();
         Error::bad_input(format!("--device {choice}: {}", text.lines().next().unwrap_or_default()))

@@ -10,7 +10,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Everything that can go wrong, one line each.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// What the user gave cannot be used: the message says what and where, what was expected and what was found.
+    /// What the user gave cannot be used: the message says what and where, what was expected and
+    /// what was found.
     #[error("{0}")]
     BadInput(String),
     /// A file could not be read or written.
@@ -45,20 +46,29 @@ pub enum Error {
 }
 
 impl Error {
-    /// An error about what the user gave. A message may quote a file: control characters, line ends among them, are written
-    /// as escapes, so that it stays one line.
+    /// An error about what the user gave. A message may quote a file: control characters, line ends
+    /// among them, are written as escapes, so that it stays one line.
     pub fn bad_input(message: impl Into<String>) -> Self {
         Self::BadInput(message::escaped(message.into()))
     }
 
-    /// Checks that a setting lies between two numbers, both included: what lies outside is refused before time or memory is spent on it.
+    /// Checks that a setting lies between two numbers, both included: what lies outside is refused
+    /// before time or memory is spent on it.
     ///
     /// # Errors
     /// Bad input that names the setting, both bounds and what it is.
-    pub fn unless_within(what: &str, value: usize, bounds: std::ops::RangeInclusive<usize>) -> Result<()> {
+    pub fn unless_within(
+        what: &str,
+        value: usize,
+        bounds: std::ops::RangeInclusive<usize>,
+    ) -> Result<()> {
         match bounds.contains(&value) {
             true => Ok(()),
-            false => Err(Self::bad_input(format!("{what}: expected {} to {}, got {value}", bounds.start(), bounds.end()))),
+            false => Err(Self::bad_input(format!(
+                "{what}: expected {} to {}, got {value}",
+                bounds.start(),
+                bounds.end()
+            ))),
         }
     }
 
@@ -90,7 +100,10 @@ mod tests {
 
     #[test]
     fn a_setting_outside_its_bounds_is_bad_input_that_names_it_and_them() {
-        assert!(Error::unless_within("train.epochs", 0, 0..=9).is_ok() && Error::unless_within("train.epochs", 9, 0..=9).is_ok());
+        assert!(
+            Error::unless_within("train.epochs", 0, 0..=9).is_ok()
+                && Error::unless_within("train.epochs", 9, 0..=9).is_ok()
+        );
         let error = Error::unless_within("train.epochs", 10, 0..=9).expect_err("beyond the bound");
         assert!(error.is_bad_input());
         assert_eq!(error.to_string(), "train.epochs: expected 0 to 9, got 10");

@@ -17,12 +17,13 @@ pub struct Imported {
     pub remarks: BTreeMap<String, Remark>,
 }
 
-/// Reads the weights of `network` from a PyTorch checkpoint of either layout (see [`Checkpoint::network`] for where it looks and which
-/// prefixes it takes off), or from a safetensors file with the same names.
+/// Reads the weights of `network` from a PyTorch checkpoint of either layout (see
+/// [`Checkpoint::network`] for where it looks and which prefixes it takes off), or from a
+/// safetensors file with the same names.
 ///
 /// # Errors
-/// Bad input that names the file when it is neither or is damaged, or, with every name that is missing, extra or of another shape, when the
-/// weights are another network's.
+/// Bad input that names the file when it is neither or is damaged, or, with every name that is
+/// missing, extra or of another shape, when the weights are another network's.
 pub fn import(path: &Path, network: &NetworkSpec) -> Result<Imported> {
     let at = |e: Error| match e {
         Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
@@ -35,7 +36,10 @@ pub fn import(path: &Path, network: &NetworkSpec) -> Result<Imported> {
             (checkpoint.network()?, checkpoint.remarks()?)
         }
     };
-    let tensors = found.into_iter().map(|(name, t)| Ok((name, t.to_dtype(DType::F32)?))).collect::<Result<BTreeMap<_, _>>>()?;
+    let tensors = found
+        .into_iter()
+        .map(|(name, t)| Ok((name, t.to_dtype(DType::F32)?)))
+        .collect::<Result<BTreeMap<_, _>>>()?;
     params::build_frozen(tensors.clone(), &Device::Cpu, |vb| network.build(vb)).map_err(at)?;
     Ok(Imported { tensors, remarks })
 }
@@ -53,20 +57,29 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let fault = |e: candle_core::Error| {
         let text = e.to_string();
-        Error::bad_input(format!("{}: expected a safetensors file, got: {}", path.display(), text.lines().next().unwrap_or_default()))
+        Error::bad_input(format!(
+            "{}: expected a safetensors file, got: {}",
+            path.display(),
+            text.lines().next().unwrap_or_default()
+        ))
     };
     let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(fault)?;
-    Ok(tensors.into_iter().filter(|(name, _)| name.rsplit('.').next() != Some("num_batches_tracked")).collect())
+    Ok(tensors
+        .into_iter()
+        .filter(|(name, _)| name.rsplit('.').next() != Some("num_batches_tracked"))
+        .collect())
 }
 
-/// Writes a network's parameters and running statistics as a safetensors file that PyTorch loads into the same network:
+/// Writes a network's parameters and running statistics as a safetensors file that PyTorch loads
+/// into the same network:
 ///
 /// ```python
 /// network.load_state_dict(safetensors.torch.load_file(path), strict=True)
 /// ```
 ///
-/// Names and values are those of `tensors`; for each batch-norm, the counter `num_batches_tracked` that PyTorch expects is added, an int64
-/// of 0. The file is written under a temporary name and renamed.
+/// Names and values are those of `tensors`; for each batch-norm, the counter `num_batches_tracked`
+/// that PyTorch expects is added, an int64 of 0. The file is written under a temporary name and
+/// renamed.
 ///
 /// # Errors
 /// When the file cannot be written; what stood there before is left as it was.
@@ -80,7 +93,8 @@ pub fn export(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     }
     // Some of PyTorch's programs refuse a safetensors file that does not say so.
     let info = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(all, Some(info)).map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
+    let bytes = safetensors::serialize(all, Some(info))
+        .map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
     kd_base::atomic::write(path, &bytes)?;
     Ok(())
 }

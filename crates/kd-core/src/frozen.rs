@@ -15,8 +15,9 @@ use crate::{Error, Result, params};
 /// The file of a trained network in its cell's folder.
 pub const NETWORK: &str = "network.safetensors";
 
-/// A network that cannot train: it is built from constants, runs in evaluation mode (or, where a paper did, with the statistics of each
-/// batch) and returns detached tensors, so neither a graph nor a variable of it can reach an optimiser.
+/// A network that cannot train: it is built from constants, runs in evaluation mode (or, where a
+/// paper did, with the statistics of each batch) and returns detached tensors, so neither a graph
+/// nor a variable of it can reach an optimiser.
 pub struct Frozen<M> {
     network: M,
     mode: Mode,
@@ -31,11 +32,20 @@ impl<M: Model> Frozen<M> {
     ///
     /// # Errors
     /// Bad input when the tensors do not fit the network exactly.
-    pub fn build(tensors: BTreeMap<String, Tensor>, device: &Device, build: impl FnOnce(VarBuilder<'static>) -> Result<M>) -> Result<Self> {
-        Ok(Self { network: params::build_frozen(tensors.clone(), device, build)?, mode: Mode::Evaluate, tensors })
+    pub fn build(
+        tensors: BTreeMap<String, Tensor>,
+        device: &Device,
+        build: impl FnOnce(VarBuilder<'static>) -> Result<M>,
+    ) -> Result<Self> {
+        Ok(Self {
+            network: params::build_frozen(tensors.clone(), device, build)?,
+            mode: Mode::Evaluate,
+            tensors,
+        })
     }
 
-    /// The same network, whose batch-norms normalise with the statistics of each batch: see [`Mode::BatchStatistics`].
+    /// The same network, whose batch-norms normalise with the statistics of each batch: see
+    /// [`Mode::BatchStatistics`].
     pub fn with_batch_statistics(self) -> Self {
         Self { mode: Mode::BatchStatistics, ..self }
     }
@@ -46,7 +56,10 @@ impl<M: Model> Frozen<M> {
     /// When a tap is unknown or the shapes do not fit.
     pub fn forward(&self, xs: &Tensor, taps: &[&str]) -> Result<Outputs> {
         let out = self.network.forward(xs, taps, self.mode)?;
-        Ok(Outputs { logits: out.logits.detach(), taps: out.taps.iter().map(Tensor::detach).collect() })
+        Ok(Outputs {
+            logits: out.logits.detach(),
+            taps: out.taps.iter().map(Tensor::detach).collect(),
+        })
     }
 
     /// The network's description: its taps, multiply-adds and so on.
@@ -59,7 +72,9 @@ impl<M: Model> Frozen<M> {
     /// # Errors
     /// Bad input when the network has no tensor of this name.
     pub fn tensor(&self, name: &str) -> Result<&Tensor> {
-        self.tensors.get(name).ok_or_else(|| Error::bad_input(format!("the teacher has no tensor '{name}'")))
+        self.tensors
+            .get(name)
+            .ok_or_else(|| Error::bad_input(format!("the teacher has no tensor '{name}'")))
     }
 }
 
@@ -82,17 +97,25 @@ impl Saved {
         Self::load_with(path, Precision::Precise, device)
     }
 
-    /// Reads a network that [`checkpoint::save`] wrote with its [`NetworkSpec`] as the description; `precision` is that of its convolutions.
+    /// Reads a network that [`checkpoint::save`] wrote with its [`NetworkSpec`] as the description;
+    /// `precision` is that of its convolutions.
     ///
     /// # Errors
-    /// Bad input when the file is no network, or its tensors do not fit the network that it describes.
+    /// Bad input when the file is no network, or its tensors do not fit the network that it
+    /// describes.
     pub fn load_with(path: &Path, precision: Precision, device: &Device) -> Result<Self> {
         let (tensors, spec) = checkpoint::load::<NetworkSpec>(path, device)?;
-        let parameters = tensors.iter().filter(|(name, _)| !params::is_buffer(name)).map(|(_, t)| t.elem_count()).sum();
-        let network = Frozen::build(tensors, device, |vb| spec.build_with(precision, vb)).map_err(|e| match e {
-            Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
-            other => other,
-        })?;
+        let parameters = tensors
+            .iter()
+            .filter(|(name, _)| !params::is_buffer(name))
+            .map(|(_, t)| t.elem_count())
+            .sum();
+        let network = Frozen::build(tensors, device, |vb| spec.build_with(precision, vb)).map_err(
+            |e| match e {
+                Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
+                other => other,
+            },
+        )?;
         Ok(Self { network, spec, parameters })
     }
 }

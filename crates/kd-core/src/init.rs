@@ -6,12 +6,20 @@ use candle_nn::init::NormalOrUniform;
 
 use crate::Seed;
 
-/// Draws a parameter's initial value from the stream of its own name, so that it does not depend on which other parameters
-/// exist, or on the order in which they are made. The distributions are [`candle_nn::Init`]'s.
+/// Draws a parameter's initial value from the stream of its own name, so that it does not depend on
+/// which other parameters exist, or on the order in which they are made. The distributions are
+/// [`candle_nn::Init`]'s.
 ///
 /// # Errors
 /// When the tensor cannot be made on the device.
-pub fn draw(init: Init, name: &str, shape: &Shape, seed: Seed, dtype: DType, device: &Device) -> Result<Tensor> {
+pub fn draw(
+    init: Init,
+    name: &str,
+    shape: &Shape,
+    seed: Seed,
+    dtype: DType,
+    device: &Device,
+) -> Result<Tensor> {
     let count = shape.elem_count();
     let stream = seed.stream(name, 0, 0);
     let normal = |mean: f64, std: f64| -> Vec<f32> {

@@ -1,8 +1,9 @@
-//! Distillation itself, whatever the paper: data, models with taps, losses, methods and the training loop. Nothing here prints, reads a
-//! command line or knows an experiment file.
+//! Distillation itself, whatever the paper: data, models with taps, losses, methods and the
+//! training loop. Nothing here prints, reads a command line or knows an experiment file.
 //!
-//! The way through the crate, from the outside in: [`train`] trains a network built from a specification ([`model`]) with a distillation
-//! method ([`method`]), which is wiring around pure functions ([`loss`]) on seeded data ([`data`], [`seed`]).
+//! The way through the crate, from the outside in: [`train`] trains a network built from a
+//! specification ([`model`]) with a distillation method ([`method`]), which is wiring around pure
+//! functions ([`loss`]) on seeded data ([`data`], [`seed`]).
 
 pub mod compare;
 pub mod data;

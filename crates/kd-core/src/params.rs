@@ -1,6 +1,8 @@
-//! Named parameters: trainable ones, made by name from a seed, and those of a checkpoint, which must fit exactly.
+//! Named parameters: trainable ones, made by name from a seed, and those of a checkpoint, which
+//! must fit exactly.
 //!
-//! Both come as a [`candle_nn::VarBuilder`], so one constructor serves a student that trains and a teacher that does not.
+//! Both come as a [`candle_nn::VarBuilder`], so one constructor serves a student that trains and a
+//! teacher that does not.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,12 +16,13 @@ use crate::{Error, Result, Seed, init};
 
 /// The parameters of a network, which train, and its buffers, which do not, sorted by name.
 ///
-/// A buffer is a running statistic of a batch-norm or a memory of a method, declared when it is made (see [`buffer`]): it moves with
-/// training, and it belongs to a network's file, but no optimiser, decay or cap on weights may touch it, and it is not counted as a
-/// parameter.
+/// A buffer is a running statistic of a batch-norm or a memory of a method, declared when it is
+/// made (see [`buffer`]): it moves with training, and it belongs to a network's file, but no
+/// optimiser, decay or cap on weights may touch it, and it is not counted as a parameter.
 ///
-/// Candle's own `VarMap` is a hash map whose order changes from process to process and whose initial values cannot be
-/// seeded; this one is ordered and draws each value from the stream of its name.
+/// Candle's own `VarMap` is a hash map whose order changes from process to process and whose
+/// initial values cannot be seeded; this one is ordered and draws each value from the stream of its
+/// name.
 #[derive(Clone, Default)]
 pub struct Params {
     entries: Arc<Mutex<BTreeMap<String, Entry>>>,
@@ -32,7 +35,8 @@ struct Entry {
 }
 
 impl Params {
-    /// No parameters, and the builder that makes them: each `get` draws an initial value from `seed` and the name.
+    /// No parameters, and the builder that makes them: each `get` draws an initial value from
+    /// `seed` and the name.
     pub fn seeded(seed: Seed, device: &Device) -> (Self, VarBuilder<'static>) {
         let params = Self::default();
         let backend = Seeded { seed, params: params.clone() };
@@ -45,7 +49,11 @@ impl Params {
     }
 
     fn of_kind(&self, buffer: bool) -> Vec<(String, Var)> {
-        self.lock().iter().filter(|(_, entry)| entry.buffer == buffer).map(|(n, entry)| (n.clone(), entry.var.clone())).collect()
+        self.lock()
+            .iter()
+            .filter(|(_, entry)| entry.buffer == buffer)
+            .map(|(n, entry)| (n.clone(), entry.var.clone()))
+            .collect()
     }
 
     /// The parameters with their names, in the order of the names, without the buffers.
@@ -63,9 +71,15 @@ impl Params {
         self.lock().get(name).map(|entry| entry.var.clone())
     }
 
-    /// Those whose names do not begin with `prefix`; they are shared, not copied. Without `method.` they are the network alone.
+    /// Those whose names do not begin with `prefix`; they are shared, not copied. Without `method.`
+    /// they are the network alone.
     pub fn without(&self, prefix: &str) -> Self {
-        let kept = self.lock().iter().filter(|(name, _)| !name.starts_with(prefix)).map(|(n, e)| (n.clone(), e.clone())).collect();
+        let kept = self
+            .lock()
+            .iter()
+            .filter(|(name, _)| !name.starts_with(prefix))
+            .map(|(n, e)| (n.clone(), e.clone()))
+            .collect();
         Self { entries: Arc::new(Mutex::new(kept)) }
     }
 
@@ -79,7 +93,10 @@ impl Params {
     /// # Errors
     /// When a copy fails.
     pub fn snapshot(&self) -> Result<BTreeMap<String, Tensor>> {
-        self.lock().iter().map(|(n, entry)| Ok((n.clone(), entry.var.as_detached_tensor().copy()?))).collect()
+        self.lock()
+            .iter()
+            .map(|(n, entry)| Ok((n.clone(), entry.var.as_detached_tensor().copy()?)))
+            .collect()
     }
 
     /// Sets every parameter and every buffer from `tensors`.
@@ -88,7 +105,8 @@ impl Params {
     /// Bad input that names every missing, extra or misshaped entry; nothing is set then.
     pub fn set(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         let entries = self.lock();
-        let wanted = entries.iter().map(|(n, entry)| (n.clone(), entry.var.shape().clone())).collect();
+        let wanted =
+            entries.iter().map(|(n, entry)| (n.clone(), entry.var.shape().clone())).collect();
         fits(&wanted, tensors)?;
         for (name, Entry { var, .. }) in entries.iter() {
             if let Some(value) = tensors.get(name) {
@@ -104,7 +122,8 @@ thread_local! {
     static DECLARES_BUFFER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Asks `vb` for a tensor that moves with training and does not train: see [`Params`]. `init` says how it begins.
+/// Asks `vb` for a tensor that moves with training and does not train: see [`Params`]. `init` says
+/// how it begins.
 ///
 /// # Errors
 /// When there is no such tensor, or it has another shape.
@@ -115,13 +134,15 @@ pub fn buffer(vb: &VarBuilder, shape: impl Into<Shape>, name: &str, init: Init) 
     Ok(made?)
 }
 
-/// Whether a name in a network's file is that of a buffer: its last part is `running_mean` or `running_var`, as PyTorch's batch-norms call
-/// them. Files do not say which of their tensors are buffers; of those in [`Params`] it is known.
+/// Whether a name in a network's file is that of a buffer: its last part is `running_mean` or
+/// `running_var`, as PyTorch's batch-norms call them. Files do not say which of their tensors are
+/// buffers; of those in [`Params`] it is known.
 pub fn is_buffer(name: &str) -> bool {
     matches!(name.rsplit('.').next(), Some("running_mean" | "running_var"))
 }
 
-/// Builds something from a checkpoint's tensors as constants: no variables, so nothing that an optimiser could be handed.
+/// Builds something from a checkpoint's tensors as constants: no variables, so nothing that an
+/// optimiser could be handed.
 ///
 /// # Errors
 /// Bad input that names every missing, extra or misshaped entry.
@@ -147,13 +168,18 @@ fn fits(wanted: &BTreeMap<String, Shape>, found: &BTreeMap<String, Tensor>) -> R
         .filter_map(|name| match (wanted.get(name), found.get(name)) {
             (Some(w), None) => Some(format!("missing {name} {:?}", w.dims())),
             (None, Some(f)) => Some(format!("extra {name} {:?}", f.dims())),
-            (Some(w), Some(f)) if w != f.shape() => Some(format!("{name}: expected {:?}, got {:?}", w.dims(), f.dims())),
+            (Some(w), Some(f)) if w != f.shape() => {
+                Some(format!("{name}: expected {:?}, got {:?}", w.dims(), f.dims()))
+            }
             _ => None,
         })
         .collect();
     match faults.is_empty() {
         true => Ok(()),
-        false => Err(Error::bad_input(format!("the checkpoint is of another network: {}", faults.join("; ")))),
+        false => Err(Error::bad_input(format!(
+            "the checkpoint is of another network: {}",
+            faults.join("; ")
+        ))),
     }
 }
 
@@ -163,11 +189,22 @@ struct Seeded {
 }
 
 impl SimpleBackend for Seeded {
-    fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        hint: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
         let mut entries = self.params.lock();
         if let Some(Entry { var, .. }) = entries.get(name) {
             if var.shape() != &shape {
-                candle_core::bail!("parameter {name} asked for with shape {:?}, made with {:?}", shape.dims(), var.dims());
+                candle_core::bail!(
+                    "parameter {name} asked for with shape {:?}, made with {:?}",
+                    shape.dims(),
+                    var.dims()
+                );
             }
             return Ok(var.as_tensor().clone());
         }
@@ -177,7 +214,12 @@ impl SimpleBackend for Seeded {
         Ok(tensor)
     }
 
-    fn get_unchecked(&self, name: &str, _dtype: DType, _device: &Device) -> candle_core::Result<Tensor> {
+    fn get_unchecked(
+        &self,
+        name: &str,
+        _dtype: DType,
+        _device: &Device,
+    ) -> candle_core::Result<Tensor> {
         candle_core::bail!("parameter {name} asked for without a shape")
     }
 
@@ -192,16 +234,32 @@ struct Constant {
 }
 
 impl SimpleBackend for Constant {
-    fn get(&self, shape: Shape, name: &str, _hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), shape.clone());
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _hint: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), shape.clone());
         match self.tensors.get(name) {
             Some(t) if t.shape() == &shape => t.to_dtype(dtype)?.to_device(device),
-            // What does not fit is reported whole once the network is built; until then any values of the shape will do.
+            // What does not fit is reported whole once the network is built; until then any values
+            // of the shape will do.
             _ => Tensor::zeros(shape, dtype, device),
         }
     }
 
-    fn get_unchecked(&self, name: &str, _dtype: DType, _device: &Device) -> candle_core::Result<Tensor> {
+    fn get_unchecked(
+        &self,
+        name: &str,
+        _dtype: DType,
+        _device: &Device,
+    ) -> candle_core::Result<Tensor> {
         candle_core::bail!("parameter {name} asked for without a shape")
     }
 

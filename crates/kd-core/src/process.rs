@@ -2,11 +2,12 @@
 
 use crate::{Error, Result, memory};
 
-/// To be called first in `main`, before anything computes: keeps Candle's own element-wise ops on the calling thread, and freed memory
-/// ([`memory::keep_freed_memory`]).
+/// To be called first in `main`, before anything computes: keeps Candle's own element-wise ops on
+/// the calling thread, and freed memory ([`memory::keep_freed_memory`]).
 ///
-/// Candle runs them on a pool whose idle threads spin, and which takes the cores from the threads of our kernels: a training step
-/// is slower with it. A value that the user gave to `CANDLE_NUM_THREADS` is left alone.
+/// Candle runs them on a pool whose idle threads spin, and which takes the cores from the threads
+/// of our kernels: a training step is slower with it. A value that the user gave to
+/// `CANDLE_NUM_THREADS` is left alone.
 ///
 /// # Safety
 /// The process has one thread: this changes the environment, which another might be reading.
@@ -18,7 +19,8 @@ pub unsafe fn prepare() {
     }
 }
 
-/// Looks at what the environment asks of the kernels, so that a program can refuse it before it does anything.
+/// Looks at what the environment asks of the kernels, so that a program can refuse it before it
+/// does anything.
 ///
 /// # Errors
 /// Bad input when `KD_KERNELS` names no kernels. Every op would fail with the same message.

@@ -1,5 +1,6 @@
-//! Randomness as a function: every draw is f(seed, purpose, epoch, step), so nothing has generator state to save, resuming is
-//! exact to the bit, and results depend neither on the number of threads nor on the order in which things are made.
+//! Randomness as a function: every draw is f(seed, purpose, epoch, step), so nothing has generator
+//! state to save, resuming is exact to the bit, and results depend neither on the number of threads
+//! nor on the order in which things are made.
 
 use kd_kernels::stream::Stream;
 
@@ -8,21 +9,27 @@ use kd_kernels::stream::Stream;
 pub struct Seed(pub u64);
 
 impl Seed {
-    /// The stream for one purpose at one step. Different purposes (`"shuffle"`, `"dropout.0"`, a parameter's name) have
-    /// unrelated streams, and so have different epochs and steps below 2³² of each.
+    /// The stream for one purpose at one step. Different purposes (`"shuffle"`, `"dropout.0"`, a
+    /// parameter's name) have unrelated streams, and so have different epochs and steps below
+    /// 2³² of each.
     pub fn stream(self, purpose: &str, epoch: usize, step: usize) -> Stream {
-        Stream::new(split_mix(self.0 ^ split_mix(fnv1a(purpose.as_bytes()))), ((epoch as u64) << 32) | step as u64)
+        Stream::new(
+            split_mix(self.0 ^ split_mix(fnv1a(purpose.as_bytes()))),
+            ((epoch as u64) << 32) | step as u64,
+        )
     }
 }
 
-/// FNV-1a of some bytes, 64 bits: short names get well separated words, and the value is fixed for ever, which committed
-/// results rely on.
+/// FNV-1a of some bytes, 64 bits: short names get well separated words, and the value is fixed for
+/// ever, which committed results rely on.
 pub fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
-/// The output function of SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64 bits that spreads every input bit over the whole word,
-/// so different inputs never collide.
+/// The output function of SplitMix64 (Steele, Lea and Flood 2014): a bijection of 64 bits that
+/// spreads every input bit over the whole word, so different inputs never collide.
 pub const fn split_mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -54,7 +61,10 @@ mod tests {
     #[test]
     fn hashes_are_those_of_the_published_test_vectors() {
         // Noll's test suite of FNV-1a.
-        assert_eq!([fnv1a(b""), fnv1a(b"a"), fnv1a(b"foobar")], [0xcbf29ce484222325, 0xaf63dc4c8601ec8c, 0x85944171f73967e8]);
+        assert_eq!(
+            [fnv1a(b""), fnv1a(b"a"), fnv1a(b"foobar")],
+            [0xcbf29ce484222325, 0xaf63dc4c8601ec8c, 0x85944171f73967e8]
+        );
         // The first outputs of SplitMix64 with seed 0, whose state grows by the golden ratio.
         let outputs = [1, 2].map(|n: u64| split_mix(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         assert_eq!(outputs, [0xe220a8397b1dcdaf, 0x6e789e6aa1b965f4]);

@@ -1,16 +1,18 @@
-//! Losses of distillation methods against PyTorch's values and gradients in `golden/distillation_losses.json`, which
-//! `scripts/oracles/distillation_losses.py` writes.
+//! Losses of distillation methods against PyTorch's values and gradients in
+//! `golden/distillation_losses.json`, which `scripts/oracles/distillation_losses.py` writes.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use kd_core::loss;
 use kd_core::loss::{decoupled, relational};
 use serde_json::Value;
 
-/// Rounding of f32 and of f64, relative to the value and to the largest part of a gradient. Goldens of gradients have ten digits.
+/// Rounding of f32 and of f64, relative to the value and to the largest part of a gradient. Goldens
+/// of gradients have ten digits.
 const DTYPES: [(DType, f64); 2] = [(DType::F32, 3e-5), (DType::F64, 1e-9)];
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/distillation_losses.json")).expect("the golden file is JSON")
+    serde_json::from_str(include_str!("golden/distillation_losses.json"))
+        .expect("the golden file is JSON")
 }
 
 fn numbers(json: &Value) -> Vec<f64> {
@@ -30,7 +32,8 @@ fn input(spec: &Value) -> Result<Tensor> {
     let dims = sizes(&spec["shape"]);
     let number = |name: &str| spec[name].as_f64().expect("a number");
     let (a, b, scale) = (number("a"), number("b"), number("scale"));
-    let values: Vec<f64> = (0..dims.iter().product::<usize>()).map(|i| scale * (a * i as f64 + b).sin()).collect();
+    let values: Vec<f64> =
+        (0..dims.iter().product::<usize>()).map(|i| scale * (a * i as f64 + b).sin()).collect();
     let mut x = Tensor::from_vec(values, dims, &Device::Cpu)?;
     if let Some(columns) = spec["columns"].as_u64() {
         x = x.narrow(1, 0, columns as usize)?.contiguous()?;
@@ -39,8 +42,9 @@ fn input(spec: &Value) -> Result<Tensor> {
     let zeros = first.zeros_like()?;
     for (rows, row) in [("equal", &first), ("zero", &zeros)] {
         for i in sizes(&spec[rows]) {
-            let parts: Vec<Tensor> =
-                (0..x.dim(0)?).map(|j| if i == j { Ok(row.clone()) } else { x.narrow(0, j, 1) }).collect::<Result<_>>()?;
+            let parts: Vec<Tensor> = (0..x.dim(0)?)
+                .map(|j| if i == j { Ok(row.clone()) } else { x.narrow(0, j, 1) })
+                .collect::<Result<_>>()?;
             x = Tensor::cat(&parts, 0)?;
         }
     }
@@ -52,7 +56,10 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
     let options = &case["options"];
     let dkd = |f: &dyn Fn(&Tensor, f64) -> Result<Tensor>| {
         let labels: Vec<u32> = numbers(&options["labels"]).into_iter().map(|y| y as u32).collect();
-        f(&Tensor::new(labels, &Device::Cpu)?, options["temperature"].as_f64().expect("a temperature"))
+        f(
+            &Tensor::new(labels, &Device::Cpu)?,
+            options["temperature"].as_f64().expect("a temperature"),
+        )
     };
     match case["loss"].as_str().expect("a name") {
         "attention_transfer" => loss::attention_transfer(&xs[0], &xs[1]),
@@ -94,15 +101,26 @@ fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
             let value = ours(case, &xs)?;
             let expected = case["value"].as_f64().expect("a value");
             let got = flat(&value)?[0];
-            assert!((got - expected).abs() <= eps * expected.abs(), "{context}: {got}, expected {expected}");
+            assert!(
+                (got - expected).abs() <= eps * expected.abs(),
+                "{context}: {got}, expected {expected}"
+            );
             let (candle, swift) = (ours(case, &xs)?.backward()?, kd_kernels::backward(&value)?);
             for (j, expected) in trained.iter().zip(case["grads"].as_array().expect("gradients")) {
-                let (got, expected) = (flat(candle.get(&xs[*j]).expect("a gradient"))?, numbers(expected));
-                assert_eq!(flat(swift.get(&xs[*j]).expect("a gradient"))?, got, "{context}: the backward passes differ");
+                let (got, expected) =
+                    (flat(candle.get(&xs[*j]).expect("a gradient"))?, numbers(expected));
+                assert_eq!(
+                    flat(swift.get(&xs[*j]).expect("a gradient"))?,
+                    got,
+                    "{context}: the backward passes differ"
+                );
                 let largest = expected.iter().fold(0f64, |m, g| m.max(g.abs()));
                 assert_eq!(got.len(), expected.len(), "{context}");
                 for (k, (got, expected)) in got.iter().zip(&expected).enumerate() {
-                    assert!((got - expected).abs() <= eps * largest, "{context}: gradient {j} at {k}: {got}, expected {expected}");
+                    assert!(
+                        (got - expected).abs() <= eps * largest,
+                        "{context}: gradient {j} at {k}: {got}, expected {expected}"
+                    );
                 }
             }
         }
@@ -130,7 +148,12 @@ fn the_oracle_agrees_with_the_values_of_the_reference_programs() {
         ("decoupled", 48.44096215507656),
     ];
     for (name, value) in known {
-        let case = golden["cases"].as_array().expect("cases").iter().find(|c| c["loss"] == name).expect("a case");
+        let case = golden["cases"]
+            .as_array()
+            .expect("cases")
+            .iter()
+            .find(|c| c["loss"] == name)
+            .expect("a case");
         let oracle = case["value"].as_f64().expect("a value");
         assert!((oracle - value).abs() < 1e-12 * value, "{name}: {oracle}, expected {value}");
     }

@@ -12,14 +12,18 @@ use kd_core::{Result, Seed};
 type Shapes = BTreeMap<String, Vec<usize>>;
 
 fn golden_shapes(name: &str) -> Shapes {
-    let golden: serde_json::Value = serde_json::from_str(include_str!("golden/cifar_networks.json")).expect("the golden file is JSON");
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("golden/cifar_networks.json"))
+            .expect("the golden file is JSON");
     serde_json::from_value(golden["networks"][name]["state"].clone()).expect("shapes by name")
 }
 
 #[test]
-fn an_exported_network_has_exactly_the_entries_of_pytorchs_and_comes_back_as_it_was() -> Result<()> {
+fn an_exported_network_has_exactly_the_entries_of_pytorchs_and_comes_back_as_it_was() -> Result<()>
+{
     let dir = tempfile::tempdir().expect("a folder");
-    for name in ["resnet8x4", "wrn-16-2", "vgg8", "mobilenet-v2", "shufflenet-v1", "shufflenet-v2"] {
+    for name in ["resnet8x4", "wrn-16-2", "vgg8", "mobilenet-v2", "shufflenet-v1", "shufflenet-v2"]
+    {
         let spec = NetworkSpec::from_name(name, 100)?;
         let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
         spec.build(vb)?;
@@ -52,13 +56,28 @@ fn weights_of_another_network_are_refused_with_every_name_that_does_not_fit() ->
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     NetworkSpec::from_name("resnet8", 10)?.build(vb)?;
     export(&path, &params.snapshot()?)?;
-    let Err(e) = import(&path, &NetworkSpec::from_name("resnet14", 100)?) else { panic!("it was accepted") };
+    let Err(e) = import(&path, &NetworkSpec::from_name("resnet14", 100)?) else {
+        panic!("it was accepted")
+    };
     let text = e.to_string();
-    let parts = ["net.safetensors: ", "missing layer1.1.bn1.bias [16]", "fc.bias: expected [100], got [10]"];
+    let parts = [
+        "net.safetensors: ",
+        "missing layer1.1.bn1.bias [16]",
+        "fc.bias: expected [100], got [10]",
+    ];
     assert!(e.is_bad_input() && parts.iter().all(|part| text.contains(part)), "{text}");
-    let teacher: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "torch_checkpoints", "teacher_old.pth"].iter().collect();
-    let Err(e) = import(&teacher, &NetworkSpec::from_name("resnet8", 10)?) else { panic!("it was accepted") };
-    let parts = ["teacher_old.pth: ", "conv1.weight: expected [16, 3, 3, 3], got [4, 3, 3, 3]", "missing layer1.0.bn1.bias [16]"];
+    let teacher: PathBuf =
+        [env!("CARGO_MANIFEST_DIR"), "tests", "golden", "torch_checkpoints", "teacher_old.pth"]
+            .iter()
+            .collect();
+    let Err(e) = import(&teacher, &NetworkSpec::from_name("resnet8", 10)?) else {
+        panic!("it was accepted")
+    };
+    let parts = [
+        "teacher_old.pth: ",
+        "conv1.weight: expected [16, 3, 3, 3], got [4, 3, 3, 3]",
+        "missing layer1.0.bn1.bias [16]",
+    ];
     assert!(e.is_bad_input() && parts.iter().all(|part| e.to_string().contains(part)), "{e}");
     Ok(())
 }
@@ -76,7 +95,12 @@ fn a_cut_safetensors_file_is_one_line_that_names_it() -> Result<()> {
         std::fs::write(&path, &whole[..cut]).expect("a write");
         let Err(e) = import(&path, &spec) else { panic!("it was accepted") };
         let text = e.to_string();
-        assert!(e.is_bad_input() && text.contains("net.safetensors: expected a") && !text.contains('\n'), "{text}");
+        assert!(
+            e.is_bad_input()
+                && text.contains("net.safetensors: expected a")
+                && !text.contains('\n'),
+            "{text}"
+        );
     }
     Ok(())
 }

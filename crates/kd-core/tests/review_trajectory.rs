@@ -1,5 +1,6 @@
-//! Ten whole training steps of resnet56 -> resnet20 by knowledge review beside PyTorch's (`scripts/oracles/review_trajectory.py`): both
-//! networks, adapters, losses, the backward pass and the optimiser together, in either mode of the teacher's batch-norms.
+//! Ten whole training steps of resnet56 -> resnet20 by knowledge review beside PyTorch's
+//! (`scripts/oracles/review_trajectory.py`): both networks, adapters, losses, the backward pass and
+//! the optimiser together, in either mode of the teacher's batch-norms.
 
 mod formula;
 
@@ -26,22 +27,30 @@ fn value(name: &str, dims: &[usize], scale: f64) -> candle_core::Result<Tensor> 
         "running_mean" => 0.,
         _ => 1.,
     };
-    let values: Vec<f32> = formula::noise(dims[0], name, 0).into_iter().map(|u| draw(u) as f32).collect();
+    let values: Vec<f32> =
+        formula::noise(dims[0], name, 0).into_iter().map(|u| draw(u) as f32).collect();
     Tensor::from_vec(values, dims, &Device::Cpu)
 }
 
 fn values(params: &Params, prefix: &str, scale: f64) -> Result<BTreeMap<String, Tensor>> {
     let all = params.named().into_iter().chain(params.buffers());
-    all.map(|(name, var)| Ok((name.clone(), value(&format!("{prefix}{name}"), var.dims(), scale)?))).collect()
+    all.map(|(name, var)| Ok((name.clone(), value(&format!("{prefix}{name}"), var.dims(), scale)?)))
+        .collect()
 }
 
 /// The images and labels of a step.
 fn batch(size: usize, step: usize, seed: usize) -> Result<(Tensor, Tensor)> {
     let noise = |dims: &[usize], what: &str, scale: f64| {
-        let values = formula::noise(dims.iter().product(), &format!("{what}.{step}"), seed).into_iter().map(|u| (scale * u) as f32);
+        let values = formula::noise(dims.iter().product(), &format!("{what}.{step}"), seed)
+            .into_iter()
+            .map(|u| (scale * u) as f32);
         Tensor::from_vec(values.collect::<Vec<f32>>(), dims, &Device::Cpu)
     };
-    let images = noise(&[size, 3, 32, 32], "images", 1.)?.broadcast_add(&noise(&[size, 3, 1, 1], "tints", 3.)?)?;
+    let images = noise(&[size, 3, 32, 32], "images", 1.)?.broadcast_add(&noise(
+        &[size, 3, 1, 1],
+        "tints",
+        3.,
+    )?)?;
     let labels: Vec<u32> = (0..size).map(|i| ((7 * i + 3 * step) % 100) as u32).collect();
     Ok((images, Tensor::new(labels, &Device::Cpu)?))
 }
@@ -55,16 +64,25 @@ fn close(ours: f64, theirs: f64, tolerance: f64, what: &str) {
 }
 
 fn follow(mode: &str) -> Result<()> {
-    let golden: serde_json::Value = serde_json::from_str(include_str!("golden/review_trajectory.json")).expect("the golden file is JSON");
+    let golden: serde_json::Value =
+        serde_json::from_str(include_str!("golden/review_trajectory.json"))
+            .expect("the golden file is JSON");
     let number = |name: &str| golden[name].as_f64().expect("a number");
-    let (size, lr, weight, first) = (number("batch") as usize, number("learning_rate"), number("weight"), number("seed") as usize);
+    let (size, lr, weight, first) = (
+        number("batch") as usize,
+        number("learning_rate"),
+        number("weight"),
+        number("seed") as usize,
+    );
     let golden = &golden["teacher_batch_norm"][mode];
 
     let device = &Device::Cpu;
     let (teacher_params, vb) = Params::seeded(Seed(0), device);
     let network = |name: &str| NetworkSpec::from_name(name, 100);
     network("resnet56")?.build(vb)?;
-    let frozen = Frozen::build(values(&teacher_params, "teacher.", 0.4)?, device, |vb| network("resnet56")?.build(vb))?;
+    let frozen = Frozen::build(values(&teacher_params, "teacher.", 0.4)?, device, |vb| {
+        network("resnet56")?.build(vb)
+    })?;
     let teacher = if mode == "batch" { frozen.with_batch_statistics() } else { frozen };
     let (params, vb) = Params::seeded(Seed(0), device);
     let student = network("resnet20")?.build(vb.clone())?;
@@ -78,7 +96,9 @@ fn follow(mode: &str) -> Result<()> {
     let sgd = OptimizerSpec::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4 };
     let mut optimizer = Optimizer::new(&sgd, None, &params)?;
     let wants = method.wants();
-    let Teaching::Live { taps } = &wants.teaching else { panic!("review takes the teacher's maps") };
+    let Teaching::Live { taps } = &wants.teaching else {
+        panic!("review takes the teacher's maps")
+    };
     let (student_taps, teacher_taps) = (names(&wants.student_taps), names(taps));
 
     for (step, theirs) in golden["steps"].as_array().expect("steps").iter().enumerate() {
@@ -88,29 +108,55 @@ fn follow(mode: &str) -> Result<()> {
         let outputs = student.forward(&xs, &student_taps, Mode::Train(draws))?;
         let taught = teacher.forward(&xs, &teacher_taps)?;
         let (outputs, taught) = (Some(&outputs), Some(&taught));
-        let terms = method.terms(&Step { student: outputs, teacher: taught, labels: &labels, numbers: &[], epoch: 20, draws })?;
+        let terms = method.terms(&Step {
+            student: outputs,
+            teacher: taught,
+            labels: &labels,
+            numbers: &[],
+            epoch: 20,
+            draws,
+        })?;
         let mut loss = Tensor::new(0f32, device)?;
         for term in &terms {
             let name = if term.name == "hard" { "cross_entropy" } else { term.name };
             let expected = theirs[name].as_f64().expect("a term");
-            close(f64::from(term.value.to_scalar::<f32>()?), expected, 1e-4, &format!("{mode}, step {step}, {name}"));
+            close(
+                f64::from(term.value.to_scalar::<f32>()?),
+                expected,
+                1e-4,
+                &format!("{mode}, step {step}, {name}"),
+            );
             loss = (loss + (&term.value * term.weight)?)?;
         }
-        close(f64::from(loss.to_scalar::<f32>()?), theirs["loss"].as_f64().expect("a loss"), 1e-4, &format!("{mode}, step {step}, loss"));
+        close(
+            f64::from(loss.to_scalar::<f32>()?),
+            theirs["loss"].as_f64().expect("a loss"),
+            1e-4,
+            &format!("{mode}, step {step}, loss"),
+        );
         let gradients = kd_kernels::backward(&loss)?;
         if step == 0 {
             let golden = golden["gradients"].as_object().expect("gradients");
             assert_eq!(params.named().len(), golden.len());
             for (name, var) in params.named() {
-                let ours = formula::values(gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient")))?;
+                let ours = formula::values(
+                    gradients
+                        .get(var.as_tensor())
+                        .unwrap_or_else(|| panic!("{name} has no gradient")),
+                )?;
                 let sketch = formula::numbers(&golden[&name]["sketch"]);
                 let products = formula::projections(&ours, &name, sketch.len() - 1);
-                let squares: f64 = products.iter().zip(&sketch[1..]).map(|(a, b)| (a - b).powi(2)).sum();
+                let squares: f64 =
+                    products.iter().zip(&sketch[1..]).map(|(a, b)| (a - b).powi(2)).sum();
                 // Noise in [-1, 1) has a mean square of 1/3.
                 let gap = (3. * squares / products.len() as f64).sqrt();
                 // Stock ops add long rows one number after another, in float32.
                 let tolerance = if kd_kernels::kernels_enabled() { 1e-4 } else { 1e-3 };
-                assert!(gap <= tolerance * sketch[0], "{mode}: gradient of {name} is off by {gap} of {}", sketch[0]);
+                assert!(
+                    gap <= tolerance * sketch[0],
+                    "{mode}: gradient of {name} is off by {gap} of {}",
+                    sketch[0]
+                );
             }
         }
         optimizer.step(&gradients, lr)?;
@@ -121,7 +167,8 @@ fn follow(mode: &str) -> Result<()> {
         let ours = formula::values(&student.forward(&xs, &[], mode_of)?.logits.narrow(0, 0, 4)?)?;
         let theirs = formula::numbers(&golden["logits"][part]);
         let norm = |v: &mut dyn Iterator<Item = f64>| v.map(|x| x * x).sum::<f64>().sqrt();
-        let gap = norm(&mut ours.iter().zip(&theirs).map(|(a, b)| a - b)) / norm(&mut theirs.iter().copied());
+        let gap = norm(&mut ours.iter().zip(&theirs).map(|(a, b)| a - b))
+            / norm(&mut theirs.iter().copied());
         assert!(gap < 2e-3, "{mode}: logits in mode {part} after ten steps are off by {gap}");
     }
     Ok(())
@@ -137,7 +184,8 @@ fn ten_steps_with_a_teacher_of_running_statistics_are_pytorchs() -> Result<()> {
     follow("running")
 }
 
-/// A pair of networks, the parameters of its adapters (facts of the official program), and the sides of its levels.
+/// A pair of networks, the parameters of its adapters (facts of the official program), and the
+/// sides of its levels.
 #[test]
 fn adapters_of_all_pairs_of_the_paper_have_their_shapes_and_parameters() -> Result<()> {
     let pairs = [
@@ -165,7 +213,11 @@ fn adapters_of_all_pairs_of_the_paper_have_their_shapes_and_parameters() -> Resu
         let teacher = {
             let (params, vb) = Params::seeded(Seed(0), device);
             network(teacher)?.build(vb)?;
-            let zeros = params.named().into_iter().chain(params.buffers()).map(|(name, var)| Ok((name, var.zeros_like()?)));
+            let zeros = params
+                .named()
+                .into_iter()
+                .chain(params.buffers())
+                .map(|(name, var)| Ok((name, var.zeros_like()?)));
             Frozen::build(zeros.collect::<Result<_>>()?, device, |vb| network(teacher)?.build(vb))?
         };
         let (params, vb) = Params::seeded(Seed(0), device);
@@ -173,16 +225,30 @@ fn adapters_of_all_pairs_of_the_paper_have_their_shapes_and_parameters() -> Resu
         let alone = params.count();
         let method = spec.build(&Context::new(&*student, Some(&teacher), &[], &params, &vb))?;
         assert_eq!(params.count() - alone, adapters, "{what}");
-        // One step: every level of the student comes out in the shape of the teacher's, or the distance would fail.
+        // One step: every level of the student comes out in the shape of the teacher's, or the
+        // distance would fail.
         let xs = Tensor::ones((2, 3, 32, 32), candle_core::DType::F32, device)?;
         let draws = StepSeed { seed: Seed(0), epoch: 0, step: 0 };
-        let Teaching::Live { taps } = &method.wants().teaching else { panic!("review takes the teacher's maps") };
-        let outputs = student.forward(&xs, &names(&method.wants().student_taps), Mode::Train(draws))?;
+        let Teaching::Live { taps } = &method.wants().teaching else {
+            panic!("review takes the teacher's maps")
+        };
+        let outputs =
+            student.forward(&xs, &names(&method.wants().student_taps), Mode::Train(draws))?;
         let taught = teacher.forward(&xs, &names(taps))?;
         let labels = Tensor::new(&[0u32, 1], device)?;
-        let step = Step { student: Some(&outputs), teacher: Some(&taught), labels: &labels, numbers: &[], epoch: 0, draws };
+        let step = Step {
+            student: Some(&outputs),
+            teacher: Some(&taught),
+            labels: &labels,
+            numbers: &[],
+            epoch: 0,
+            draws,
+        };
         let terms = method.terms(&step)?;
-        assert!(terms.iter().all(|term| term.value.to_scalar::<f32>().is_ok_and(f32::is_finite)), "{what}");
+        assert!(
+            terms.iter().all(|term| term.value.to_scalar::<f32>().is_ok_and(f32::is_finite)),
+            "{what}"
+        );
     }
     Ok(())
 }

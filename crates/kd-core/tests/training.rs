@@ -11,7 +11,10 @@ use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
 use kd_core::model::{Mode, Model};
 use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
-use kd_core::train::{Batch, EpochRecord, Examples, Fit, Moment, Observer, Optimizer, OptimizerSpec, Schedule, TrainSpec};
+use kd_core::train::{
+    Batch, EpochRecord, Examples, Fit, Moment, Observer, Optimizer, OptimizerSpec, Schedule,
+    TrainSpec,
+};
 use kd_core::{Error, Result};
 
 /// Points on a line of eight dimensions: two classes by the sign of their sum.
@@ -24,8 +27,10 @@ impl Examples for Points {
 
     fn batch(&self, rows: &[u32], _: StepSeed, device: &Device) -> Result<Batch> {
         let value = |row: u32, i: u32| ((row * 8 + i) as f32 * 0.7).sin();
-        let points: Vec<Vec<f32>> = rows.iter().map(|&r| (0..8).map(|i| value(r, i)).collect()).collect();
-        let labels: Vec<u32> = points.iter().map(|p| u32::from(p.iter().sum::<f32>() > 0.)).collect();
+        let points: Vec<Vec<f32>> =
+            rows.iter().map(|&r| (0..8).map(|i| value(r, i)).collect()).collect();
+        let labels: Vec<u32> =
+            points.iter().map(|p| u32::from(p.iter().sum::<f32>() > 0.)).collect();
         let n = rows.len();
         Ok(Batch {
             inputs: Tensor::from_vec(points.concat(), (n, 8), device)?,
@@ -37,7 +42,14 @@ impl Examples for Points {
 }
 
 fn net(dropout: f64) -> MlpSpec {
-    MlpSpec { inputs: 8, hidden: vec![6, 5], classes: 2, dropout_input: 0., dropout_hidden: dropout, init: WeightInit::HeNormal }
+    MlpSpec {
+        inputs: 8,
+        hidden: vec![6, 5],
+        classes: 2,
+        dropout_input: 0.,
+        dropout_hidden: dropout,
+        init: WeightInit::HeNormal,
+    }
 }
 
 fn spec(epochs: usize) -> TrainSpec {
@@ -55,13 +67,20 @@ fn spec(epochs: usize) -> TrainSpec {
 
 type Weights = BTreeMap<String, Vec<f32>>;
 
-fn train(spec: &TrainSpec, state: Option<PathBuf>, stop_after: usize) -> Result<(Weights, Vec<EpochRecord>)> {
+fn train(
+    spec: &TrainSpec,
+    state: Option<PathBuf>,
+    stop_after: usize,
+) -> Result<(Weights, Vec<EpochRecord>)> {
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     let model = Mlp::new(&net(0.3), vb)?;
     let method = HardTargets::default();
-    let fit = Fit { state, ..Fit::new(&model, &params, &method, &Points, spec, Seed(3), &Device::Cpu) };
+    let fit =
+        Fit { state, ..Fit::new(&model, &params, &method, &Points, spec, Seed(3), &Device::Cpu) };
     let records = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        fit.run(&mut |record: &EpochRecord| assert!(record.epoch <= stop_after, "stopped as if killed"))
+        fit.run(&mut |record: &EpochRecord| {
+            assert!(record.epoch <= stop_after, "stopped as if killed")
+        })
     }));
     let records = records.unwrap_or_else(|_| Ok(Vec::new()))?;
     let weights = params.snapshot()?.into_iter().map(|(n, t)| Ok((n, t.flatten_all()?.to_vec1()?)));
@@ -79,7 +98,8 @@ fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_records_to_the_bit() -
         assert!(state.exists());
         let (torn, again) = train(&spec, Some(state), 7)?;
         assert_eq!(whole, torn);
-        let losses = |records: &[EpochRecord]| records.iter().map(|r| r.loss.to_bits()).collect::<Vec<_>>();
+        let losses =
+            |records: &[EpochRecord]| records.iter().map(|r| r.loss.to_bits()).collect::<Vec<_>>();
         assert_eq!(losses(&records), losses(&again));
         assert_eq!(records.len(), 7);
     }
@@ -100,7 +120,12 @@ fn batches_made_ahead_train_to_the_weights_of_batches_made_at_each_step() -> Res
         let order: Vec<u32> = order.into_iter().map(|row| row as u32).collect();
         let mut total = 0.;
         for (step, rows) in order.chunks(spec.batch_size).enumerate() {
-            let terms = fit.step(&mut optimizer, rows, StepSeed { seed: Seed(3), epoch, step }, spec.learning_rate)?;
+            let terms = fit.step(
+                &mut optimizer,
+                rows,
+                StepSeed { seed: Seed(3), epoch, step },
+                spec.learning_rate,
+            )?;
             total += terms.iter().map(|t| t.weight * f64::from(t.value)).sum::<f64>();
         }
         assert_eq!(record.loss, total / 5.);
@@ -165,20 +190,31 @@ fn an_observer_is_told_of_each_step_and_epoch_and_of_those_of_an_earlier_process
     let model = Mlp::new(&net(0.3), vb)?;
     let method = HardTargets::default();
     let spec = &spec(2);
-    let fit = Fit { state, ..Fit::new(&model, &params, &method, &Points, spec, Seed(3), &Device::Cpu) };
+    let fit =
+        Fit { state, ..Fit::new(&model, &params, &method, &Points, spec, Seed(3), &Device::Cpu) };
     let mut told = Told::default();
     let records = fit.run(&mut told)?;
     assert_eq!(told.0, [(1, 0), (2, 1), (2, 2), (2, 3), (2, 4), (2, 0)]);
     // The mean over the steps so far: the last, which the record has, is one of five.
     let last = 5. * records[1].loss - 4. * told.1[3];
-    assert!(told.1.iter().all(|loss| loss.is_finite()) && last > 0., "{:?}, then {}", told.1, records[1].loss);
+    assert!(
+        told.1.iter().all(|loss| loss.is_finite()) && last > 0.,
+        "{:?}, then {}",
+        told.1,
+        records[1].loss
+    );
     Ok(())
 }
 
 #[test]
 fn training_lowers_the_loss_and_keeps_every_unit_within_the_cap() -> Result<()> {
     let (weights, records) = train(&spec(20), None, 20)?;
-    assert!(records[19].loss < 0.7 * records[0].loss, "{} to {}", records[0].loss, records[19].loss);
+    assert!(
+        records[19].loss < 0.7 * records[0].loss,
+        "{} to {}",
+        records[0].loss,
+        records[19].loss
+    );
     for row in weights["layers.0.weight"].chunks(8) {
         assert!(row.iter().map(|w| w * w).sum::<f32>().sqrt() <= 2.);
     }
@@ -219,7 +255,10 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step() -> Resul
     match train(&wild, None, 3) {
         Err(e @ Error::NonFinite { epoch: 1, .. }) => {
             let text = e.to_string();
-            assert!(text.contains("'hard'") && text.contains("epoch 1, step ") && !e.is_bad_input(), "{text}");
+            assert!(
+                text.contains("'hard'") && text.contains("epoch 1, step ") && !e.is_bad_input(),
+                "{text}"
+            );
         }
         other => panic!("expected a stop, got {other:?}"),
     }
@@ -233,16 +272,22 @@ fn a_checkpoint_of_another_network_is_refused_with_every_name_that_does_not_fit(
     let mut tensors = params.snapshot()?;
     let frozen = Frozen::build(tensors.clone(), &Device::Cpu, |vb| Mlp::new(&net(0.), vb))?;
     let xs = Tensor::ones((3, 8), candle_core::DType::F32, &Device::Cpu)?;
-    let (a, b) = (model.forward(&xs, &[], Mode::Evaluate)?.logits, frozen.forward(&xs, &[])?.logits);
+    let (a, b) =
+        (model.forward(&xs, &[], Mode::Evaluate)?.logits, frozen.forward(&xs, &[])?.logits);
     assert_eq!(a.to_vec2::<f32>()?, b.to_vec2::<f32>()?);
     assert!(!b.track_op(), "a frozen network's logits carry a graph");
 
     tensors.remove("layers.0.bias");
     tensors.insert("head.weight".into(), Tensor::zeros(4, candle_core::DType::F32, &Device::Cpu)?);
-    tensors.insert("layers.2.bias".into(), Tensor::zeros(7, candle_core::DType::F32, &Device::Cpu)?);
-    let Err(e) = Frozen::build(tensors, &Device::Cpu, |vb| Mlp::new(&net(0.), vb)) else { panic!("it was accepted") };
+    tensors
+        .insert("layers.2.bias".into(), Tensor::zeros(7, candle_core::DType::F32, &Device::Cpu)?);
+    let Err(e) = Frozen::build(tensors, &Device::Cpu, |vb| Mlp::new(&net(0.), vb)) else {
+        panic!("it was accepted")
+    };
     let text = e.to_string();
-    for part in ["missing layers.0.bias", "extra head.weight", "layers.2.bias: expected [2], got [7]"] {
+    for part in
+        ["missing layers.0.bias", "extra head.weight", "layers.2.bias: expected [2], got [7]"]
+    {
         assert!(e.is_bad_input() && text.contains(part), "{part} is missing in {text}");
     }
     Ok(())
@@ -256,7 +301,9 @@ fn taps_come_as_declared_and_an_unknown_one_lists_those_there_are() -> Result<()
     let out = model.forward(&xs, &["hidden.1", "hidden.0"], Mode::Evaluate)?;
     let declared: Vec<usize> = model.taps().iter().map(|t| t.channels).collect();
     assert_eq!([out.taps[1].dims()[1], out.taps[0].dims()[1]].to_vec(), declared);
-    let Err(e) = model.forward(&xs, &["hidden.7"], Mode::Evaluate) else { panic!("an unknown tap was accepted") };
+    let Err(e) = model.forward(&xs, &["hidden.7"], Mode::Evaluate) else {
+        panic!("an unknown tap was accepted")
+    };
     assert!(e.to_string().contains("hidden.0, hidden.1"), "{e}");
     Ok(())
 }
@@ -275,8 +322,14 @@ fn initial_weights_depend_on_seed_and_name_alone() -> Result<()> {
 
 #[test]
 fn hyper_parameters_outside_their_domain_are_bad_input_that_names_them() {
-    let soft = |temperature, soft_weight, hard_weight| MethodSpec::from(soft_targets::Spec { temperature, soft_weight, hard_weight });
-    for (method, part) in [(soft(0., 1., 0.), "temperature"), (soft(4., -1., 0.), "soft-weight"), (soft(4., 0., 0.), "not both 0")] {
+    let soft = |temperature, soft_weight, hard_weight| {
+        MethodSpec::from(soft_targets::Spec { temperature, soft_weight, hard_weight })
+    };
+    for (method, part) in [
+        (soft(0., 1., 0.), "temperature"),
+        (soft(4., -1., 0.), "soft-weight"),
+        (soft(4., 0., 0.), "not both 0"),
+    ] {
         let Err(e) = method.check() else { panic!("{method:?} was accepted") };
         assert!(e.is_bad_input() && e.to_string().contains(part), "{e}");
     }
@@ -288,7 +341,13 @@ fn hyper_parameters_outside_their_domain_are_bad_input_that_names_them() {
         (TrainSpec { learning_rate: f64::NAN, ..spec(1) }, "learning-rate"),
         (TrainSpec { max_norm: -1., ..spec(1) }, "max-norm"),
         (TrainSpec { average_epochs: 2, ..spec(1) }, "average-epochs"),
-        (TrainSpec { optimizer: OptimizerSpec::Sgd { momentum: 1., nesterov: false, weight_decay: 0. }, ..spec(1) }, "momentum"),
+        (
+            TrainSpec {
+                optimizer: OptimizerSpec::Sgd { momentum: 1., nesterov: false, weight_decay: 0. },
+                ..spec(1)
+            },
+            "momentum",
+        ),
     ];
     for (spec, part) in cases {
         let e = spec.check().expect_err(part);

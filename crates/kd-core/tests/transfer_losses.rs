@@ -1,10 +1,13 @@
-//! Losses on features against PyTorch's values in `golden/transfer_losses.json`, which `scripts/oracles/transfer_losses.py` writes, and against
-//! values of the methods' published programs in float64.
+//! Losses on features against PyTorch's values in `golden/transfer_losses.json`, which
+//! `scripts/oracles/transfer_losses.py` writes, and against values of the methods' published
+//! programs in float64.
 
 use std::collections::BTreeSet;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
-use kd_core::loss::contrastive::{Pairs, Picks, contrast, noise_contrast, normaliser, remember, unit_rows};
+use kd_core::loss::contrastive::{
+    Pairs, Picks, contrast, noise_contrast, normaliser, remember, unit_rows,
+};
 use kd_core::loss::overhaul::margins;
 use kd_core::loss::{activation_boundary, factor_transfer, overhaul, solution_flow};
 use serde_json::Value;
@@ -20,7 +23,8 @@ fn golden() -> Value {
 
 /// sin(a·i + b) over the row-major index i.
 fn g(dims: &[usize], a: f64, b: f64) -> Result<Tensor> {
-    let values: Vec<f64> = (0..dims.iter().product::<usize>()).map(|i| (a * i as f64 + b).sin()).collect();
+    let values: Vec<f64> =
+        (0..dims.iter().product::<usize>()).map(|i| (a * i as f64 + b).sin()).collect();
     Tensor::from_vec(values, dims, &Device::Cpu)
 }
 
@@ -29,7 +33,11 @@ fn numbers(json: &Value) -> Vec<f64> {
 }
 
 fn integers(json: &Value) -> Vec<usize> {
-    json.as_array().expect("an array").iter().map(|v| v.as_u64().expect("an integer") as usize).collect()
+    json.as_array()
+        .expect("an array")
+        .iter()
+        .map(|v| v.as_u64().expect("an integer") as usize)
+        .collect()
 }
 
 fn flat(x: &Tensor) -> Result<Vec<f64>> {
@@ -42,7 +50,10 @@ fn close(got: &[f64], want: &[f64], tolerance: f64, what: &str) {
     assert_eq!(got.len(), want.len(), "{what}");
     let size = want.iter().fold(0f64, |m, w| m.max(w.abs()));
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!((got - want).abs() <= tolerance * size, "{what}: at {i} got {got}, expected {want}");
+        assert!(
+            (got - want).abs() <= tolerance * size,
+            "{what}: at {i} got {got}, expected {want}"
+        );
     }
 }
 
@@ -52,16 +63,23 @@ fn check(loss: &str, f: impl Fn(&Value, &[Tensor], &[Tensor]) -> Result<Tensor>)
         for (dtype, tolerance) in DTYPES {
             let maps = |side: &str, a: f64, b: f64| -> Result<Vec<Tensor>> {
                 let shapes = case[side].as_array().expect("shapes").iter().enumerate();
-                shapes.map(|(i, shape)| g(&integers(shape), a + 0.2 * i as f64, b + i as f64)?.to_dtype(dtype)).collect()
+                shapes
+                    .map(|(i, shape)| {
+                        g(&integers(shape), a + 0.2 * i as f64, b + i as f64)?.to_dtype(dtype)
+                    })
+                    .collect()
             };
-            let student: Vec<Var> = maps("student", 0.7, 0.1)?.iter().map(Var::from_tensor).collect::<Result<_>>()?;
+            let student: Vec<Var> =
+                maps("student", 0.7, 0.1)?.iter().map(Var::from_tensor).collect::<Result<_>>()?;
             let teacher = maps("teacher", 1.3, 0.5)?;
             let tensors: Vec<Tensor> = student.iter().map(|v| v.as_tensor().clone()).collect();
             let what = format!("{loss} case {at} {dtype:?}");
             let loss = f(case, &tensors, &teacher)?;
             close(&flat(&loss)?, &[case["value"].as_f64().expect("a value")], tolerance, &what);
             let gradients = kd_kernels::backward(&loss)?;
-            for (i, (var, want)) in student.iter().zip(case["grads"].as_array().expect("gradients")).enumerate() {
+            for (i, (var, want)) in
+                student.iter().zip(case["grads"].as_array().expect("gradients")).enumerate()
+            {
                 let got = flat(gradients.get(var).expect("a gradient"))?;
                 close(&got, &numbers(want), tolerance, &format!("{what}: gradient {i}"));
             }
@@ -76,12 +94,16 @@ fn power(json: &Value) -> u32 {
 
 #[test]
 fn activation_boundary_agrees_with_torch() -> Result<()> {
-    check("activation_boundary", |case, s, t| activation_boundary(&s[0], &t[0], case["margin"].as_f64().expect("a margin")))
+    check("activation_boundary", |case, s, t| {
+        activation_boundary(&s[0], &t[0], case["margin"].as_f64().expect("a margin"))
+    })
 }
 
 #[test]
 fn factor_transfer_agrees_with_torch() -> Result<()> {
-    check("factor_transfer", |case, s, t| factor_transfer(&s[0], &t[0], power(&case["power"]), power(&case["norm"])))
+    check("factor_transfer", |case, s, t| {
+        factor_transfer(&s[0], &t[0], power(&case["power"]), power(&case["norm"]))
+    })
 }
 
 #[test]
@@ -111,7 +133,12 @@ fn values_of_the_published_programs() -> Result<()> {
             Ok(())
         };
         // Three stages weigh 1/4, 1/2 and 1, and all 3/1000.
-        expect(&activation_boundary(&fs, &ft, 1.)?, 0.003 / 4., 0.43395595220164257, "ab, stage 1")?;
+        expect(
+            &activation_boundary(&fs, &ft, 1.)?,
+            0.003 / 4.,
+            0.43395595220164257,
+            "ab, stage 1",
+        )?;
         let deep = activation_boundary(&fs2, &ft2, 1.)?;
         expect(&deep, 0.003 / 2., 0.19673568760632065, "ab, stage 2")?;
         expect(&deep, 0.003, 0.3934713752126413, "ab, stage 3")?;
@@ -134,35 +161,58 @@ const TEMPERATURE: f64 = 0.07;
 fn ten_steps_of_contrast_with_a_moving_memory_agree_with_torch() -> Result<()> {
     let golden = &golden()["crd"];
     for (dtype, tolerance) in [(DType::F32, 1e-4), (DType::F64, 1e-8)] {
-        let at = |scale: f64, dims: &[usize], a: f64, b: f64| (g(dims, a, b)?.to_dtype(dtype)? * scale)?.copy();
+        let at = |scale: f64, dims: &[usize], a: f64, b: f64| {
+            (g(dims, a, b)?.to_dtype(dtype)? * scale)?.copy()
+        };
         let var = |scale, dims: &[usize], a, b| Var::from_tensor(&at(scale, dims, a, b)?);
         let widths = [5, 7];
         let sides = ["student", "teacher"];
-        let weights = [var(0.4, &[WIDTH, widths[0]], 0.37, 0.1)?, var(0.4, &[WIDTH, widths[1]], 0.53, 0.3)?];
+        let weights =
+            [var(0.4, &[WIDTH, widths[0]], 0.37, 0.1)?, var(0.4, &[WIDTH, widths[1]], 0.53, 0.3)?];
         let biases = [var(0.1, &[WIDTH], 0.91, 0.2)?, var(0.1, &[WIDTH], 1.07, 0.4)?];
-        let memories = [at(0.6, &[IMAGES, WIDTH], 0.23, 0.7)?, at(0.6, &[IMAGES, WIDTH], 0.41, 1.1)?];
+        let memories =
+            [at(0.6, &[IMAGES, WIDTH], 0.23, 0.7)?, at(0.6, &[IMAGES, WIDTH], 0.41, 1.1)?];
         let (mut z, mut seen) = (None, BTreeSet::new());
         for (step, want) in golden["steps"].as_array().expect("steps").iter().enumerate() {
             let what = format!("step {step} {dtype:?}");
             let images: Vec<u32> = integers(&want["images"]).iter().map(|&i| i as u32).collect();
             seen.extend(images.iter().copied());
-            let negatives: Vec<Vec<u32>> =
-                want["negatives"].as_array().expect("rows").iter().map(|row| integers(row).iter().map(|&i| i as u32).collect()).collect();
+            let negatives: Vec<Vec<u32>> = want["negatives"]
+                .as_array()
+                .expect("rows")
+                .iter()
+                .map(|row| integers(row).iter().map(|&i| i as u32).collect())
+                .collect();
             let negatives = Picks::new(IMAGES, &negatives)?;
             let features = [
                 at(1., &[images.len(), widths[0]], 0.13, 0.5 * step as f64)?,
                 at(1., &[images.len(), widths[1]], 0.29, 0.3 * step as f64)?,
             ];
-            let embed = |side: usize| unit_rows(&features[side].matmul(&weights[side].t()?)?.broadcast_add(&biases[side])?);
+            let embed = |side: usize| {
+                unit_rows(
+                    &features[side].matmul(&weights[side].t()?)?.broadcast_add(&biases[side])?,
+                )
+            };
             let embeddings = [embed(0)?, embed(1)?];
-            let pairs = Pairs { positives: &images, negatives: &negatives, temperature: TEMPERATURE };
+            let pairs =
+                Pairs { positives: &images, negatives: &negatives, temperature: TEMPERATURE };
             let z = match z {
                 Some(z) => z,
-                None => *z.insert([normaliser(&embeddings[0], &memories[1], &pairs)?, normaliser(&embeddings[1], &memories[0], &pairs)?]),
+                None => *z.insert([
+                    normaliser(&embeddings[0], &memories[1], &pairs)?,
+                    normaliser(&embeddings[1], &memories[0], &pairs)?,
+                ]),
             };
-            let losses =
-                [noise_contrast(&embeddings[0], &memories[1], &pairs, z[0])?, noise_contrast(&embeddings[1], &memories[0], &pairs, z[1])?];
-            close(&[flat(&losses[0])?, flat(&losses[1])?].concat(), &numbers(&want["losses"]), tolerance, &format!("{what}: losses"));
+            let losses = [
+                noise_contrast(&embeddings[0], &memories[1], &pairs, z[0])?,
+                noise_contrast(&embeddings[1], &memories[0], &pairs, z[1])?,
+            ];
+            close(
+                &[flat(&losses[0])?, flat(&losses[1])?].concat(),
+                &numbers(&want["losses"]),
+                tolerance,
+                &format!("{what}: losses"),
+            );
             for side in 0..2 {
                 remember(&memories[side], &images, &embeddings[side], 0.5)?;
             }
@@ -172,7 +222,12 @@ fn ten_steps_of_contrast_with_a_moving_memory_agree_with_torch() -> Result<()> {
                     let gradient = gradients.get(var).expect("a gradient");
                     if let Some(want) = want["grads"].as_object() {
                         let name = format!("{name}.{kind}");
-                        close(&flat(gradient)?, &numbers(&want[&name]), 10. * tolerance, &format!("{what}: gradient of {name}"));
+                        close(
+                            &flat(gradient)?,
+                            &numbers(&want[&name]),
+                            10. * tolerance,
+                            &format!("{what}: gradient of {name}"),
+                        );
                     }
                     var.set(&(var.as_tensor() - (gradient * 0.02)?)?)?;
                 }
@@ -180,7 +235,12 @@ fn ten_steps_of_contrast_with_a_moving_memory_agree_with_torch() -> Result<()> {
         }
         close(&z.expect("ten steps"), &numbers(&golden["normalisers"]), tolerance, "normalisers");
         for (side, name) in sides.iter().enumerate() {
-            close(&flat(&memories[side])?, &numbers(&golden["memories"][side]), 10. * tolerance, &format!("memory of the {name}"));
+            close(
+                &flat(&memories[side])?,
+                &numbers(&golden["memories"][side]),
+                10. * tolerance,
+                &format!("memory of the {name}"),
+            );
             for (var, kind) in [(&weights[side], "weight"), (&biases[side], "bias")] {
                 let name = format!("{name}.{kind}");
                 close(&flat(var)?, &numbers(&golden["adapters"][&name]), 10. * tolerance, &name);
@@ -188,9 +248,18 @@ fn ten_steps_of_contrast_with_a_moving_memory_agree_with_torch() -> Result<()> {
         }
         // Rows of images that were in no batch are as they began.
         let begun = flat(&at(0.6, &[IMAGES, WIDTH], 0.23, 0.7)?)?;
-        for (image, (row, begun)) in flat(&memories[0])?.chunks(WIDTH).zip(begun.chunks(WIDTH)).enumerate() {
+        for (image, (row, begun)) in
+            flat(&memories[0])?.chunks(WIDTH).zip(begun.chunks(WIDTH)).enumerate()
+        {
             let length = row.iter().map(|x| x * x).sum::<f64>();
-            assert!(if seen.contains(&(image as u32)) { (length - 1.).abs() < 1e-5 } else { row == begun }, "image {image}: {length}");
+            assert!(
+                if seen.contains(&(image as u32)) {
+                    (length - 1.).abs() < 1e-5
+                } else {
+                    row == begun
+                },
+                "image {image}: {length}"
+            );
         }
         assert!(seen.len() > 10 && seen.len() < IMAGES);
     }

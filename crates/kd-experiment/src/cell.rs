@@ -11,7 +11,8 @@ use super::error::{Error, Result};
 use kd_base::message::one_line;
 use kd_base::nearest;
 
-/// The version of the identity: raised when the meaning of specs changes so that old results must not be reused.
+/// The version of the identity: raised when the meaning of specs changes so that old results must
+/// not be reused.
 pub const FORMAT: i64 = 1;
 
 /// A cell's name: the first 16 hex digits of the SHA-256 of its [`identity`](Cell::identity).
@@ -46,7 +47,8 @@ pub struct Cell {
     pub table: String,
     /// The row of that table. Not part of the identity.
     pub row: String,
-    /// The row's key columns and their values. Not part of the identity (the spec that they lead to is).
+    /// The row's key columns and their values. Not part of the identity (the spec that they lead
+    /// to is).
     pub keys: Vec<(String, String)>,
     /// What the paper does with it, for instance `train`.
     pub kind: String,
@@ -61,15 +63,16 @@ pub struct Cell {
 }
 
 impl Cell {
-    /// Everything that decides the result: format version, paper, kind, spec, seed, data and the names of the needed cells.
-    /// The run store writes it as `spec.toml`.
+    /// Everything that decides the result: format version, paper, kind, spec, seed, data and the
+    /// names of the needed cells. The run store writes it as `spec.toml`.
     pub fn identity(&self) -> Table {
         let needs = self.needs.iter().map(|(role, ids)| {
             let ids = ids.iter().map(|id| Value::String(id.0.clone())).collect();
             (role.clone(), Value::Array(ids))
         });
         // A seed above i64::MAX does not fit a TOML integer; as text it is still told apart.
-        let seed = i64::try_from(self.seed).map_or_else(|_| Value::String(self.seed.to_string()), Value::Integer);
+        let seed = i64::try_from(self.seed)
+            .map_or_else(|_| Value::String(self.seed.to_string()), Value::Integer);
         Table::from_iter([
             ("format".to_string(), Value::Integer(FORMAT)),
             ("paper".to_string(), Value::String(self.paper.clone())),
@@ -99,13 +102,15 @@ impl Cell {
 
     /// `table/row [key=value] seed 1`: how progress names the cell.
     pub fn short_label(&self) -> String {
-        let keys: Vec<String> = self.keys.iter().map(|(column, value)| format!("{column}={value}")).collect();
+        let keys: Vec<String> =
+            self.keys.iter().map(|(column, value)| format!("{column}={value}")).collect();
         let keys = if keys.is_empty() { String::new() } else { format!(" [{}]", keys.join(" ")) };
         format!("{}/{}{keys} seed {}", self.table, self.row, self.seed)
     }
 
-    /// Reads the spec into the paper's type, which has to refuse unknown fields (`#[serde(deny_unknown_fields)]`).
-    /// The error names the kind, and for an unknown field the nearest known one.
+    /// Reads the spec into the paper's type, which has to refuse unknown fields
+    /// (`#[serde(deny_unknown_fields)]`). The error names the kind, and for an unknown field
+    /// the nearest known one.
     pub fn spec_as<T: DeserializeOwned>(&self) -> Result<T> {
         T::deserialize(Value::Table(self.spec.clone())).map_err(|error| {
             let text = one_line(&error);
@@ -115,26 +120,36 @@ impl Cell {
     }
 }
 
-/// Serde lists the fields it knows; this picks the likely one: "unknown field `a`, expected one of `b`, `c`".
+/// Serde lists the fields it knows; this picks the likely one: "unknown field `a`, expected one of
+/// `b`, `c`".
 fn unknown_field_hint(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    match (message.starts_with("unknown field") || message.starts_with("unknown variant"), quoted.next()) {
-        (true, Some(word)) => nearest::nearest(word, quoted).map(|name| format!("; did you mean `{name}`?")).unwrap_or_default(),
+    match (
+        message.starts_with("unknown field") || message.starts_with("unknown variant"),
+        quoted.next(),
+    ) {
+        (true, Some(word)) => nearest::nearest(word, quoted)
+            .map(|name| format!("; did you mean `{name}`?"))
+            .unwrap_or_default(),
         _ => String::new(),
     }
 }
 
-/// A TOML value in one canonical form: JSON, keys sorted, no spaces; a float without fraction is written as the integer, so that
-/// `1` and `1.0` in an experiment file are the same number.
+/// A TOML value in one canonical form: JSON, keys sorted, no spaces; a float without fraction is
+/// written as the integer, so that `1` and `1.0` in an experiment file are the same number.
 pub(crate) fn canonical(value: &Value) -> String {
     match value {
         Value::String(text) => quoted(text),
         Value::Integer(number) => number.to_string(),
-        Value::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => (*number as i64).to_string(),
+        Value::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
+            (*number as i64).to_string()
+        }
         Value::Float(number) => format!("{number:?}"),
         Value::Boolean(flag) => flag.to_string(),
         Value::Datetime(time) => quoted(&time.to_string()),
-        Value::Array(items) => format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(",")),
+        Value::Array(items) => {
+            format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
+        }
         Value::Table(table) => canonical_table(table),
     }
 }
@@ -142,7 +157,10 @@ pub(crate) fn canonical(value: &Value) -> String {
 /// [`canonical`] of a table.
 pub(crate) fn canonical_table(table: &Table) -> String {
     let sorted: BTreeMap<&String, &Value> = table.iter().collect();
-    let fields: Vec<String> = sorted.into_iter().map(|(key, value)| format!("{}:{}", quoted(key), canonical(value))).collect();
+    let fields: Vec<String> = sorted
+        .into_iter()
+        .map(|(key, value)| format!("{}:{}", quoted(key), canonical(value)))
+        .collect();
     format!("{{{}}}", fields.join(","))
 }
 
@@ -155,7 +173,8 @@ mod tests {
     use super::*;
 
     fn cell(spec: &str) -> Cell {
-        let needs = BTreeMap::from([("teacher".to_string(), vec![CellId("00112233aabbccdd".to_string())])]);
+        let needs =
+            BTreeMap::from([("teacher".to_string(), vec![CellId("00112233aabbccdd".to_string())])]);
         Cell {
             id: Cell::unnamed_id(),
             paper: "toy".into(),
@@ -171,10 +190,13 @@ mod tests {
         .named()
     }
 
-    /// If this fails, every result that anybody has stored is orphaned: raise `FORMAT` only on purpose.
+    /// If this fails, every result that anybody has stored is orphaned: raise `FORMAT` only on
+    /// purpose.
     #[test]
     fn the_name_of_a_known_cell_never_changes() {
-        let cell = cell("epochs = 3\nrate = 0.1\nhidden = [2, 2]\nmethod = { kind = \"kd\", temperature = 4.0 }");
+        let cell = cell(
+            "epochs = 3\nrate = 0.1\nhidden = [2, 2]\nmethod = { kind = \"kd\", temperature = 4.0 }",
+        );
         assert_eq!(
             canonical_table(&cell.identity()),
             r#"{"data":"embedded:1","format":1,"kind":"train","needs":{"teacher":["00112233aabbccdd"]},"paper":"toy","seed":1,"spec":{"epochs":3,"hidden":[2,2],"method":{"kind":"kd","temperature":4},"rate":0.1}}"#

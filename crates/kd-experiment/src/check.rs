@@ -7,12 +7,17 @@ use crate::paper::Paper;
 use crate::plan::Plan;
 use crate::specs::Specs;
 
-/// Reads the specs of these cells of the plan, each once, and checks what they say and need, and that their results have the numbers that the
-/// plan's tables ask for. A cell comes after those that it needs, as in [`Plan::cells`].
+/// Reads the specs of these cells of the plan, each once, and checks what they say and need, and
+/// that their results have the numbers that the plan's tables ask for. A cell comes after those
+/// that it needs, as in [`Plan::cells`].
 ///
 /// # Errors
 /// The first thing that is wrong, with its cell.
-pub fn check<'a, P: Paper + ?Sized>(paper: &P, plan: &Plan, cells: impl IntoIterator<Item = &'a Cell>) -> Result<Specs<'a, P::Spec>> {
+pub fn check<'a, P: Paper + ?Sized>(
+    paper: &P,
+    plan: &Plan,
+    cells: impl IntoIterator<Item = &'a Cell>,
+) -> Result<Specs<'a, P::Spec>> {
     let mut specs = Specs::default();
     for cell in cells {
         let spec = paper.read(cell).map_err(|error| error.of_cell(&cell.label()))?;

@@ -8,8 +8,9 @@ use kd_base::{Blame, Fault, FileError, message};
 /// Result, with [`Error`] where nothing else is said.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of a run: one line that says what and where, and [whose fault](Error::fault) it is. A paper's own code returns it too: any error
-/// that tells whose fault it is ([`Blame`]) becomes one with `?`.
+/// An error of a run: one line that says what and where, and [whose fault](Error::fault) it is. A
+/// paper's own code returns it too: any error that tells whose fault it is ([`Blame`]) becomes one
+/// with `?`.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An experiment file, or another file written by people, does not say what it has to.
@@ -26,7 +27,8 @@ pub enum Error {
     /// The operating system refused a file operation.
     #[error(transparent)]
     Io(FileError),
-    /// A file of the run store cannot be understood. It is never redone silently: the numbers in it may have been reported.
+    /// A file of the run store cannot be understood. It is never redone silently: the numbers in it
+    /// may have been reported.
     #[error("{}: {problem}; delete the folder {} to run this cell again", file.display(), dir.display())]
     Corrupt {
         /// The file.
@@ -72,7 +74,8 @@ impl<E: Blame> From<E> for Error {
 }
 
 impl Error {
-    /// An error about what the user gave. A message may quote a file: control characters are written as escapes.
+    /// An error about what the user gave. A message may quote a file: control characters are
+    /// written as escapes.
     pub fn bad_input(message: impl Into<String>) -> Self {
         Self::BadInput(message::escaped(message.into()))
     }
@@ -82,11 +85,13 @@ impl Error {
         Self::Failure(message.into())
     }
 
-    /// Whose fault it is: the user's where a file, an option or a full disk has to change, the program's elsewhere. What a cell or a table
-    /// says of its error is the error's own fault.
+    /// Whose fault it is: the user's where a file, an option or a full disk has to change, the
+    /// program's elsewhere. What a cell or a table says of its error is the error's own fault.
     pub fn fault(&self) -> Fault {
         match self {
-            Self::File { .. } | Self::BadInput(_) | Self::Io(_) | Self::Corrupt { .. } => Fault::BadInput,
+            Self::File { .. } | Self::BadInput(_) | Self::Io(_) | Self::Corrupt { .. } => {
+                Fault::BadInput
+            }
             Self::Failure(_) => Fault::Program,
             Self::Library { fault, .. } => *fault,
             Self::Cell { source, .. } | Self::Table { source, .. } => source.fault(),
@@ -124,7 +129,10 @@ mod tests {
         let full = || io::Error::new(io::ErrorKind::StorageFull, "No space left on device");
         let file = FileError::of("write", Path::new("checkpoint"))(full());
         let in_cell = |error: Error| error.of_cell("t/r seed 1");
-        assert_eq!(in_cell(file.into()).to_string(), "t/r seed 1: cannot write checkpoint: No space left on device");
+        assert_eq!(
+            in_cell(file.into()).to_string(),
+            "t/r seed 1: cannot write checkpoint: No space left on device"
+        );
         assert!(in_cell(FileError::of("write", Path::new("a"))(full()).into()).is_bad_input());
         assert!(in_cell(Error::io("write", Path::new("a"))(full())).is_bad_input());
         assert!(!in_cell(Error::failure("term `kd` is not finite")).is_bad_input());

@@ -25,8 +25,9 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// Runs the cells of `shard` that are not finished, in the plan's order, one at a time.
 ///
-/// All cells of the shard are checked before the first is run. Cells that another process holds are passed over and awaited at the
-/// end. The first error stops the run and names its cell; finished cells stay, and a later call goes on from there.
+/// All cells of the shard are checked before the first is run. Cells that another process holds are
+/// passed over and awaited at the end. The first error stops the run and names its cell; finished
+/// cells stay, and a later call goes on from there.
 pub fn execute<P: Paper + ?Sized>(
     paper: &P,
     plan: &Plan,
@@ -58,11 +59,13 @@ enum Attempt {
 
 impl<P: Paper + ?Sized> Executor<'_, P> {
     fn run(&self, shard: Shard) -> Result<Summary> {
-        let wanted: Vec<&Cell> = self.plan.shard(shard).into_iter().map(|index| &self.plan.cells[index]).collect();
+        let wanted: Vec<&Cell> =
+            self.plan.shard(shard).into_iter().map(|index| &self.plan.cells[index]).collect();
         let specs = check(self.paper, self.plan, wanted.iter().copied())?;
         let parsed = wanted.iter().filter_map(|cell| specs.get(&cell.id));
         let mut summary = Summary::default();
-        let mut waiting: Vec<(usize, &Cell, &P::Spec)> = parsed.enumerate().map(|(i, parsed)| (i + 1, parsed.cell, &parsed.spec)).collect();
+        let mut waiting: Vec<(usize, &Cell, &P::Spec)> =
+            parsed.enumerate().map(|(i, parsed)| (i + 1, parsed.cell, &parsed.spec)).collect();
         let mut told = false;
         while !waiting.is_empty() {
             let mut left = Vec::new();
@@ -74,10 +77,13 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
                 }
             }
             if left.len() == waiting.len() {
-                // Nothing could be done: every cell is held by another process, or needs one that is.
+                // Nothing could be done: every cell is held by another process, or needs one that
+                // is.
                 if !told {
                     let (count, first) = (left.len(), left[0].1.label());
-                    self.progress.note(&format!("waiting for {count} cells that another process runs, first {first}"));
+                    self.progress.note(&format!(
+                        "waiting for {count} cells that another process runs, first {first}"
+                    ));
                     told = true;
                 }
                 std::thread::sleep(POLL);
@@ -87,7 +93,12 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
         Ok(summary)
     }
 
-    fn attempt(&self, cell: &Cell, spec: &P::Spec, (number, total): (usize, usize)) -> Result<Attempt> {
+    fn attempt(
+        &self,
+        cell: &Cell,
+        spec: &P::Spec,
+        (number, total): (usize, usize),
+    ) -> Result<Attempt> {
         if self.store.result(cell)?.is_some() {
             return Ok(Attempt::Found);
         }
@@ -102,7 +113,8 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
         self.progress.cell_started(cell, number, total);
         let start = Instant::now();
         let job = Job { cell, dir: &dir, needed: &needed, progress: self.progress };
-        let mut result = self.paper.run(spec, &job).map_err(|error| error.of_cell(&cell.label()))?;
+        let mut result =
+            self.paper.run(spec, &job).map_err(|error| error.of_cell(&cell.label()))?;
         if result.seconds == 0.0 {
             result.seconds = start.elapsed().as_secs_f64();
         }
@@ -127,7 +139,11 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
             let mut finished = Vec::with_capacity(ids.len());
             for other in ids.iter().filter_map(|id| self.plan.cell(id)) {
                 match self.store.result(other)? {
-                    Some(result) => finished.push(Finished { cell: other.clone(), dir: self.store.dir(other), result }),
+                    Some(result) => finished.push(Finished {
+                        cell: other.clone(),
+                        dir: self.store.dir(other),
+                        result,
+                    }),
                     None => return Ok(None),
                 }
             }

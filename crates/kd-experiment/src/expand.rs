@@ -33,9 +33,11 @@ pub struct Request<'a> {
 
 /// Expands the selected tables to a plan: every cell once, after the cells that it needs.
 ///
-/// Errors: an unknown table or row (with the nearest name), needs that form a cycle or fit several cells, two rows that fill one line.
+/// Errors: an unknown table or row (with the nearest name), needs that form a cycle or fit several
+/// cells, two rows that fill one line.
 pub fn expand(request: &Request) -> Result<Plan> {
-    let mut expansion = Expansion { request, cells: Vec::new(), known: BTreeMap::new(), open: Vec::new() };
+    let mut expansion =
+        Expansion { request, cells: Vec::new(), known: BTreeMap::new(), open: Vec::new() };
     let mut tables = Vec::new();
     for experiment in select(request.experiments, request.selected)? {
         tables.push(expansion.table(experiment)?);
@@ -48,12 +50,16 @@ fn select<'a>(experiments: &'a [Experiment], selected: &[String]) -> Result<Vec<
     for name in selected {
         find_table(experiments, name).map_err(Error::bad_input)?;
     }
-    Ok(experiments.iter().filter(|experiment| selected.is_empty() || selected.contains(&experiment.name)).collect())
+    Ok(experiments
+        .iter()
+        .filter(|experiment| selected.is_empty() || selected.contains(&experiment.name))
+        .collect())
 }
 
 fn find_table<'a>(experiments: &'a [Experiment], name: &str) -> Result<&'a Experiment, String> {
     let found = experiments.iter().find(|experiment| experiment.name == name);
-    let hint = || nearest::hint(name, experiments.iter().map(|experiment| experiment.name.as_str()));
+    let hint =
+        || nearest::hint(name, experiments.iter().map(|experiment| experiment.name.as_str()));
     found.ok_or_else(|| format!("no table `{name}`{}", hint()))
 }
 
@@ -67,7 +73,8 @@ struct Expansion<'a> {
     request: &'a Request<'a>,
     cells: Vec<Cell>,
     known: BTreeMap<CellId, usize>,
-    /// The cells whose needs are being expanded, outermost first: a cell that is met again here is part of a cycle.
+    /// The cells whose needs are being expanded, outermost first: a cell that is met again here is
+    /// part of a cycle.
     open: Vec<String>,
 }
 
@@ -75,7 +82,8 @@ impl<'a> Expansion<'a> {
     fn table(&mut self, experiment: &'a Experiment) -> Result<TablePlan> {
         let mut lines: Vec<Line> = Vec::new();
         let mut columns: Vec<String> = Vec::new();
-        let (here, elsewhere): (Vec<&Row>, Vec<&Row>) = experiment.rows.iter().partition(|row| row.presets.contains(&self.request.preset));
+        let (here, elsewhere): (Vec<&Row>, Vec<&Row>) =
+            experiment.rows.iter().partition(|row| row.presets.contains(&self.request.preset));
         for row in here {
             for grid in &row.grids {
                 if !columns.contains(&grid.column) {
@@ -88,11 +96,22 @@ impl<'a> Expansion<'a> {
                 (None, None) => experiment.seeds.at(self.request.preset),
             };
             for point in self.points(row) {
-                let cells = seeds.0.iter().map(|seed| self.cell(experiment, row, &point, *seed)).collect::<Result<Vec<_>>>()?;
+                let cells = seeds
+                    .0
+                    .iter()
+                    .map(|seed| self.cell(experiment, row, &point, *seed))
+                    .collect::<Result<Vec<_>>>()?;
                 for report in &row.report {
-                    let twice = lines.iter().any(|line| line.row == report.row && line.keys == point.keys && line.metric == report.metric);
+                    let twice = lines.iter().any(|line| {
+                        line.row == report.row
+                            && line.keys == point.keys
+                            && line.metric == report.metric
+                    });
                     if twice {
-                        let message = format!("row[{}]: another row fills the line {} {} too", row.name, report.row, report.metric.name);
+                        let message = format!(
+                            "row[{}]: another row fills the line {} {} too",
+                            row.name, report.row, report.metric.name
+                        );
                         return Err(Error::file(&experiment.file, message));
                     }
                     lines.push(Line {
@@ -120,7 +139,8 @@ impl<'a> Expansion<'a> {
         })
     }
 
-    /// The product of a row's grids, the first varying slowest; one empty point where there are none.
+    /// The product of a row's grids, the first varying slowest; one empty point where there are
+    /// none.
     fn points(&self, row: &'a Row) -> Vec<Point<'a>> {
         let mut points = vec![Point { keys: Vec::new(), values: Vec::new() }];
         for grid in &row.grids {
@@ -129,16 +149,26 @@ impl<'a> Expansion<'a> {
                 values: [point.values.as_slice(), &[(grid.path.as_str(), value)]].concat(),
             };
             let values = grid.values.at(self.request.preset);
-            points = points.iter().flat_map(|point| values.iter().map(move |value| longer(point, value))).collect();
+            points = points
+                .iter()
+                .flat_map(|point| values.iter().map(move |value| longer(point, value)))
+                .collect();
         }
         points
     }
 
     /// The cell of a row at a point with a seed; adds it, after its needs, unless it is known.
-    fn cell(&mut self, experiment: &'a Experiment, row: &'a Row, point: &Point<'a>, seed: u64) -> Result<CellId> {
+    fn cell(
+        &mut self,
+        experiment: &'a Experiment,
+        row: &'a Row,
+        point: &Point<'a>,
+        seed: u64,
+    ) -> Result<CellId> {
         let mut spec = row.spec.at(self.request.preset).clone();
         for (path, value) in &point.values {
-            overrides::set(&mut spec, path, value).map_err(|message| Error::file(&experiment.file, message))?;
+            overrides::set(&mut spec, path, value)
+                .map_err(|message| Error::file(&experiment.file, message))?;
         }
         let mut cell = Cell {
             id: Cell::unnamed_id(),
@@ -156,11 +186,15 @@ impl<'a> Expansion<'a> {
         if let Some(start) = self.open.iter().position(|open| *open == label) {
             let mut cycle = self.open[start..].to_vec();
             cycle.push(label);
-            return Err(Error::file(&experiment.file, format!("needs form a cycle: {}", cycle.join(" -> "))));
+            return Err(Error::file(
+                &experiment.file,
+                format!("needs form a cycle: {}", cycle.join(" -> ")),
+            ));
         }
         self.open.push(label);
         for (role, need) in &row.needs {
-            let ids = self.needed(experiment, row, role, need.at(self.request.preset), point, seed)?;
+            let ids =
+                self.needed(experiment, row, role, need.at(self.request.preset), point, seed)?;
             cell.needs.insert(role.clone(), ids);
         }
         self.open.pop();
@@ -182,23 +216,33 @@ impl<'a> Expansion<'a> {
         point: &Point<'a>,
         seed: u64,
     ) -> Result<Vec<CellId>> {
-        let wrong = |message: String| Error::file(&experiment.file, format!("row[{}].needs.{role}: {message}", row.name));
+        let wrong = |message: String| {
+            Error::file(&experiment.file, format!("row[{}].needs.{role}: {message}", row.name))
+        };
         let table = match &need.table {
             Some(name) => find_table(self.request.experiments, name).map_err(&wrong)?,
             None => experiment,
         };
         let found = table.rows.iter().find(|other| other.name == need.row);
         let hint = || nearest::hint(&need.row, table.rows.iter().map(|other| other.name.as_str()));
-        let other = found.ok_or_else(|| wrong(format!("no row `{}` in table `{}`{}", need.row, table.name, hint())))?;
+        let other = found.ok_or_else(|| {
+            wrong(format!("no row `{}` in table `{}`{}", need.row, table.name, hint()))
+        })?;
         // In columns that both rows have, the values have to agree.
         let fits = |candidate: &Point| {
-            let clash = |(column, value): &(String, String)| point.keys.iter().any(|(mine, own)| mine == column && own != value);
+            let clash = |(column, value): &(String, String)| {
+                point.keys.iter().any(|(mine, own)| mine == column && own != value)
+            };
             !candidate.keys.iter().any(clash)
         };
         let points: Vec<Point> = self.points(other).into_iter().filter(fits).collect();
         let [point] = points.as_slice() else {
-            let message =
-                format!("expected one cell of `{}/{}` for each seed, got {} points of its grids", table.name, other.name, points.len());
+            let message = format!(
+                "expected one cell of `{}/{}` for each seed, got {} points of its grids",
+                table.name,
+                other.name,
+                points.len()
+            );
             return Err(wrong(message));
         };
         let own = [seed];

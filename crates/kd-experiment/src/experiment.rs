@@ -30,11 +30,13 @@
 //! "before-bias" = { "test-errors" = "before-bias.test-errors" }
 //! ```
 //!
-//! A row with `like = "NAME"` has the kind, the spec and the presets' changes of that earlier row of the file under its own; a spec may then
-//! add keys, for instance where a kind takes more. There and at a preset, a table with another `kind` (`optimizer`, `schedule`, …) replaces
-//! the one below it whole.
+//! A row with `like = "NAME"` has the kind, the spec and the presets' changes of that earlier row
+//! of the file under its own; a spec may then add keys, for instance where a kind takes more. There
+//! and at a preset, a table with another `kind` (`optimizer`, `schedule`, …) replaces the one below
+//! it whole.
 //!
-//! Unknown keys are errors. Where a needed row has grids, its cell with the same values in the shared columns is meant.
+//! Unknown keys are errors. Where a needed row has grids, its cell with the same values in the
+//! shared columns is meant.
 
 use std::fs;
 use std::path::Path;
@@ -86,7 +88,8 @@ pub struct Row {
     pub needs: Vec<(String, PerPreset<Need>)>,
     /// Its own seeds, where it does not use the table's.
     pub seeds: Option<PerPreset<Seeds>>,
-    /// The presets at which the table has this row. At the others its cells run only where another row needs them.
+    /// The presets at which the table has this row. At the others its cells run only where another
+    /// row needs them.
     pub presets: Vec<Preset>,
     /// The resolved spec of each preset, before grids.
     pub spec: PerPreset<Table>,
@@ -140,7 +143,10 @@ pub fn load_dir(dir: &Path) -> Result<Vec<Experiment>> {
     }
     paths.sort();
     if paths.is_empty() {
-        return Err(Error::bad_input(format!("{}: expected experiment files (*.toml), found none", dir.display())));
+        return Err(Error::bad_input(format!(
+            "{}: expected experiment files (*.toml), found none",
+            dir.display()
+        )));
     }
     let read = |path: &std::path::PathBuf| {
         let text = fs::read_to_string(path).map_err(Error::io("read", path))?;
@@ -153,12 +159,19 @@ pub fn load_dir(dir: &Path) -> Result<Vec<Experiment>> {
 /// Reads one experiment file: `file` is its path for messages, `name` the table's name.
 pub fn parse(file: &str, name: &str, text: &str) -> Result<Experiment> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+        let line = error
+            .span()
+            .map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
         Error::file(format!("{file}:{line}"), one_line(&error.message()))
     })?;
     let mut top = Fields::new(file, "", table);
     kebab(&top, "the file's name", name)?;
-    let metrics = top.tables("metrics")?.into_iter().enumerate().map(|(i, table)| metric(file, i, table)).collect::<Result<Vec<_>>>()?;
+    let metrics = top
+        .tables("metrics")?
+        .into_iter()
+        .enumerate()
+        .map(|(i, table)| metric(file, i, table))
+        .collect::<Result<Vec<_>>>()?;
     if metrics.is_empty() {
         return Err(top.error("metrics", "expected at least one { name = .., unit = .. }"));
     }
@@ -172,7 +185,10 @@ pub fn parse(file: &str, name: &str, text: &str) -> Result<Experiment> {
         deviations: numbered(&mut top, "deviations", 'D')?,
         gap_fills: numbered(&mut top, "gap-fills", 'G')?,
         seeds: preset_seeds(file, presets)?,
-        rows: like::resolve(file, top.tables("row")?)?.into_iter().map(|table| row(file, table, &metrics)).collect::<Result<_>>()?,
+        rows: like::resolve(file, top.tables("row")?)?
+            .into_iter()
+            .map(|table| row(file, table, &metrics))
+            .collect::<Result<_>>()?,
         metrics,
     };
     if experiment.rows.is_empty() {
@@ -198,9 +214,16 @@ fn metric(file: &str, index: usize, table: Table) -> Result<Metric> {
 fn numbered(fields: &mut Fields, key: &'static str, letter: char) -> Result<Vec<String>> {
     let items = fields.strings(key)?;
     for item in &items {
-        let number = item.strip_prefix(letter).and_then(|rest| rest.split_once(' ')).map(|(number, _)| number);
-        if !number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())) {
-            return Err(fields.error(key, format_args!("expected `{letter}<number> <text>`, got `{item}`")));
+        let number = item
+            .strip_prefix(letter)
+            .and_then(|rest| rest.split_once(' '))
+            .map(|(number, _)| number);
+        if !number.is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        }) {
+            return Err(
+                fields.error(key, format_args!("expected `{letter}<number> <text>`, got `{item}`"))
+            );
         }
     }
     Ok(items)
@@ -227,9 +250,13 @@ fn preset_seeds(file: &str, presets: Table) -> Result<PerPreset<Seeds>> {
 fn seed_list(fields: &Fields, value: &Value) -> Result<Seeds> {
     let wrong = || fields.expected("seeds", "a list of seeds or a range \"1..3\"", value);
     match value {
-        Value::String(text) => text.parse().map_err(|message: String| fields.error("seeds", message)),
+        Value::String(text) => {
+            text.parse().map_err(|message: String| fields.error("seeds", message))
+        }
         Value::Array(items) => {
-            let seeds = items.iter().map(|item| item.as_integer().and_then(|seed| u64::try_from(seed).ok()));
+            let seeds = items
+                .iter()
+                .map(|item| item.as_integer().and_then(|seed| u64::try_from(seed).ok()));
             let seeds = seeds.collect::<Option<Vec<u64>>>().ok_or_else(wrong)?;
             Seeds::new(seeds).map_err(|message| fields.error("seeds", message))
         }
@@ -240,7 +267,12 @@ fn seed_list(fields: &Fields, value: &Value) -> Result<Seeds> {
 fn preset_list(fields: &Fields, value: &Value) -> Result<Vec<Preset>> {
     let wrong = || fields.expected("presets", "an array of at least one preset", value);
     let names = value.as_array().filter(|names| !names.is_empty()).ok_or_else(wrong)?;
-    let preset = |name: &Value| name.as_str().ok_or_else(wrong)?.parse().map_err(|message: String| fields.error("presets", message));
+    let preset = |name: &Value| {
+        name.as_str()
+            .ok_or_else(wrong)?
+            .parse()
+            .map_err(|message: String| fields.error("presets", message))
+    };
     names.iter().map(preset).collect()
 }
 
@@ -276,13 +308,20 @@ fn row(file: &str, mut table: Table, metrics: &[Metric]) -> Result<Row> {
     let spec = PerPreset::build(|preset| {
         let change = fields.table(preset.name())?;
         let mut spec = base.clone();
-        overrides::merge(&mut spec, &change).map_err(|message| fields.error(preset.name(), message))?;
+        overrides::merge(&mut spec, &change)
+            .map_err(|message| fields.error(preset.name(), message))?;
         Ok::<_, Error>(spec)
     })?;
-    let grids = fields.tables("grid")?.into_iter().map(|table| grid(file, &at, table, &base)).collect::<Result<Vec<_>>>()?;
+    let grids = fields
+        .tables("grid")?
+        .into_iter()
+        .map(|table| grid(file, &at, table, &base))
+        .collect::<Result<Vec<_>>>()?;
     let mut needs = Vec::new();
     for (role, value) in fields.table("needs")? {
-        let need = per_preset(file, format!("{at}.needs.{role}"), &value, |_, value| need(&fields, &role, value))?;
+        let need = per_preset(file, format!("{at}.needs.{role}"), &value, |_, value| {
+            need(&fields, &role, value)
+        })?;
         needs.push((role, need));
     }
     let seeds = match fields.take("seeds") {
@@ -293,7 +332,16 @@ fn row(file: &str, mut table: Table, metrics: &[Metric]) -> Result<Row> {
         Some(value) => preset_list(&fields, &value)?,
         None => Preset::ALL.to_vec(),
     };
-    let row = Row { kind: fields.string("kind")?, needs, seeds, presets, spec, grids, report: report(&mut fields, &name, metrics)?, name };
+    let row = Row {
+        kind: fields.string("kind")?,
+        needs,
+        seeds,
+        presets,
+        spec,
+        grids,
+        report: report(&mut fields, &name, metrics)?,
+        name,
+    };
     fields.finish()?;
     Ok(row)
 }
@@ -303,7 +351,9 @@ fn grid(file: &str, row: &str, table: Table, spec: &Table) -> Result<Grid> {
     let column = fields.string("column")?;
     kebab(&fields, "column", &column)?;
     if FIXED_COLUMNS.contains(&column.as_str()) {
-        return Err(fields.error("column", format_args!("every table has a column `{column}` of its own")));
+        return Err(
+            fields.error("column", format_args!("every table has a column `{column}` of its own"))
+        );
     }
     let path = fields.string("path")?;
     let values = fields.take("values").ok_or_else(|| fields.missing("values"))?;
@@ -312,7 +362,8 @@ fn grid(file: &str, row: &str, table: Table, spec: &Table) -> Result<Grid> {
         other => Err(fields.expected("values", "a list of at least one value", other)),
     })?;
     for value in Preset::ALL.into_iter().flat_map(|preset| values.at(preset)) {
-        overrides::set(&mut spec.clone(), &path, value).map_err(|message| fields.error("path", message))?;
+        overrides::set(&mut spec.clone(), &path, value)
+            .map_err(|message| fields.error("path", message))?;
     }
     fields.finish()?;
     Ok(Grid { column, path, values })
@@ -321,10 +372,16 @@ fn grid(file: &str, row: &str, table: Table, spec: &Table) -> Result<Grid> {
 fn need(fields: &Fields, role: &str, value: &Value) -> Result<Need> {
     let key = format!("needs.{role}");
     let Value::String(text) = value else {
-        return Err(fields.expected(&key, "\"table/row\", \"row\", \"row#1\" or \"row#1..10\"", value));
+        return Err(fields.expected(
+            &key,
+            "\"table/row\", \"row\", \"row#1\" or \"row#1..10\"",
+            value,
+        ));
     };
     let (place, seeds) = match text.split_once('#') {
-        Some((place, seeds)) => (place, Some(seeds.parse().map_err(|message: String| fields.error(&key, message))?)),
+        Some((place, seeds)) => {
+            (place, Some(seeds.parse().map_err(|message: String| fields.error(&key, message))?))
+        }
         None => (text.as_str(), None),
     };
     let (table, row) = match place.split_once('/') {
@@ -338,7 +395,15 @@ fn report(fields: &mut Fields, row: &str, metrics: &[Metric]) -> Result<Vec<Repo
     let find = |fields: &Fields, key: &str, name: &str| {
         let known = metrics.iter().map(|metric| metric.name.as_str());
         let found = metrics.iter().find(|metric| metric.name == name).cloned();
-        found.ok_or_else(|| fields.error(key, format_args!("no metric `{name}` in this file{}", kd_base::nearest::hint(name, known))))
+        found.ok_or_else(|| {
+            fields.error(
+                key,
+                format_args!(
+                    "no metric `{name}` in this file{}",
+                    kd_base::nearest::hint(name, known)
+                ),
+            )
+        })
     };
     let chosen = fields.take("metrics");
     match (fields.take("report"), chosen) {
@@ -351,19 +416,29 @@ fn report(fields: &mut Fields, row: &str, metrics: &[Metric]) -> Result<Vec<Repo
             names.iter().map(line).collect()
         }
         (None, Some(other)) => Err(fields.expected("metrics", "an array of names", &other)),
-        (Some(_), Some(_)) => Err(fields.error("metrics", "a row with a `report` names its metrics there")),
+        (Some(_), Some(_)) => {
+            Err(fields.error("metrics", "a row with a `report` names its metrics there"))
+        }
         (Some(Value::Table(rows)), None) => {
             let mut lines = Vec::new();
             for (row, keys) in rows {
                 kebab(fields, "report", &row)?;
                 let Value::Table(keys) = keys else {
-                    return Err(fields.expected("report", "a table of metric = \"key of the result\"", &keys));
+                    return Err(fields.expected(
+                        "report",
+                        "a table of metric = \"key of the result\"",
+                        &keys,
+                    ));
                 };
                 for (name, key) in keys {
                     let Value::String(key) = key else {
                         return Err(fields.expected("report", "a key of the result", &key));
                     };
-                    lines.push(Report { row: row.clone(), metric: find(fields, "report", &name)?, key });
+                    lines.push(Report {
+                        row: row.clone(),
+                        metric: find(fields, "report", &name)?,
+                        key,
+                    });
                 }
             }
             Ok(lines)
@@ -377,9 +452,18 @@ fn own_line(row: &str, metric: &Metric) -> Report {
 }
 
 fn kebab(fields: &Fields, key: &str, name: &str) -> Result<()> {
-    let ok = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let ok = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
     if name.split('-').all(ok) {
         return Ok(());
     }
-    Err(fields.error(key, format_args!("expected a kebab-case name (a-z, 0-9, -), got {}", canonical(&Value::from(name)))))
+    Err(fields.error(
+        key,
+        format_args!(
+            "expected a kebab-case name (a-z, 0-9, -), got {}",
+            canonical(&Value::from(name))
+        ),
+    ))
 }

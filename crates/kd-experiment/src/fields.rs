@@ -1,11 +1,13 @@
-//! A strict reader of TOML tables: every key is taken by name, and a key that nobody took is an error with the nearest name.
+//! A strict reader of TOML tables: every key is taken by name, and a key that nobody took is an
+//! error with the nearest name.
 
 use toml::{Table, Value};
 
 use super::error::{Error, Result};
 use kd_base::nearest;
 
-/// One TOML table being read: the file and the path of the table inside it, for messages, and the keys that are left.
+/// One TOML table being read: the file and the path of the table inside it, for messages, and the
+/// keys that are left.
 pub(crate) struct Fields<'a> {
     file: &'a str,
     path: String,
@@ -44,11 +46,15 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// The error of a key that has to be there and is not: a key that looks like a misspelling of it is what the user has to see.
+    /// The error of a key that has to be there and is not: a key that looks like a misspelling of
+    /// it is what the user has to see.
     pub fn missing(&self, key: &str) -> Error {
         let left = self.table.keys().map(String::as_str).filter(|left| !self.known.contains(left));
         match nearest::nearest(key, left) {
-            Some(typo) => Error::file(self.file, format!("unknown key `{}`; did you mean `{key}`?", self.key(typo))),
+            Some(typo) => Error::file(
+                self.file,
+                format!("unknown key `{}`; did you mean `{key}`?", self.key(typo)),
+            ),
             None => self.error(key, "missing"),
         }
     }
@@ -108,6 +114,13 @@ impl<'a> Fields<'a> {
 
     /// The error of a value of the wrong type.
     pub fn expected(&self, key: &str, expected: &str, got: &Value) -> Error {
-        self.error(key, format_args!("expected {expected}, got {} `{}`", got.type_str(), super::cell::canonical(got)))
+        self.error(
+            key,
+            format_args!(
+                "expected {expected}, got {} `{}`",
+                got.type_str(),
+                super::cell::canonical(got)
+            ),
+        )
     }
 }

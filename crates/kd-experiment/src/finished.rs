@@ -25,7 +25,8 @@ pub struct Needed {
 }
 
 impl Needed {
-    /// The cells of a role, in the order of their seeds; empty where the experiment file names none.
+    /// The cells of a role, in the order of their seeds; empty where the experiment file names
+    /// none.
     pub fn all(&self, role: &str) -> &[Finished] {
         self.roles.get(role).map_or(&[], Vec::as_slice)
     }
@@ -34,7 +35,10 @@ impl Needed {
     pub fn one(&self, role: &str) -> Result<&Finished> {
         match self.all(role) {
             [one] => Ok(one),
-            several => Err(Error::bad_input(format!("needs.{role}: expected one cell, got {}", several.len()))),
+            several => Err(Error::bad_input(format!(
+                "needs.{role}: expected one cell, got {}",
+                several.len()
+            ))),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! From an experiment file to a table, so that a run can be stopped, resumed, split over machines and merged by copying folders.
+//! From an experiment file to a table, so that a run can be stopped, resumed, split over machines
+//! and merged by copying folders.
 //!
 //! ```text
 //! experiments/<paper>/<table>.toml          experiment   rows, grids, presets, seeds
@@ -14,8 +15,9 @@
 //! results/<paper>/<dataset>-<preset>/       pretty, plot the same for people, and curves
 //! ```
 //!
-//! Read the modules in that order. Nothing but [`cli`] prints, nothing that decides a result looks at a clock, a host or a thread, and
-//! nothing here knows a tensor: what a cell computes is behind the trait [`Paper`].
+//! Read the modules in that order. Nothing but [`cli`] prints, nothing that decides a result looks
+//! at a clock, a host or a thread, and nothing here knows a tensor: what a cell computes is behind
+//! the trait [`Paper`].
 
 pub mod cell;
 pub mod check;

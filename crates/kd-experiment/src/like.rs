@@ -9,8 +9,9 @@ use kd_base::nearest;
 /// The parts of a row that `like` fetches.
 const PARTS: [&str; 4] = ["spec", "quick", "laptop", "paper"];
 
-/// Replaces `like = "NAME"` by what it stands for: kind, spec and presets of that earlier row, under the row's own. Tables merge key by key,
-/// everything else is replaced, a table of another `kind` too, and keys that the other row does not have are added.
+/// Replaces `like = "NAME"` by what it stands for: kind, spec and presets of that earlier row,
+/// under the row's own. Tables merge key by key, everything else is replaced, a table of another
+/// `kind` too, and keys that the other row does not have are added.
 ///
 /// # Errors
 /// Where no earlier row of the file has the name.
@@ -18,15 +19,23 @@ pub(super) fn resolve(file: &str, rows: Vec<Table>) -> Result<Vec<Table>> {
     let mut resolved: Vec<Table> = Vec::with_capacity(rows.len());
     for mut row in rows {
         if let Some(like) = row.remove("like") {
-            let name = |row: &Table| row.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            let name = |row: &Table| {
+                row.get("name").and_then(Value::as_str).unwrap_or_default().to_owned()
+            };
             let at = format!("row[{}].like", name(&row));
             let Value::String(wanted) = like else {
-                return Err(Error::file(file, format!("{at}: expected the name of an earlier row, got {}", like.type_str())));
+                return Err(Error::file(
+                    file,
+                    format!("{at}: expected the name of an earlier row, got {}", like.type_str()),
+                ));
             };
             let Some(other) = resolved.iter().find(|row| name(row) == wanted) else {
                 let known: Vec<String> = resolved.iter().map(name).collect();
                 let hint = nearest::hint(&wanted, known.iter().map(String::as_str));
-                return Err(Error::file(file, format!("{at}: expected the name of an earlier row, got `{wanted}`{hint}")));
+                return Err(Error::file(
+                    file,
+                    format!("{at}: expected the name of an earlier row, got `{wanted}`{hint}"),
+                ));
             };
             if let (None, Some(kind)) = (row.get("kind"), other.get("kind")) {
                 row.insert("kind".to_owned(), kind.clone());
@@ -66,7 +75,15 @@ mod tests {
 
     fn rows(text: &str) -> Result<Vec<Table>> {
         let table: Table = text.parse().unwrap();
-        resolve("t.toml", table["row"].as_array().unwrap().iter().map(|row| row.as_table().unwrap().clone()).collect())
+        resolve(
+            "t.toml",
+            table["row"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|row| row.as_table().unwrap().clone())
+                .collect(),
+        )
     }
 
     #[test]
@@ -82,7 +99,10 @@ mod tests {
             .parse()
             .unwrap();
         assert_eq!(all[1], wanted);
-        assert_eq!((all[2]["kind"].as_str(), all[2]["spec"]["start"].as_str()), (Some("other"), Some("mean")));
+        assert_eq!(
+            (all[2]["kind"].as_str(), all[2]["spec"]["start"].as_str()),
+            (Some("other"), Some("mean"))
+        );
         assert_eq!(all[2]["spec"]["net"]["width"].as_integer(), Some(8));
     }
 
@@ -91,14 +111,20 @@ mod tests {
         let text = "
             [[row]]\nname = 'a'\nspec = { epochs = 9, optimizer = { kind = 'adam', beta1 = 0.9 } }
             [[row]]\nname = 'b'\nlike = 'a'\nspec = { optimizer = { kind = 'sgd', momentum = 0.9 } }";
-        let wanted: Table = "epochs = 9\noptimizer = { kind = 'sgd', momentum = 0.9 }".parse().unwrap();
+        let wanted: Table =
+            "epochs = 9\noptimizer = { kind = 'sgd', momentum = 0.9 }".parse().unwrap();
         assert_eq!(rows(text).unwrap()[1]["spec"], Value::Table(wanted));
     }
 
     #[test]
     fn a_row_that_is_not_there_yet_is_named_with_the_nearest() {
-        let error = rows("[[row]]\nname = 'teacher'\n[[row]]\nname = 'b'\nlike = 'techer'").unwrap_err().to_string();
-        assert!(error.contains("row[b].like") && error.contains("did you mean `teacher`?"), "{error}");
+        let error = rows("[[row]]\nname = 'teacher'\n[[row]]\nname = 'b'\nlike = 'techer'")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("row[b].like") && error.contains("did you mean `teacher`?"),
+            "{error}"
+        );
         assert!(rows("[[row]]\nname = 'a'\nlike = 3").is_err());
     }
 }

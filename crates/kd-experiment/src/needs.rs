@@ -1,5 +1,5 @@
-//! Which cells a cell may need, checked before anything is computed: a missing teacher is found out in the first second, not after the
-//! hours that come before its student.
+//! Which cells a cell may need, checked before anything is computed: a missing teacher is found out
+//! in the first second, not after the hours that come before its student.
 
 use std::collections::BTreeMap;
 
@@ -68,14 +68,23 @@ impl<'a, S> Needs<'a, S> {
     pub fn of(specs: &'a Specs<'a, S>, cell: &'a Cell) -> Result<Self> {
         let mut roles = BTreeMap::new();
         for (role, ids) in &cell.needs {
-            let missing = |id| Error::bad_input(format!("{}: needs.{role}: no cell {id} in the plan", cell.label()));
-            let cells = ids.iter().map(|id| specs.get(id).ok_or_else(|| missing(id))).collect::<Result<Vec<_>>>()?;
+            let missing = |id| {
+                Error::bad_input(format!(
+                    "{}: needs.{role}: no cell {id} in the plan",
+                    cell.label()
+                ))
+            };
+            let cells = ids
+                .iter()
+                .map(|id| specs.get(id).ok_or_else(|| missing(id)))
+                .collect::<Result<Vec<_>>>()?;
             roles.insert(role.as_str(), cells);
         }
         Ok(Self { roles })
     }
 
-    /// The cells of a role, in the order of their seeds; empty where the experiment file names none.
+    /// The cells of a role, in the order of their seeds; empty where the experiment file names
+    /// none.
     pub fn all(&self, role: &str) -> &[&'a Parsed<'a, S>] {
         self.roles.get(role).map_or(&[], Vec::as_slice)
     }
@@ -90,7 +99,8 @@ impl<'a, S> Needs<'a, S> {
     /// # Errors
     /// Bad input that names the role, what was expected and what was found.
     pub fn expect(&self, roles: &[Role]) -> Result<()> {
-        let fault = |role: &str, what: String| Err(Error::bad_input(format!("needs.{role}: {what}")));
+        let fault =
+            |role: &str, what: String| Err(Error::bad_input(format!("needs.{role}: {what}")));
         for (name, _) in self.roles() {
             if roles.iter().all(|role| role.name != name) {
                 let hint = nearest::hint(name, roles.iter().map(|role| role.name));
@@ -100,11 +110,24 @@ impl<'a, S> Needs<'a, S> {
         for role in roles {
             let cells = self.all(role.name);
             if !(role.least..=role.most).contains(&cells.len()) {
-                return fault(role.name, format!("expected {}, got {}", role.wanted(), cells.len()));
+                return fault(
+                    role.name,
+                    format!("expected {}, got {}", role.wanted(), cells.len()),
+                );
             }
-            let stranger = cells.iter().find(|other| !role.kinds.is_empty() && !role.kinds.contains(&other.cell.kind.as_str()));
+            let stranger = cells.iter().find(|other| {
+                !role.kinds.is_empty() && !role.kinds.contains(&other.cell.kind.as_str())
+            });
             if let Some(Parsed { cell, .. }) = stranger {
-                return fault(role.name, format!("expected {}, got {} of kind {}", role.wanted(), cell.short_label(), cell.kind));
+                return fault(
+                    role.name,
+                    format!(
+                        "expected {}, got {} of kind {}",
+                        role.wanted(),
+                        cell.short_label(),
+                        cell.kind
+                    ),
+                );
             }
         }
         Ok(())
@@ -131,7 +154,11 @@ mod tests {
         .named()
     }
 
-    const ROLES: [Role; 3] = [Role::one("teacher", &["train"]), Role::optional("start", &["train", "generate"]), Role::several("of", &[])];
+    const ROLES: [Role; 3] = [
+        Role::one("teacher", &["train"]),
+        Role::optional("start", &["train", "generate"]),
+        Role::several("of", &[]),
+    ];
 
     fn parsed<'a>(cells: &[&'a Cell]) -> Vec<Parsed<'a, ()>> {
         cells.iter().map(|&cell| Parsed { cell, spec: () }).collect()
@@ -140,7 +167,9 @@ mod tests {
     /// What is wrong where the roles are filled so.
     fn problem(filled: &[(&'static str, &[&Cell])]) -> Option<String> {
         let filled: Vec<_> = filled.iter().map(|(role, cells)| (*role, parsed(cells))).collect();
-        let needs = Needs { roles: filled.iter().map(|(role, cells)| (*role, cells.iter().collect())).collect() };
+        let needs = Needs {
+            roles: filled.iter().map(|(role, cells)| (*role, cells.iter().collect())).collect(),
+        };
         needs.expect(&ROLES).err().map(|error| {
             assert!(error.is_bad_input());
             error.to_string()
@@ -149,7 +178,8 @@ mod tests {
 
     #[test]
     fn roles_filled_as_they_ask_are_accepted() {
-        let (net, text, start) = (cell("net", "train"), cell("text", "pseudo"), cell("start", "generate"));
+        let (net, text, start) =
+            (cell("net", "train"), cell("text", "pseudo"), cell("start", "generate"));
         assert_eq!(problem(&[("teacher", &[&net]), ("of", &[&text, &net])]), None);
         assert_eq!(problem(&[("teacher", &[&net]), ("start", &[&start]), ("of", &[&net])]), None);
     }
@@ -160,25 +190,41 @@ mod tests {
         let of: (&str, &[&Cell]) = ("of", &[&net]);
         let message = |filled: &[(&'static str, &[&Cell])]| problem(filled).expect("a refusal");
         assert_eq!(message(&[of]), "needs.teacher: expected one cell of kind train, got 0");
-        assert_eq!(message(&[of, ("teacher", &[&net, &net])]), "needs.teacher: expected one cell of kind train, got 2");
+        assert_eq!(
+            message(&[of, ("teacher", &[&net, &net])]),
+            "needs.teacher: expected one cell of kind train, got 2"
+        );
         assert_eq!(
             message(&[of, ("teacher", &[&text])]),
             "needs.teacher: expected one cell of kind train, got t/text seed 1 of kind pseudo"
         );
         assert_eq!(message(&[("teacher", &[&net])]), "needs.of: expected at least one cell, got 0");
         let two: (&str, &[&Cell]) = ("start", &[&net, &net]);
-        assert_eq!(message(&[of, ("teacher", &[&net]), two]), "needs.start: expected at most one cell of kind train or generate, got 2");
-        assert_eq!(message(&[of, ("taecher", &[&net])]), "needs.taecher: this cell has no such need; did you mean `teacher`?");
+        assert_eq!(
+            message(&[of, ("teacher", &[&net]), two]),
+            "needs.start: expected at most one cell of kind train or generate, got 2"
+        );
+        assert_eq!(
+            message(&[of, ("taecher", &[&net])]),
+            "needs.taecher: this cell has no such need; did you mean `teacher`?"
+        );
     }
 
     #[test]
     fn what_is_not_in_the_plan_is_named() {
         let (other, mut student) = (cell("net", "train"), cell("student", "train"));
         student.needs.insert("teacher".into(), vec![other.id.clone()]);
-        let error = Needs::of(&Specs::<()>::default(), &student).expect_err("nothing there").to_string();
-        assert!(error.contains("needs.teacher: no cell") && error.contains(other.id.as_str()), "{error}");
+        let error =
+            Needs::of(&Specs::<()>::default(), &student).expect_err("nothing there").to_string();
+        assert!(
+            error.contains("needs.teacher: no cell") && error.contains(other.id.as_str()),
+            "{error}"
+        );
         let mut specs = Specs::default();
         specs.insert(&other, 7);
-        assert_eq!(Needs::of(&specs, &student).expect("it is there").all("teacher"), [&Parsed { cell: &other, spec: 7 }]);
+        assert_eq!(
+            Needs::of(&specs, &student).expect("it is there").all("teacher"),
+            [&Parsed { cell: &other, spec: 7 }]
+        );
     }
 }

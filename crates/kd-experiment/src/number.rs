@@ -1,11 +1,13 @@
 //! How numbers are written, so that a table derived twice has the same bytes.
 
-/// `x` rounded to 6 significant digits, in the shortest decimal form that reads back as the same number. Without an exponent.
+/// `x` rounded to 6 significant digits, in the shortest decimal form that reads back as the same
+/// number. Without an exponent.
 pub fn six_digits(x: f64) -> String {
     significant(x, 6)
 }
 
-/// `x` rounded to `digits` significant digits (at least 1), in the shortest decimal form. Zero has no sign.
+/// `x` rounded to `digits` significant digits (at least 1), in the shortest decimal form. Zero has
+/// no sign.
 pub fn significant(x: f64, digits: usize) -> String {
     let rounded = format!("{x:.*e}", digits.saturating_sub(1)).parse::<f64>().unwrap_or(x);
     // Adding zero turns -0 into 0.

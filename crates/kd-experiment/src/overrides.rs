@@ -1,12 +1,13 @@
-//! Changes to a spec by a preset or a grid. A change may only touch what the spec already states, so that every hyper-parameter is
-//! visible in one place: the row's `spec`.
+//! Changes to a spec by a preset or a grid. A change may only touch what the spec already states,
+//! so that every hyper-parameter is visible in one place: the row's `spec`.
 
 use toml::{Table, Value};
 
 use kd_base::nearest;
 
-/// Merges `change` into `spec`: tables key by key, everything else replaced, and so are tables whose `kind` the change makes another
-/// ([`of_another_kind`]). An error names the first key that `spec` does not have.
+/// Merges `change` into `spec`: tables key by key, everything else replaced, and so are tables
+/// whose `kind` the change makes another ([`of_another_kind`]). An error names the first key that
+/// `spec` does not have.
 pub(crate) fn merge(spec: &mut Table, change: &Table) -> Result<(), String> {
     merge_at(spec, change, "")
 }
@@ -15,15 +16,26 @@ fn merge_at(spec: &mut Table, change: &Table, path: &str) -> Result<(), String> 
     for (key, new) in change {
         let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         if !spec.contains_key(key) {
-            return Err(format!("`{full}` is not in the row's spec{}", nearest::hint(key, spec.keys().map(String::as_str))));
+            return Err(format!(
+                "`{full}` is not in the row's spec{}",
+                nearest::hint(key, spec.keys().map(String::as_str))
+            ));
         }
         match (&mut spec[key], new) {
-            (Value::Table(old), Value::Table(new)) if !of_another_kind(old, new) => merge_at(old, new, &full)?,
+            (Value::Table(old), Value::Table(new)) if !of_another_kind(old, new) => {
+                merge_at(old, new, &full)?
+            }
             (Value::Table(_), new) if !new.is_table() => {
-                return Err(format!("`{full}` is a table in the row's spec: expected a table, got {}", new.type_str()));
+                return Err(format!(
+                    "`{full}` is a table in the row's spec: expected a table, got {}",
+                    new.type_str()
+                ));
             }
             (old, Value::Table(_)) if !old.is_table() => {
-                return Err(format!("`{full}` is no table in the row's spec: expected {}, got a table", old.type_str()));
+                return Err(format!(
+                    "`{full}` is no table in the row's spec: expected {}, got a table",
+                    old.type_str()
+                ));
             }
             (old, new) => *old = new.clone(),
         }
@@ -31,15 +43,17 @@ fn merge_at(spec: &mut Table, change: &Table, path: &str) -> Result<(), String> 
     Ok(())
 }
 
-/// Whether two tables say what they are (`kind`) and differ in it, as an optimiser or a schedule does: then their other keys belong to
-/// different things, and one takes the other's place whole.
+/// Whether two tables say what they are (`kind`) and differ in it, as an optimiser or a schedule
+/// does: then their other keys belong to different things, and one takes the other's place whole.
 pub(crate) fn of_another_kind(old: &Table, new: &Table) -> bool {
     matches!((old.get("kind"), new.get("kind")), (Some(old), Some(new)) if old != new)
 }
 
 /// Replaces the value at a dotted path, which has to exist and must not be a table.
 pub(crate) fn set(spec: &mut Table, path: &str, value: &Value) -> Result<(), String> {
-    let change = path.rsplit('.').fold(value.clone(), |inner, key| Value::Table(Table::from_iter([(key.to_string(), inner)])));
+    let change = path.rsplit('.').fold(value.clone(), |inner, key| {
+        Value::Table(Table::from_iter([(key.to_string(), inner)]))
+    });
     match change {
         Value::Table(change) => merge(spec, &change),
         // `rsplit` yields at least one part, so the fold has wrapped the value at least once.
@@ -57,9 +71,14 @@ mod tests {
 
     #[test]
     fn tables_merge_and_other_values_are_replaced() {
-        let mut spec = table("epochs = 10\nhidden = [4, 4]\nmethod = { kind = 'kd', temperature = 4.0 }");
-        merge(&mut spec, &table("epochs = 2\nhidden = [2]\nmethod = { temperature = 1.0 }")).unwrap();
-        assert_eq!(spec, table("epochs = 2\nhidden = [2]\nmethod = { kind = 'kd', temperature = 1.0 }"));
+        let mut spec =
+            table("epochs = 10\nhidden = [4, 4]\nmethod = { kind = 'kd', temperature = 4.0 }");
+        merge(&mut spec, &table("epochs = 2\nhidden = [2]\nmethod = { temperature = 1.0 }"))
+            .unwrap();
+        assert_eq!(
+            spec,
+            table("epochs = 2\nhidden = [2]\nmethod = { kind = 'kd', temperature = 1.0 }")
+        );
     }
 
     #[test]
@@ -75,9 +94,18 @@ mod tests {
     fn a_key_that_the_spec_does_not_state_is_refused_with_the_nearest() {
         let mut spec = table("epochs = 10\nmethod = { temperature = 4.0 }");
         let error = merge(&mut spec, &table("method = { temprature = 1.0 }")).unwrap_err();
-        assert_eq!(error, "`method.temprature` is not in the row's spec; did you mean `temperature`?");
-        assert!(merge(&mut spec, &table("method = 3")).unwrap_err().contains("expected a table, got integer"));
-        assert!(merge(&mut spec, &table("epochs = { a = 1 }")).unwrap_err().contains("got a table"));
+        assert_eq!(
+            error,
+            "`method.temprature` is not in the row's spec; did you mean `temperature`?"
+        );
+        assert!(
+            merge(&mut spec, &table("method = 3"))
+                .unwrap_err()
+                .contains("expected a table, got integer")
+        );
+        assert!(
+            merge(&mut spec, &table("epochs = { a = 1 }")).unwrap_err().contains("got a table")
+        );
     }
 
     #[test]

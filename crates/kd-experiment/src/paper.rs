@@ -14,28 +14,38 @@ use crate::table::Table;
 
 /// What a paper brings: the meaning of its cells.
 pub trait Paper: Sync {
-    /// What a cell's spec says, read and checked once and handed to everything that concerns the cell.
+    /// What a cell's spec says, read and checked once and handed to everything that concerns the
+    /// cell.
     type Spec: Send + Sync;
 
     /// The name of its experiments, runs and results folders: the crate's name.
     fn name(&self) -> &'static str;
 
-    /// The data set, found, downloaded or generated at the first call. Asked for by commands that need it.
+    /// The data set, found, downloaded or generated at the first call. Asked for by commands that
+    /// need it.
     fn identity(&self) -> Result<DataIdentity>;
 
-    /// Reads kind and spec strictly, for instance through [`Cell::spec_as`]; called once for every cell, before any is run.
+    /// Reads kind and spec strictly, for instance through [`Cell::spec_as`]; called once for every
+    /// cell, before any is run.
     fn read(&self, cell: &Cell) -> Result<Self::Spec>;
 
-    /// Checks what the cell needs, for instance through [`Needs::expect`]; called for every cell before any is run.
+    /// Checks what the cell needs, for instance through [`Needs::expect`]; called for every cell
+    /// before any is run.
     fn check(&self, spec: &Self::Spec, needs: &Needs<Self::Spec>) -> Result<()>;
 
-    /// The names of the numbers that a cell's result may have, for tables to be checked before anything is computed; none where nobody
-    /// knows: a misspelt metric is then found when the table is written.
-    fn metrics(&self, _spec: &Self::Spec, _needs: &Needs<Self::Spec>) -> Result<Option<Vec<String>>> {
+    /// The names of the numbers that a cell's result may have, for tables to be checked before
+    /// anything is computed; none where nobody knows: a misspelt metric is then found when the
+    /// table is written.
+    fn metrics(
+        &self,
+        _spec: &Self::Spec,
+        _needs: &Needs<Self::Spec>,
+    ) -> Result<Option<Vec<String>>> {
         Ok(None)
     }
 
-    /// Computes a cell. Its folder may hold what an earlier, killed attempt left: the cell continues from there, to the same numbers.
+    /// Computes a cell. Its folder may hold what an earlier, killed attempt left: the cell
+    /// continues from there, to the same numbers.
     fn run(&self, spec: &Self::Spec, job: &Job) -> Result<CellResult>;
 
     /// Estimated seconds for a cell, for listings; none where nobody knows.
@@ -43,8 +53,9 @@ pub trait Paper: Sync {
         None
     }
 
-    /// Writes further files of a table, its curves and pictures, into `out_dir`, and returns their paths. A pure function of the table:
-    /// the same bytes each time, written with [`atomic::write_if_changed`](kd_base::atomic::write_if_changed).
+    /// Writes further files of a table, its curves and pictures, into `out_dir`, and returns their
+    /// paths. A pure function of the table: the same bytes each time, written with
+    /// [`atomic::write_if_changed`](kd_base::atomic::write_if_changed).
     fn decorate(&self, _table: &Table, _out_dir: &Path) -> Result<Vec<PathBuf>> {
         Ok(Vec::new())
     }

@@ -10,7 +10,8 @@ use super::metric::Metric;
 use super::preset::Preset;
 use kd_base::nearest;
 
-/// The cells of the selected tables and of everything they need, each once, after the cells that it needs itself.
+/// The cells of the selected tables and of everything they need, each once, after the cells that it
+/// needs itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// In an order in which they can be run.
@@ -51,14 +52,32 @@ impl TablePlan {
     ///
     /// Errors: one of them is not among `metrics`; the nearest is named.
     pub fn check_metrics(&self, cell: &Cell, metrics: &[String]) -> Result<(), Error> {
-        let strange = self.lines.iter().find(|line| line.cells.contains(&cell.id) && !metrics.contains(&line.key));
-        strange.map_or(Ok(()), |line| Err(self.no_metric(line, cell, metrics.iter().map(String::as_str))))
+        let strange = self
+            .lines
+            .iter()
+            .find(|line| line.cells.contains(&cell.id) && !metrics.contains(&line.key));
+        strange.map_or(Ok(()), |line| {
+            Err(self.no_metric(line, cell, metrics.iter().map(String::as_str)))
+        })
     }
 
     /// What is said where a line asks for a number that `cell` does not have among `metrics`.
-    pub(crate) fn no_metric<'a>(&self, line: &Line, cell: &Cell, metrics: impl IntoIterator<Item = &'a str>) -> Error {
+    pub(crate) fn no_metric<'a>(
+        &self,
+        line: &Line,
+        cell: &Cell,
+        metrics: impl IntoIterator<Item = &'a str>,
+    ) -> Error {
         let hint = nearest::hint(&line.key, metrics);
-        Error::file(&self.file, format!("row {}: the result of {} has no metric `{}`{hint}", line.row, cell.label(), line.key))
+        Error::file(
+            &self.file,
+            format!(
+                "row {}: the result of {} has no metric `{}`{hint}",
+                line.row,
+                cell.label(),
+                line.key
+            ),
+        )
     }
 }
 
@@ -83,12 +102,14 @@ impl Plan {
         self.cells.iter().find(|cell| cell.id == *id)
     }
 
-    /// The indices of the cells that a shard runs: those whose index modulo N is I-1, and everything they need.
-    /// Shards of one store never run a needed cell twice, because the store locks it; on separate stores each runs its own copy.
+    /// The indices of the cells that a shard runs: those whose index modulo N is I-1, and
+    /// everything they need. Shards of one store never run a needed cell twice, because the
+    /// store locks it; on separate stores each runs its own copy.
     pub fn shard(&self, shard: Shard) -> Vec<usize> {
         let mut wanted: BTreeSet<&CellId> = BTreeSet::new();
         let mut indices = Vec::new();
-        // Backwards: a cell comes after what it needs, so needs are met after the cells that want them.
+        // Backwards: a cell comes after what it needs, so needs are met after the cells that want
+        // them.
         for (index, cell) in self.cells.iter().enumerate().rev() {
             if index % shard.count == shard.index || wanted.contains(&cell.id) {
                 indices.push(index);
@@ -117,7 +138,9 @@ impl FromStr for Shard {
 
     /// Reads `I/N` with 1 ≤ I ≤ N.
     fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
+        let parts = text
+            .split_once('/')
+            .and_then(|(i, n)| Some((i.parse::<usize>().ok()?, n.parse::<usize>().ok()?)));
         match parts {
             Some((i, n)) if 1 <= i && i <= n => Ok(Shard { index: i - 1, count: n }),
             _ => Err(format!("expected I/N with 1 <= I <= N, for instance 1/2, got `{text}`")),

@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use kd_base::nearest;
 
-/// How much is spent on a table. A preset is no part of a cell's identity: the numbers that it resolves to are.
+/// How much is spent on a table. A preset is no part of a cell's identity: the numbers that it
+/// resolves to are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Preset {
     /// Minutes on two cores.
@@ -41,7 +42,9 @@ impl FromStr for Preset {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = Preset::ALL.into_iter().find(|preset| preset.name() == text);
-        found.ok_or_else(|| format!("no preset `{text}`{}", nearest::hint(text, Preset::ALL.map(Preset::name))))
+        found.ok_or_else(|| {
+            format!("no preset `{text}`{}", nearest::hint(text, Preset::ALL.map(Preset::name)))
+        })
     }
 }
 
@@ -59,7 +62,11 @@ pub struct PerPreset<T> {
 impl<T> PerPreset<T> {
     /// Computes the value of each preset in turn; the first error ends it.
     pub fn build<E>(mut make: impl FnMut(Preset) -> Result<T, E>) -> Result<Self, E> {
-        Ok(Self { quick: make(Preset::Quick)?, laptop: make(Preset::Laptop)?, paper: make(Preset::Paper)? })
+        Ok(Self {
+            quick: make(Preset::Quick)?,
+            laptop: make(Preset::Laptop)?,
+            paper: make(Preset::Paper)?,
+        })
     }
 
     /// The value at `preset`.

@@ -22,11 +22,13 @@ pub struct Update<'a> {
     pub metric: Option<(&'a str, f64)>,
     /// Training examples a second.
     pub examples_per_second: Option<f64>,
-    /// Work of an earlier process, told again by a run that was resumed: it says nothing about the time left.
+    /// Work of an earlier process, told again by a run that was resumed: it says nothing about the
+    /// time left.
     pub resumed: bool,
 }
 
-/// Receives the progress of a run. The calls come as often as the work likes; the receiver thins them out.
+/// Receives the progress of a run. The calls come as often as the work likes; the receiver thins
+/// them out.
 pub trait Progress: Sync {
     /// A cell starts: the `index`-th (from 1) of `total` that this process wants.
     fn cell_started(&self, cell: &Cell, index: usize, total: usize);
@@ -36,7 +38,8 @@ pub trait Progress: Sync {
     fn cell_finished(&self, cell: &Cell, result: &CellResult);
     /// Something that the user should know, once.
     fn note(&self, text: &str);
-    /// The run is over, well or not: what is shown must not stand in the way of what is printed next.
+    /// The run is over, well or not: what is shown must not stand in the way of what is printed
+    /// next.
     fn run_finished(&self) {}
 }
 

@@ -1,7 +1,8 @@
 //! The published numbers: `results/<paper>/reference.csv`.
 //!
-//! Columns: `table,row,keys,metric,value,kind,where`. `keys` names the point of a row's grids as `column=value;column=value`, in any
-//! order; `where` is the page, table or line that the number was read from.
+//! Columns: `table,row,keys,metric,value,kind,where`. `keys` names the point of a row's grids as
+//! `column=value;column=value`, in any order; `where` is the page, table or line that the number
+//! was read from.
 
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +26,12 @@ pub enum ReferenceKind {
 }
 
 impl ReferenceKind {
-    const ALL: [ReferenceKind; 4] = [ReferenceKind::Paper, ReferenceKind::Quoted, ReferenceKind::ReRun, ReferenceKind::Analogue];
+    const ALL: [ReferenceKind; 4] = [
+        ReferenceKind::Paper,
+        ReferenceKind::Quoted,
+        ReferenceKind::ReRun,
+        ReferenceKind::Analogue,
+    ];
 
     /// The name in files.
     pub fn name(self) -> &'static str {
@@ -49,7 +55,12 @@ impl FromStr for ReferenceKind {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let found = ReferenceKind::ALL.into_iter().find(|kind| kind.name() == text);
-        found.ok_or_else(|| format!("no kind `{text}`{}", nearest::hint(text, ReferenceKind::ALL.map(ReferenceKind::name))))
+        found.ok_or_else(|| {
+            format!(
+                "no kind `{text}`{}",
+                nearest::hint(text, ReferenceKind::ALL.map(ReferenceKind::name))
+            )
+        })
     }
 }
 
@@ -84,12 +95,16 @@ const HEADER: [&str; 7] = ["table", "row", "keys", "metric", "value", "kind", "w
 impl References {
     /// Reads the text of a `reference.csv`; `file` is its path for messages.
     pub fn parse(file: &str, text: &str) -> Result<Self> {
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
+        let mut reader =
+            csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_bytes());
         let wrong = |line: u64, message: String| Error::file(format!("{file}:{line}"), message);
         let header = reader.headers().map_err(|error| wrong(1, one_line(&error)))?;
         if header.iter().ne(HEADER) {
             let got: Vec<&str> = header.iter().collect();
-            return Err(wrong(1, format!("expected the header {}, got {}", HEADER.join(","), got.join(","))));
+            return Err(wrong(
+                1,
+                format!("expected the header {}, got {}", HEADER.join(","), got.join(",")),
+            ));
         }
         let mut entries: Vec<Reference> = Vec::new();
         for record in reader.records() {
@@ -100,17 +115,28 @@ impl References {
             let entry = Reference {
                 table: at(0),
                 row: at(1),
-                keys: keys(&at(2)).ok_or_else(|| wrong(line, format!("keys: expected `column=value;column=value`, got `{}`", at(2))))?,
+                keys: keys(&at(2)).ok_or_else(|| {
+                    wrong(
+                        line,
+                        format!("keys: expected `column=value;column=value`, got `{}`", at(2)),
+                    )
+                })?,
                 metric: at(3),
-                value: value.ok_or_else(|| wrong(line, format!("value: expected a finite number, got `{}`", at(4))))?,
+                value: value.ok_or_else(|| {
+                    wrong(line, format!("value: expected a finite number, got `{}`", at(4)))
+                })?,
                 kind: at(5).parse().map_err(|message| wrong(line, message))?,
                 place: at(6),
             };
             let same = |other: &Reference| {
-                (&other.table, &other.row, &other.keys, &other.metric) == (&entry.table, &entry.row, &entry.keys, &entry.metric)
+                (&other.table, &other.row, &other.keys, &other.metric)
+                    == (&entry.table, &entry.row, &entry.keys, &entry.metric)
             };
             if entries.iter().any(same) {
-                return Err(wrong(line, format!("a second number for {} {} {}", entry.table, entry.row, entry.metric)));
+                return Err(wrong(
+                    line,
+                    format!("a second number for {} {} {}", entry.table, entry.row, entry.metric),
+                ));
             }
             entries.push(entry);
         }
@@ -121,26 +147,49 @@ impl References {
     pub fn find(&self, table: &str, line: &Line) -> Option<&Reference> {
         let mut keys = line.keys.clone();
         keys.sort();
-        self.entries
-            .iter()
-            .find(|entry| entry.table == table && entry.row == line.row && entry.metric == line.metric.name && entry.keys == keys)
+        self.entries.iter().find(|entry| {
+            entry.table == table
+                && entry.row == line.row
+                && entry.metric == line.metric.name
+                && entry.keys == keys
+        })
     }
 
-    /// Checks that the numbers given for a table name rows and metrics that it has. A point of a grid, or a row, may be missing: presets differ.
+    /// Checks that the numbers given for a table name rows and metrics that it has. A point of a
+    /// grid, or a row, may be missing: presets differ.
     pub fn check(&self, table: &TablePlan) -> Result<()> {
-        let of_table = self.entries.iter().filter(|entry| entry.table == table.name && !table.elsewhere.contains(&entry.row));
+        let of_table = self
+            .entries
+            .iter()
+            .filter(|entry| entry.table == table.name && !table.elsewhere.contains(&entry.row));
         for entry in of_table {
             let wrong = |what: &str, name: &str, hint: String| {
-                Error::file(&self.file, format!("table `{}` has no {what} `{name}`{hint}", table.name))
+                Error::file(
+                    &self.file,
+                    format!("table `{}` has no {what} `{name}`{hint}", table.name),
+                )
             };
             if !table.lines.iter().any(|line| line.row == entry.row) {
-                let hint = nearest::nearest(&entry.row, table.lines.iter().map(|line| line.row.as_str()));
-                return Err(wrong("row", &entry.row, hint.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default()));
+                let hint =
+                    nearest::nearest(&entry.row, table.lines.iter().map(|line| line.row.as_str()));
+                return Err(wrong(
+                    "row",
+                    &entry.row,
+                    hint.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default(),
+                ));
             }
-            if !table.lines.iter().any(|line| line.row == entry.row && line.metric.name == entry.metric) {
+            if !table
+                .lines
+                .iter()
+                .any(|line| line.row == entry.row && line.metric.name == entry.metric)
+            {
                 let row = table.lines.iter().filter(|line| line.row == entry.row);
                 let hint = nearest::hint(&entry.metric, row.map(|line| line.metric.name.as_str()));
-                return Err(wrong("metric", &entry.metric, format!(" in row `{}`{hint}", entry.row)));
+                return Err(wrong(
+                    "metric",
+                    &entry.metric,
+                    format!(" in row `{}`{hint}", entry.row),
+                ));
             }
         }
         Ok(())
@@ -150,7 +199,10 @@ impl References {
 fn keys(text: &str) -> Option<Vec<(String, String)>> {
     let parts = text.split(';').map(str::trim).filter(|part| !part.is_empty());
     let mut keys = parts
-        .map(|part| part.split_once('=').map(|(column, value)| (column.trim().to_string(), value.trim().to_string())))
+        .map(|part| {
+            part.split_once('=')
+                .map(|(column, value)| (column.trim().to_string(), value.trim().to_string()))
+        })
         .collect::<Option<Vec<_>>>()?;
     keys.sort();
     Some(keys)
@@ -168,7 +220,10 @@ mod tests {
         let references = References::parse("reference.csv", &text).unwrap();
         let [entry] = references.entries.as_slice() else { panic!("one entry") };
         assert_eq!(entry.keys, [("a".into(), "1".into()), ("b".into(), "2".into())]);
-        assert_eq!((entry.value, entry.kind, entry.place.as_str()), (67.0, ReferenceKind::Paper, "section 3, page 5"));
+        assert_eq!(
+            (entry.value, entry.kind, entry.place.as_str()),
+            (67.0, ReferenceKind::Paper, "section 3, page 5")
+        );
     }
 
     #[test]
@@ -176,9 +231,15 @@ mod tests {
         for (text, part) in [
             ("table,row\n".to_string(), "expected the header"),
             (format!("{TOP}t,r,,errors,67,papr,x\n"), ":2: no kind `papr`; did you mean `paper`?"),
-            (format!("{TOP}t,r,,errors,many,paper,x\n"), ":2: value: expected a finite number, got `many`"),
+            (
+                format!("{TOP}t,r,,errors,many,paper,x\n"),
+                ":2: value: expected a finite number, got `many`",
+            ),
             (format!("{TOP}t,r,a,errors,1,paper,x\n"), ":2: keys"),
-            (format!("{TOP}t,r,,errors,1,paper,x\nt,r,,errors,2,quoted,x\n"), ":3: a second number"),
+            (
+                format!("{TOP}t,r,,errors,1,paper,x\nt,r,,errors,2,quoted,x\n"),
+                ":3: a second number",
+            ),
         ] {
             let error = References::parse("reference.csv", &text).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");

@@ -11,7 +11,11 @@ impl FromStr for Seeds {
 
     /// Reads `7`, `1,2,3` or `1..3`; both ends of a range belong to it.
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |part: &str| part.trim().parse::<u64>().map_err(|_| format!("`{text}` is no list of seeds: expected 1,2,3 or 1..3"));
+        let number = |part: &str| {
+            part.trim()
+                .parse::<u64>()
+                .map_err(|_| format!("`{text}` is no list of seeds: expected 1,2,3 or 1..3"))
+        };
         let seeds = match text.split_once("..") {
             Some((first, last)) => {
                 let (first, last) = (number(first)?, number(last.trim_start_matches('='))?);
@@ -27,7 +31,8 @@ impl FromStr for Seeds {
 }
 
 impl Seeds {
-    /// Checks that there is a seed and that none is given twice: a repeated seed would count twice in a mean.
+    /// Checks that there is a seed and that none is given twice: a repeated seed would count twice
+    /// in a mean.
     pub fn new(seeds: Vec<u64>) -> Result<Self, String> {
         if seeds.is_empty() {
             return Err("expected at least one seed, got none".to_string());

@@ -1,9 +1,10 @@
 //! The run store: `runs/<paper>/<cell>/`, one folder for each cell.
 //!
-//! A cell's folder holds `lock`, `spec.toml` (written first), whatever the cell writes while it runs, and `result.json` (written last).
-//! Three rules make it safe to kill a process at any moment, to run several on one store, and to merge stores by copying folders:
-//! a cell with a result is finished and never run again; only the holder of the lock writes in the folder; the operating system
-//! releases the lock when its holder dies.
+//! A cell's folder holds `lock`, `spec.toml` (written first), whatever the cell writes while it
+//! runs, and `result.json` (written last). Three rules make it safe to kill a process at any
+//! moment, to run several on one store, and to merge stores by copying folders: a cell with a
+//! result is finished and never run again; only the holder of the lock writes in the folder; the
+//! operating system releases the lock when its holder dies.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
@@ -76,16 +77,19 @@ impl Store {
 
     /// The result of a finished cell; none where it is not finished.
     ///
-    /// Errors: a `result.json` or `spec.toml` that cannot be read or understood, or a `spec.toml` of another cell.
+    /// Errors: a `result.json` or `spec.toml` that cannot be read or understood, or a `spec.toml`
+    /// of another cell.
     pub fn result(&self, cell: &Cell) -> Result<Option<CellResult>> {
         let dir = self.dir(cell);
         let path = dir.join(RESULT);
         let Some(text) = read_if_there(&path)? else {
             return Ok(None);
         };
-        let corrupt = |problem: String| Error::Corrupt { file: path.clone(), dir: dir.clone(), problem };
-        let result: CellResult =
-            serde_json::from_str(&text).map_err(|error| corrupt(format!("not a result, truncated perhaps ({})", one_line(&error))))?;
+        let corrupt =
+            |problem: String| Error::Corrupt { file: path.clone(), dir: dir.clone(), problem };
+        let result: CellResult = serde_json::from_str(&text).map_err(|error| {
+            corrupt(format!("not a result, truncated perhaps ({})", one_line(&error)))
+        })?;
         if let Some(problem) = result.problem() {
             return Err(corrupt(problem));
         }
@@ -106,14 +110,16 @@ impl Store {
                 Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
             },
             // A folder without a lock was copied from another store without it.
-            Err(error) if error.kind() == ErrorKind::NotFound && self.dir(cell).is_dir() => Ok(CellState::Partial),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.dir(cell).is_dir() => {
+                Ok(CellState::Partial)
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(CellState::Pending),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
     }
 
-    /// Takes the cell for this process: creates its folder, locks it, removes the temporary files of dead writers, and writes
-    /// `spec.toml` or checks the one that is there.
+    /// Takes the cell for this process: creates its folder, locks it, removes the temporary files
+    /// of dead writers, and writes `spec.toml` or checks the one that is there.
     pub fn enter(&self, cell: &Cell) -> Result<Entry> {
         if let Some(result) = self.result(cell)? {
             return Ok(Entry::Done(result));
@@ -121,7 +127,12 @@ impl Store {
         let dir = self.dir(cell);
         atomic::create_dir(&dir)?;
         let path = dir.join(LOCK);
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(Error::io("create", &path))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io("create", &path))?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(Entry::Busy),
@@ -139,7 +150,11 @@ impl Store {
             let text = toml::to_string(&cell.identity()).map_err(|error| {
                 Error::file(
                     path.display().to_string(),
-                    format!("the spec of {} cannot be written as TOML: {}", cell.label(), one_line(&error)),
+                    format!(
+                        "the spec of {} cannot be written as TOML: {}",
+                        cell.label(),
+                        one_line(&error)
+                    ),
                 )
             })?;
             atomic::write(&path, text.as_bytes())?;
@@ -174,7 +189,8 @@ impl CellDir {
     /// Writes the result and gives the cell back: from here on it is finished.
     pub fn finish(self, result: &CellResult) -> Result<()> {
         let path = self.path.join(RESULT);
-        let mut text = serde_json::to_string_pretty(result).map_err(|error| Error::file(path.display().to_string(), one_line(&error)))?;
+        let mut text = serde_json::to_string_pretty(result)
+            .map_err(|error| Error::file(path.display().to_string(), one_line(&error)))?;
         text.push('\n');
         Ok(atomic::write(&path, text.as_bytes())?)
     }
@@ -183,19 +199,26 @@ impl CellDir {
 /// Checks that `spec.toml` in `dir` is that of `cell`.
 fn check_spec(dir: &Path, cell: &Cell) -> Result<()> {
     let path = dir.join(SPEC);
-    let corrupt = |problem: String| Error::Corrupt { file: path.clone(), dir: dir.to_path_buf(), problem };
+    let corrupt =
+        |problem: String| Error::Corrupt { file: path.clone(), dir: dir.to_path_buf(), problem };
     let text = read_if_there(&path)?.ok_or_else(|| corrupt("missing".to_string()))?;
-    let found: Table =
-        text.parse().map_err(|error: toml::de::Error| corrupt(format!("not TOML, truncated perhaps ({})", error.message())))?;
+    let found: Table = text.parse().map_err(|error: toml::de::Error| {
+        corrupt(format!("not TOML, truncated perhaps ({})", error.message()))
+    })?;
     let expected = cell.identity();
     if canonical_table(&found) == canonical_table(&expected) {
         return Ok(());
     }
-    let differs = expected.iter().find(|(key, value)| found.get(*key).map(super::cell::canonical) != Some(super::cell::canonical(value)));
+    let differs = expected.iter().find(|(key, value)| {
+        found.get(*key).map(super::cell::canonical) != Some(super::cell::canonical(value))
+    });
     let what = match differs {
         Some((key, value)) => {
             let got = found.get(key).map_or("nothing".to_string(), super::cell::canonical);
-            format!("not the spec of this cell: {key}: expected {}, got {got}", super::cell::canonical(value))
+            format!(
+                "not the spec of this cell: {key}: expected {}, got {got}",
+                super::cell::canonical(value)
+            )
         }
         None => "not the spec of this cell: it has a key too many".to_string(),
     };

@@ -37,7 +37,8 @@ pub struct TableLine {
     pub metric: Metric,
     /// Mean over the finished seeds.
     pub mean: f64,
-    /// Sample standard deviation over the finished seeds, with n-1 in the denominator; none where n = 1.
+    /// Sample standard deviation over the finished seeds, with n-1 in the denominator; none where
+    /// n = 1.
     pub std: Option<f64>,
     /// Finished seeds.
     pub n: usize,
@@ -64,24 +65,36 @@ impl Completeness {
 }
 
 /// Reads the finished cells of a table from the store, and counts what is there and what is wanted.
-pub fn collect(store: &Store, plan: &Plan, table: &TablePlan) -> Result<(BTreeMap<CellId, Finished>, Completeness)> {
+pub fn collect(
+    store: &Store,
+    plan: &Plan,
+    table: &TablePlan,
+) -> Result<(BTreeMap<CellId, Finished>, Completeness)> {
     let mut finished = BTreeMap::new();
     let mut wanted: Vec<&CellId> = table.lines.iter().flat_map(|line| &line.cells).collect();
     wanted.sort();
     wanted.dedup();
     for cell in wanted.iter().filter_map(|id| plan.cell(id)) {
         if let Some(result) = store.result(cell)? {
-            finished.insert(cell.id.clone(), Finished { cell: cell.clone(), dir: store.dir(cell), result });
+            finished.insert(
+                cell.id.clone(),
+                Finished { cell: cell.clone(), dir: store.dir(cell), result },
+            );
         }
     }
     let completeness = Completeness { finished: finished.len(), cells: wanted.len() };
     Ok((finished, completeness))
 }
 
-/// Derives a table from the cells that are finished. Unfinished cells are left out of the means, and `n` counts the finished ones.
+/// Derives a table from the cells that are finished. Unfinished cells are left out of the means,
+/// and `n` counts the finished ones.
 ///
 /// Errors: a result without the number that the experiment file asks for.
-pub fn derive(table: &TablePlan, finished: BTreeMap<CellId, Finished>, references: &References) -> Result<Table> {
+pub fn derive(
+    table: &TablePlan,
+    finished: BTreeMap<CellId, Finished>,
+    references: &References,
+) -> Result<Table> {
     references.check(table)?;
     let mut lines = Vec::new();
     for line in &table.lines {
@@ -89,7 +102,8 @@ pub fn derive(table: &TablePlan, finished: BTreeMap<CellId, Finished>, reference
         if cells.is_empty() {
             continue;
         }
-        let values = cells.iter().map(|cell| value(table, line, cell)).collect::<Result<Vec<f64>>>()?;
+        let values =
+            cells.iter().map(|cell| value(table, line, cell)).collect::<Result<Vec<f64>>>()?;
         let (mean, std) = mean_and_std(&values);
         lines.push(TableLine {
             row: line.row.clone(),
@@ -107,14 +121,19 @@ pub fn derive(table: &TablePlan, finished: BTreeMap<CellId, Finished>, reference
 
 fn value(table: &TablePlan, line: &Line, finished: &Finished) -> Result<f64> {
     let metrics = &finished.result.metrics;
-    metrics.get(&line.key).copied().ok_or_else(|| table.no_metric(line, &finished.cell, metrics.keys().map(String::as_str)))
+    metrics
+        .get(&line.key)
+        .copied()
+        .ok_or_else(|| table.no_metric(line, &finished.cell, metrics.keys().map(String::as_str)))
 }
 
 /// Mean and sample standard deviation (n-1; none for one value). `values` is not empty.
 pub(crate) fn mean_and_std(values: &[f64]) -> (f64, Option<f64>) {
     let n = values.len() as f64;
     let mean = values.iter().sum::<f64>() / n;
-    let std = (values.len() > 1).then(|| (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt());
+    let std = (values.len() > 1).then(|| {
+        (values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt()
+    });
     (mean, std)
 }
 
@@ -134,14 +153,22 @@ impl Table {
         out.join(paper).join(format!("{dataset}-{preset}"))
     }
 
-    /// The tidy CSV: `row,<key columns>,metric,unit,mean,...`, one line for each row and metric. Numbers have 6 significant digits,
-    /// `seconds` is the mean over the cells rounded to a tenth, `device`, `commit` and `epochs` list the distinct values. The same
-    /// cells give the same bytes.
+    /// The tidy CSV: `row,<key columns>,metric,unit,mean,...`, one line for each row and metric.
+    /// Numbers have 6 significant digits, `seconds` is the mean over the cells rounded to a
+    /// tenth, `device`, `commit` and `epochs` list the distinct values. The same cells give the
+    /// same bytes.
     pub fn to_csv(&self) -> Result<String> {
-        let failed = |error: csv::Error| Error::file(&self.plan.file, format!("the table cannot be written as CSV: {error}"));
+        let failed = |error: csv::Error| {
+            Error::file(&self.plan.file, format!("the table cannot be written as CSV: {error}"))
+        };
         let mut writer = csv::Writer::from_writer(Vec::new());
         let keys = self.plan.columns.iter().map(String::as_str);
-        let header: Vec<&str> = FIXED_COLUMNS[..1].iter().copied().chain(keys).chain(FIXED_COLUMNS[1..].iter().copied()).collect();
+        let header: Vec<&str> = FIXED_COLUMNS[..1]
+            .iter()
+            .copied()
+            .chain(keys)
+            .chain(FIXED_COLUMNS[1..].iter().copied())
+            .collect();
         writer.write_record(&header).map_err(failed)?;
         for line in &self.lines {
             let cells: Vec<&Finished> = self.cells_of(line).collect();
@@ -156,15 +183,22 @@ impl Table {
             };
             let seconds: Vec<f64> = cells.iter().map(|cell| cell.result.seconds).collect();
             let mut record = vec![line.row.clone()];
-            record.extend(self.plan.columns.iter().map(|column| self.key(line, column).to_string()));
+            record
+                .extend(self.plan.columns.iter().map(|column| self.key(line, column).to_string()));
             record.extend([
                 line.metric.name.clone(),
                 line.metric.unit.clone(),
                 six_digits(line.mean),
                 line.std.map(six_digits).unwrap_or_default(),
                 line.n.to_string(),
-                line.reference.as_ref().map(|reference| six_digits(reference.value)).unwrap_or_default(),
-                line.reference.as_ref().map(|reference| reference.kind.to_string()).unwrap_or_default(),
+                line.reference
+                    .as_ref()
+                    .map(|reference| six_digits(reference.value))
+                    .unwrap_or_default(),
+                line.reference
+                    .as_ref()
+                    .map(|reference| reference.kind.to_string())
+                    .unwrap_or_default(),
                 self.plan.dataset.clone(),
                 self.plan.preset.to_string(),
                 distinct(cells.iter().map(|cell| cell.result.epochs.to_string()).collect()),
@@ -179,8 +213,8 @@ impl Table {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Writes the CSV as `<dir>/<table>.csv`, creating the folder, and returns its path. Identical content is not rewritten; a file
-    /// there that is none of our tables is never overwritten.
+    /// Writes the CSV as `<dir>/<table>.csv`, creating the folder, and returns its path. Identical
+    /// content is not rewritten; a file there that is none of our tables is never overwritten.
     pub fn write_csv(&self, dir: &Path) -> Result<PathBuf> {
         let path = dir.join(format!("{}.csv", self.plan.name));
         let csv = self.to_csv()?;
@@ -190,8 +224,9 @@ impl Table {
             let old = String::from_utf8_lossy(&old);
             let first = old.lines().next().unwrap_or_default();
             if !is_our_header(first) {
-                let message =
-                    format!("expected one of our tables (row,..,metric,..,cells), found the header `{first}`; move the file away");
+                let message = format!(
+                    "expected one of our tables (row,..,metric,..,cells), found the header `{first}`; move the file away"
+                );
                 return Err(Error::file(path.display().to_string(), message));
             }
         }
@@ -201,7 +236,8 @@ impl Table {
     }
 }
 
-/// Key columns come and go with the experiment file, so a table is ours if the fixed columns stand around them.
+/// Key columns come and go with the experiment file, so a table is ours if the fixed columns stand
+/// around them.
 fn is_our_header(line: &str) -> bool {
     let fixed = FIXED_COLUMNS[1..].join(",");
     line.starts_with("row,") && line.ends_with(&fixed)

@@ -1,13 +1,15 @@
-//! The tables under `results/` are those of the files under `experiments/`: a setting that is changed without running its table again
-//! would leave numbers that no command of this state gives. Likewise a row that a file says is another table's.
+//! The tables under `results/` are those of the files under `experiments/`: a setting that is
+//! changed without running its table again would leave numbers that no command of this state gives.
+//! Likewise a row that a file says is another table's.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use kd_experiment::{DataIdentity, Preset, Request, expand, experiment};
 
-/// The folders that are committed: paper, data set, the content hash of the real data, against which other tests hold what the loaders give,
-/// and preset. Whatever else lies under `results/` is the user's own.
+/// The folders that are committed: paper, data set, the content hash of the real data, against
+/// which other tests hold what the loaders give, and preset. Whatever else lies under `results/` is
+/// the user's own.
 const COMMITTED: [(&str, &str, &str, Preset); 4] = [
     ("hinton-mnist", "mnist", "1939d1154a6c7ee1", Preset::Laptop),
     ("hinton-mnist", "mnist", "1939d1154a6c7ee1", Preset::Paper),
@@ -21,27 +23,45 @@ fn name(path: &Path) -> &str {
     path.file_stem().unwrap().to_str().unwrap()
 }
 
-/// The cells behind each line of a committed table, by its key columns and metric; none where the file is not a table of cells.
+/// The cells behind each line of a committed table, by its key columns and metric; none where the
+/// file is not a table of cells.
 fn committed(path: &Path) -> Option<Cells> {
     let mut file = csv::Reader::from_path(path).unwrap();
     let header = file.headers().unwrap().clone();
     let cells = header.iter().position(|column| column == "cells")?;
     let metric = header.iter().position(|column| column == "metric").unwrap();
-    let line = |row: csv::StringRecord| (row.iter().take(metric + 1).map(str::to_owned).collect(), row[cells].to_owned());
+    let line = |row: csv::StringRecord| {
+        (row.iter().take(metric + 1).map(str::to_owned).collect(), row[cells].to_owned())
+    };
     Some(file.records().map(|row| line(row.unwrap())).collect())
 }
 
 /// The same as the experiment files of now have it.
 fn planned(paper: &str, table: &str, preset: Preset, data: &DataIdentity) -> Cells {
     let experiments = experiment::load_dir(&root().join("experiments").join(paper)).unwrap();
-    let request = Request { paper, experiments: &experiments, selected: &[table.to_owned()], preset, data, seeds: None };
+    let request = Request {
+        paper,
+        experiments: &experiments,
+        selected: &[table.to_owned()],
+        preset,
+        data,
+        seeds: None,
+    };
     let plan = expand(&request).unwrap();
     let table = &plan.tables[0];
     let line_of = table.lines.iter().map(|line| {
-        let key = |column: &String| line.keys.iter().find(|(name, _)| name == column).map_or(String::new(), |(_, value)| value.clone());
+        let key = |column: &String| {
+            line.keys
+                .iter()
+                .find(|(name, _)| name == column)
+                .map_or(String::new(), |(_, value)| value.clone())
+        };
         let keys = table.columns.iter().map(key);
         let cells: Vec<&str> = line.cells.iter().map(|id| id.as_str()).collect();
-        ([line.row.clone()].into_iter().chain(keys).chain([line.metric.name.clone()]).collect(), cells.join(";"))
+        (
+            [line.row.clone()].into_iter().chain(keys).chain([line.metric.name.clone()]).collect(),
+            cells.join(";"),
+        )
     });
     line_of.collect()
 }
@@ -53,19 +73,38 @@ fn root() -> PathBuf {
 #[test]
 fn every_committed_table_names_the_cells_of_the_present_experiment_files() {
     for (paper, dataset, fingerprint, preset) in COMMITTED {
-        let data = DataIdentity { dataset: dataset.to_owned(), fingerprint: fingerprint.to_owned(), note: None };
+        let data = DataIdentity {
+            dataset: dataset.to_owned(),
+            fingerprint: fingerprint.to_owned(),
+            note: None,
+        };
         let dir = root().join("results").join(paper).join(format!("{dataset}-{}", preset.name()));
         let mut tables = 0;
         for entry in std::fs::read_dir(&dir).unwrap() {
             let path = entry.unwrap().path();
-            let Some(cells) = path.extension().filter(|e| *e == "csv").and_then(|_| committed(&path)) else { continue };
+            let Some(cells) =
+                path.extension().filter(|e| *e == "csv").and_then(|_| committed(&path))
+            else {
+                continue;
+            };
             let planned = planned(paper, name(&path), preset, &data);
-            assert!(cells.keys().eq(planned.keys()), "{}: lines {cells:?}, planned {planned:?}", path.display());
+            assert!(
+                cells.keys().eq(planned.keys()),
+                "{}: lines {cells:?}, planned {planned:?}",
+                path.display()
+            );
             for (line, cells) in &cells {
                 // A table may have been made with fewer seeds than the preset has.
-                let strange = cells.split(';').find(|cell| !planned[line].split(';').any(|of| of == *cell));
+                let strange =
+                    cells.split(';').find(|cell| !planned[line].split(';').any(|of| of == *cell));
                 let message = "made with other settings than the experiment file has now: run the table again";
-                assert_eq!(strange, None, "{} {line:?} {message} (planned {})", path.display(), planned[line]);
+                assert_eq!(
+                    strange,
+                    None,
+                    "{} {line:?} {message} (planned {})",
+                    path.display(),
+                    planned[line]
+                );
             }
             tables += 1;
         }
@@ -74,13 +113,21 @@ fn every_committed_table_names_the_cells_of_the_present_experiment_files() {
 }
 
 #[test]
-fn the_students_that_tables_transfer_jitter_and_teacher_start_compare_with_are_those_of_table_distillation() {
-    let data = DataIdentity { dataset: "mnist".to_owned(), fingerprint: "1939d1154a6c7ee1".to_owned(), note: None };
+fn the_students_that_tables_transfer_jitter_and_teacher_start_compare_with_are_those_of_table_distillation()
+ {
+    let data = DataIdentity {
+        dataset: "mnist".to_owned(),
+        fingerprint: "1939d1154a6c7ee1".to_owned(),
+        note: None,
+    };
     for preset in [Preset::Quick, Preset::Laptop, Preset::Paper] {
         let cells = |table, line: &[&str]| {
-            planned("hinton-mnist", table, preset, &data)[&line.iter().map(|s| s.to_string()).collect::<Vec<_>>()].clone()
+            planned("hinton-mnist", table, preset, &data)
+                [&line.iter().map(|s| s.to_string()).collect::<Vec<_>>()]
+                .clone()
         };
-        let shifted = |jitter| cells("transfer-jitter", &["student-distilled", jitter, "test-errors"]);
+        let shifted =
+            |jitter| cells("transfer-jitter", &["student-distilled", jitter, "test-errors"]);
         let distilled = cells("distillation", &["student-distilled", "test-errors"]);
         assert_eq!(shifted("0"), distilled, "{}", preset.name());
         assert_ne!(shifted("1"), distilled, "{}", preset.name());
@@ -91,7 +138,8 @@ fn the_students_that_tables_transfer_jitter_and_teacher_start_compare_with_are_t
 }
 
 #[test]
-fn the_row_hard_targets_of_table_teacher_start_is_trained_as_student_hard_of_table_distillation_is() {
+fn the_row_hard_targets_of_table_teacher_start_is_trained_as_student_hard_of_table_distillation_is()
+{
     let experiments = experiment::load_dir(&root().join("experiments/hinton-mnist")).unwrap();
     for preset in [Preset::Quick, Preset::Laptop, Preset::Paper] {
         let spec = |table: &str, row: &str| {

@@ -2,19 +2,36 @@
 
 use std::fmt::Write;
 
-use kd_experiment::{Experiment, Plan, Preset, Request, Result, Seeds, Shard, cell, check, expand, experiment};
+use kd_experiment::{
+    Experiment, Plan, Preset, Request, Result, Seeds, Shard, cell, check, expand, experiment,
+};
 
 mod toy;
 
 fn experiments() -> Vec<Experiment> {
-    toy::EXPERIMENTS.iter().map(|(name, text)| experiment::parse(&format!("{name}.toml"), name, text).unwrap()).collect()
+    toy::EXPERIMENTS
+        .iter()
+        .map(|(name, text)| experiment::parse(&format!("{name}.toml"), name, text).unwrap())
+        .collect()
 }
 
-fn plan_of(experiments: &[Experiment], selected: &[&str], preset: Preset, seeds: Option<&str>) -> Result<Plan> {
+fn plan_of(
+    experiments: &[Experiment],
+    selected: &[&str],
+    preset: Preset,
+    seeds: Option<&str>,
+) -> Result<Plan> {
     let selected: Vec<String> = selected.iter().map(|name| name.to_string()).collect();
     let seeds: Option<Seeds> = seeds.map(|text| text.parse().unwrap());
     let data = toy::identity();
-    expand(&Request { paper: "toy", experiments, selected: &selected, preset, data: &data, seeds: seeds.as_ref() })
+    expand(&Request {
+        paper: "toy",
+        experiments,
+        selected: &selected,
+        preset,
+        data: &data,
+        seeds: seeds.as_ref(),
+    })
 }
 
 fn show(plan: &Plan) -> String {
@@ -31,7 +48,16 @@ fn show(plan: &Plan) -> String {
         writeln!(text, "table {} [{}]", table.name, table.columns.join(",")).unwrap();
         for line in &table.lines {
             let ids: Vec<&str> = line.cells.iter().map(|id| id.as_str()).collect();
-            writeln!(text, "    {} {:?} {} <- {}: {}", line.row, line.keys, line.metric.name, line.key, ids.join(" ")).unwrap();
+            writeln!(
+                text,
+                "    {} {:?} {} <- {}: {}",
+                line.row,
+                line.keys,
+                line.metric.name,
+                line.key,
+                ids.join(" ")
+            )
+            .unwrap();
         }
     }
     text
@@ -39,17 +65,31 @@ fn show(plan: &Plan) -> String {
 
 #[test]
 fn rows_grids_seeds_and_needs_expand_to_cells_in_order() {
-    insta::assert_snapshot!("quick", show(&plan_of(&experiments(), &[], Preset::Quick, None).unwrap()));
-    insta::assert_snapshot!("shift-at-paper", show(&plan_of(&experiments(), &["shift"], Preset::Paper, None).unwrap()));
+    insta::assert_snapshot!(
+        "quick",
+        show(&plan_of(&experiments(), &[], Preset::Quick, None).unwrap())
+    );
+    insta::assert_snapshot!(
+        "shift-at-paper",
+        show(&plan_of(&experiments(), &["shift"], Preset::Paper, None).unwrap())
+    );
 }
 
 #[test]
 fn tables_share_cells_and_every_cell_comes_after_what_it_needs() {
     let plan = plan_of(&experiments(), &[], Preset::Paper, None).unwrap();
     for (index, cell) in plan.cells.iter().enumerate() {
-        assert!(!plan.cells[..index].iter().any(|other| other.id == cell.id), "{} stands twice", cell.label());
+        assert!(
+            !plan.cells[..index].iter().any(|other| other.id == cell.id),
+            "{} stands twice",
+            cell.label()
+        );
         for id in cell.needs.values().flatten() {
-            assert!(plan.cells[..index].iter().any(|other| other.id == *id), "{} comes before what it needs", cell.label());
+            assert!(
+                plan.cells[..index].iter().any(|other| other.id == *id),
+                "{} comes before what it needs",
+                cell.label()
+            );
         }
     }
 }
@@ -76,7 +116,14 @@ fn a_preset_is_no_part_of_a_name_and_the_data_is() {
     assert_eq!(id(Preset::Quick), id(Preset::Paper));
     let mut other = toy::identity();
     other.fingerprint = "4567".into();
-    let request = Request { paper: "toy", experiments: &experiments, selected: &[], preset: Preset::Quick, data: &other, seeds: None };
+    let request = Request {
+        paper: "toy",
+        experiments: &experiments,
+        selected: &[],
+        preset: Preset::Quick,
+        data: &other,
+        seeds: None,
+    };
     let plan = expand(&request).unwrap();
     assert!(plan.cells.iter().all(|cell| cell.id != id(Preset::Quick)));
 }
@@ -147,7 +194,10 @@ fn mistakes_in_an_experiment_file_are_named_with_file_and_key() {
         message("teacher = \"teacher\"", "teacher = \"net/teacher\""),
         message("teacher = \"teacher\"", "teacher = \"teacher#x\""),
         message("teacher = \"teacher\"", "teacher = \"student\""),
-        message("rate = 0.1\n", "rate = 0.1\n[[row.grid]]\ncolumn = \"rate\"\npath = \"rate\"\nvalues = [1, 2]\n[row.laptop]\n"),
+        message(
+            "rate = 0.1\n",
+            "rate = 0.1\n[[row.grid]]\ncolumn = \"rate\"\npath = \"rate\"\nvalues = [1, 2]\n[row.laptop]\n",
+        ),
     ];
     insta::assert_snapshot!("mistakes", messages.join("\n"));
 }
@@ -158,7 +208,8 @@ fn a_table_that_asks_for_a_number_which_its_cells_do_not_have_is_refused_before_
         let mut all = experiments();
         let (name, text) = toy::EXPERIMENTS[table];
         assert!(text.contains(from), "{from}");
-        all[table] = experiment::parse(&format!("{name}.toml"), name, &text.replace(from, to)).unwrap();
+        all[table] =
+            experiment::parse(&format!("{name}.toml"), name, &text.replace(from, to)).unwrap();
         let plan = plan_of(&all, &[], Preset::Quick, None).unwrap();
         check(&toy::Toy::default(), &plan, &plan.cells).map(drop).map_err(|error| error.to_string())
     };
@@ -181,16 +232,22 @@ fn a_table_that_asks_for_a_number_which_its_cells_do_not_have_is_refused_before_
     ];
     for (table, from, to, start, end) in cases {
         let error = said(table, from, to).unwrap_err();
-        assert!(error.starts_with(start) && error.ends_with(&format!(" has no metric {end}")), "{error}");
+        assert!(
+            error.starts_with(start) && error.ends_with(&format!(" has no metric {end}")),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn needs_that_form_a_cycle_are_refused() {
     let (name, text) = toy::EXPERIMENTS[0];
-    let text = text.replacen("kind = \"train\"", "kind = \"train\"\nneeds = { friend = \"student\" }", 1);
+    let text =
+        text.replacen("kind = \"train\"", "kind = \"train\"\nneeds = { friend = \"student\" }", 1);
     let text = text.replace("quick = [1, 4]", "quick = [1]");
-    let error = plan_of(&[experiment::parse("nets.toml", name, &text).unwrap()], &[], Preset::Quick, None).unwrap_err();
+    let error =
+        plan_of(&[experiment::parse("nets.toml", name, &text).unwrap()], &[], Preset::Quick, None)
+            .unwrap_err();
     let expected = "nets.toml: needs form a cycle: nets/teacher seed 1 -> nets/student [temperature=1] seed 1 -> nets/teacher seed 1";
     assert_eq!(error.to_string(), expected);
 }
@@ -206,17 +263,27 @@ fn a_table_that_does_not_exist_is_named_with_the_nearest() {
 #[test]
 fn a_row_of_some_presets_is_in_the_table_at_those_alone_and_its_published_numbers_wait_for_them() {
     let (name, text) = toy::EXPERIMENTS[0];
-    let text = text.replace("name = \"student\"", "name = \"student\"\npresets = [\"laptop\", \"paper\"]");
+    let text =
+        text.replace("name = \"student\"", "name = \"student\"\npresets = [\"laptop\", \"paper\"]");
     let experiments = [experiment::parse("nets.toml", name, &text).unwrap()];
     let rows = |preset| -> Vec<String> {
         let plan = plan_of(&experiments, &[], preset, None).unwrap();
-        kd_experiment::References::parse("reference.csv", toy::REFERENCE).unwrap().check(&plan.tables[0]).unwrap();
+        kd_experiment::References::parse("reference.csv", toy::REFERENCE)
+            .unwrap()
+            .check(&plan.tables[0])
+            .unwrap();
         plan.tables[0].lines.iter().map(|line| line.row.clone()).collect()
     };
     assert!(!rows(Preset::Quick).contains(&"student".to_owned()));
-    assert!(rows(Preset::Laptop).contains(&"student".to_owned()) && rows(Preset::Paper).contains(&"student".to_owned()));
+    assert!(
+        rows(Preset::Laptop).contains(&"student".to_owned())
+            && rows(Preset::Paper).contains(&"student".to_owned())
+    );
     let wrong = text.replace("presets = [\"laptop\"", "presets = [\"labtop\"");
     let error = experiment::parse("nets.toml", name, &wrong).unwrap_err().to_string();
     assert!(error.contains("presets") && error.contains("did you mean `laptop`?"), "{error}");
-    assert!(experiment::parse("nets.toml", name, &text.replace("[\"laptop\", \"paper\"]", "[]")).is_err());
+    assert!(
+        experiment::parse("nets.toml", name, &text.replace("[\"laptop\", \"paper\"]", "[]"))
+            .is_err()
+    );
 }

@@ -1,4 +1,5 @@
-//! The run store under everything that may happen to it: killed processes, several processes, damaged files, folders copied together.
+//! The run store under everything that may happen to it: killed processes, several processes,
+//! damaged files, folders copied together.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -23,7 +24,9 @@ impl Place {
     }
 
     fn arguments<'a>(&self, more: &[&'a str]) -> Vec<String> {
-        let own = ["--runs-dir", self.runs().to_str().unwrap(), "--out", self.out().to_str().unwrap()].map(str::to_string);
+        let own =
+            ["--runs-dir", self.runs().to_str().unwrap(), "--out", self.out().to_str().unwrap()]
+                .map(str::to_string);
         own.into_iter().chain(more.iter().map(|text: &&'a str| text.to_string())).collect()
     }
 
@@ -68,7 +71,11 @@ impl Place {
 fn child_process() {
     let Ok(arguments) = std::env::var("KD_TOY_ARGUMENTS") else { return };
     let milliseconds = std::env::var("KD_TOY_EPOCH").unwrap().parse().unwrap();
-    let toy = Toy { log: std::env::var_os("KD_TOY_LOG").map(PathBuf::from), epoch: Duration::from_millis(milliseconds), fail_on: None };
+    let toy = Toy {
+        log: std::env::var_os("KD_TOY_LOG").map(PathBuf::from),
+        epoch: Duration::from_millis(milliseconds),
+        fail_on: None,
+    };
     main(&toy, &arguments.lines().collect::<Vec<_>>()).unwrap();
 }
 
@@ -80,7 +87,10 @@ fn undisturbed() -> Place {
 }
 
 fn cell_dirs(place: &Place) -> Vec<PathBuf> {
-    let mut dirs: Vec<PathBuf> = fs::read_dir(place.runs().join("toy")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut dirs: Vec<PathBuf> = fs::read_dir(place.runs().join("toy"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     dirs.sort();
     dirs
 }
@@ -88,8 +98,8 @@ fn cell_dirs(place: &Place) -> Vec<PathBuf> {
 #[test]
 fn a_process_killed_again_and_again_ends_with_the_same_tables() {
     let place = Place::new();
-    // A linear congruential generator: the moments are odd, and the same each time the test is run. They come later and later, so that
-    // a slow machine gets there too.
+    // A linear congruential generator: the moments are odd, and the same each time the test is run.
+    // They come later and later, so that a slow machine gets there too.
     let mut state = 12345u64;
     let mut kills = 0;
     for attempt in 0..500 {
@@ -110,7 +120,10 @@ fn a_process_killed_again_and_again_ends_with_the_same_tables() {
     }
     assert!(kills >= 3, "only {kills} kills: the test kills too late to say anything");
     assert_eq!(files(&place.out()), files(&undisturbed().out()));
-    assert!(files(&place.root).iter().all(|(path, _)| !path.to_string_lossy().contains(".tmp-")), "temporary files are left");
+    assert!(
+        files(&place.root).iter().all(|(path, _)| !path.to_string_lossy().contains(".tmp-")),
+        "temporary files are left"
+    );
 }
 
 #[test]
@@ -169,7 +182,10 @@ fn a_table_has_the_expected_columns_and_numbers() {
     insta::assert_snapshot!("shift.csv", text);
     let printed = place.run(&Toy::default(), &["table"]).unwrap();
     insta::assert_snapshot!("printed", printed.replace(place.root.to_str().unwrap(), "<place>"));
-    insta::assert_snapshot!("list", place.run(&Toy::default(), &["list", "--seeds", "1,9"]).unwrap());
+    insta::assert_snapshot!(
+        "list",
+        place.run(&Toy::default(), &["list", "--seeds", "1,9"]).unwrap()
+    );
 }
 
 #[test]
@@ -211,9 +227,14 @@ fn a_failed_cell_stops_the_run_by_name_and_finished_cells_stay() {
     let place = Place::new();
     let error = place.run(&Toy { fail_on: Some(2), ..Toy::default() }, &[]).unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with("nets/teacher seed 2 (") && text.ends_with("term `kd` is not finite at step 3"), "{text}");
+    assert!(
+        text.starts_with("nets/teacher seed 2 (")
+            && text.ends_with("term `kd` is not finite at step 3"),
+        "{text}"
+    );
     assert!(!error.is_bad_input());
-    let finished = || cell_dirs(&place).into_iter().filter(|dir| dir.join("result.json").exists()).count();
+    let finished =
+        || cell_dirs(&place).into_iter().filter(|dir| dir.join("result.json").exists()).count();
     assert_eq!(finished(), 1);
     place.run(&Toy::default(), &[]).unwrap();
     assert_eq!(files(&place.out()), files(&undisturbed().out()));
@@ -230,10 +251,19 @@ fn damaged_files_are_reported_with_the_folder_to_delete_and_never_redone() {
         let error = place.run(&Toy::default(), &[]).unwrap_err();
         let text = error.to_string();
         assert!(error.is_bad_input());
-        assert!(text.contains(part) && text.contains(&format!("delete the folder {}", dir.display())) && !text.contains('\n'), "{text}");
+        assert!(
+            text.contains(part)
+                && text.contains(&format!("delete the folder {}", dir.display()))
+                && !text.contains('\n'),
+            "{text}"
+        );
         assert_eq!(fs::read(path).unwrap(), content, "the damaged file was touched");
     };
-    expect(&result, &good_result[..good_result.len() / 2], "result.json: not a result, truncated perhaps");
+    expect(
+        &result,
+        &good_result[..good_result.len() / 2],
+        "result.json: not a result, truncated perhaps",
+    );
     expect(&result, b"", "result.json: not a result");
     fs::write(&result, &good_result).unwrap();
     expect(&spec, &good_spec[..good_spec.len() / 2], "spec.toml: not");
@@ -279,12 +309,19 @@ fn a_misspelt_spec_is_refused_before_anything_is_run() {
     let place = Place::new();
     let dir = place.root.join("experiments/toy");
     fs::create_dir_all(&dir).unwrap();
-    fs::write(dir.join("nets.toml"), toy::EXPERIMENTS[0].1.replace("rate = 0.5", "raet = 0.5")).unwrap();
+    fs::write(dir.join("nets.toml"), toy::EXPERIMENTS[0].1.replace("rate = 0.5", "raet = 0.5"))
+        .unwrap();
     let experiments = place.root.join("experiments");
-    let error = place.run(&Toy::default(), &["--experiments", experiments.to_str().unwrap()]).unwrap_err();
+    let error =
+        place.run(&Toy::default(), &["--experiments", experiments.to_str().unwrap()]).unwrap_err();
     let text = error.to_string();
     assert!(error.is_bad_input());
-    assert!(text.contains("nets/student") && text.contains("did you mean `rate`?") && !text.contains('\n'), "{text}");
+    assert!(
+        text.contains("nets/student")
+            && text.contains("did you mean `rate`?")
+            && !text.contains('\n'),
+        "{text}"
+    );
     assert!(!place.runs().exists());
 }
 
@@ -296,8 +333,19 @@ fn references_to_rows_that_do_not_exist_are_refused() {
     fs::write(dir.join("nets.toml"), toy::EXPERIMENTS[0].1).unwrap();
     fs::create_dir_all(place.out().join("toy")).unwrap();
     let reference = place.out().join("toy/reference.csv");
-    fs::write(&reference, "table,row,keys,metric,value,kind,where\nnets,teecher,,test-errors,1,paper,x\n").unwrap();
+    fs::write(
+        &reference,
+        "table,row,keys,metric,value,kind,where\nnets,teecher,,test-errors,1,paper,x\n",
+    )
+    .unwrap();
     let experiments = place.root.join("experiments");
-    let error = place.run(&Toy::default(), &["--experiments", experiments.to_str().unwrap()]).unwrap_err();
-    assert_eq!(error.to_string(), format!("{}: table `nets` has no row `teecher`; did you mean `teacher`?", reference.display()));
+    let error =
+        place.run(&Toy::default(), &["--experiments", experiments.to_str().unwrap()]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{}: table `nets` has no row `teecher`; did you mean `teacher`?",
+            reference.display()
+        )
+    );
 }

@@ -1,7 +1,9 @@
-//! Convolution at layers of ResNet20 and 56, ResNet8x4, WRN-16-2, VGG8 and 13 on batches of 128 images of CIFAR, with both precisions; the
-//! twin at ResNet20's layers, because it takes seconds at the larger ones.
+//! Convolution at layers of ResNet20 and 56, ResNet8x4, WRN-16-2, VGG8 and 13 on batches of 128
+//! images of CIFAR, with both precisions; the twin at ResNet20's layers, because it takes seconds
+//! at the larger ones.
 //!
-//! `cargo bench -p kd-kernels --bench conv2d`; rates are multiply-adds of the direct sum, which Winograd's algorithm needs fewer of.
+//! `cargo bench -p kd-kernels --bench conv2d`; rates are multiply-adds of the direct sum, which
+//! Winograd's algorithm needs fewer of.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -12,13 +14,15 @@ use kd_kernels::conv2d::{Geometry, Precision, conv2d};
 use kd_kernels::stream::Stream;
 use kd_kernels::{Kernels, set_kernels};
 
-/// The allocator of the binaries: with the system's, page faults of fresh outputs would be most of what is measured.
+/// The allocator of the binaries: with the system's, page faults of fresh outputs would be most of
+/// what is measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const BATCH: usize = 128;
 
-/// A layer of 3×3: name, input and output channels, side, stride, and whether the twin is measured too.
+/// A layer of 3×3: name, input and output channels, side, stride, and whether the twin is measured
+/// too.
 type Layer = (&'static str, usize, usize, usize, usize, bool);
 
 const LAYERS: [Layer; 12] = [
@@ -48,7 +52,9 @@ fn layers(c: &mut Criterion) {
         let x = Var::from_tensor(&normal(&[BATCH, ins, side, side], 1)).expect("a variable");
         let w = Var::from_tensor(&normal(&[outs, ins, 3, 3], 2)).expect("a variable");
         let (x_only, w_only) = (x.as_detached_tensor(), w.as_detached_tensor());
-        let forward = |precision| conv2d(&x_only, &w_only, None, geometry, precision).map(|y| drop(black_box(y)));
+        let forward = |precision| {
+            conv2d(&x_only, &w_only, None, geometry, precision).map(|y| drop(black_box(y)))
+        };
         let both = |precision| -> Result<()> {
             let loss = conv2d(&x, &w, None, geometry, precision)?.sum_all()?;
             kd_kernels::backward(&loss).map(|grads| drop(black_box(grads)))
@@ -56,17 +62,23 @@ fn layers(c: &mut Criterion) {
         let out = side / stride;
         let products = (BATCH * ins * outs * 9 * out * out) as u64;
         let mut group = c.benchmark_group(name);
-        for (how, precision, enabled) in
-            [("fast", Precision::Fast, true), ("precise", Precision::Precise, true), ("twin", Precision::Precise, false)]
-        {
+        for (how, precision, enabled) in [
+            ("fast", Precision::Fast, true),
+            ("precise", Precision::Precise, true),
+            ("twin", Precision::Precise, false),
+        ] {
             if !enabled && !twin {
                 continue;
             }
             set_kernels(if enabled { Kernels::Best } else { Kernels::Off });
             group.throughput(Throughput::Elements(products));
-            group.bench_function(format!("forward/{how}"), |b| b.iter(|| forward(precision).expect("the op of a benchmark")));
+            group.bench_function(format!("forward/{how}"), |b| {
+                b.iter(|| forward(precision).expect("the op of a benchmark"))
+            });
             group.throughput(Throughput::Elements(3 * products));
-            group.bench_function(format!("with gradients/{how}"), |b| b.iter(|| both(precision).expect("the op of a benchmark")));
+            group.bench_function(format!("with gradients/{how}"), |b| {
+                b.iter(|| both(precision).expect("the op of a benchmark"))
+            });
         }
         set_kernels(Kernels::Best);
         group.finish();
@@ -74,7 +86,10 @@ fn layers(c: &mut Criterion) {
 }
 
 fn quick() -> Criterion {
-    Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(500))
+    Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(500))
 }
 
 criterion_group! { name = convolution; config = quick(); targets = layers }

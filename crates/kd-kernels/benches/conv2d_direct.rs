@@ -1,7 +1,8 @@
-//! Convolutions that are not 3x3 without strides, at shapes of residual, mobile and shuffle networks with a batch of 128: the forward pass
-//! alone, and with the pass back to x and w.
+//! Convolutions that are not 3x3 without strides, at shapes of residual, mobile and shuffle
+//! networks with a batch of 128: the forward pass alone, and with the pass back to x and w.
 //!
-//! Figures of single passes stand at the head of `src/conv2d/implicit/mod.rs` and `src/conv2d/depthwise/mod.rs`.
+//! Figures of single passes stand at the head of `src/conv2d/implicit/mod.rs` and
+//! `src/conv2d/depthwise/mod.rs`.
 
 use candle_core::{Device, Result, Tensor, Var};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -27,7 +28,8 @@ const LAYERS: [(&str, [usize; 7]); 8] = [
 ];
 
 fn ramp(shape: &[usize]) -> Result<Var> {
-    let data: Vec<f32> = (0..shape.iter().product::<usize>()).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect();
+    let data: Vec<f32> =
+        (0..shape.iter().product::<usize>()).map(|i| (i * 37 % 101) as f32 / 101.0 - 0.5).collect();
     Var::from_tensor(&Tensor::from_vec(data, shape, &Device::Cpu)?)
 }
 
@@ -35,13 +37,18 @@ fn run(c: &mut Criterion) -> Result<()> {
     let mut group = c.benchmark_group("conv2d");
     for (name, [cin, cout, side, kernel, stride, padding, groups]) in LAYERS {
         let geometry = Geometry { stride, padding, groups };
-        let (x, w) = (ramp(&[BATCH, cin, side, side])?, ramp(&[cout, cin / groups, kernel, kernel])?);
+        let (x, w) =
+            (ramp(&[BATCH, cin, side, side])?, ramp(&[cout, cin / groups, kernel, kernel])?);
         let (fixed_x, fixed_w) = (x.as_detached_tensor(), w.as_detached_tensor());
         group.bench_function(BenchmarkId::new("forward", name), |bench| {
             bench.iter(|| conv2d(black_box(&fixed_x), &fixed_w, None, geometry, Precision::Precise))
         });
         group.bench_function(BenchmarkId::new("forward-backward", name), |bench| {
-            bench.iter(|| kd_kernels::backward(&conv2d(black_box(&x), &w, None, geometry, Precision::Precise)?.sum_all()?))
+            bench.iter(|| {
+                kd_kernels::backward(
+                    &conv2d(black_box(&x), &w, None, geometry, Precision::Precise)?.sum_all()?,
+                )
+            })
         });
     }
     group.finish();

@@ -1,6 +1,8 @@
-//! The row-wise and element-wise kernels and their twins at the shapes of a 784-1200-1200-10 network with batches of 100.
+//! The row-wise and element-wise kernels and their twins at the shapes of a 784-1200-1200-10
+//! network with batches of 100.
 //!
-//! `cargo bench -p kd-kernels --bench rowwise`; optimisers report bytes a second over every array they read or write.
+//! `cargo bench -p kd-kernels --bench rowwise`; optimisers report bytes a second over every array
+//! they read or write.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -13,7 +15,8 @@ use kd_kernels::stream::Stream;
 use kd_kernels::{Kernels, set_kernels};
 use kd_kernels::{cross_entropy, dropout, max_norm, softened_kl, softmax};
 
-/// The allocator of the binaries: with the system's, page faults of fresh outputs would be most of what is measured.
+/// The allocator of the binaries: with the system's, page faults of fresh outputs would be most of
+/// what is measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -30,7 +33,12 @@ fn normal(dims: (usize, usize), seed: u64) -> Tensor {
 }
 
 /// Benchmarks `f` as a kernel and as its twin.
-fn both(c: &mut Criterion, group: &str, bytes: Option<u64>, mut f: impl FnMut() -> candle_core::Result<()>) {
+fn both(
+    c: &mut Criterion,
+    group: &str,
+    bytes: Option<u64>,
+    mut f: impl FnMut() -> candle_core::Result<()>,
+) {
     let mut group = c.benchmark_group(group);
     if let Some(bytes) = bytes {
         group.throughput(Throughput::Bytes(bytes));
@@ -47,9 +55,13 @@ fn stream(c: &mut Criterion) {
     let stream = Stream::new(1, 2);
     let mut group = c.benchmark_group("stream");
     let mut words = vec![0u32; BATCH * UNITS];
-    group.bench_function("fill_u32/120000", |b| b.iter(|| stream.fill_u32(0, black_box(&mut words))));
+    group.bench_function("fill_u32/120000", |b| {
+        b.iter(|| stream.fill_u32(0, black_box(&mut words)))
+    });
     let mut normals = vec![0f32; BATCH * UNITS];
-    group.bench_function("fill_normal/120000", |b| b.iter(|| stream.fill_normal(0, black_box(&mut normals))));
+    group.bench_function("fill_normal/120000", |b| {
+        b.iter(|| stream.fill_normal(0, black_box(&mut normals)))
+    });
     group.bench_function("permutation/60000", |b| b.iter(|| stream.permutation(black_box(60_000))));
     group.finish();
 }
@@ -60,10 +72,14 @@ fn losses(c: &mut Criterion) {
     let labels: Vec<u32> = (0..BATCH as u32).map(|i| i % CLASSES as u32).collect();
     let labels = Tensor::new(labels, &Device::Cpu).expect("labels");
     both(c, "cross_entropy/100x10 with backward", None, || {
-        cross_entropy::cross_entropy(&logits, &labels)?.backward().map(|grads| drop(black_box(grads)))
+        cross_entropy::cross_entropy(&logits, &labels)?
+            .backward()
+            .map(|grads| drop(black_box(grads)))
     });
     both(c, "softened_kl/100x10 with backward", None, || {
-        softened_kl::softened_kl(&logits, &teacher, 20.0)?.backward().map(|grads| drop(black_box(grads)))
+        softened_kl::softened_kl(&logits, &teacher, 20.0)?
+            .backward()
+            .map(|grads| drop(black_box(grads)))
     });
     let hidden = normal((BATCH, UNITS), 3);
     both(c, "softmax/100x1200", None, || softmax::softmax(&hidden).map(|y| drop(black_box(y))));
@@ -72,7 +88,9 @@ fn losses(c: &mut Criterion) {
 fn dropouts(c: &mut Criterion) {
     for (name, units) in [("dropout/100x1200", UNITS), ("dropout/100x784", 784)] {
         let hidden = normal((BATCH, units), 4);
-        both(c, name, None, || dropout::dropout(&hidden, 0.5, Stream::new(1, 2)).map(|y| drop(black_box(y))));
+        both(c, name, None, || {
+            dropout::dropout(&hidden, 0.5, Stream::new(1, 2)).map(|y| drop(black_box(y)))
+        });
     }
 }
 
@@ -95,7 +113,10 @@ fn optimisers(c: &mut Criterion) {
 }
 
 fn quick() -> Criterion {
-    Criterion::default().sample_size(20).warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(1))
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(300))
+        .measurement_time(Duration::from_secs(1))
 }
 
 criterion_group! { name = rowwise; config = quick(); targets = stream, losses, dropouts, optimisers }

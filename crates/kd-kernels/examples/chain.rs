@@ -1,7 +1,9 @@
-//! Time, page faults and memory of training steps of a chain of residual blocks, as the trunk of a ResNet20 on 32×32 images.
+//! Time, page faults and memory of training steps of a chain of residual blocks, as the trunk of a
+//! ResNet20 on 32×32 images.
 //!
-//! `cargo run -p kd-kernels --example chain -- STEPS BATCH FAST`, where FAST is 1 for Winograd's F(4×4). Prints the least and the median time of a
-//! step, the mean of the minor page faults of the later half of the steps, and the peak of memory. `MIMALLOC_PURGE_DELAY=-1` is what the
+//! `cargo run -p kd-kernels --example chain -- STEPS BATCH FAST`, where FAST is 1 for Winograd's
+//! F(4×4). Prints the least and the median time of a step, the mean of the minor page faults of the
+//! later half of the steps, and the peak of memory. `MIMALLOC_PURGE_DELAY=-1` is what the
 //! binaries set.
 
 use std::time::Instant;
@@ -31,15 +33,35 @@ struct Layer {
 
 impl Layer {
     fn new(seed: u64, from: usize, to: usize, stride: usize) -> Result<Self> {
-        let w = Var::from_tensor(&normal(seed, &[to, from, 3, 3], (2.0 / (9 * from) as f64).sqrt())?)?;
+        let w =
+            Var::from_tensor(&normal(seed, &[to, from, 3, 3], (2.0 / (9 * from) as f64).sqrt())?)?;
         let weight = Var::ones(to, candle_core::DType::F32, &Device::Cpu)?;
         let bias = Var::zeros(to, candle_core::DType::F32, &Device::Cpu)?;
         Ok(Self { w, weight, bias, stride })
     }
 
-    fn forward(&self, x: &Tensor, residual: Option<&Tensor>, precision: Precision) -> Result<Tensor> {
-        let y = conv2d(x, &self.w, None, Geometry { stride: self.stride, padding: 1, groups: 1 }, precision)?;
-        batch_norm(&y, &self.weight, &self.bias, 1e-5, Statistics::Batch(None), residual, Activation::Relu)
+    fn forward(
+        &self,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        precision: Precision,
+    ) -> Result<Tensor> {
+        let y = conv2d(
+            x,
+            &self.w,
+            None,
+            Geometry { stride: self.stride, padding: 1, groups: 1 },
+            precision,
+        )?;
+        batch_norm(
+            &y,
+            &self.weight,
+            &self.bias,
+            1e-5,
+            Statistics::Batch(None),
+            residual,
+            Activation::Relu,
+        )
     }
 }
 
@@ -54,14 +76,21 @@ fn rusage() -> (i64, i64) {
 }
 
 fn main() -> Result<()> {
-    let argument = |i: usize, otherwise: usize| std::env::args().nth(i).and_then(|a| a.parse().ok()).unwrap_or(otherwise);
+    let argument = |i: usize, otherwise: usize| {
+        std::env::args().nth(i).and_then(|a| a.parse().ok()).unwrap_or(otherwise)
+    };
     let (steps, batch) = (argument(1, 20), argument(2, 128));
     let precision = if argument(3, 0) == 1 { Precision::Fast } else { Precision::Precise };
     let mut layers = vec![Layer::new(0, 3, 16, 1)?];
     for (stage, to) in [16, 32, 64].into_iter().enumerate() {
         for i in 0..6 {
             let first = stage > 0 && i == 0;
-            layers.push(Layer::new(layers.len() as u64, if first { to / 2 } else { to }, to, if first { 2 } else { 1 })?);
+            layers.push(Layer::new(
+                layers.len() as u64,
+                if first { to / 2 } else { to },
+                to,
+                if first { 2 } else { 1 },
+            )?);
         }
     }
     let x = normal(99, &[batch, 3, 32, 32], 1.0)?;

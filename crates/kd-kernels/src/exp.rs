@@ -1,13 +1,16 @@
-//! The exponential and the row reductions that softmax and the losses share, written so that the compiler can vectorise them.
+//! The exponential and the row reductions that softmax and the losses share, written so that the
+//! compiler can vectorise them.
 //!
-//! Sums are taken in f64: softened losses multiply by T², which would raise f32 rounding by the same factor.
+//! Sums are taken in f64: softened losses multiply by T², which would raise f32 rounding by the
+//! same factor.
 
 /// Lanes of one step of a reduction. Fixed, so that sums have one order on every machine.
 const LANES: usize = 16;
 
 /// e^x for x <= 0, to about 1e-14 of its value; 0 below -700; NaN for NaN.
 ///
-/// x = n·ln 2 + r with |r| <= ln(2)/2, and e^r by its Taylor series to r^11, whose next term is below 7e-15.
+/// x = n·ln 2 + r with |r| <= ln(2)/2, and e^r by its Taylor series to r^11, whose next term is
+/// below 7e-15.
 #[inline(always)]
 pub(crate) fn exp_nonpos(x: f64) -> f64 {
     // Adding 1.5·2^52 leaves the nearest integer in the low bits of the mantissa.
@@ -35,8 +38,9 @@ pub(crate) fn exp_nonpos(x: f64) -> f64 {
 
 /// e^x for x <= 0 in f32, to about 2e-7 of its value; 0 below -87; NaN for NaN.
 ///
-/// As [`exp_nonpos`], with the polynomial of Cephes' `expf`. Half the time a lane and twice the lanes: for weights and gradients that are
-/// rounded to f32 next, where nothing raises the rounding.
+/// As [`exp_nonpos`], with the polynomial of Cephes' `expf`. Half the time a lane and twice the
+/// lanes: for weights and gradients that are rounded to f32 next, where nothing raises the
+/// rounding.
 #[inline(always)]
 pub(crate) fn exp32_nonpos(x: f32) -> f32 {
     // Adding 1.5·2^23 leaves the nearest integer in the low bits of the mantissa.
@@ -78,9 +82,11 @@ pub(crate) fn row_max(xs: &[f32]) -> f32 {
     lanes[0]
 }
 
-/// For each row of `row` values: its largest to `maxes`, and e^((x_j − max)·scale) to `terms`, with scale >= 0.
+/// For each row of `row` values: its largest to `maxes`, and e^((x_j − max)·scale) to `terms`, with
+/// scale >= 0.
 ///
-/// The exponential runs over all rows in one loop, because a loop over ten classes is too short to be vectorised.
+/// The exponential runs over all rows in one loop, because a loop over ten classes is too short to
+/// be vectorised.
 #[inline(always)]
 pub(crate) fn exp_rows(xs: &[f32], row: usize, scale: f64, maxes: &mut [f32], terms: &mut [f64]) {
     for ((xs, terms), max) in xs.chunks_exact(row).zip(terms.chunks_exact_mut(row)).zip(maxes) {
@@ -95,7 +101,8 @@ pub(crate) fn exp_rows(xs: &[f32], row: usize, scale: f64, maxes: &mut [f32], te
     }
 }
 
-/// How many rows go through [`exp_rows`] at once: enough for a long loop, few enough that their terms stay in the first cache.
+/// How many rows go through [`exp_rows`] at once: enough for a long loop, few enough that their
+/// terms stay in the first cache.
 pub(crate) fn block_rows(row: usize) -> usize {
     (1024 / row).max(1)
 }
@@ -188,7 +195,8 @@ mod tests {
                 let (xs, terms) = (&xs[r * n..][..n], &terms[r * n..][..n]);
                 let max = xs.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 assert_eq!(maxes[r], max);
-                let want: Vec<f64> = xs.iter().map(|&x| ((f64::from(x) - f64::from(max)) * 0.25).exp()).collect();
+                let want: Vec<f64> =
+                    xs.iter().map(|&x| ((f64::from(x) - f64::from(max)) * 0.25).exp()).collect();
                 assert!(terms.iter().zip(&want).all(|(got, want)| (got - want).abs() < 1e-14));
                 assert!((sum(terms) - want.iter().sum::<f64>()).abs() < 1e-12);
                 let squares: f64 = xs.iter().map(|&x| f64::from(x).powi(2)).sum();

@@ -1,4 +1,5 @@
-//! Instruction sets: what the processor has, and what the switch lets kernels use of it. The only file that asks the processor.
+//! Instruction sets: what the processor has, and what the switch lets kernels use of it. The only
+//! file that asks the processor.
 
 use crate::switch::{Kernels, most};
 
@@ -59,12 +60,18 @@ fn detected() -> Level {
     Level::Portable
 }
 
-/// Whether the processor and its operating system have what [`crate::gemm`] asks for bfloat16 beside [`Level::Avx512`], and the switch allows it.
-/// The first call asks the system for the tiles' registers.
+/// Whether the processor and its operating system have what [`crate::gemm`] asks for bfloat16
+/// beside [`Level::Avx512`], and the switch allows it. The first call asks the system for the
+/// tiles' registers.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn amx() -> bool {
     static DETECTED: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    let detected = || detected() == Level::Avx512 && is_x86_feature_detected!("avx512bf16") && has_tiles() && granted();
+    let detected = || {
+        detected() == Level::Avx512
+            && is_x86_feature_detected!("avx512bf16")
+            && has_tiles()
+            && granted()
+    };
     most() == Kernels::Best && *DETECTED.get_or_init(detected)
 }
 
@@ -79,7 +86,8 @@ fn has_tiles() -> bool {
     bf16 && tiles
 }
 
-/// Whether the operating system lets this process use tiles: Linux grants their registers on request.
+/// Whether the operating system lets this process use tiles: Linux grants their registers on
+/// request.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 fn granted() -> bool {
     const ARCH_REQ_XCOMP_PERM: libc::c_ulong = 0x1023;

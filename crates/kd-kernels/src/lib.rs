@@ -1,8 +1,9 @@
 //! Training kernels that Candle lacks or runs slowly on CPU.
 //!
-//! Each op is one folder: `mod.rs` holds the public function, its contract and the choice of path; `cpu.rs` the kernel for contiguous
-//! f32 on the CPU; `reference.rs` the same function from stock Candle ops, which is the oracle of the tests and the path for every other
-//! device and dtype. Results do not depend on the number of threads.
+//! Each op is one folder: `mod.rs` holds the public function, its contract and the choice of path;
+//! `cpu.rs` the kernel for contiguous f32 on the CPU; `reference.rs` the same function from stock
+//! Candle ops, which is the oracle of the tests and the path for every other device and dtype.
+//! Results do not depend on the number of threads.
 
 mod activation;
 mod elementwise;

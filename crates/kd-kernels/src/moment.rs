@@ -4,8 +4,9 @@ use candle_core::{DType, Device, Result, Shape, Tensor, bail};
 
 /// Zero until it is first used; then of the variable's shape.
 ///
-/// The kernels hold it as plain memory, because a Candle in-place op may write to one tensor only and the weight is that one; the twins
-/// hold it as a tensor on the variable's device. Either takes over from the other.
+/// The kernels hold it as plain memory, because a Candle in-place op may write to one tensor only
+/// and the weight is that one; the twins hold it as a tensor on the variable's device. Either takes
+/// over from the other.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Moment {
     #[default]
@@ -33,7 +34,11 @@ impl Moment {
     fn check(&self, var: &Tensor, op: &str) -> Result<()> {
         match self.shape() {
             Some(shape) if shape != var.shape() => {
-                bail!("{op}: expected optimiser state of the variable's shape {:?}, got {:?}", var.dims(), shape.dims())
+                bail!(
+                    "{op}: expected optimiser state of the variable's shape {:?}, got {:?}",
+                    var.dims(),
+                    shape.dims()
+                )
             }
             _ => Ok(()),
         }
@@ -45,7 +50,9 @@ impl Moment {
         let values = match self {
             Self::Host { values, .. } => return Ok(values),
             Self::Zero => vec![0f32; var.elem_count()],
-            Self::Tensor(tensor) => tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?,
+            Self::Tensor(tensor) => {
+                tensor.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?
+            }
         };
         *self = Self::Host { values, shape: var.shape().clone() };
         match self {
@@ -54,7 +61,8 @@ impl Moment {
         }
     }
 
-    /// The values as a tensor of the variable's device and dtype. To change them, assign [`Moment::new`].
+    /// The values as a tensor of the variable's device and dtype. To change them, assign
+    /// [`Moment::new`].
     pub(crate) fn tensor(&self, var: &Tensor, op: &str) -> Result<Tensor> {
         self.check(var, op)?;
         match self.snapshot()? {
@@ -67,7 +75,9 @@ impl Moment {
     pub(crate) fn snapshot(&self) -> Result<Option<Tensor>> {
         match self {
             Self::Zero => Ok(None),
-            Self::Host { values, shape } => Tensor::from_slice(values, shape, &Device::Cpu).map(Some),
+            Self::Host { values, shape } => {
+                Tensor::from_slice(values, shape, &Device::Cpu).map(Some)
+            }
             Self::Tensor(tensor) => Ok(Some(tensor.clone())),
         }
     }
@@ -76,7 +86,11 @@ impl Moment {
 /// Errors unless `grad` has the variable's shape.
 pub(crate) fn check_grad(var: &Tensor, grad: &Tensor, op: &str) -> Result<()> {
     if var.shape() != grad.shape() {
-        bail!("{op}: expected a gradient of the variable's shape {:?}, got {:?}", var.dims(), grad.dims());
+        bail!(
+            "{op}: expected a gradient of the variable's shape {:?}, got {:?}",
+            var.dims(),
+            grad.dims()
+        );
     }
     Ok(())
 }

@@ -1,9 +1,11 @@
 //! Compiles one loop for several instruction sets and picks the widest the machine has.
 
-/// Defines a function whose body is compiled for AVX-512, for AVX2 and for the build's baseline; the choice is made at each call.
+/// Defines a function whose body is compiled for AVX-512, for AVX2 and for the build's baseline;
+/// the choice is made at each call.
 ///
-/// The bodies are plain Rust loops that the compiler vectorises. They contain no fused multiply-add and reduce in lanes of a fixed
-/// number, so that all three versions give the same bits. Functions called from the body must be `#[inline(always)]`.
+/// The bodies are plain Rust loops that the compiler vectorises. They contain no fused multiply-add
+/// and reduce in lanes of a fixed number, so that all three versions give the same bits. Functions
+/// called from the body must be `#[inline(always)]`.
 macro_rules! multiversioned {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
         $(#[$meta])*

@@ -1,7 +1,7 @@
 //! Memory for results that is written once, not zeroed first.
 //!
-//! Memory that holds no values yet is `[MaybeUninit<f32>]` until all of it is written, never `[f32]`: loops that fill it take it as such, and
-//! [`Parts`] of it give only such slices out.
+//! Memory that holds no values yet is `[MaybeUninit<f32>]` until all of it is written, never
+//! `[f32]`: loops that fill it take it as such, and [`Parts`] of it give only such slices out.
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
@@ -12,7 +12,10 @@ use rayon::prelude::*;
 ///
 /// # Safety
 /// `write` writes every element, or panics.
-pub(crate) unsafe fn written<R>(len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>]) -> R) -> (Vec<f32>, R) {
+pub(crate) unsafe fn written<R>(
+    len: usize,
+    write: impl FnOnce(&mut [MaybeUninit<f32>]) -> R,
+) -> (Vec<f32>, R) {
     let mut values = Vec::with_capacity(len);
     let result = write(&mut values.spare_capacity_mut()[..len]);
     // SAFETY: the capacity is at least `len`, and the caller promises the values.
@@ -20,11 +23,16 @@ pub(crate) unsafe fn written<R>(len: usize, write: impl FnOnce(&mut [MaybeUninit
     (values, result)
 }
 
-/// [`written`] by blocks of `block` elements, the last of which may be shorter, each on any thread: `write` is given the number of the block.
+/// [`written`] by blocks of `block` elements, the last of which may be shorter, each on any thread:
+/// `write` is given the number of the block.
 ///
 /// # Safety
 /// `write` writes every element of its block, or panics.
-pub(crate) unsafe fn written_by_blocks(len: usize, block: usize, write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) -> Vec<f32> {
+pub(crate) unsafe fn written_by_blocks(
+    len: usize,
+    block: usize,
+    write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync,
+) -> Vec<f32> {
     let blocks = |all: &mut [MaybeUninit<f32>]| {
         all.par_chunks_mut(block.max(1)).enumerate().for_each(|(at, block)| write(at, block));
     };
@@ -36,7 +44,8 @@ pub(crate) unsafe fn written_by_blocks(len: usize, block: usize, write: impl Fn(
 #[inline(always)]
 pub(crate) fn copied<'a>(to: &'a mut [MaybeUninit<f32>], values: &[f32]) -> &'a mut [f32] {
     assert_eq!(to.len(), values.len(), "a copy has the length of its source");
-    // SAFETY: both are valid for this length and cannot overlap, and afterwards every element holds a value.
+    // SAFETY: both are valid for this length and cannot overlap, and afterwards every element holds
+    // a value.
     unsafe {
         std::ptr::copy_nonoverlapping(values.as_ptr(), to.as_mut_ptr().cast(), values.len());
         assume_init(to)
@@ -61,8 +70,9 @@ pub(crate) unsafe fn assume_init(written: &mut [MaybeUninit<f32>]) -> &mut [f32]
     unsafe { std::slice::from_raw_parts_mut(written.as_mut_ptr().cast(), written.len()) }
 }
 
-/// The same memory for several tasks that write parts of it which do not overlap and are not slices of their own. `T` is `f32` where the memory
-/// holds values, and `MaybeUninit<f32>` where it does not yet.
+/// The same memory for several tasks that write parts of it which do not overlap and are not slices
+/// of their own. `T` is `f32` where the memory holds values, and `MaybeUninit<f32>` where it does
+/// not yet.
 pub(crate) struct Parts<'a, T> {
     start: *mut T,
     len: usize,
@@ -77,9 +87,11 @@ impl<T> Clone for Parts<'_, T> {
 
 impl<T> Copy for Parts<'_, T> {}
 
-// SAFETY: a `Parts` gives no safe access to the memory; `part` asks its callers to keep to parts of their own. `T: Send` as for `&mut [T]`.
+// SAFETY: a `Parts` gives no safe access to the memory; `part` asks its callers to keep to parts of
+// their own. `T: Send` as for `&mut [T]`.
 unsafe impl<T: Send> Send for Parts<'_, T> {}
-// SAFETY: as above; two threads that share a `Parts` have as much of the memory as if it had been sent to both.
+// SAFETY: as above; two threads that share a `Parts` have as much of the memory as if it had been
+// sent to both.
 unsafe impl<T: Send> Sync for Parts<'_, T> {}
 
 impl<'a, T> Parts<'a, T> {
@@ -96,7 +108,8 @@ impl<'a, T> Parts<'a, T> {
     pub(crate) unsafe fn part(&self, start: usize, len: usize) -> &'a mut [T] {
         let start = start.min(self.len);
         let len = len.min(self.len - start);
-        // SAFETY: the range lies in the memory; the caller promises that it is the only one who refers to it.
+        // SAFETY: the range lies in the memory; the caller promises that it is the only one who
+        // refers to it.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }
 

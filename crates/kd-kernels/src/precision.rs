@@ -4,23 +4,29 @@ use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 
-/// What matrix products do to their `f32` operands. Weights, activations, gradients and optimiser states are `f32` with either.
+/// What matrix products do to their `f32` operands. Weights, activations, gradients and optimiser
+/// states are `f32` with either.
 ///
-/// It is a property of the thread that records an op: [`Precision::during`] sets it for a stretch of a program, and the backward pass of an
-/// op has the precision in which the op was recorded. [`crate::linear::linear`], [`crate::feed_forward::feed_forward`] and
-/// [`crate::smoothed_cross_entropy::projected_cross_entropy`] follow it, forward and backward; every other op computes in `f32`.
+/// It is a property of the thread that records an op: [`Precision::during`] sets it for a stretch
+/// of a program, and the backward pass of an op has the precision in which the op was recorded.
+/// [`crate::linear::linear`], [`crate::feed_forward::feed_forward`] and
+/// [`crate::smoothed_cross_entropy::projected_cross_entropy`] follow it, forward and backward;
+/// every other op computes in `f32`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// Operands are taken as they are.
     #[default]
     Float32,
-    /// Operands are rounded to bfloat16, 8 bits of significand, to the nearest and ties to even; their products are exact, and are summed in
-    /// `f32`. A value below 2^-126 in magnitude counts as 0. The result is `f32` and is not rounded again.
+    /// Operands are rounded to bfloat16, 8 bits of significand, to the nearest and ties to even;
+    /// their products are exact, and are summed in `f32`. A value below 2^-126 in magnitude
+    /// counts as 0. The result is `f32` and is not rounded again.
     ///
-    /// A relative error of up to 2^-8 of each product buys speed on processors that have AMX (Intel's from 2023 on, under Linux). Elsewhere the
-    /// operands are rounded first, and it is slower than [`Precision::Float32`]. Ops on devices other than the CPU multiply tensors of
-    /// [`candle_core::DType::BF16`], whose result is rounded to bfloat16 as well, as with PyTorch's `autocast`.
+    /// A relative error of up to 2^-8 of each product buys speed on processors that have AMX
+    /// (Intel's from 2023 on, under Linux). Elsewhere the operands are rounded first, and it is
+    /// slower than [`Precision::Float32`]. Ops on devices other than the CPU multiply tensors of
+    /// [`candle_core::DType::BF16`], whose result is rounded to bfloat16 as well, as with PyTorch's
+    /// `autocast`.
     Bfloat16,
 }
 
@@ -34,7 +40,8 @@ impl Precision {
         CURRENT.get()
     }
 
-    /// Calls `f` with this precision in force on this thread, and puts back the one before, also when `f` panics.
+    /// Calls `f` with this precision in force on this thread, and puts back the one before, also
+    /// when `f` panics.
     ///
     /// ```
     /// use candle_core::{Device, Tensor};
@@ -59,7 +66,8 @@ impl Precision {
     }
 }
 
-/// `x` rounded to bfloat16: to the nearest, ties to even; magnitudes below 2^-126 become 0, and NaN stays NaN.
+/// `x` rounded to bfloat16: to the nearest, ties to even; magnitudes below 2^-126 become 0, and NaN
+/// stays NaN.
 pub(crate) fn round_to_bfloat16(x: f32) -> f32 {
     let bits = x.to_bits();
     let (sign, magnitude) = (bits & 0x8000_0000, bits & 0x7FFF_FFFF);
@@ -93,7 +101,9 @@ mod tests {
 
     #[test]
     fn the_precision_before_comes_back_after_a_panic() {
-        let panicked = std::panic::catch_unwind(|| Precision::Bfloat16.during(|| std::panic::resume_unwind(Box::new(()))));
+        let panicked = std::panic::catch_unwind(|| {
+            Precision::Bfloat16.during(|| std::panic::resume_unwind(Box::new(())))
+        });
         assert!(panicked.is_err());
         assert_eq!(Precision::current(), Precision::Float32);
     }

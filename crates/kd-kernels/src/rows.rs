@@ -1,10 +1,12 @@
-//! Reductions of rows of f32 in lanes of a fixed number, so that sums have one order on every machine, and sums of columns by tasks.
+//! Reductions of rows of f32 in lanes of a fixed number, so that sums have one order on every
+//! machine, and sums of columns by tasks.
 
 use rayon::prelude::*;
 
 use crate::operand::TASK;
 
-/// Lanes of one step of a reduction: two registers of the widest set, so that one addition does not wait for the last.
+/// Lanes of one step of a reduction: two registers of the widest set, so that one addition does not
+/// wait for the last.
 pub(crate) const LANES: usize = 32;
 
 /// The lanes' sum by halves.
@@ -73,9 +75,14 @@ pub(crate) fn per_task(d: usize) -> usize {
     (TASK / d.max(1)).max(1)
 }
 
-/// Calls `task` for each of 0..count, on this thread if there is but one, and returns the results in order.
+/// Calls `task` for each of 0..count, on this thread if there is but one, and returns the results
+/// in order.
 pub(crate) fn tasks<R: Send>(count: usize, task: impl Fn(usize) -> R + Sync + Send) -> Vec<R> {
-    if count <= 1 { (0..count).map(task).collect() } else { (0..count).into_par_iter().map(task).collect() }
+    if count <= 1 {
+        (0..count).map(task).collect()
+    } else {
+        (0..count).into_par_iter().map(task).collect()
+    }
 }
 
 /// The sum of equally long parts, in their order.

@@ -1,9 +1,10 @@
 //! Seeded random numbers as pure functions of (stream, index).
 //!
-//! Candle's CPU generator cannot be seeded, and a generator with state ties its numbers to the order of the draws. Here a number is a
-//! function of a 64-bit key, the upper 64 bits of a counter, and its own index, so that there is nothing to save for a resumed run and
-//! nothing that the number of threads could change. One stream serves one purpose: integers, uniforms and normals of one stream are made of
-//! the same bits.
+//! Candle's CPU generator cannot be seeded, and a generator with state ties its numbers to the
+//! order of the draws. Here a number is a function of a 64-bit key, the upper 64 bits of a counter,
+//! and its own index, so that there is nothing to save for a resumed run and nothing that the
+//! number of threads could change. One stream serves one purpose: integers, uniforms and normals of
+//! one stream are made of the same bits.
 
 mod normal;
 mod philox;
@@ -31,7 +32,8 @@ pub struct Stream {
 const ATTEMPT_STRIDE: u64 = 1 << 48;
 
 impl Stream {
-    /// The stream of this key and upper counter half. Any two distinct pairs give streams that share no block.
+    /// The stream of this key and upper counter half. Any two distinct pairs give streams that
+    /// share no block.
     pub const fn new(key: u64, counter_hi: u64) -> Self {
         Self { key: halves(key), counter_hi: halves(counter_hi) }
     }
@@ -62,7 +64,8 @@ impl Stream {
         unit(self.u32_at(i))
     }
 
-    /// Fills `out` with uniforms `start .. start + out.len()`, as [`Stream::uniform_at`] gives them.
+    /// Fills `out` with uniforms `start .. start + out.len()`, as [`Stream::uniform_at`] gives
+    /// them.
     pub fn fill_uniform(&self, start: u64, out: &mut [f32]) {
         let mut words = [0u32; 1024];
         for (at, chunk) in (start..).step_by(words.len()).zip(out.chunks_mut(words.len())) {
@@ -76,8 +79,9 @@ impl Stream {
 
     /// Number `i`, standard normal, by the transform of Box and Muller in f64, rounded to f32.
     ///
-    /// Numbers `2k` and `2k + 1` are r·cos t and r·sin t, with r = √(−2 ln((w + ½)·2^-32)) of word w = `2k` and t = 2π·w'·2^-32 of word
-    /// w' = `2k + 1`. The largest absolute value is 6.77. Only operations that IEEE 754 rounds exactly are used, so that the numbers are
+    /// Numbers `2k` and `2k + 1` are r·cos t and r·sin t, with r = √(−2 ln((w + ½)·2^-32)) of word
+    /// w = `2k` and t = 2π·w'·2^-32 of word w' = `2k + 1`. The largest absolute value is 6.77.
+    /// Only operations that IEEE 754 rounds exactly are used, so that the numbers are
     /// the same on every machine.
     pub fn normal_at(&self, i: u64) -> f32 {
         let words = self.block(i / 4);
@@ -103,10 +107,12 @@ impl Stream {
         }
     }
 
-    /// Draw `i`, uniform over `0 .. n` without bias. `n` = 0 is taken as 1, whose only value is 0. `i` must be below 2^48.
+    /// Draw `i`, uniform over `0 .. n` without bias. `n` = 0 is taken as 1, whose only value is 0.
+    /// `i` must be below 2^48.
     ///
-    /// A draw owns block `i`: a 64-bit word is scaled by n, and rejected where it would favour a value (Lemire, "Fast random integer
-    /// generation in an interval", 2019). A block holds two words; a draw whose both words were rejected goes on at a block of its own far off.
+    /// A draw owns block `i`: a 64-bit word is scaled by n, and rejected where it would favour a
+    /// value (Lemire, "Fast random integer generation in an interval", 2019). A block holds two
+    /// words; a draw whose both words were rejected goes on at a block of its own far off.
     pub fn below(&self, i: u64, n: u64) -> u64 {
         let n = n.max(1);
         let reject = n.wrapping_neg() % n;
@@ -123,7 +129,8 @@ impl Stream {
         }
     }
 
-    /// A permutation of `0 .. n`, each equally likely: Fisher and Yates, position `k` from the end swapping with draw `k` of [`Stream::below`].
+    /// A permutation of `0 .. n`, each equally likely: Fisher and Yates, position `k` from the end
+    /// swapping with draw `k` of [`Stream::below`].
     pub fn permutation(&self, n: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..n).collect();
         for k in (1..n).rev() {

@@ -1,17 +1,18 @@
 //! The switch between the kernels, their instruction sets, and the twins from stock Candle ops.
 //!
-//! The environment sets it with `KD_KERNELS`, which is read once: `off`, `portable`, `avx2` or `avx512`. [`set_kernels`] changes it for the
-//! whole process.
+//! The environment sets it with `KD_KERNELS`, which is read once: `off`, `portable`, `avx2` or
+//! `avx512`. [`set_kernels`] changes it for the whole process.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use candle_core::{DType, Error, Result, Tensor};
 
-/// What runs ops on `f32` CPU tensors. A limit on instruction sets is an upper one: a processor that lacks the named set runs the next below.
+/// What runs ops on `f32` CPU tensors. A limit on instruction sets is an upper one: a processor
+/// that lacks the named set runs the next below.
 ///
-/// Other crates choose their instructions themselves: Candle's ops do, and so does the `gemm` crate, which multiplies `f32` matrices below
-/// AVX-512.
+/// Other crates choose their instructions themselves: Candle's ops do, and so does the `gemm`
+/// crate, which multiplies `f32` matrices below AVX-512.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kernels {
     /// `KD_KERNELS=off`: the twins from stock Candle ops.
@@ -27,7 +28,8 @@ pub enum Kernels {
 }
 
 impl Kernels {
-    const ALL: [Kernels; 5] = [Kernels::Off, Kernels::Portable, Kernels::Avx2, Kernels::Avx512, Kernels::Best];
+    const ALL: [Kernels; 5] =
+        [Kernels::Off, Kernels::Portable, Kernels::Avx2, Kernels::Avx512, Kernels::Best];
 
     /// The meaning of a value of `KD_KERNELS`. Fails on any that is not named above.
     pub fn parse(value: &str) -> Result<Self> {
@@ -37,7 +39,9 @@ impl Kernels {
             "avx2" => Ok(Kernels::Avx2),
             "avx512" => Ok(Kernels::Avx512),
             "" => Ok(Kernels::Best),
-            other => Err(Error::Msg(format!("KD_KERNELS: expected off, portable, avx2 or avx512, got {other:?}"))),
+            other => Err(Error::Msg(format!(
+                "KD_KERNELS: expected off, portable, avx2 or avx512, got {other:?}"
+            ))),
         }
     }
 }
@@ -56,8 +60,9 @@ fn environment() -> &'static std::result::Result<Kernels, String> {
     })
 }
 
-/// What runs now. Fails where the environment has an unknown value and [`set_kernels`] was not called; every op then fails with the same
-/// message, so that a program need not ask, but may when it starts.
+/// What runs now. Fails where the environment has an unknown value and [`set_kernels`] was not
+/// called; every op then fails with the same message, so that a program need not ask, but may when
+/// it starts.
 pub fn kernels() -> Result<Kernels> {
     match Kernels::ALL.get(usize::from(SET.load(Ordering::Relaxed))) {
         Some(kernels) => Ok(*kernels),
@@ -65,8 +70,9 @@ pub fn kernels() -> Result<Kernels> {
     }
 }
 
-/// Sets what runs in the whole process from now on. Ops that ran before keep the backward pass they were recorded with: a kernel stays a kernel
-/// and a twin a twin, though a kernel's backward pass may use other instructions than its forward pass.
+/// Sets what runs in the whole process from now on. Ops that ran before keep the backward pass they
+/// were recorded with: a kernel stays a kernel and a twin a twin, though a kernel's backward pass
+/// may use other instructions than its forward pass.
 pub fn set_kernels(kernels: Kernels) {
     SET.store(kernels as u8, Ordering::Relaxed)
 }
@@ -76,7 +82,8 @@ pub fn kernels_enabled() -> bool {
     kernels().is_ok_and(|kernels| kernels != Kernels::Off)
 }
 
-/// [`kernels`] for code that cannot fail: with an unknown value in the environment, no op gets as far as a result.
+/// [`kernels`] for code that cannot fail: with an unknown value in the environment, no op gets as
+/// far as a result.
 #[inline]
 pub(crate) fn most() -> Kernels {
     match Kernels::ALL.get(usize::from(SET.load(Ordering::Relaxed))) {
@@ -85,9 +92,11 @@ pub(crate) fn most() -> Kernels {
     }
 }
 
-/// Whether an op on these tensors takes its kernel: the kernels are on, and every tensor is `f32` on the CPU.
+/// Whether an op on these tensors takes its kernel: the kernels are on, and every tensor is `f32`
+/// on the CPU.
 pub(crate) fn takes_kernel(tensors: &[&Tensor]) -> Result<bool> {
-    Ok(kernels()? != Kernels::Off && tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32))
+    Ok(kernels()? != Kernels::Off
+        && tensors.iter().all(|t| t.device().is_cpu() && t.dtype() == DType::F32))
 }
 
 #[cfg(test)]

@@ -32,7 +32,8 @@ fn assert_same(loss: &Tensor, vars: &[&Var]) -> Result<()> {
 #[test]
 fn gradients_of_a_chain_of_layers_are_those_of_candle() -> Result<()> {
     let x = ramp(&[6, 8], 0.01);
-    let (w1, b1, w2, b2) = (var(&[7, 8], 0.02), var(&[7], 0.01), var(&[3, 7], 0.03), var(&[3], 0.01));
+    let (w1, b1, w2, b2) =
+        (var(&[7, 8], 0.02), var(&[7], 0.01), var(&[3, 7], 0.03), var(&[3], 0.01));
     let h = linear(&x, &w1, Some(&b1), Activation::Relu)?;
     let loss = linear(&h, &w2, Some(&b2), Activation::None)?.sqr()?.sum_all()?;
     assert_same(&loss, &[&w1, &b1, &w2, &b2])
@@ -64,7 +65,9 @@ fn variable_that_stock_ops_use_too_gets_both_parts() -> Result<()> {
 fn weights_computed_from_variables_pass_their_gradient_on() -> Result<()> {
     let x = ramp(&[6, 8], 0.01);
     let (v, b) = (var(&[8, 5], 0.02), var(&[5], 0.1));
-    let loss = linear(&x, &v.t()?.affine(2.0, 0.0)?, Some(&b.sqr()?), Activation::Relu)?.sqr()?.sum_all()?;
+    let loss = linear(&x, &v.t()?.affine(2.0, 0.0)?, Some(&b.sqr()?), Activation::Relu)?
+        .sqr()?
+        .sum_all()?;
     assert_same(&loss, &[&v, &b])
 }
 
@@ -78,7 +81,8 @@ fn gradient_of_an_input_that_is_a_variable_is_there() -> Result<()> {
 fn gradients_have_no_graph() -> Result<()> {
     let (x, w) = (var(&[6, 8], 0.01), var(&[5, 8], 0.02));
     let h = linear(&x, &w, None, Activation::None)?;
-    let grads = backward(&(linear(&h, &w.t()?, None, Activation::None)?.sum_all()? + w.sum_all()?)?)?;
+    let grads =
+        backward(&(linear(&h, &w.t()?, None, Activation::None)?.sum_all()? + w.sum_all()?)?)?;
     assert!(!grads.get(&x).unwrap().track_op() && !grads.get(&w).unwrap().track_op());
     Ok(())
 }
@@ -88,7 +92,9 @@ fn failed_pass_leaves_no_sink_behind() -> Result<()> {
     let w = var(&[5, 8], 0.02);
     let x = ramp(&[6, 8], 0.01);
     // A pool whose windows overlap has no backward pass in Candle.
-    let y = linear(&x, &w, None, Activation::None)?.reshape((1, 1, 6, 5))?.max_pool2d_with_stride(2, 1)?;
+    let y = linear(&x, &w, None, Activation::None)?
+        .reshape((1, 1, 6, 5))?
+        .max_pool2d_with_stride(2, 1)?;
     assert!(backward(&y.sum_all()?).is_err());
     let loss = linear(&x, &w, None, Activation::None)?.sum_all()?;
     assert!(loss.backward()?.get(&w).is_some(), "the plain pass must not deposit");

@@ -3,7 +3,9 @@
 mod common;
 
 use candle_core::{DType, Device, Tensor, Var};
-use common::graph::{assert_finite_differences, assert_threads, assert_twins, distance, image_laid_out, random};
+use common::graph::{
+    assert_finite_differences, assert_threads, assert_twins, distance, image_laid_out, random,
+};
 use kd_kernels::Activation;
 use kd_kernels::batch_norm::{Running, Statistics, batch_norm, reference};
 use proptest::prelude::*;
@@ -58,9 +60,16 @@ fn gradients_of_the_twin_are_finite_differences() {
     for residual in [false, true] {
         for relu in [false, true] {
             let inputs = inputs(8, &[3, 2, 2, 2], residual);
-            let (mean, var) = (random(4, &[2]).to_dtype(DType::F64).unwrap(), Tensor::new(&[0.7, 1.9], &Device::Cpu).unwrap());
-            for statistics in [Statistics::Batch(None), Statistics::Stored { mean: &mean, var: &var }] {
-                let twin = |t: &[Tensor]| reference::batch_norm(&t[0], &t[1], &t[2], EPS, statistics, t.get(3), act(relu));
+            let (mean, var) = (
+                random(4, &[2]).to_dtype(DType::F64).unwrap(),
+                Tensor::new(&[0.7, 1.9], &Device::Cpu).unwrap(),
+            );
+            for statistics in
+                [Statistics::Batch(None), Statistics::Stored { mean: &mean, var: &var }]
+            {
+                let twin = |t: &[Tensor]| {
+                    reference::batch_norm(&t[0], &t[1], &t[2], EPS, statistics, t.get(3), act(relu))
+                };
                 assert_finite_differences(&inputs, twin);
             }
         }
@@ -72,7 +81,10 @@ fn running_statistics_move_in_place_with_the_unbiased_variance() {
     let x = Tensor::new(&[[1f32, 10.0], [3.0, 10.0], [8.0, 40.0]], &Device::Cpu).unwrap();
     let ones = Tensor::ones(2, DType::F32, &Device::Cpu).unwrap();
     for f in [batch_norm, reference::batch_norm] {
-        let (mean, var) = (Var::new(&[1f32, 2.0], &Device::Cpu).unwrap(), Var::new(&[4f32, 5.0], &Device::Cpu).unwrap());
+        let (mean, var) = (
+            Var::new(&[1f32, 2.0], &Device::Cpu).unwrap(),
+            Var::new(&[4f32, 5.0], &Device::Cpu).unwrap(),
+        );
         let running = Running { mean: &mean, var: &var, momentum: 0.25 };
         f(&x, &ones, &ones, EPS, Statistics::Batch(Some(running)), None, Activation::None).unwrap();
         // Means 4 and 20; unbiased variances 13 and 300.
@@ -84,8 +96,12 @@ fn running_statistics_move_in_place_with_the_unbiased_variance() {
 #[test]
 fn batch_statistics_leave_mean_0_and_variance_1() {
     let x = ((random(1, &[7, 5, 6, 9]) * 0.01).unwrap() + 10.0).unwrap();
-    let (one, zero) = (Tensor::ones(5, DType::F32, &Device::Cpu).unwrap(), Tensor::zeros(5, DType::F32, &Device::Cpu).unwrap());
-    let y = batch_norm(&x, &one, &zero, 0.0, Statistics::Batch(None), None, Activation::None).unwrap();
+    let (one, zero) = (
+        Tensor::ones(5, DType::F32, &Device::Cpu).unwrap(),
+        Tensor::zeros(5, DType::F32, &Device::Cpu).unwrap(),
+    );
+    let y =
+        batch_norm(&x, &one, &zero, 0.0, Statistics::Batch(None), None, Activation::None).unwrap();
     let y = y.to_dtype(DType::F64).unwrap();
     assert!(distance(&y.mean((0, 2, 3)).unwrap().affine(1.0, 1.0).unwrap(), &one) < 1e-3);
     assert!(distance(&y.sqr().unwrap().mean((0, 2, 3)).unwrap(), &one) < 1e-3);
@@ -96,8 +112,12 @@ fn results_do_not_depend_on_threads() {
     let inputs = inputs(1, &[9, 37, 14, 15], true);
     let (mean, var) = (random(4, &[37]), random(5, &[37]).sqr().unwrap());
     for statistics in [Statistics::Batch(None), Statistics::Stored { mean: &mean, var: &var }] {
-        assert_threads(&inputs, |t| batch_norm(&t[0], &t[1], &t[2], EPS, statistics, Some(&t[3]), Activation::Relu));
-        assert_threads(&inputs[..3], |t| batch_norm(&t[0], &t[1], &t[2], EPS, statistics, None, Activation::None));
+        assert_threads(&inputs, |t| {
+            batch_norm(&t[0], &t[1], &t[2], EPS, statistics, Some(&t[3]), Activation::Relu)
+        });
+        assert_threads(&inputs[..3], |t| {
+            batch_norm(&t[0], &t[1], &t[2], EPS, statistics, None, Activation::None)
+        });
     }
 }
 
@@ -112,8 +132,26 @@ fn shapes_that_do_not_fit_are_named() {
     says(&t[1], &t[1], batch, None, "batch_norm: x has shape [3], expected [n, c, h, w] or [n, c]");
     says(&t[0], &t[0], batch, None, "batch_norm: weight has shape [2, 3, 4, 5], expected [3]");
     says(&t[0], &t[1], batch, Some(&t[1]), "batch_norm: residual has shape [3]");
-    says(&t[1].reshape((1, 3)).unwrap(), &t[1], batch, None, "expected at least 2 values a channel");
+    says(
+        &t[1].reshape((1, 3)).unwrap(),
+        &t[1],
+        batch,
+        None,
+        "expected at least 2 values a channel",
+    );
     let running = Running { mean: &t[1], var: &t[1], momentum: 0.1 };
-    says(&t[0], &t[1], Statistics::Batch(Some(running)), None, "expected running statistics that are variables");
-    says(&t[0], &t[1], Statistics::Stored { mean: &t[0], var: &t[1] }, None, "batch_norm: mean has shape");
+    says(
+        &t[0],
+        &t[1],
+        Statistics::Batch(Some(running)),
+        None,
+        "expected running statistics that are variables",
+    );
+    says(
+        &t[0],
+        &t[1],
+        Statistics::Stored { mean: &t[0], var: &t[1] },
+        None,
+        "batch_norm: mean has shape",
+    );
 }

@@ -11,14 +11,26 @@ use proptest::prelude::*;
 type Op = fn(&Tensor, &Tensor, Option<&Tensor>, Geometry) -> candle_core::Result<Tensor>;
 
 /// y and the gradients of Σ up ⊙ y with respect to x, w and b.
-fn passes(op: Op, x: &Tensor, w: &Tensor, b: Option<&Tensor>, geometry: Geometry, dtype: DType) -> Vec<Tensor> {
+fn passes(
+    op: Op,
+    x: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    geometry: Geometry,
+    dtype: DType,
+) -> Vec<Tensor> {
     let var = |t: &Tensor| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap();
     let (x, w, b) = (var(x), var(w), b.map(var));
     let y = op(&x, &w, b.as_ref().map(|b| b.as_tensor()), geometry).unwrap();
     let up = random(99, y.dims()).to_dtype(dtype).unwrap();
     let grads = kd_kernels::backward(&(&y * up).unwrap().sum_all().unwrap()).unwrap();
     let mut all = vec![y];
-    all.extend([Some(&x), Some(&w), b.as_ref()].into_iter().flatten().map(|v| grads.get(v).unwrap().clone()));
+    all.extend(
+        [Some(&x), Some(&w), b.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|v| grads.get(v).unwrap().clone()),
+    );
     all
 }
 

@@ -1,5 +1,5 @@
-//! The convolutions that are not 3x3 without strides, at the public function: against the twin in f64, by finite differences, and on any
-//! number of threads.
+//! The convolutions that are not 3x3 without strides, at the public function: against the twin in
+//! f64, by finite differences, and on any number of threads.
 
 mod common;
 
@@ -28,7 +28,11 @@ struct Case {
 impl Case {
     fn operands(&self, seed: u64) -> [Tensor; 3] {
         let Case { n, cin, cout, side, kernel, geometry } = *self;
-        [random(seed, &[n, cin, side, side]), random(seed ^ 1, &[cout, cin / geometry.groups, kernel, kernel]), random(seed ^ 2, &[cout])]
+        [
+            random(seed, &[n, cin, side, side]),
+            random(seed ^ 1, &[cout, cin / geometry.groups, kernel, kernel]),
+            random(seed ^ 2, &[cout]),
+        ]
     }
 }
 
@@ -36,7 +40,8 @@ type Op = fn(&Tensor, &Tensor, Option<&Tensor>, Geometry) -> candle_core::Result
 
 /// y, and the gradients of Σ up ⊙ y with respect to x, w and b.
 fn passes(op: Op, case: Case, seed: u64, dtype: DType) -> Vec<Tensor> {
-    let [x, w, b] = case.operands(seed).map(|t| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap());
+    let [x, w, b] =
+        case.operands(seed).map(|t| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap());
     let y = op(&x, &w, Some(&b), case.geometry).unwrap();
     let up = random(seed ^ 3, y.dims()).to_dtype(dtype).unwrap();
     let grads = kd_kernels::backward(&(&y * up).unwrap().sum_all().unwrap()).unwrap();
@@ -45,22 +50,30 @@ fn passes(op: Op, case: Case, seed: u64, dtype: DType) -> Vec<Tensor> {
     all
 }
 
-/// The largest difference relative to the largest value of `want`, or to the spread of a sum of `terms` products of standard normal
-/// numbers: a gradient of few values can be near 0 by chance.
+/// The largest difference relative to the largest value of `want`, or to the spread of a sum of
+/// `terms` products of standard normal numbers: a gradient of few values can be near 0 by chance.
 fn distance(got: &Tensor, want: &Tensor, terms: usize) -> f64 {
     assert_eq!(got.dims(), want.dims());
     let (got, want) = (flat(got), flat(want));
     let size = want.iter().fold((terms as f64).sqrt(), |m, v| m.max(v.abs()));
     // `max` passes over NaN.
-    got.iter().zip(&want).map(|(g, w)| if g.is_nan() { f64::INFINITY } else { (g - w).abs() / size }).fold(0.0, f64::max)
+    got.iter()
+        .zip(&want)
+        .map(|(g, w)| if g.is_nan() { f64::INFINITY } else { (g - w).abs() / size })
+        .fold(0.0, f64::max)
 }
 
 fn agrees_with_twin(case: Case, seed: u64) -> Result<(), TestCaseError> {
-    let (got, want) = (passes(conv2d_precise, case, seed, DType::F32), passes(reference::conv2d, case, seed, DType::F64));
+    let (got, want) = (
+        passes(conv2d_precise, case, seed, DType::F32),
+        passes(reference::conv2d, case, seed, DType::F64),
+    );
     let under = case.cin / case.geometry.groups * case.kernel * case.kernel;
     let pixels = got[0].elem_count() / case.cout;
-    for (what, terms, (got, want)) in
-        [("y", under), ("dx", 1), ("dw", pixels), ("db", pixels)].iter().zip(got.iter().zip(&want)).map(|((a, b), c)| (a, *b, c))
+    for (what, terms, (got, want)) in [("y", under), ("dx", 1), ("dw", pixels), ("db", pixels)]
+        .iter()
+        .zip(got.iter().zip(&want))
+        .map(|((a, b), c)| (a, *b, c))
     {
         prop_assert!(distance(got, want, terms) <= 5e-6, "{what}: {}", distance(got, want, terms));
     }
@@ -106,14 +119,50 @@ proptest! {
 
 /// One shape of each kind.
 const KINDS: [Case; 5] = [
-    Case { n: 3, cin: 6, cout: 9, side: 4, kernel: 1, geometry: Geometry { stride: 1, padding: 0, groups: 3 } },
-    Case { n: 3, cin: 5, cout: 6, side: 6, kernel: 1, geometry: Geometry { stride: 2, padding: 0, groups: 1 } },
-    Case { n: 3, cin: 4, cout: 6, side: 8, kernel: 3, geometry: Geometry { stride: 2, padding: 1, groups: 1 } },
-    Case { n: 3, cin: 5, cout: 5, side: 8, kernel: 3, geometry: Geometry { stride: 1, padding: 1, groups: 5 } },
-    Case { n: 3, cin: 5, cout: 5, side: 8, kernel: 3, geometry: Geometry { stride: 2, padding: 1, groups: 5 } },
+    Case {
+        n: 3,
+        cin: 6,
+        cout: 9,
+        side: 4,
+        kernel: 1,
+        geometry: Geometry { stride: 1, padding: 0, groups: 3 },
+    },
+    Case {
+        n: 3,
+        cin: 5,
+        cout: 6,
+        side: 6,
+        kernel: 1,
+        geometry: Geometry { stride: 2, padding: 0, groups: 1 },
+    },
+    Case {
+        n: 3,
+        cin: 4,
+        cout: 6,
+        side: 8,
+        kernel: 3,
+        geometry: Geometry { stride: 2, padding: 1, groups: 1 },
+    },
+    Case {
+        n: 3,
+        cin: 5,
+        cout: 5,
+        side: 8,
+        kernel: 3,
+        geometry: Geometry { stride: 1, padding: 1, groups: 5 },
+    },
+    Case {
+        n: 3,
+        cin: 5,
+        cout: 5,
+        side: 8,
+        kernel: 3,
+        geometry: Geometry { stride: 2, padding: 1, groups: 5 },
+    },
 ];
 
-/// The loss Σ up ⊙ y in f64 of the kernel's y, which is linear in each operand, so that a difference quotient has no error but rounding.
+/// The loss Σ up ⊙ y in f64 of the kernel's y, which is linear in each operand, so that a
+/// difference quotient has no error but rounding.
 #[test]
 fn gradients_are_difference_quotients() {
     for case in KINDS {
@@ -128,14 +177,20 @@ fn gradients_are_difference_quotients() {
             let size = grad.iter().fold(0f64, |m, v| m.max(v.abs()));
             for at in (0..grad.len()).step_by(grad.len() / 5 + 1) {
                 let moved = |by: f32| {
-                    let mut values: Vec<f32> = operands[which].flatten_all().unwrap().to_vec1().unwrap();
+                    let mut values: Vec<f32> =
+                        operands[which].flatten_all().unwrap().to_vec1().unwrap();
                     values[at] += by;
                     let mut operands = operands.clone();
-                    operands[which] = Tensor::from_vec(values, operands[which].shape(), &Device::Cpu).unwrap();
+                    operands[which] =
+                        Tensor::from_vec(values, operands[which].shape(), &Device::Cpu).unwrap();
                     loss(&operands)
                 };
                 let quotient = (moved(0.5) - moved(-0.5)) / 1.0;
-                assert!((quotient - grad[at]).abs() < 1e-4 * size, "operand {which} of {case:?} at {at}: {quotient}, not {}", grad[at]);
+                assert!(
+                    (quotient - grad[at]).abs() < 1e-4 * size,
+                    "operand {which} of {case:?} at {at}: {quotient}, not {}",
+                    grad[at]
+                );
             }
         }
     }
@@ -147,7 +202,9 @@ fn results_are_the_same_bits_on_any_number_of_threads() {
         let case = Case { n: 70, ..case };
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| passes(conv2d_precise, case, 5, DType::F32).iter().map(bits).collect::<Vec<_>>())
+            pool.install(|| {
+                passes(conv2d_precise, case, 5, DType::F32).iter().map(bits).collect::<Vec<_>>()
+            })
         };
         let one = run(1);
         for threads in [2, 3] {

@@ -1,4 +1,5 @@
-//! 3×3 convolution of stride 1 at both precisions: against its twin in f64, against itself on parts of a batch, on any number of threads.
+//! 3×3 convolution of stride 1 at both precisions: against its twin in f64, against itself on parts
+//! of a batch, on any number of threads.
 
 mod common;
 
@@ -18,10 +19,16 @@ fn random(seed: u64, dims: &[usize]) -> Tensor {
 
 /// x, w, b and the gradient of y for `[n, cin, h, w]` and `cout` outputs.
 fn operands(seed: u64, [n, cin, cout, h, w]: [usize; 5]) -> [Tensor; 4] {
-    [random(seed, &[n, cin, h, w]), random(seed ^ 1, &[cout, cin, 3, 3]), random(seed ^ 2, &[cout]), random(seed ^ 3, &[n, cout, h, w])]
+    [
+        random(seed, &[n, cin, h, w]),
+        random(seed ^ 1, &[cout, cin, 3, 3]),
+        random(seed ^ 2, &[cout]),
+        random(seed ^ 3, &[n, cout, h, w]),
+    ]
 }
 
-/// y, and the gradients of Σ g ⊙ y with respect to x, w and b; without a precision by the twin in f64.
+/// y, and the gradients of Σ g ⊙ y with respect to x, w and b; without a precision by the twin in
+/// f64.
 fn passes([x, w, b, g]: &[Tensor; 4], precision: Option<Precision>) -> Vec<Tensor> {
     let dtype = if precision.is_none() { DType::F64 } else { DType::F32 };
     let var = |t: &Tensor| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap();
@@ -48,7 +55,10 @@ fn distance_of(got: &Tensor, want: &Tensor, least: f64) -> f64 {
     assert_eq!(got.dims(), want.dims());
     let (got, want) = (flat(got), flat(want));
     let size = want.iter().fold(least, |m, v| m.max(v.abs()));
-    got.iter().zip(&want).map(|(g, w)| if g.is_nan() { f64::INFINITY } else { (g - w).abs() / size }).fold(0.0, f64::max)
+    got.iter()
+        .zip(&want)
+        .map(|(g, w)| if g.is_nan() { f64::INFINITY } else { (g - w).abs() / size })
+        .fold(0.0, f64::max)
 }
 
 /// What is off by more than the precision allows, if anything.
@@ -60,12 +70,16 @@ fn off(operands: &[Tensor; 4], precision: Precision) -> Option<String> {
         Precision::Precise => [2e-6, 2e-6, 2e-6, 2e-6],
         Precision::Fast => [1e-5, 1e-5, 2e-5, 2e-6],
     };
-    // Normal numbers: a gradient is of the size of the root of its terms, even where the few there are happen to be near 0.
+    // Normal numbers: a gradient is of the size of the root of its terms, even where the few there
+    // are happen to be near 0.
     let terms = (operands[3].elem_count() / operands[2].elem_count()) as f64;
     let least = [1.0, 1.0, terms.sqrt(), terms.sqrt()];
     let all = ["y", "dx", "dw", "db"].into_iter().zip(got.iter().zip(&want)).zip(least).zip(most);
-    let mut errors = all.map(|(((what, (got, want)), least), most)| (what, distance_of(got, want, least), most));
-    errors.find(|(_, error, most)| error > most).map(|(what, error, _)| format!("{precision:?}: {what} is off by {error:e}"))
+    let mut errors =
+        all.map(|(((what, (got, want)), least), most)| (what, distance_of(got, want, least), most));
+    errors
+        .find(|(_, error, most)| error > most)
+        .map(|(what, error, _)| format!("{precision:?}: {what} is off by {error:e}"))
 }
 
 proptest! {
@@ -83,9 +97,14 @@ proptest! {
 
 #[test]
 fn layers_of_networks_agree_with_the_twin() {
-    for shape in
-        [[8, 16, 16, 32, 32], [8, 32, 32, 16, 16], [8, 64, 64, 8, 8], [4, 128, 96, 8, 8], [16, 256, 256, 4, 4], [20, 128, 256, 2, 2]]
-    {
+    for shape in [
+        [8, 16, 16, 32, 32],
+        [8, 32, 32, 16, 16],
+        [8, 64, 64, 8, 8],
+        [4, 128, 96, 8, 8],
+        [16, 256, 256, 4, 4],
+        [20, 128, 256, 2, 2],
+    ] {
         let operands = operands(5, shape);
         for precision in [Precision::Precise, Precision::Fast] {
             assert_eq!(off(&operands, precision), None, "{shape:?}");
@@ -108,7 +127,11 @@ fn a_batch_is_its_parts() {
                 assert_eq!(bits(&parts[1]), bits(&part(&whole[1])), "dx from image {i} on");
                 sum = (sum + &parts[2]).unwrap();
             }
-            assert!(distance(&whole[2], &sum) < 2e-5, "{shape:?}: dw is off by {:e}", distance(&whole[2], &sum));
+            assert!(
+                distance(&whole[2], &sum) < 2e-5,
+                "{shape:?}: dw is off by {:e}",
+                distance(&whole[2], &sum)
+            );
         }
     }
 }
@@ -120,11 +143,16 @@ fn results_are_the_same_bits_on_any_number_of_threads() {
         for precision in [Precision::Precise, Precision::Fast] {
             let run = |threads| {
                 let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-                pool.install(|| passes(&operands, Some(precision)).iter().map(bits).collect::<Vec<_>>())
+                pool.install(|| {
+                    passes(&operands, Some(precision)).iter().map(bits).collect::<Vec<_>>()
+                })
             };
             let one = run(1);
             for threads in [2, 3] {
-                assert!(run(threads) == one, "{shape:?}, {precision:?}: {threads} threads differ from one");
+                assert!(
+                    run(threads) == one,
+                    "{shape:?}, {precision:?}: {threads} threads differ from one"
+                );
             }
         }
     }
@@ -142,7 +170,10 @@ fn gradients_are_adjoint_to_the_forward_pass() {
             let forward = dot(&all[0], &g);
             assert!(forward.abs() > 1e-4 * size, "{shape:?}: a sum of nothing");
             for (what, other) in [("dx", dot(&x, &all[1])), ("dw", dot(&w, &all[2]))] {
-                assert!((forward - other).abs() < 1e-6 * size, "{shape:?}, {precision:?}, {what}: {forward} and {other}, of {size}");
+                assert!(
+                    (forward - other).abs() < 1e-6 * size,
+                    "{shape:?}, {precision:?}, {what}: {forward} and {other}, of {size}"
+                );
             }
         }
     }
@@ -164,9 +195,13 @@ fn not_a_number_stays_within_its_tiles_and_reaches_the_gradients() {
 #[test]
 fn precisions_side_by_side_do_not_change_each_other() {
     let operands = operands(15, [8, 16, 16, 16, 16]);
-    let alone =
-        [Precision::Precise, Precision::Fast].map(|precision| passes(&operands, Some(precision)).iter().map(bits).collect::<Vec<_>>());
-    assert_eq!(alone[0] != alone[1], kd_kernels::kernels_enabled(), "the kernels have two precisions, the twin has one");
+    let alone = [Precision::Precise, Precision::Fast]
+        .map(|precision| passes(&operands, Some(precision)).iter().map(bits).collect::<Vec<_>>());
+    assert_eq!(
+        alone[0] != alone[1],
+        kd_kernels::kernels_enabled(),
+        "the kernels have two precisions, the twin has one"
+    );
     let [x, w, b, g] = &operands;
     let vars = || [x, w, b].map(|t| Var::from_tensor(t).unwrap());
     let (precise, fast) = (vars(), vars());
@@ -176,7 +211,9 @@ fn precisions_side_by_side_do_not_change_each_other() {
     let loss = |y: &Tensor| (y * g).unwrap().sum_all().unwrap();
     let grads = kd_kernels::backward(&(loss(&y_precise) + loss(&y_fast)).unwrap()).unwrap();
     for (y, vars, alone) in [(&y_precise, &precise, &alone[0]), (&y_fast, &fast, &alone[1])] {
-        let beside: Vec<_> = std::iter::once(bits(y)).chain(vars.iter().map(|v| bits(grads.get(v).unwrap()))).collect();
+        let beside: Vec<_> = std::iter::once(bits(y))
+            .chain(vars.iter().map(|v| bits(grads.get(v).unwrap())))
+            .collect();
         assert!(beside == *alone);
     }
 }

@@ -1,4 +1,5 @@
-//! The ops on images against PyTorch's values in `golden/conv_ops.json`, which `scripts/oracles/conv_ops.py` writes.
+//! The ops on images against PyTorch's values in `golden/conv_ops.json`, which
+//! `scripts/oracles/conv_ops.py` writes.
 
 mod common;
 
@@ -34,16 +35,29 @@ fn check(op: &str, f: impl Fn(&Value, &[Tensor]) -> Result<Tensor>) {
         for (dtype, tolerance) in DTYPES {
             let input = |(i, shape): (usize, &Value)| {
                 let dims: Vec<usize> = shape.as_array().unwrap().iter().map(number).collect();
-                Var::from_tensor(&wave(&dims, 1.0, 0.7 + 0.2 * i as f64, 0.1 + i as f64).to_dtype(dtype).unwrap()).unwrap()
+                Var::from_tensor(
+                    &wave(&dims, 1.0, 0.7 + 0.2 * i as f64, 0.1 + i as f64)
+                        .to_dtype(dtype)
+                        .unwrap(),
+                )
+                .unwrap()
             };
-            let vars: Vec<Var> = case["shapes"].as_array().unwrap().iter().enumerate().map(input).collect();
-            let y = f(case, &vars.iter().map(|v| v.as_tensor().clone()).collect::<Vec<_>>()).unwrap();
+            let vars: Vec<Var> =
+                case["shapes"].as_array().unwrap().iter().enumerate().map(input).collect();
+            let y =
+                f(case, &vars.iter().map(|v| v.as_tensor().clone()).collect::<Vec<_>>()).unwrap();
             let up = wave(y.dims(), 1.0, 1.9, 0.3).to_dtype(dtype).unwrap();
             let grads = kd_kernels::backward(&(&y * up).unwrap().sum_all().unwrap()).unwrap();
             let compare = |got: &Tensor, want: &Value, what: &str| {
                 let want = floats(want);
                 let size = want.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-                common::assert_close(&flat(got), &want, tolerance * size, 0.0, &format!("{op} case {at} {dtype:?}: {what}"));
+                common::assert_close(
+                    &flat(got),
+                    &want,
+                    tolerance * size,
+                    0.0,
+                    &format!("{op} case {at} {dtype:?}: {what}"),
+                );
             };
             compare(&y, &case["value"], "value");
             for (i, (var, want)) in vars.iter().zip(case["grads"].as_array().unwrap()).enumerate() {
@@ -56,7 +70,11 @@ fn check(op: &str, f: impl Fn(&Value, &[Tensor]) -> Result<Tensor>) {
 #[test]
 fn convolution_agrees_with_torch() {
     check("conv2d", |case, t| {
-        let geometry = Geometry { stride: number(&case["stride"]), padding: number(&case["padding"]), groups: number(&case["groups"]) };
+        let geometry = Geometry {
+            stride: number(&case["stride"]),
+            padding: number(&case["padding"]),
+            groups: number(&case["groups"]),
+        };
         conv2d_precise(&t[0], &t[1], t.get(2), geometry)
     });
 }
@@ -83,17 +101,26 @@ fn batch_norm_and_its_running_statistics_agree_with_torch() {
 #[test]
 fn pooling_agrees_with_torch() {
     check("pool", |case, t| {
-        let (kernel, stride, padding) = (number(&case["kernel"]), number(&case["stride"]), number(&case["padding"]));
+        let (kernel, stride, padding) =
+            (number(&case["kernel"]), number(&case["stride"]), number(&case["padding"]));
         match case["op"].as_str() {
             Some("max") => max_pool2d(&t[0], kernel, stride, padding),
-            _ => avg_pool2d(&t[0], kernel, stride, padding, case["count_include_pad"].as_bool().unwrap()),
+            _ => avg_pool2d(
+                &t[0],
+                kernel,
+                stride,
+                padding,
+                case["count_include_pad"].as_bool().unwrap(),
+            ),
         }
     });
 }
 
 #[test]
 fn upsampling_and_shuffle_agree_with_torch() {
-    check("upsample", |case, t| upsample_nearest(&t[0], (number(&case["size"][0]), number(&case["size"][1]))));
+    check("upsample", |case, t| {
+        upsample_nearest(&t[0], (number(&case["size"][0]), number(&case["size"][1])))
+    });
     check("shuffle", |case, t| channel_shuffle(&t[0], number(&case["groups"])));
 }
 

@@ -1,10 +1,12 @@
-//! Channel energy, channel distance, the polynomial discrepancy, and distances and angles within a batch, against their twins and finite
-//! differences.
+//! Channel energy, channel distance, the polynomial discrepancy, and distances and angles within a
+//! batch, against their twins and finite differences.
 
 mod common;
 
 use candle_core::{Result, Tensor, Var};
-use common::graph::{assert_finite_differences, assert_threads, assert_twins, image_laid_out, random};
+use common::graph::{
+    assert_finite_differences, assert_threads, assert_twins, image_laid_out, random,
+};
 use common::{flat, laid_out};
 use kd_kernels::energy::{self, channel_energy};
 use kd_kernels::polynomial_mmd::{self, polynomial_mmd};
@@ -56,14 +58,23 @@ proptest! {
 
 #[test]
 fn gradients_of_the_twins_are_finite_differences() {
-    assert_finite_differences(&[random(1, &[2, 3, 2, 2])], |t| energy::reference::channel_energy(&t[0]));
+    assert_finite_differences(&[random(1, &[2, 3, 2, 2])], |t| {
+        energy::reference::channel_energy(&t[0])
+    });
     let pair = [random(2, &[2, 3, 2, 2]), random(3, &[2, 3, 2, 2])];
-    assert_finite_differences(&pair, |t| squared_distance::reference::channel_distance(&t[0], &t[1]));
+    assert_finite_differences(&pair, |t| {
+        squared_distance::reference::channel_distance(&t[0], &t[1])
+    });
     let y = random(4, &[2, 5, 2, 2]);
-    let discrepancy = |t: &[Tensor]| polynomial_mmd::reference::polynomial_mmd(&t[0], &y.to_dtype(t[0].dtype())?);
+    let discrepancy =
+        |t: &[Tensor]| polynomial_mmd::reference::polynomial_mmd(&t[0], &y.to_dtype(t[0].dtype())?);
     assert_finite_differences(&pair[..1], discrepancy);
-    assert_finite_differences(&[random(5, &[4, 3])], |t| triples::reference::squared_distances(&t[0]));
-    assert_finite_differences(&[random(5, &[4, 3])], |t| reference_angles(&t[0], &random(6, &[4, 2])));
+    assert_finite_differences(&[random(5, &[4, 3])], |t| {
+        triples::reference::squared_distances(&t[0])
+    });
+    assert_finite_differences(&[random(5, &[4, 3])], |t| {
+        reference_angles(&t[0], &random(6, &[4, 2]))
+    });
 }
 
 #[test]
@@ -88,27 +99,50 @@ fn channels_and_distances_of_0_have_gradient_0_as_in_the_twins() {
         Tensor::cat(&[&x.narrow(dim, 0, 1).unwrap().zeros_like().unwrap(), &rest], dim).unwrap()
     };
     let (x, y) = (zero(&random(1, &[2, 3, 2, 2]), 1), zero(&random(2, &[2, 4, 2, 2]), 1));
-    let twin = |t: &[Tensor]| polynomial_mmd::reference::polynomial_mmd(&t[0], &y.to_dtype(t[0].dtype())?);
+    let twin =
+        |t: &[Tensor]| polynomial_mmd::reference::polynomial_mmd(&t[0], &y.to_dtype(t[0].dtype())?);
     assert_twins(std::slice::from_ref(&x), 1e-5, |t| polynomial_mmd(&t[0], &y), twin);
     let var = Var::from_tensor(&x).unwrap();
-    let grad = kd_kernels::backward(&polynomial_mmd(&var, &y).unwrap()).unwrap().get(&var).unwrap().narrow(1, 0, 1).unwrap();
+    let grad = kd_kernels::backward(&polynomial_mmd(&var, &y).unwrap())
+        .unwrap()
+        .get(&var)
+        .unwrap()
+        .narrow(1, 0, 1)
+        .unwrap();
     assert!(flat(&grad).iter().all(|g| *g == 0.0));
 
     // Two equal vectors in x, two others in the target.
-    let repeated = |x: Tensor, from: usize| Tensor::cat(&[&x, &x.narrow(0, from, 1).unwrap()], 0).unwrap();
+    let repeated =
+        |x: Tensor, from: usize| Tensor::cat(&[&x, &x.narrow(0, from, 1).unwrap()], 0).unwrap();
     let (x, target) = (repeated(random(3, &[5, 4]), 0), repeated(random(4, &[5, 3]), 2));
-    assert_twins(std::slice::from_ref(&x), 1e-4, |t| angles(&t[0], &target), |t| reference_angles(&t[0], &target));
-    assert_twins(&[x.zeros_like().unwrap()], 1e-4, |t| angles(&t[0], &target), |t| reference_angles(&t[0], &target));
+    assert_twins(
+        std::slice::from_ref(&x),
+        1e-4,
+        |t| angles(&t[0], &target),
+        |t| reference_angles(&t[0], &target),
+    );
+    assert_twins(
+        &[x.zeros_like().unwrap()],
+        1e-4,
+        |t| angles(&t[0], &target),
+        |t| reference_angles(&t[0], &target),
+    );
 }
 
 #[test]
 fn a_graph_may_be_walked_twice_and_the_target_has_no_gradient() {
-    let (x, y) = (Var::from_tensor(&random(1, &[4, 6, 2, 2])).unwrap(), Var::from_tensor(&random(2, &[4, 6, 2, 2])).unwrap());
+    let (x, y) = (
+        Var::from_tensor(&random(1, &[4, 6, 2, 2])).unwrap(),
+        Var::from_tensor(&random(2, &[4, 6, 2, 2])).unwrap(),
+    );
     let loss = polynomial_mmd(&x, &y).unwrap();
     let (once, twice) = (loss.backward().unwrap(), loss.backward().unwrap());
     assert_eq!(flat(once.get(&x).unwrap()), flat(twice.get(&x).unwrap()));
     assert!(once.get(&y).is_none());
-    let (x, y) = (Var::from_tensor(&random(1, &[4, 6])).unwrap(), Var::from_tensor(&random(2, &[4, 6])).unwrap());
+    let (x, y) = (
+        Var::from_tensor(&random(1, &[4, 6])).unwrap(),
+        Var::from_tensor(&random(2, &[4, 6])).unwrap(),
+    );
     let loss = angles(&x, &y).unwrap();
     let (once, twice) = (loss.backward().unwrap(), loss.backward().unwrap());
     assert_eq!(flat(once.get(&x).unwrap()), flat(twice.get(&x).unwrap()));

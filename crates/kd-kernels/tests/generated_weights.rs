@@ -1,11 +1,13 @@
-//! The ops that compute a student's weights from its teacher's against their twins, finite differences, and themselves on other numbers of
-//! threads.
+//! The ops that compute a student's weights from its teacher's against their twins, finite
+//! differences, and themselves on other numbers of threads.
 
 mod common;
 
 use candle_core::{DType, Device, Tensor, Var};
 use common::flat;
-use common::graph::{assert_finite_differences, assert_threads, assert_twins, distance, passes, random};
+use common::graph::{
+    assert_finite_differences, assert_threads, assert_twins, distance, passes, random,
+};
 use kd_kernels::multiply_add::{self, multiply_add, tanh_multiply_add};
 use kd_kernels::weighted_sum::{self, weighted_sum};
 use proptest::prelude::*;
@@ -14,7 +16,10 @@ use proptest::prelude::*;
 fn laid_out(t: &Tensor, how: usize) -> Tensor {
     match how % 3 {
         0 => t.clone(),
-        1 => Tensor::cat(&[t, t], 1).unwrap().narrow(1, t.dim(1).unwrap(), t.dim(1).unwrap()).unwrap(),
+        1 => Tensor::cat(&[t, t], 1)
+            .unwrap()
+            .narrow(1, t.dim(1).unwrap(), t.dim(1).unwrap())
+            .unwrap(),
         _ => t.t().unwrap().contiguous().unwrap().t().unwrap(),
     }
 }
@@ -53,9 +58,15 @@ proptest! {
 #[test]
 fn gradients_of_the_twins_are_finite_differences() {
     let three = [1, 2, 3].map(|seed| random(seed, &[3, 4]));
-    assert_finite_differences(&three, |t| multiply_add::reference::multiply_add(&t[0], &t[1], &t[2]));
-    assert_finite_differences(&three, |t| multiply_add::reference::tanh_multiply_add(&t[0], &t[1], &t[2]));
-    assert_finite_differences(&[random(4, &[3, 2, 5]), random(5, &[3])], |t| weighted_sum::reference::weighted_sum(&t[0], &t[1]));
+    assert_finite_differences(&three, |t| {
+        multiply_add::reference::multiply_add(&t[0], &t[1], &t[2])
+    });
+    assert_finite_differences(&three, |t| {
+        multiply_add::reference::tanh_multiply_add(&t[0], &t[1], &t[2])
+    });
+    assert_finite_differences(&[random(4, &[3, 2, 5]), random(5, &[3])], |t| {
+        weighted_sum::reference::weighted_sum(&t[0], &t[1])
+    });
 }
 
 #[test]
@@ -67,15 +78,21 @@ fn constants_get_no_gradient_and_leave_the_others_theirs() {
     assert_eq!(flat(grads.get(&scale).unwrap()), flat(&x));
     assert_eq!(flat(grads.get(&shift).unwrap()), [1.0; 35]);
     let (layers, weights) = (random(4, &[3, 6]), Var::from_tensor(&random(5, &[3])).unwrap());
-    let grads = kd_kernels::backward(&weighted_sum(&layers, &weights).unwrap().sum_all().unwrap()).unwrap();
+    let grads =
+        kd_kernels::backward(&weighted_sum(&layers, &weights).unwrap().sum_all().unwrap()).unwrap();
     let (got, want) = (flat(grads.get(&weights).unwrap()), flat(&layers.sum(1).unwrap()));
-    assert!(got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-5), "got {got:?}, expected {want:?}");
+    assert!(
+        got.iter().zip(&want).all(|(a, b)| (a - b).abs() < 1e-5),
+        "got {got:?}, expected {want:?}"
+    );
 }
 
 #[test]
 fn values_by_hand() {
     let t = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
-    let bent = tanh_multiply_add(&t(&[0.0, 50.0, -50.0]), &t(&[3.0, 3.0, 3.0]), &t(&[1.0, 1.0, 1.0])).unwrap();
+    let bent =
+        tanh_multiply_add(&t(&[0.0, 50.0, -50.0]), &t(&[3.0, 3.0, 3.0]), &t(&[1.0, 1.0, 1.0]))
+            .unwrap();
     assert_eq!(flat(&bent), [1.0, 4.0, -2.0]);
     let layers = Tensor::new(&[[[1f32, 2.0]], [[3.0, 4.0]], [[5.0, 6.0]]], &Device::Cpu).unwrap();
     let mixed = weighted_sum(&layers, &t(&[1.0, 0.0, -1.0])).unwrap();
@@ -97,8 +114,20 @@ fn shapes_that_do_not_fit_are_named() {
         let error = result.unwrap_err().to_string();
         assert!(error.contains(what), "{error}");
     };
-    says(multiply_add(&x, &row, &x), "multiply_add: scale has shape [3], expected that of x, [2, 3]");
-    says(tanh_multiply_add(&x, &x, &row), "tanh_multiply_add: shift has shape [3], expected that of x, [2, 3]");
-    says(weighted_sum(&x, &row), "weighted_sum: expected xs [k, ..] and weights [k] with k >= 1, got [2, 3] and [3]");
-    says(weighted_sum(&x.narrow(0, 0, 0).unwrap(), &row.narrow(0, 0, 0).unwrap()), "k >= 1, got [0, 3] and [0]");
+    says(
+        multiply_add(&x, &row, &x),
+        "multiply_add: scale has shape [3], expected that of x, [2, 3]",
+    );
+    says(
+        tanh_multiply_add(&x, &x, &row),
+        "tanh_multiply_add: shift has shape [3], expected that of x, [2, 3]",
+    );
+    says(
+        weighted_sum(&x, &row),
+        "weighted_sum: expected xs [k, ..] and weights [k] with k >= 1, got [2, 3] and [3]",
+    );
+    says(
+        weighted_sum(&x.narrow(0, 0, 0).unwrap(), &row.narrow(0, 0, 0).unwrap()),
+        "k >= 1, got [0, 3] and [0]",
+    );
 }

@@ -26,7 +26,10 @@ fn check(name: &str, f: impl Fn(&Tensor) -> Result<Tensor>) {
                 Tensor::from_vec(values, &dims, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
             };
             let want = (at(&moved(h)) - at(&moved(-h))) / (2.0 * h);
-            assert!((got - want).abs() <= eps * (1.0 + want.abs()), "{name} {dtype:?}, element {i}: got {got}, expected {want}");
+            assert!(
+                (got - want).abs() <= eps * (1.0 + want.abs()),
+                "{name} {dtype:?}, element {i}: got {got}, expected {want}"
+            );
         }
     }
 }
@@ -55,7 +58,9 @@ fn cross_entropy_backward_is_the_derivative() {
 #[test]
 fn softened_kl_backward_is_the_derivative() {
     for t in [0.7, 1.0, 4.0] {
-        check("softened_kl", |x| softened_kl(x, &wave(&[3, 11], 3.0, 1.3, 0.5).to_dtype(x.dtype())?, t));
+        check("softened_kl", |x| {
+            softened_kl(x, &wave(&[3, 11], 3.0, 1.3, 0.5).to_dtype(x.dtype())?, t)
+        });
     }
 }
 

@@ -1,4 +1,5 @@
-//! Gradients that travel beside Candle's store: through mixed graphs, in both kinds of backward pass, more than once, and freed.
+//! Gradients that travel beside Candle's store: through mixed graphs, in both kinds of backward
+//! pass, more than once, and freed.
 
 mod common;
 
@@ -20,9 +21,12 @@ fn inputs() -> Vec<Tensor> {
     vec![random(1, &[3, 4, 5, 6]), random(2, &[4, 4, 3, 3]), random(3, &[4]), random(4, &[4])]
 }
 
-/// Two residual blocks with a stock op inside, a stock op on a tap, and a tensor with three consumers.
+/// Two residual blocks with a stock op inside, a stock op on a tap, and a tensor with three
+/// consumers.
 fn kernels(t: &[Tensor]) -> Result<Tensor> {
-    let norm = |x: &Tensor, r: Option<&Tensor>| batch_norm(x, &t[2], &t[3], 1e-5, Statistics::Batch(None), r, Activation::Relu);
+    let norm = |x: &Tensor, r: Option<&Tensor>| {
+        batch_norm(x, &t[2], &t[3], 1e-5, Statistics::Batch(None), r, Activation::Relu)
+    };
     let first = norm(&conv2d_precise(&t[0], &t[1], None, SAME)?, None)?;
     let tap = conv2d_precise(&first, &t[1], Some(&t[3]), SAME)?;
     let second = norm(&tap, Some(&first))?;
@@ -32,13 +36,24 @@ fn kernels(t: &[Tensor]) -> Result<Tensor> {
 
 fn twins(t: &[Tensor]) -> Result<Tensor> {
     let norm = |x: &Tensor, r: Option<&Tensor>| {
-        batch_norm::reference::batch_norm(x, &t[2], &t[3], 1e-5, Statistics::Batch(None), r, Activation::Relu)
+        batch_norm::reference::batch_norm(
+            x,
+            &t[2],
+            &t[3],
+            1e-5,
+            Statistics::Batch(None),
+            r,
+            Activation::Relu,
+        )
     };
     let conv = conv2d::reference::conv2d;
     let first = norm(&conv(&t[0], &t[1], None, SAME)?, None)?;
     let tap = conv(&first, &t[1], Some(&t[3]), SAME)?;
     let second = norm(&tap, Some(&first))?;
-    let third = add::reference::add(&relu::reference::relu(&tap.affine(0.5, 0.1)?)?, &add::reference::add(&second, &first)?)?;
+    let third = add::reference::add(
+        &relu::reference::relu(&tap.affine(0.5, 0.1)?)?,
+        &add::reference::add(&second, &first)?,
+    )?;
     kd_kernels::pool::reference::global_avg_pool(&third)? + tap.sqr()?.sum((2, 3))?
 }
 
@@ -52,7 +67,12 @@ fn a_graph_of_kernels_and_stock_ops_has_the_gradients_of_its_twins() {
 #[test]
 fn candles_own_pass_gives_the_same_gradients_and_may_be_repeated() {
     let vars: Vec<Var> = inputs().iter().map(|t| Var::from_tensor(t).unwrap()).collect();
-    let loss = kernels(&vars.iter().map(|v| v.as_tensor().clone()).collect::<Vec<_>>()).unwrap().sqr().unwrap().sum_all().unwrap();
+    let loss = kernels(&vars.iter().map(|v| v.as_tensor().clone()).collect::<Vec<_>>())
+        .unwrap()
+        .sqr()
+        .unwrap()
+        .sum_all()
+        .unwrap();
     let stock = |loss: &Tensor| {
         let grads = loss.backward().unwrap();
         vars.iter().map(|v| bits(grads.get(v).unwrap())).collect::<Vec<_>>()
@@ -102,8 +122,10 @@ fn an_input_given_twice_has_both_gradients() {
 fn a_gradient_that_two_share_is_not_written_over() {
     // The sum hands one gradient to both; the normalisation would write over its own.
     let f = |t: &[Tensor]| {
-        let y = batch_norm(&t[0], &t[1], &t[2], 1e-5, Statistics::Batch(None), None, Activation::None)?;
-        let z = batch_norm(&t[0], &t[2], &t[1], 1e-5, Statistics::Batch(None), None, Activation::None)?;
+        let y =
+            batch_norm(&t[0], &t[1], &t[2], 1e-5, Statistics::Batch(None), None, Activation::None)?;
+        let z =
+            batch_norm(&t[0], &t[2], &t[1], 1e-5, Statistics::Batch(None), None, Activation::None)?;
         add(&y, &z)
     };
     let twin = |t: &[Tensor]| {
@@ -118,5 +140,10 @@ fn a_gradient_that_two_share_is_not_written_over() {
 fn other_types_run_the_twins() {
     let x = random(1, &[2, 3]).to_dtype(DType::F64).unwrap();
     assert_eq!(common::flat(&add(&x, &x).unwrap()), common::flat(&(&x * 2.0).unwrap()));
-    assert!(add(&x, &x.narrow(0, 0, 1).unwrap()).unwrap_err().to_string().contains("add: y has shape [1, 3]"));
+    assert!(
+        add(&x, &x.narrow(0, 0, 1).unwrap())
+            .unwrap_err()
+            .to_string()
+            .contains("add: y has shape [1, 3]")
+    );
 }

@@ -1,4 +1,5 @@
-//! Loops that are compiled for several instruction sets give the same bits on each. The switch is global, and so this is a process of its own.
+//! Loops that are compiled for several instruction sets give the same bits on each. The switch is
+//! global, and so this is a process of its own.
 
 mod common;
 
@@ -32,20 +33,26 @@ fn random(seed: u64, dims: &[usize]) -> Var {
 /// The bits of a result and of the gradients of the inputs.
 fn all_bits(inputs: &[&Var], f: impl Fn() -> Result<Tensor>) -> Vec<Vec<u32>> {
     let y = f().unwrap();
-    let grads = kd_kernels::backward(&(&y * random(9, y.dims()).as_tensor()).unwrap().sum_all().unwrap()).unwrap();
+    let grads =
+        kd_kernels::backward(&(&y * random(9, y.dims()).as_tensor()).unwrap().sum_all().unwrap())
+            .unwrap();
     std::iter::once(&y).chain(inputs.iter().map(|v| grads.get(v).unwrap())).map(bits).collect()
 }
 
 #[test]
 fn every_instruction_set_gives_the_same_bits() {
-    let (x, y, gates) = (random(1, &[3, 5, 9, 11]), random(2, &[3, 5, 9, 11]), random(3, &[3, 2, 9, 11]));
+    let (x, y, gates) =
+        (random(1, &[3, 5, 9, 11]), random(2, &[3, 5, 9, 11]), random(3, &[3, 2, 9, 11]));
     let (small, weight, bias) = (random(4, &[7, 5, 2, 3]), random(5, &[5]), random(6, &[5]));
     let norm = |x: &Var, residual: Option<&Tensor>, act| {
-        all_bits(&[x, &weight, &bias], || batch_norm(x, &weight, &bias, 1e-5, Statistics::Batch(None), residual, act))
+        all_bits(&[x, &weight, &bias], || {
+            batch_norm(x, &weight, &bias, 1e-5, Statistics::Batch(None), residual, act)
+        })
     };
     let (small_gates, targets) = (random(10, &[3]), random(11, &[19, 3]));
     let (words, gain) = (random(7, &[19, 53]), random(8, &[53]));
-    let ids = Tensor::new((0..19u32).map(|i| i * 7 % 19).collect::<Vec<_>>(), &Device::Cpu).unwrap();
+    let ids =
+        Tensor::new((0..19u32).map(|i| i * 7 % 19).collect::<Vec<_>>(), &Device::Cpu).unwrap();
     let some = Some(Dropout { p: 0.3, stream: Stream::new(1, 2) });
     let all = || {
         vec![
@@ -53,8 +60,12 @@ fn every_instruction_set_gives_the_same_bits() {
             all_bits(&[&words, &gain], || residual_norm(&words, &words, &gain, &gain, 1e-5, some)),
             all_bits(&[&words], || residual_add(&words, &words, some)),
             all_bits(&[&words], || embedding(&ids, &words, 1.5, None, Some(3))),
-            all_bits(&[&words], || Ok(label_smoothed_cross_entropy(&words, &ids, 0.1, Some(7))?.loss)),
-            all_bits(&[&words], || soft_cross_entropy(&words, &(random(9, &[19, 53]).as_tensor() * 3.0)?, None)),
+            all_bits(&[&words], || {
+                Ok(label_smoothed_cross_entropy(&words, &ids, 0.1, Some(7))?.loss)
+            }),
+            all_bits(&[&words], || {
+                soft_cross_entropy(&words, &(random(9, &[19, 53]).as_tensor() * 3.0)?, None)
+            }),
             norm(&x, Some(&y), Activation::Relu),
             norm(&x, None, Activation::Relu),
             norm(&small, Some(&small), Activation::Relu),
@@ -74,7 +85,9 @@ fn every_instruction_set_gives_the_same_bits() {
             all_bits(&[&gates, &small_gates], || weighted_sum(&gates, &small_gates)),
             all_bits(&[&x], || channel_energy(&x)),
             all_bits(&[&x, &y], || channel_distance(&x, &y)),
-            all_bits(&[&words], || angle_distance(&squared_distances(&words)?, &squared_distances(&targets)?)),
+            all_bits(&[&words], || {
+                angle_distance(&squared_distances(&words)?, &squared_distances(&targets)?)
+            }),
         ]
     };
     set_kernels(Kernels::Best);

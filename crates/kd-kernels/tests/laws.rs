@@ -1,4 +1,5 @@
-//! What must hold of the ops whatever the numbers: the laws of the losses, of dropout and of the optimisers.
+//! What must hold of the ops whatever the numbers: the laws of the losses, of dropout and of the
+//! optimisers.
 
 mod common;
 
@@ -28,26 +29,57 @@ fn softmax_sums_to_one_and_log_softmax_is_its_logarithm() {
     let x = wave32(&[5, 37], 9.0, 0.7, 0.1);
     let y = softmax(&x).unwrap();
     assert_close(&flat(&y.sum(1).unwrap()), &[1.0; 5], 1e-6, 0.0, "sum");
-    assert_close(&flat(&log_softmax(&x).unwrap().exp().unwrap()), &flat(&y), 1e-6, 0.0, "exp of log_softmax");
+    assert_close(
+        &flat(&log_softmax(&x).unwrap().exp().unwrap()),
+        &flat(&y),
+        1e-6,
+        0.0,
+        "exp of log_softmax",
+    );
 }
 
 #[test]
 fn log_sum_exp_is_what_log_softmax_takes_off_each_logit() {
     let x = wave32(&[5, 1337], 9.0, 0.7, 0.1);
     let off = x.broadcast_sub(&log_sum_exp(&x).unwrap().unsqueeze(1).unwrap()).unwrap();
-    assert_close(&flat(&off), &flat(&log_softmax(&x).unwrap()), 1e-6, 1e-6, "logits less their log_sum_exp");
+    assert_close(
+        &flat(&off),
+        &flat(&log_softmax(&x).unwrap()),
+        1e-6,
+        1e-6,
+        "logits less their log_sum_exp",
+    );
     let equal = Tensor::full(2f32, (3, 8), &Device::Cpu).unwrap();
-    assert_close(&flat(&log_sum_exp(&equal).unwrap()), &[2.0 + 8f64.ln(); 3], 1e-6, 0.0, "equal logits");
+    assert_close(
+        &flat(&log_sum_exp(&equal).unwrap()),
+        &[2.0 + 8f64.ln(); 3],
+        1e-6,
+        0.0,
+        "equal logits",
+    );
 }
 
 #[test]
 fn a_gradient_of_cross_entropy_too_small_to_change_a_weight_is_0() {
     let logits = Tensor::new(&[[0f32, -30.0, -60.0, -95.0]], &Device::Cpu).unwrap();
-    let grad = |label: u32| flat(&value_and_grad(&logits, None, |z| cross_entropy(z, &Tensor::new(&[label], &Device::Cpu)?)).1);
+    let grad = |label: u32| {
+        flat(
+            &value_and_grad(&logits, None, |z| {
+                cross_entropy(z, &Tensor::new(&[label], &Device::Cpu)?)
+            })
+            .1,
+        )
+    };
     let small = (-30f64).exp();
     if !kd_kernels::kernels_enabled() {
         // The twin rounds what is left of 1, and keeps what is small.
-        return assert_close(&grad(3), &[1.0, small, (-60f64).exp(), -1.0], 1e-7, 0.0, "a label that is not, by the twin");
+        return assert_close(
+            &grad(3),
+            &[1.0, small, (-60f64).exp(), -1.0],
+            1e-7,
+            0.0,
+            "a label that is not, by the twin",
+        );
     }
     assert_close(&grad(0), &[-small, small, 0.0, 0.0], 1e-16, 0.0, "a label that is learnt");
     assert_eq!(grad(0)[2..], [0.0, 0.0]);
@@ -136,10 +168,17 @@ fn at_high_temperature_the_gradient_is_that_of_logit_regression() {
         let (z, v) = (z.to_dtype(dtype).unwrap(), v.to_dtype(dtype).unwrap());
         let distance = |t: f64| {
             let (_, grad) = value_and_grad(&z, None, |z| softened_kl(z, &v, t));
-            flat(&grad).iter().zip(&want).map(|(g, w)| if g.is_nan() { f64::INFINITY } else { (g - w).abs() }).fold(0.0, f64::max)
+            flat(&grad)
+                .iter()
+                .zip(&want)
+                .map(|(g, w)| if g.is_nan() { f64::INFINITY } else { (g - w).abs() })
+                .fold(0.0, f64::max)
         };
         assert!(distance(1000.0) < 1e-3, "{dtype:?}: {}", distance(1000.0));
-        assert!(distance(10.0) > 10.0 * distance(1000.0), "the limit is approached, not met at once");
+        assert!(
+            distance(10.0) > 10.0 * distance(1000.0),
+            "the limit is approached, not met at once"
+        );
     }
 }
 
@@ -147,8 +186,18 @@ fn at_high_temperature_the_gradient_is_that_of_logit_regression() {
 fn the_loss_of_a_batch_is_the_mean_of_its_parts() {
     let (z, v) = (wave32(&[6, 10], 3.0, 0.7, 0.1), wave32(&[6, 10], 4.0, 1.3, 0.5));
     let labels = Tensor::new(&[2u32, 0, 7, 9, 1, 1], &Device::Cpu).unwrap();
-    let ce = |from, n| scalar(cross_entropy(&z.narrow(0, from, n).unwrap(), &labels.narrow(0, from, n).unwrap()).unwrap());
-    let kl = |from, n| scalar(softened_kl(&z.narrow(0, from, n).unwrap(), &v.narrow(0, from, n).unwrap(), 3.0).unwrap());
+    let ce = |from, n| {
+        scalar(
+            cross_entropy(&z.narrow(0, from, n).unwrap(), &labels.narrow(0, from, n).unwrap())
+                .unwrap(),
+        )
+    };
+    let kl = |from, n| {
+        scalar(
+            softened_kl(&z.narrow(0, from, n).unwrap(), &v.narrow(0, from, n).unwrap(), 3.0)
+                .unwrap(),
+        )
+    };
     for part in [&ce as &dyn Fn(usize, usize) -> f64, &kl] {
         assert!((part(0, 6) - (part(0, 2) * 2.0 + part(2, 4) * 4.0) / 6.0).abs() < 2e-6);
     }
@@ -165,7 +214,9 @@ fn a_teacher_gets_no_gradient() {
 #[test]
 fn dropout_keeps_exactly_the_elements_that_the_stream_says() {
     let (stream, p) = (Stream::new(11, 12), 0.3);
-    let y = flat(&dropout(&Tensor::ones((91, 389), DType::F32, &Device::Cpu).unwrap(), p, stream).unwrap());
+    let y = flat(
+        &dropout(&Tensor::ones((91, 389), DType::F32, &Device::Cpu).unwrap(), p, stream).unwrap(),
+    );
     for (i, y) in y.into_iter().enumerate() {
         let kept = f64::from(stream.u32_at(i as u64)) >= p * 4294967296.0;
         assert_eq!(y != 0.0, kept, "element {i}");
@@ -176,7 +227,10 @@ fn dropout_keeps_exactly_the_elements_that_the_stream_says() {
 fn dropout_keeps_the_expectation() {
     let n = 200_000usize;
     for p in [0.1, 0.5, 0.9] {
-        let y = flat(&dropout(&Tensor::ones(n, DType::F32, &Device::Cpu).unwrap(), p, Stream::new(3, 4)).unwrap());
+        let y = flat(
+            &dropout(&Tensor::ones(n, DType::F32, &Device::Cpu).unwrap(), p, Stream::new(3, 4))
+                .unwrap(),
+        );
         // Five standard deviations of the mean of n such variables.
         let bound = 5.0 * (p / (1.0 - p) / n as f64).sqrt();
         assert!((y.iter().sum::<f64>() / n as f64 - 1.0).abs() < bound, "p {p}");
@@ -213,8 +267,10 @@ fn sgd_with_max_norm_is_sgd_then_max_norm() {
 #[test]
 fn optimisers_resume_from_saved_state_bit_for_bit() {
     let w = wave32(&[7, 9], 1.0, 0.7, 0.1);
-    let grads: Vec<Tensor> = (0..4).map(|i| wave32(&[7, 9], 1.0, 0.9 + 0.1 * i as f64, 0.2)).collect();
-    let sgd = SgdConfig { momentum: 0.9, nesterov: true, weight_decay: 0.01, ..SgdConfig::new(0.1) };
+    let grads: Vec<Tensor> =
+        (0..4).map(|i| wave32(&[7, 9], 1.0, 0.9 + 0.1 * i as f64, 0.2)).collect();
+    let sgd =
+        SgdConfig { momentum: 0.9, nesterov: true, weight_decay: 0.01, ..SgdConfig::new(0.1) };
     let adam = AdamConfig::adamw(0.01);
 
     let straight = [0, 1].map(|_| Var::from_tensor(&w).unwrap());
@@ -238,7 +294,10 @@ fn optimisers_resume_from_saved_state_bit_for_bit() {
 
 #[test]
 fn a_saved_moment_does_not_change_with_later_steps() {
-    let (var, grad) = (Var::from_tensor(&wave32(&[3, 4], 1.0, 0.7, 0.1)).unwrap(), wave32(&[3, 4], 1.0, 1.9, 0.3));
+    let (var, grad) = (
+        Var::from_tensor(&wave32(&[3, 4], 1.0, 0.7, 0.1)).unwrap(),
+        wave32(&[3, 4], 1.0, 1.9, 0.3),
+    );
     let cfg = SgdConfig { momentum: 0.9, ..SgdConfig::new(0.1) };
     let mut state = SgdState::new();
     state.step(&var, &grad, &cfg).unwrap();
@@ -250,20 +309,27 @@ fn a_saved_moment_does_not_change_with_later_steps() {
 }
 
 #[test]
-fn averages_without_gradients_reach_zero_and_never_linger_as_subnormal_numbers() -> candle_core::Result<()> {
+fn averages_without_gradients_reach_zero_and_never_linger_as_subnormal_numbers()
+-> candle_core::Result<()> {
     let device = Device::Cpu;
     let (a, b) = (Var::new(&[1f32, 2., 3.], &device)?, Var::new(&[1f32, 2., 3.], &device)?);
     let (mut sgd, mut adam) = (SgdState::new(), AdamState::new());
     let sgd_config = SgdConfig { momentum: 0.9, ..SgdConfig::new(0.1) };
     let adam_config = AdamConfig { beta2: 0.9, ..AdamConfig::adam(0.001) };
     for step in 0..900 {
-        let gradient = Tensor::new(if step == 0 { [1f32, -1e-3, 1e-12] } else { [0.; 3] }.as_slice(), &device)?;
+        let gradient = Tensor::new(
+            if step == 0 { [1f32, -1e-3, 1e-12] } else { [0.; 3] }.as_slice(),
+            &device,
+        )?;
         sgd.step(&a, &gradient, &sgd_config)?;
         adam.step(&b, &gradient, &adam_config)?;
         for kept in [sgd.momentum()?, adam.m()?, adam.v()?].into_iter().flatten() {
             let values = kept.to_vec1::<f32>()?;
             // The twins leave them where they are.
-            assert!(!kd_kernels::kernels_enabled() || !values.iter().any(|v| v.is_subnormal()), "step {step}: {values:?}");
+            assert!(
+                !kd_kernels::kernels_enabled() || !values.iter().any(|v| v.is_subnormal()),
+                "step {step}: {values:?}"
+            );
         }
     }
     for kept in [sgd.momentum()?, adam.m()?, adam.v()?].into_iter().flatten() {

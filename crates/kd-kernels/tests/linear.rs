@@ -1,4 +1,5 @@
-//! The dense layer against its twin from stock Candle ops, finite differences, and itself on other numbers of threads.
+//! The dense layer against its twin from stock Candle ops, finite differences, and itself on other
+//! numbers of threads.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use kd_kernels::Activation;
@@ -34,7 +35,8 @@ fn assert_close(got: &Tensor, want: &Tensor, what: &str) {
     }
 }
 
-/// How a view of the wanted shape is made out of a variable, so that gradients flow through the view.
+/// How a view of the wanted shape is made out of a variable, so that gradients flow through the
+/// view.
 #[derive(Clone, Copy, Debug)]
 enum View {
     Plain,
@@ -68,7 +70,13 @@ fn viewed(view: View, rows: usize, cols: usize, seed: u64) -> Result<(Var, Tenso
 type Layer = fn(&Tensor, &Tensor, Option<&Tensor>, Activation) -> Result<Tensor>;
 
 /// The result and the gradients of x, w and b under a loss that weighs every output differently.
-fn run(layer: Layer, x: (&Var, &Tensor), w: (&Var, &Tensor), b: Option<&Var>, act: Activation) -> Result<Vec<Tensor>> {
+fn run(
+    layer: Layer,
+    x: (&Var, &Tensor),
+    w: (&Var, &Tensor),
+    b: Option<&Var>,
+    act: Activation,
+) -> Result<Vec<Tensor>> {
     let y = layer(x.1, w.1, b.map(|b| b.as_tensor()), act)?;
     let loss = (&y * values(y.dims(), 99))?.sum_all()?;
     let grads = backward(&loss)?;
@@ -132,7 +140,9 @@ fn gradients_agree_with_finite_differences() -> Result<()> {
     let w = Var::from_tensor(&values(&[5, 4], 2))?;
     let b = Var::from_tensor(&values(&[5], 3))?;
     let weigh = values(&[3, 5], 4);
-    let loss = |x: &Tensor, w: &Tensor, b: &Tensor| -> Result<Tensor> { (linear(x, w, Some(b), Activation::Relu)? * &weigh)?.sum_all() };
+    let loss = |x: &Tensor, w: &Tensor, b: &Tensor| -> Result<Tensor> {
+        (linear(x, w, Some(b), Activation::Relu)? * &weigh)?.sum_all()
+    };
     let grads = backward(&loss(&x, &w, &b)?)?;
     let eps = 1e-2f32;
     for (which, var) in [&x, &w, &b].into_iter().enumerate() {
@@ -143,15 +153,20 @@ fn gradients_agree_with_finite_differences() -> Result<()> {
                 let mut moved = base.clone();
                 moved[i] += delta;
                 let moved = Tensor::from_vec(moved, var.shape(), &Device::Cpu)?;
-                let mut args = [x.as_detached_tensor(), w.as_detached_tensor(), b.as_detached_tensor()];
+                let mut args =
+                    [x.as_detached_tensor(), w.as_detached_tensor(), b.as_detached_tensor()];
                 args[which] = moved;
                 loss(&args[0], &args[1], &args[2])?.to_scalar()
             };
             let (up, here, down) = (at(eps)?, at(0.0)?, at(-eps)?);
-            // The loss is linear in each value but for kinks; a kink inside the step says nothing about the gradient.
+            // The loss is linear in each value but for kinks; a kink inside the step says nothing
+            // about the gradient.
             if (up + down - 2.0 * here).abs() < 1e-4 {
                 let numeric = (up - down) / (2.0 * eps);
-                assert!((numeric - analytic).abs() < 2e-3, "argument {which}[{i}]: {analytic}, numerically {numeric}");
+                assert!(
+                    (numeric - analytic).abs() < 2e-3,
+                    "argument {which}[{i}]: {analytic}, numerically {numeric}"
+                );
             }
         }
     }
@@ -188,7 +203,11 @@ fn relu_passes_no_gradient_at_zero() -> Result<()> {
 fn nan_reaches_the_output_through_relu() -> Result<()> {
     let x = Tensor::new(&[[f32::NAN, 1.0]], &Device::Cpu)?;
     for layer in [linear as Layer, reference::linear] {
-        assert!(flat(&layer(&x, &values(&[3, 2], 1), None, Activation::Relu)?).iter().all(|y| y.is_nan()));
+        assert!(
+            flat(&layer(&x, &values(&[3, 2], 1), None, Activation::Relu)?)
+                .iter()
+                .all(|y| y.is_nan())
+        );
     }
     Ok(())
 }
@@ -221,10 +240,14 @@ fn frozen_arguments_get_no_gradient_and_cut_no_other() -> Result<()> {
 
 #[test]
 fn other_types_run_the_twin() -> Result<()> {
-    let (x, w) = (values(&[3, 4], 1).to_dtype(DType::F64)?, values(&[5, 4], 2).to_dtype(DType::F64)?);
+    let (x, w) =
+        (values(&[3, 4], 1).to_dtype(DType::F64)?, values(&[5, 4], 2).to_dtype(DType::F64)?);
     let y = linear(&x, &w, None, Activation::Relu)?;
     assert_eq!(y.dtype(), DType::F64);
-    assert_eq!(y.flatten_all()?.to_vec1::<f64>()?, reference::linear(&x, &w, None, Activation::Relu)?.flatten_all()?.to_vec1::<f64>()?);
+    assert_eq!(
+        y.flatten_all()?.to_vec1::<f64>()?,
+        reference::linear(&x, &w, None, Activation::Relu)?.flatten_all()?.to_vec1::<f64>()?
+    );
     Ok(())
 }
 
@@ -232,8 +255,14 @@ fn other_types_run_the_twin() -> Result<()> {
 fn shapes_that_do_not_fit_are_errors_that_say_which() {
     let (x, w, b) = (values(&[3, 4], 1), values(&[5, 6], 2), values(&[4], 3));
     let message = |r: Result<Tensor>| r.unwrap_err().to_string();
-    assert!(message(linear(&x, &w, None, Activation::None)).contains("x has shape [3, 4], expected [.., 6]"));
+    assert!(
+        message(linear(&x, &w, None, Activation::None))
+            .contains("x has shape [3, 4], expected [.., 6]")
+    );
     let w = values(&[5, 4], 2);
-    assert!(message(linear(&x, &w, Some(&b), Activation::None)).contains("b has shape [4], expected [5]"));
+    assert!(
+        message(linear(&x, &w, Some(&b), Activation::None))
+            .contains("b has shape [4], expected [5]")
+    );
     assert!(message(linear(&x, &b, None, Activation::None)).contains("w has shape [4]"));
 }

@@ -4,7 +4,9 @@ mod common;
 
 use candle_core::{Device, Tensor, Var};
 use common::flat;
-use common::graph::{assert_finite_differences, assert_threads, assert_twins, image_laid_out, random};
+use common::graph::{
+    assert_finite_differences, assert_threads, assert_twins, image_laid_out, random,
+};
 use kd_kernels::channel_shuffle::{self, channel_shuffle};
 use kd_kernels::gated_sum::{self, gated_sum};
 use kd_kernels::relu::{self, relu};
@@ -47,9 +49,13 @@ proptest! {
 fn gradients_of_the_twins_are_finite_differences() {
     assert_finite_differences(&[random(1, &[2, 2, 3, 4])], |t| relu::reference::relu(&t[0]));
     for size in [(6, 8), (7, 5), (2, 3), (3, 9)] {
-        assert_finite_differences(&[random(2, &[1, 2, 3, 4])], |t| upsample::reference::upsample_nearest(&t[0], size));
+        assert_finite_differences(&[random(2, &[1, 2, 3, 4])], |t| {
+            upsample::reference::upsample_nearest(&t[0], size)
+        });
     }
-    assert_finite_differences(&[random(3, &[2, 6, 2, 1])], |t| channel_shuffle::reference::channel_shuffle(&t[0], 3));
+    assert_finite_differences(&[random(3, &[2, 6, 2, 1])], |t| {
+        channel_shuffle::reference::channel_shuffle(&t[0], 3)
+    });
     let inputs = [random(4, &[2, 3, 2, 2]), random(5, &[2, 3, 2, 2]), random(6, &[2, 2, 2, 2])];
     assert_finite_differences(&inputs, |t| gated_sum::reference::gated_sum(&t[0], &t[1], &t[2]));
 }
@@ -57,7 +63,9 @@ fn gradients_of_the_twins_are_finite_differences() {
 #[test]
 fn an_upsampled_image_keeps_the_gradients_of_its_other_consumers() {
     let two_consumers = |t: &[Tensor]| {
-        upsample_nearest(&t[0], (4, 6))? + upsample_nearest(&t[0], (4, 6))?.sqr()? + t[0].sum_all()?.broadcast_as((1, 2, 4, 6))?
+        upsample_nearest(&t[0], (4, 6))?
+            + upsample_nearest(&t[0], (4, 6))?.sqr()?
+            + t[0].sum_all()?.broadcast_as((1, 2, 4, 6))?
     };
     assert_finite_differences(&[random(7, &[1, 2, 2, 3])], two_consumers);
     let x = random(7, &[1, 2, 2, 3]);
@@ -74,7 +82,12 @@ fn upsampling_to_the_same_size_is_x_itself() {
 fn relu_at_0_has_gradient_0_and_lets_nan_pass() {
     let x = Var::new(&[-1f32, -0.0, 0.0, 2.0, f32::NAN], &Device::Cpu).unwrap();
     let y = relu(&x).unwrap();
-    let grad = kd_kernels::backward(&y.sum_all().unwrap()).unwrap().get(&x).unwrap().to_vec1::<f32>().unwrap();
+    let grad = kd_kernels::backward(&y.sum_all().unwrap())
+        .unwrap()
+        .get(&x)
+        .unwrap()
+        .to_vec1::<f32>()
+        .unwrap();
     assert_eq!(grad, [0.0, 0.0, 0.0, 1.0, 1.0]);
     let y = flat(&y);
     assert_eq!(y[..4], [0.0, 0.0, 0.0, 2.0]);
@@ -97,7 +110,9 @@ fn results_do_not_depend_on_threads() {
     assert_threads(&[image(1)], |t| relu(&t[0]));
     assert_threads(&[image(1)], |t| upsample_nearest(&t[0], (40, 66)));
     assert_threads(&[image(1)], |t| channel_shuffle(&t[0], 3));
-    assert_threads(&[image(1), image(2), random(3, &[5, 2, 31, 33])], |t| gated_sum(&t[0], &t[1], &t[2]));
+    assert_threads(&[image(1), image(2), random(3, &[5, 2, 31, 33])], |t| {
+        gated_sum(&t[0], &t[1], &t[2])
+    });
 }
 
 #[test]

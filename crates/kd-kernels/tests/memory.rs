@@ -1,5 +1,6 @@
-//! Every kernel once, forward and backward, on shapes that are small and awkward: what an interpreter that watches memory (Miri, in
-//! `scripts/check-memory.sh`) can get through. Elsewhere it shows that no result is left unwritten.
+//! Every kernel once, forward and backward, on shapes that are small and awkward: what an
+//! interpreter that watches memory (Miri, in `scripts/check-memory.sh`) can get through. Elsewhere
+//! it shows that no result is left unwritten.
 
 mod common;
 
@@ -18,15 +19,24 @@ use kd_kernels::linear::linear;
 use kd_kernels::multiply_add::tanh_multiply_add;
 use kd_kernels::pool::{avg_pool2d, global_avg_pool, max_pool2d};
 use kd_kernels::residual_add::residual_add;
-use kd_kernels::smoothed_cross_entropy::{label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy};
+use kd_kernels::smoothed_cross_entropy::{
+    label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy,
+};
 use kd_kernels::stream::Stream;
 use kd_kernels::weighted_sum::weighted_sum;
-use kd_kernels::{Activation, add, channel_shuffle, cross_entropy, dropout, relu, softened_kl, softmax, upsample};
+use kd_kernels::{
+    Activation, add, channel_shuffle, cross_entropy, dropout, relu, softened_kl, softmax, upsample,
+};
 
-/// Value and gradients are finite, which memory that nobody wrote need not be, and twice the same, which it rarely is.
+/// Value and gradients are finite, which memory that nobody wrote need not be, and twice the same,
+/// which it rarely is.
 fn check(name: &str, dims: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     let run = || {
-        let vars: Vec<Var> = dims.iter().enumerate().map(|(i, dims)| Var::from_tensor(&random(i as u64, dims)).unwrap()).collect();
+        let vars: Vec<Var> = dims
+            .iter()
+            .enumerate()
+            .map(|(i, dims)| Var::from_tensor(&random(i as u64, dims)).unwrap())
+            .collect();
         let inputs: Vec<Tensor> = vars.iter().map(|v| v.as_tensor().clone()).collect();
         let y = f(&inputs).unwrap();
         let grads = kd_kernels::backward(&y.sqr().unwrap().sum_all().unwrap()).unwrap();
@@ -57,7 +67,9 @@ fn convolutions_write_all_of_their_results() {
     ] {
         let geometry = Geometry { stride, padding, groups };
         for precision in [Precision::Precise, Precision::Fast] {
-            check(name, &[&x, &w, &[w[0]]], |t| conv2d(&t[0], &t[1], Some(&t[2]), geometry, precision));
+            check(name, &[&x, &w, &[w[0]]], |t| {
+                conv2d(&t[0], &t[1], Some(&t[2]), geometry, precision)
+            });
         }
     }
 }
@@ -68,14 +80,24 @@ fn ops_on_images_write_all_of_their_results() {
         let x: &[usize] = &[3, 4, side, side];
         for residual in [false, true] {
             check("batch_norm", &[x, &[4], &[4], x], |t| {
-                batch_norm(&t[0], &t[1], &t[2], 1e-5, Statistics::Batch(None), residual.then_some(&t[3]), Activation::Relu)
+                batch_norm(
+                    &t[0],
+                    &t[1],
+                    &t[2],
+                    1e-5,
+                    Statistics::Batch(None),
+                    residual.then_some(&t[3]),
+                    Activation::Relu,
+                )
             });
         }
         check("max_pool2d", &[x], |t| max_pool2d(&t[0], 2, 1, 1));
         check("avg_pool2d", &[x], |t| avg_pool2d(&t[0], 2, 2, 0, false));
         check("global_avg_pool", &[x], |t| global_avg_pool(&t[0]));
         check("upsample", &[x], |t| upsample::upsample_nearest(&t[0], (2 * side, 2 * side)));
-        check("upsample to other sides", &[x], |t| upsample::upsample_nearest(&t[0], (side + 1, 3)));
+        check("upsample to other sides", &[x], |t| {
+            upsample::upsample_nearest(&t[0], (side + 1, 3))
+        });
         check("channel_shuffle", &[x], |t| channel_shuffle::channel_shuffle(&t[0], 2));
         check("gated_sum", &[x, x, &[3, 2, side, side]], |t| gated_sum(&t[0], &t[1], &t[2]));
         check("relu", &[x], |t| relu::relu(&t[0]));
@@ -87,15 +109,29 @@ fn ops_on_images_write_all_of_their_results() {
 fn ops_on_sequences_write_all_of_their_results() {
     let (x, d): (&[usize], &[usize]) = (&[2, 3, 6], &[6]);
     for p in [0.0, 0.4] {
-        check("residual_norm", &[x, x, d, d], |t| residual_norm(&t[0], &t[1], &t[2], &t[3], 1e-5, some(p)));
+        check("residual_norm", &[x, x, d, d], |t| {
+            residual_norm(&t[0], &t[1], &t[2], &t[3], 1e-5, some(p))
+        });
         check("residual_add", &[x, x], |t| residual_add(&t[0], &t[1], some(p)));
-        check("feed_forward", &[x, &[5, 6], &[5], &[6, 5], d], |t| feed_forward(&t[0], &t[1], &t[2], &t[3], &t[4], some(p)));
+        check("feed_forward", &[x, &[5, 6], &[5], &[6, 5], d], |t| {
+            feed_forward(&t[0], &t[1], &t[2], &t[3], &t[4], some(p))
+        });
         for (key_lengths, causal) in [(None, true), (Some(&[2, 3][..]), false)] {
-            check("attention", &[x, x, x], |t| attention(&t[0], &t[1], &t[2], 2, Mask { key_lengths, causal }, some(p)));
+            check("attention", &[x, x, x], |t| {
+                attention(&t[0], &t[1], &t[2], 2, Mask { key_lengths, causal }, some(p))
+            });
         }
     }
     let (cache, query) = (random(8, &[2, 3, 6]), random(9, &[2, 1, 6]));
-    let y = attention(&query, &cache, &cache, 2, Mask { key_lengths: Some(&[2, 3]), causal: false }, None).unwrap();
+    let y = attention(
+        &query,
+        &cache,
+        &cache,
+        2,
+        Mask { key_lengths: Some(&[2, 3]), causal: false },
+        None,
+    )
+    .unwrap();
     assert!(flat(&y).iter().all(|v| v.is_finite()));
     let ids = Tensor::new(&[[0u32, 2, 1], [3, 3, 0]], &candle_core::Device::Cpu).unwrap();
     check("embedding", &[&[4, 6], &[3, 6]], |t| embedding(&ids, &t[0], 2.0, Some(&t[1]), Some(0)));
@@ -114,6 +150,10 @@ fn dense_ops_and_losses_write_all_of_their_results() {
     check("soft_cross_entropy", &[z, z], |t| soft_cross_entropy(&t[0], &t[1].detach(), None));
     let targets = Tensor::new(&[1u32, 4, 0], &candle_core::Device::Cpu).unwrap();
     check("cross_entropy", &[z], |t| cross_entropy::cross_entropy(&t[0], &targets));
-    check("label_smoothed_cross_entropy", &[z], |t| Ok(label_smoothed_cross_entropy(&t[0], &targets, 0.1, Some(4))?.loss));
-    check("projected_cross_entropy", &[z, &[6, 5]], |t| Ok(projected_cross_entropy(&t[0], &t[1], &targets, 0.1, Some(4))?.loss));
+    check("label_smoothed_cross_entropy", &[z], |t| {
+        Ok(label_smoothed_cross_entropy(&t[0], &targets, 0.1, Some(4))?.loss)
+    });
+    check("projected_cross_entropy", &[z, &[6, 5]], |t| {
+        Ok(projected_cross_entropy(&t[0], &t[1], &targets, 0.1, Some(4))?.loss)
+    });
 }

@@ -18,8 +18,11 @@ fn unit_rows(seed: u64, rows: usize, width: usize) -> Tensor {
 
 /// The first m of a permutation of the n rows for each anchor, and any row as its positive.
 fn pairs(seed: u64, b: usize, n: usize, m: usize) -> (Vec<u32>, Picks) {
-    let negatives: Vec<Vec<u32>> =
-        (0..b).map(|i| Stream::new(seed, 2 + i as u64).permutation(n)[..m].iter().map(|&j| j as u32).collect()).collect();
+    let negatives: Vec<Vec<u32>> = (0..b)
+        .map(|i| {
+            Stream::new(seed, 2 + i as u64).permutation(n)[..m].iter().map(|&j| j as u32).collect()
+        })
+        .collect();
     let positives = (0..b as u64).map(|i| Stream::new(seed, 0).below(i, n as u64) as u32).collect();
     (positives, Picks::new(n, &negatives).unwrap())
 }
@@ -57,17 +60,32 @@ fn it_is_the_formula_written_out() -> Result<()> {
     let (anchors, memory) = (unit_rows(1, b, d), unit_rows(2, n, d));
     let (positives, negatives) = pairs(3, b, n, m);
     let (a, w) = (flat(&anchors), flat(&memory));
-    let density = |i: usize, j: usize| ((0..d).map(|k| a[i * d + k] * w[j * d + k]).sum::<f64>() / t).exp() / z;
+    let density = |i: usize, j: usize| {
+        ((0..d).map(|k| a[i * d + k] * w[j * d + k]).sum::<f64>() / t).exp() / z
+    };
     let noise = m as f64 / n as f64;
     let mut want = 0.0;
     for (i, positive) in positives.iter().enumerate() {
         let p = density(i, *positive as usize);
         want -= (p / (p + noise + EPSILON)).ln();
-        want -= negatives.row(i).map(|j| (noise / (density(i, j) + noise + EPSILON)).ln()).sum::<f64>();
+        want -=
+            negatives.row(i).map(|j| (noise / (density(i, j) + noise + EPSILON)).ln()).sum::<f64>();
     }
     let pairs = Pairs { positives: &positives, negatives: &negatives, temperature: t };
-    assert_close(&flat(&noise_contrast(&anchors, &memory, &pairs, z)?), &[want / b as f64], 0.0, 1e-6, "loss");
-    assert_close(&flat(&noise_contrast(&f64_of(&anchors), &f64_of(&memory), &pairs, z)?), &[want / b as f64], 0.0, 1e-7, "twin");
+    assert_close(
+        &flat(&noise_contrast(&anchors, &memory, &pairs, z)?),
+        &[want / b as f64],
+        0.0,
+        1e-6,
+        "loss",
+    );
+    assert_close(
+        &flat(&noise_contrast(&f64_of(&anchors), &f64_of(&memory), &pairs, z)?),
+        &[want / b as f64],
+        0.0,
+        1e-7,
+        "twin",
+    );
     Ok(())
 }
 
@@ -80,7 +98,8 @@ fn results_do_not_depend_on_the_number_of_threads() {
     let run = |threads| {
         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
             let z = normaliser(&anchors, &memory, &pairs).unwrap();
-            let (y, grad) = value_and_grad(&anchors, None, |a| noise_contrast(a, &memory, &pairs, z));
+            let (y, grad) =
+                value_and_grad(&anchors, None, |a| noise_contrast(a, &memory, &pairs, z));
             (z.to_bits(), bits(&y), bits(&grad))
         })
     };
@@ -89,7 +108,11 @@ fn results_do_not_depend_on_the_number_of_threads() {
         assert!(run(threads) == one, "{threads} threads differ from one");
     }
     let z = f64::from_bits(one.0);
-    assert_eq!(bits(&noise_contrast(&anchors, &memory, &pairs, z).unwrap()), one.1, "without a graph");
+    assert_eq!(
+        bits(&noise_contrast(&anchors, &memory, &pairs, z).unwrap()),
+        one.1,
+        "without a graph"
+    );
 }
 
 #[test]
@@ -97,7 +120,10 @@ fn what_is_not_finite_shows_in_the_loss_and_large_densities_do_not_overflow_it()
     let (positives, negatives) = pairs(3, 1, 600, 500);
     let pairs = Pairs { positives: &positives, negatives: &negatives, temperature: 1.0 };
     let memory = Tensor::ones((600, 2), DType::F32, &Device::Cpu)?;
-    let loss = |a: f32| noise_contrast(&Tensor::new(&[[a, 0f32]], &Device::Cpu)?, &memory, &pairs, 1.0)?.to_scalar::<f32>();
+    let loss = |a: f32| {
+        noise_contrast(&Tensor::new(&[[a, 0f32]], &Device::Cpu)?, &memory, &pairs, 1.0)?
+            .to_scalar::<f32>()
+    };
     assert!((loss(80.)? - 500. * (80. - (5f32 / 6.).ln())).abs() < 1., "{}", loss(80.)?);
     assert!(!loss(100.)?.is_finite() && loss(f32::NAN)?.is_nan());
     Ok(())
@@ -105,11 +131,13 @@ fn what_is_not_finite_shows_in_the_loss_and_large_densities_do_not_overflow_it()
 
 #[test]
 fn neither_the_memory_nor_its_graph_gets_a_gradient() -> Result<()> {
-    let (anchors, memory) = (Var::from_tensor(&unit_rows(1, 2, 3))?, Var::from_tensor(&unit_rows(2, 9, 3))?);
+    let (anchors, memory) =
+        (Var::from_tensor(&unit_rows(1, 2, 3))?, Var::from_tensor(&unit_rows(2, 9, 3))?);
     let (positives, negatives) = pairs(3, 2, 9, 4);
     let pairs = Pairs { positives: &positives, negatives: &negatives, temperature: 0.07 };
     for dtype in [DType::F32, DType::F64] {
-        let loss = noise_contrast(&anchors.to_dtype(dtype)?, &memory.to_dtype(dtype)?, &pairs, 10.0)?;
+        let loss =
+            noise_contrast(&anchors.to_dtype(dtype)?, &memory.to_dtype(dtype)?, &pairs, 10.0)?;
         let gradients = kd_kernels::backward(&loss)?;
         assert!(gradients.get(&anchors).is_some() && gradients.get(&memory).is_none());
     }
@@ -120,7 +148,9 @@ fn neither_the_memory_nor_its_graph_gets_a_gradient() -> Result<()> {
 fn picks_hold_what_was_put_in() -> Result<()> {
     let mut picks = Picks::none(2, 130);
     let mut rows = picks.rows_mut();
-    assert!(rows[1].insert(129) && rows[1].insert(0) && !rows[1].insert(129) && !rows[1].insert(130));
+    assert!(
+        rows[1].insert(129) && rows[1].insert(0) && !rows[1].insert(129) && !rows[1].insert(130)
+    );
     drop(rows);
     assert_eq!((picks.count(0), picks.count(1), picks.count(2)), (0, 2, 0));
     assert_eq!(picks.row(1).collect::<Vec<_>>(), [0, 129]);
@@ -142,21 +172,32 @@ fn pairs_that_do_not_fit_are_refused() {
     refused(Picks::new(5, &[[1u32, 0], [2, 2]]), "picks: column 2 stands twice in row 1");
     let (anchors, memory) = (unit_rows(1, 2, 3), unit_rows(2, 9, 3));
     let picks = Picks::new(9, &[[1u32, 2], [3, 4]]).unwrap();
-    let call = |anchors: &Tensor, positives: &[u32], negatives: &Picks, temperature: f64, z: f64| {
-        noise_contrast(anchors, &memory, &Pairs { positives, negatives, temperature }, z)
-    };
+    let call =
+        |anchors: &Tensor, positives: &[u32], negatives: &Picks, temperature: f64, z: f64| {
+            noise_contrast(anchors, &memory, &Pairs { positives, negatives, temperature }, z)
+        };
     let at = "noise_contrast: ";
     let wide = unit_rows(1, 2, 4);
-    let shapes = "expected anchors [b, d] and a memory [n, d] with b, d >= 1, got [2, 4] and [9, 3]";
+    let shapes =
+        "expected anchors [b, d] and a memory [n, d] with b, d >= 1, got [2, 4] and [9, 3]";
     refused(call(&wide, &[0, 1], &picks, 1., 1.), &format!("{at}{shapes}"));
     let fewer = "2 anchors and a memory of 9, but 1 positives and negatives of 2 x 9";
     refused(call(&anchors, &[0], &picks, 1., 1.), &format!("{at}{fewer}"));
-    refused(call(&anchors, &[0, 9], &picks, 1., 1.), &format!("{at}positive 9 at index 1 is out of range for a memory of 9"));
+    refused(
+        call(&anchors, &[0, 9], &picks, 1., 1.),
+        &format!("{at}positive 9 at index 1 is out of range for a memory of 9"),
+    );
     let uneven = Picks::new(9, &[&[1u32, 2][..], &[3]]).unwrap();
     let counts = "expected as many negatives for each anchor, at least 1, got 2 for the first and 1 for anchor 1";
     refused(call(&anchors, &[0, 1], &uneven, 1., 1.), &format!("{at}{counts}"));
-    refused(call(&anchors, &[0, 1], &picks, 0., 1.), &format!("{at}expected a finite temperature above 0, got 0"));
-    refused(call(&anchors, &[0, 1], &picks, 1., -1.), &format!("{at}expected a finite normaliser above 0, got -1"));
+    refused(
+        call(&anchors, &[0, 1], &picks, 0., 1.),
+        &format!("{at}expected a finite temperature above 0, got 0"),
+    );
+    refused(
+        call(&anchors, &[0, 1], &picks, 1., -1.),
+        &format!("{at}expected a finite normaliser above 0, got -1"),
+    );
     let other = Pairs { positives: &[0, 1], negatives: &picks, temperature: 1. };
     let types = "expected anchors and memory of one type, f32 or f64, got F32 and F64";
     refused(noise_contrast(&anchors, &f64_of(&memory), &other, 1.), &format!("{at}{types}"));

@@ -3,7 +3,9 @@
 mod common;
 
 use candle_core::{Device, Tensor, Var};
-use common::graph::{assert_finite_differences, assert_threads, assert_twins, image_laid_out, random};
+use common::graph::{
+    assert_finite_differences, assert_threads, assert_twins, image_laid_out, random,
+};
 use kd_kernels::pool::{avg_pool2d, global_avg_pool, max_pool2d, reference};
 use proptest::prelude::*;
 
@@ -37,7 +39,9 @@ fn gradients_of_the_twins_are_finite_differences() {
     for (kernel, stride, padding) in [(2, 2, 0), (3, 2, 1), (3, 1, 1), (2, 3, 1), (1, 2, 0)] {
         assert_finite_differences(&x, |t| reference::max_pool2d(&t[0], kernel, stride, padding));
         for include in [false, true] {
-            assert_finite_differences(&x, |t| reference::avg_pool2d(&t[0], kernel, stride, padding, include));
+            assert_finite_differences(&x, |t| {
+                reference::avg_pool2d(&t[0], kernel, stride, padding, include)
+            });
         }
     }
     assert_finite_differences(&x, |t| reference::global_avg_pool(&t[0]));
@@ -68,7 +72,12 @@ fn nan_and_infinity_are_pooled_as_in_pytorch() {
     let y = max_pool2d(&x, 2, 2, 0).unwrap();
     let values = y.flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert!(values[0].is_nan() && values[1] == -inf);
-    let grad = kd_kernels::backward(&y.sum_all().unwrap()).unwrap().get(&x).unwrap().flatten_all().unwrap();
+    let grad = kd_kernels::backward(&y.sum_all().unwrap())
+        .unwrap()
+        .get(&x)
+        .unwrap()
+        .flatten_all()
+        .unwrap();
     assert_eq!(grad.to_vec1::<f32>().unwrap(), [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
 }
 
@@ -90,7 +99,10 @@ fn shapes_that_do_not_fit_are_named() {
     };
     says(max_pool2d(&x, 0, 1, 0), "max_pool2d: expected kernel, stride >= 1");
     says(max_pool2d(&x, 2, 1, 2), "padding <= kernel / 2, got kernel 2, stride 1, padding 2");
-    says(avg_pool2d(&x, 5, 1, 0, true), "avg_pool2d: a kernel of 5x5 does not fit in 4x5 with padding 0");
+    says(
+        avg_pool2d(&x, 5, 1, 0, true),
+        "avg_pool2d: a kernel of 5x5 does not fit in 4x5 with padding 0",
+    );
     says(avg_pool2d(&x.flatten_all().unwrap(), 1, 1, 0, true), "avg_pool2d: x has shape [120]");
     says(global_avg_pool(&x.narrow(3, 0, 0).unwrap()), "global_avg_pool: x has shape [2, 3, 4, 0]");
 }

@@ -1,4 +1,5 @@
-//! Ops that follow the precision: what is rounded in bfloat16, forward and backward, and what is not.
+//! Ops that follow the precision: what is rounded in bfloat16, forward and backward, and what is
+//! not.
 
 mod common;
 
@@ -23,7 +24,11 @@ fn distance(got: &Tensor, want: &Tensor) -> Result<f64> {
 /// A dense layer of 40 to 33 units on 20 rows, and a gradient of its result.
 fn layer() -> (Var, Var, Var, Tensor) {
     let var = |t: Tensor| Var::from_tensor(&t).unwrap();
-    let (x, w, b) = (wave32(&[20, 40], 1.0, 0.37, 0.1), wave32(&[33, 40], 0.3, 0.53, 0.7), wave32(&[33], 0.2, 0.9, 0.3));
+    let (x, w, b) = (
+        wave32(&[20, 40], 1.0, 0.37, 0.1),
+        wave32(&[33, 40], 0.3, 0.53, 0.7),
+        wave32(&[33], 0.2, 0.9, 0.3),
+    );
     (var(x), var(w), var(b), wave32(&[20, 33], 1.0, 0.71, 0.2))
 }
 
@@ -36,7 +41,9 @@ fn a_layer_rounds_the_operands_of_its_three_products_and_nothing_else() -> Resul
     let (rx, rw, rg) = (rounded(&x)?, rounded(&w)?, rounded(&upstream)?);
     // The twins round their results as well.
     let most = if kd_kernels::kernels_enabled() { 1e-5 } else { 4e-2 };
-    let close = |got: &Tensor, want: &Tensor, what: &str| assert_close(&flat(got), &flat(want), most, 1e-5, what);
+    let close = |got: &Tensor, want: &Tensor, what: &str| {
+        assert_close(&flat(got), &flat(want), most, 1e-5, what)
+    };
     close(&y, &rx.matmul(&rw.t()?)?.broadcast_add(&b)?, "y");
     close(grads.get(&x).unwrap(), &rg.matmul(&rw)?, "dx");
     close(grads.get(&w).unwrap(), &rg.t()?.matmul(&rx)?, "dw");
@@ -63,13 +70,18 @@ fn results_in_bfloat16_are_near_those_in_float32_but_not_the_same() -> Result<()
     let layers = || linear(&x, &w, Some(&b), Activation::Relu);
     let feed_forward = || feed_forward(&x, &w, &b, &w2, &b2, None);
     let projected = || Ok(projected_cross_entropy(&x, &w, &targets, 0.1, None)?.loss);
-    let ops: [(&str, &dyn Fn() -> Result<Tensor>); 3] =
-        [("linear", &layers), ("feed-forward", &feed_forward), ("projected cross-entropy", &projected)];
+    let ops: [(&str, &dyn Fn() -> Result<Tensor>); 3] = [
+        ("linear", &layers),
+        ("feed-forward", &feed_forward),
+        ("projected cross-entropy", &projected),
+    ];
     for (name, op) in ops {
-        let gradient =
-            |y: Tensor| -> Result<(Tensor, Tensor)> { Ok((y.detach(), backward(&y.sqr()?.sum_all()?)?.get(&w).unwrap().clone())) };
+        let gradient = |y: Tensor| -> Result<(Tensor, Tensor)> {
+            Ok((y.detach(), backward(&y.sqr()?.sum_all()?)?.get(&w).unwrap().clone()))
+        };
         let (exact, coarse) = (gradient(op()?)?, gradient(Precision::Bfloat16.during(op)?)?);
-        for (coarse, exact, what) in [(coarse.0, exact.0, "value"), (coarse.1, exact.1, "gradient")] {
+        for (coarse, exact, what) in [(coarse.0, exact.0, "value"), (coarse.1, exact.1, "gradient")]
+        {
             let distance = distance(&coarse, &exact)?;
             assert!((1e-7..2e-2).contains(&distance), "{name}: the {what} is off by {distance:e}");
         }

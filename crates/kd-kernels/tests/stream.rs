@@ -49,7 +49,12 @@ fn long_fills_cross_their_inner_buffers_unharmed() {
 fn streams_that_differ_in_key_or_counter_share_no_words() {
     let words = |s: Stream| (0..256).map(|i| s.u32_at(i)).collect::<Vec<_>>();
     let one = words(Stream::new(1, 1));
-    for other in [Stream::new(2, 1), Stream::new(1, 2), Stream::new(1 << 32 | 1, 1), Stream::new(1, 1 << 32 | 1)] {
+    for other in [
+        Stream::new(2, 1),
+        Stream::new(1, 2),
+        Stream::new(1 << 32 | 1, 1),
+        Stream::new(1, 1 << 32 | 1),
+    ] {
         let same = words(other).iter().zip(&one).filter(|(a, b)| a == b).count();
         assert_eq!(same, 0);
     }
@@ -81,7 +86,8 @@ fn normals_have_the_moments_of_their_distribution() {
     let beyond_two = x.iter().filter(|x| x.abs() > 2.0).count() as f64 / n as f64;
     assert!((beyond_two - 0.045500264).abs() < 0.0017, "beyond two: {beyond_two}");
     // The two normals of a pair share a radius and must still not go together.
-    let correlation = x.chunks_exact(2).map(|p| f64::from(p[0]) * f64::from(p[1])).sum::<f64>() / (n / 2) as f64;
+    let correlation =
+        x.chunks_exact(2).map(|p| f64::from(p[0]) * f64::from(p[1])).sum::<f64>() / (n / 2) as f64;
     assert!(correlation.abs() < 5.0 / ((n / 2) as f64).sqrt(), "correlation {correlation}");
 }
 
@@ -100,7 +106,8 @@ fn below_gives_each_value_equally_often() {
 
 #[test]
 fn below_rejects_where_a_plain_scaling_would_favour() {
-    // Of the 64-bit words, a third would have to go: the retry is exercised, and the halves stay even.
+    // Of the 64-bit words, a third would have to go: the retry is exercised, and the halves stay
+    // even.
     let n = (1u64 << 63) + (1 << 62);
     let stream = Stream::new(45, 0);
     let low = (0..20_000).filter(|&i| stream.below(i, n) < n / 2).count();

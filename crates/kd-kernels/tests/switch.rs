@@ -1,5 +1,5 @@
-//! The switch, in a process of its own because it is global: with the kernels off every op is its twin, bit for bit, and optimiser
-//! state goes from one path to the other.
+//! The switch, in a process of its own because it is global: with the kernels off every op is its
+//! twin, bit for bit, and optimiser state goes from one path to the other.
 
 mod common;
 
@@ -21,34 +21,73 @@ fn with_the_kernels_off_each_op_is_its_twin_and_state_carries_over() {
 
     set_kernels(Kernels::Off);
     assert!(!kernels_enabled());
-    assert_eq!(bits(&softmax::softmax(&z).unwrap()), bits(&softmax::reference::softmax(&z).unwrap()));
-    assert_eq!(bits(&softmax::log_softmax(&z).unwrap()), bits(&softmax::reference::log_softmax(&z).unwrap()));
-    assert_eq!(bits(&softmax::log_sum_exp(&z).unwrap()), bits(&softmax::reference::log_sum_exp(&z).unwrap()));
+    assert_eq!(
+        bits(&softmax::softmax(&z).unwrap()),
+        bits(&softmax::reference::softmax(&z).unwrap())
+    );
+    assert_eq!(
+        bits(&softmax::log_softmax(&z).unwrap()),
+        bits(&softmax::reference::log_softmax(&z).unwrap())
+    );
+    assert_eq!(
+        bits(&softmax::log_sum_exp(&z).unwrap()),
+        bits(&softmax::reference::log_sum_exp(&z).unwrap())
+    );
     let twin = cross_entropy::reference::cross_entropy(&z, &labels).unwrap();
     assert_eq!(bits(&cross_entropy::cross_entropy(&z, &labels).unwrap()), bits(&twin));
     let twin = softened_kl::reference::softened_kl(&z, &v, 3.0).unwrap();
     assert_eq!(bits(&softened_kl::softened_kl(&z, &v, 3.0).unwrap()), bits(&twin));
-    assert_eq!(bits(&dropout::dropout(&z, 0.5, stream).unwrap()), bits(&dropout::reference::dropout(&z, 0.5, stream).unwrap()));
+    assert_eq!(
+        bits(&dropout::dropout(&z, 0.5, stream).unwrap()),
+        bits(&dropout::reference::dropout(&z, 0.5, stream).unwrap())
+    );
 
     let (dropout, gain) = (Some(Dropout { p: 0.5, stream }), wave32(&[37], 1.0, 0.5, 0.2));
     let rows = z.unsqueeze(0).unwrap();
-    let same = |op: candle_core::Result<Tensor>, twin: candle_core::Result<Tensor>| assert_eq!(bits(&op.unwrap()), bits(&twin.unwrap()));
-    same(layer_norm::layer_norm(&z, &gain, &gain, 1e-5), layer_norm::reference::layer_norm(&z, &gain, &gain, 1e-5));
+    let same = |op: candle_core::Result<Tensor>, twin: candle_core::Result<Tensor>| {
+        assert_eq!(bits(&op.unwrap()), bits(&twin.unwrap()))
+    };
+    same(
+        layer_norm::layer_norm(&z, &gain, &gain, 1e-5),
+        layer_norm::reference::layer_norm(&z, &gain, &gain, 1e-5),
+    );
     let end = layer_norm::residual_norm(&z, &v, &gain, &gain, 1e-5, dropout);
     same(end, layer_norm::reference::residual_norm(&z, &v, &gain, &gain, 1e-5, dropout));
-    same(residual_add::residual_add(&z, &v, dropout), residual_add::reference::residual_add(&z, &v, dropout));
+    same(
+        residual_add::residual_add(&z, &v, dropout),
+        residual_add::reference::residual_add(&z, &v, dropout),
+    );
     let attended = attention::attention(&rows, &rows, &rows, 1, Mask::NONE, dropout);
     same(attended, attention::reference::attention(&rows, &rows, &rows, 1, Mask::NONE, dropout));
     let ids = Tensor::new(&[2u32, 0, 5], &Device::Cpu).unwrap();
-    same(embedding::embedding(&ids, &z, 3.0, Some(&v), None), embedding::reference::embedding(&ids, &z, 3.0, Some(&v), None));
+    same(
+        embedding::embedding(&ids, &z, 3.0, Some(&v), None),
+        embedding::reference::embedding(&ids, &z, 3.0, Some(&v), None),
+    );
     let smoothed = smoothed_cross_entropy::label_smoothed_cross_entropy(&z, &labels, 0.1, Some(1));
-    let twin = smoothed_cross_entropy::reference::label_smoothed_cross_entropy(&z, &labels, 0.1, Some(1));
+    let twin =
+        smoothed_cross_entropy::reference::label_smoothed_cross_entropy(&z, &labels, 0.1, Some(1));
     same(smoothed.map(|s| s.loss), twin.map(|s| s.loss));
     let few = Tensor::new(&[2u32, 0, 5, 3, 1, 1], &Device::Cpu).unwrap();
-    let projected = smoothed_cross_entropy::projected_cross_entropy(&z, &v.narrow(0, 0, 6).unwrap(), &few, 0.1, None);
-    let twin = smoothed_cross_entropy::reference::projected_cross_entropy(&z, &v.narrow(0, 0, 6).unwrap(), &few, 0.1, None);
+    let projected = smoothed_cross_entropy::projected_cross_entropy(
+        &z,
+        &v.narrow(0, 0, 6).unwrap(),
+        &few,
+        0.1,
+        None,
+    );
+    let twin = smoothed_cross_entropy::reference::projected_cross_entropy(
+        &z,
+        &v.narrow(0, 0, 6).unwrap(),
+        &few,
+        0.1,
+        None,
+    );
     same(projected.map(|s| s.loss), twin.map(|s| s.loss));
-    same(smoothed_cross_entropy::soft_cross_entropy(&z, &v, None), smoothed_cross_entropy::reference::soft_cross_entropy(&z, &v, None));
+    same(
+        smoothed_cross_entropy::soft_cross_entropy(&z, &v, None),
+        smoothed_cross_entropy::reference::soft_cross_entropy(&z, &v, None),
+    );
     let (w, b) = (v.t().unwrap(), wave32(&[6], 1.0, 0.5, 0.2));
     let fed = feed_forward::feed_forward(&z, &v, &b, &w, &gain, dropout);
     same(fed, feed_forward::reference::feed_forward(&z, &v, &b, &w, &gain, dropout));

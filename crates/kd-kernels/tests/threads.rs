@@ -14,7 +14,8 @@ const DIMS: [usize; 2] = [211, 389];
 
 #[track_caller]
 fn same_on_any_number_of_threads(f: impl Fn() -> Vec<Vec<u32>> + Sync) {
-    let run = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(&f);
+    let run =
+        |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(&f);
     let one = run(1);
     assert!(one.iter().all(|v| !v.is_empty()));
     for threads in [2, 3, 7] {
@@ -39,8 +40,12 @@ fn losses() {
     let (z, v) = (wave32(&DIMS, 5.0, 0.7, 0.1), wave32(&DIMS, 4.0, 1.3, 0.5));
     let labels: Vec<u32> = (0..DIMS[0] as u32).map(|i| i * 7 % DIMS[1] as u32).collect();
     let labels = Tensor::new(labels, &Device::Cpu).unwrap();
-    same_on_any_number_of_threads(|| both(value_and_grad(&z, None, |z| cross_entropy::cross_entropy(z, &labels))));
-    same_on_any_number_of_threads(|| both(value_and_grad(&z, None, |z| softened_kl::softened_kl(z, &v, 3.0))));
+    same_on_any_number_of_threads(|| {
+        both(value_and_grad(&z, None, |z| cross_entropy::cross_entropy(z, &labels)))
+    });
+    same_on_any_number_of_threads(|| {
+        both(value_and_grad(&z, None, |z| softened_kl::softened_kl(z, &v, 3.0)))
+    });
 }
 
 #[test]
@@ -57,7 +62,9 @@ fn losses_without_a_graph_are_those_with_one() {
 #[test]
 fn dropout_mask() {
     let x = wave32(&DIMS, 1.0, 0.7, 0.1);
-    same_on_any_number_of_threads(|| both(value_and_grad(&x, Some(&x), |x| dropout::dropout(x, 0.5, Stream::new(1, 2)))));
+    same_on_any_number_of_threads(|| {
+        both(value_and_grad(&x, Some(&x), |x| dropout::dropout(x, 0.5, Stream::new(1, 2))))
+    });
 }
 
 #[test]

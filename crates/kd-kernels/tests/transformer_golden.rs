@@ -1,4 +1,5 @@
-//! The ops on sequences against PyTorch's values in `golden/transformer_ops.json`, which `scripts/oracles/transformer_ops.py` writes.
+//! The ops on sequences against PyTorch's values in `golden/transformer_ops.json`, which
+//! `scripts/oracles/transformer_ops.py` writes.
 
 mod common;
 
@@ -8,7 +9,9 @@ use kd_kernels::attention::{Mask, attention};
 use kd_kernels::embedding::embedding;
 use kd_kernels::feed_forward::feed_forward;
 use kd_kernels::layer_norm::{layer_norm, residual_norm};
-use kd_kernels::smoothed_cross_entropy::{label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy};
+use kd_kernels::smoothed_cross_entropy::{
+    label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy,
+};
 use serde_json::Value;
 
 /// Rounding of the kernels in f32, then of the twins in f64, whose goldens have 12 digits.
@@ -19,7 +22,10 @@ fn golden() -> Value {
 }
 
 fn floats(v: &Value) -> Vec<f64> {
-    v.as_array().map_or_else(|| vec![v.as_f64().unwrap()], |all| all.iter().map(|x| x.as_f64().unwrap()).collect())
+    v.as_array().map_or_else(
+        || vec![v.as_f64().unwrap()],
+        |all| all.iter().map(|x| x.as_f64().unwrap()).collect(),
+    )
 }
 
 fn number(v: &Value) -> usize {
@@ -43,14 +49,21 @@ fn check(case: &Value, f: impl Fn(&[Tensor]) -> Result<Tensor>) {
             let wave = wave(&numbers(shape), 1.0, 0.7 + 0.2 * i as f64, 0.1 + i as f64);
             Var::from_tensor(&wave.to_dtype(dtype).unwrap()).unwrap()
         };
-        let vars: Vec<Var> = case["shapes"].as_array().unwrap().iter().enumerate().map(input).collect();
+        let vars: Vec<Var> =
+            case["shapes"].as_array().unwrap().iter().enumerate().map(input).collect();
         let y = f(&vars.iter().map(|v| v.as_tensor().clone()).collect::<Vec<_>>()).unwrap();
         let up = wave(y.dims(), 1.0, 1.9, 0.3).to_dtype(dtype).unwrap();
         let grads = kd_kernels::backward(&(&y * up).unwrap().sum_all().unwrap()).unwrap();
         let compare = |got: &Tensor, want: &Value, what: &str| {
             let want = floats(want);
             let size = want.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-            common::assert_close(&flat(got), &want, tolerance * size, 0.0, &format!("{dtype:?} {what}"));
+            common::assert_close(
+                &flat(got),
+                &want,
+                tolerance * size,
+                0.0,
+                &format!("{dtype:?} {what}"),
+            );
         };
         compare(&y, &case["value"], "value");
         for (i, (var, want)) in vars.iter().zip(case["grads"].as_array().unwrap()).enumerate() {
@@ -79,7 +92,8 @@ fn layer_norm_agrees_with_torch() {
 fn attention_agrees_with_torch() {
     for case in cases("attention") {
         let lengths = case["lengths"].as_array().map(|_| numbers(&case["lengths"]));
-        let mask = Mask { key_lengths: lengths.as_deref(), causal: case["causal"].as_bool().unwrap() };
+        let mask =
+            Mask { key_lengths: lengths.as_deref(), causal: case["causal"].as_bool().unwrap() };
         check(&case, |t| attention(&t[0], &t[1], &t[2], number(&case["heads"]), mask, None));
         // Without gradients there is a path of its own for one query.
         let inputs: Vec<Tensor> = case["shapes"]
@@ -87,9 +101,12 @@ fn attention_agrees_with_torch() {
             .unwrap()
             .iter()
             .enumerate()
-            .map(|(i, shape)| common::wave32(&numbers(shape), 1.0, 0.7 + 0.2 * i as f64, 0.1 + i as f64))
+            .map(|(i, shape)| {
+                common::wave32(&numbers(shape), 1.0, 0.7 + 0.2 * i as f64, 0.1 + i as f64)
+            })
             .collect();
-        let y = attention(&inputs[0], &inputs[1], &inputs[2], number(&case["heads"]), mask, None).unwrap();
+        let y = attention(&inputs[0], &inputs[1], &inputs[2], number(&case["heads"]), mask, None)
+            .unwrap();
         common::assert_close(&flat(&y), &floats(&case["value"]), 1e-5, 0.0, "without gradients");
     }
 }
@@ -100,7 +117,9 @@ fn embedding_agrees_with_torch() {
         let rows: Vec<Tensor> = case["ids"].as_array().unwrap().iter().map(ids).collect();
         let ids = Tensor::stack(&rows, 0).unwrap();
         let padding = case["padding"].as_u64().map(|id| id as u32);
-        check(&case, |t| embedding(&ids, &t[0], case["scale"].as_f64().unwrap(), t.get(1), padding));
+        check(&case, |t| {
+            embedding(&ids, &t[0], case["scale"].as_f64().unwrap(), t.get(1), padding)
+        });
     }
 }
 
@@ -113,17 +132,23 @@ fn smoothed_cross_entropy_agrees_with_torch() {
         check(of, |t| {
             let smoothed = label_smoothed_cross_entropy(&t[0], &targets, epsilon, ignore)?;
             common::assert_close(&flat(&smoothed.nll), &floats(&case["nll"]), 2e-5, 0.0, "nll");
-            assert_eq!(smoothed.rows, numbers(&of["targets"]).iter().filter(|&&y| Some(y as u32) != ignore).count());
+            assert_eq!(
+                smoothed.rows,
+                numbers(&of["targets"]).iter().filter(|&&y| Some(y as u32) != ignore).count()
+            );
             Ok(smoothed.loss)
         });
-        check(&case["projected"], |t| Ok(projected_cross_entropy(&t[0], &t[1], &targets, epsilon, ignore)?.loss));
+        check(&case["projected"], |t| {
+            Ok(projected_cross_entropy(&t[0], &t[1], &targets, epsilon, ignore)?.loss)
+        });
     }
 }
 
 #[test]
 fn soft_cross_entropy_agrees_with_torch() {
     for case in cases("soft_cross_entropy") {
-        let counts: Option<Vec<bool>> = case["counts"].as_array().map(|all| all.iter().map(|c| c.as_bool().unwrap()).collect());
+        let counts: Option<Vec<bool>> =
+            case["counts"].as_array().map(|all| all.iter().map(|c| c.as_bool().unwrap()).collect());
         check(&case, |t| {
             let teacher = wave(t[0].dims(), 3.0, 1.3, 0.5).to_dtype(t[0].dtype())?;
             soft_cross_entropy(&t[0], &teacher, counts.as_deref())

@@ -5,5 +5,9 @@ use kd_experiment::DataIdentity;
 
 /// What names the results and the cells of a data set.
 pub fn identity(of: &Provenance) -> DataIdentity {
-    DataIdentity { dataset: of.dataset.to_owned(), fingerprint: of.content.clone(), note: of.note.clone() }
+    DataIdentity {
+        dataset: of.dataset.to_owned(),
+        fingerprint: of.content.clone(),
+        note: of.note.clone(),
+    }
 }

@@ -1,5 +1,6 @@
-//! What the program of a paper needs of both `kd-core`, which knows no experiment file, and `kd-experiment`, which knows no tensor: its
-//! [`main()`], the [`Machine`] it runs on, a cell that trains there ([`Place`], [`Meter`]), and [`compare`](compare::compare).
+//! What the program of a paper needs of both `kd-core`, which knows no experiment file, and
+//! `kd-experiment`, which knows no tensor: its [`main()`], the [`Machine`] it runs on, a cell that
+//! trains there ([`Place`], [`Meter`]), and [`compare`](compare::compare).
 
 pub mod compare;
 pub mod data;
@@ -14,7 +15,7 @@ pub use meter::Meter;
 pub use place::Place;
 pub use program::main;
 
-/// Chosen by measurement: a training step makes and drops tensors of megabytes, and the system's allocator gives their pages
-/// back and faults them in again at every step.
+/// Chosen by measurement: a training step makes and drops tensors of megabytes, and the system's
+/// allocator gives their pages back and faults them in again at every step.
 #[global_allocator]
 static ALLOCATOR: kd_core::memory::Allocator = kd_core::memory::Allocator;

@@ -17,14 +17,19 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// What the command line asks for, with the threads that it asks for started. To be called once, before anything computes.
+    /// What the command line asks for, with the threads that it asks for started. To be called
+    /// once, before anything computes.
     ///
     /// # Errors
-    /// Bad input when there is no such device, the threads have been started already, or the environment asks for kernels that there are not.
+    /// Bad input when there is no such device, the threads have been started already, or the
+    /// environment asks for kernels that there are not.
     pub fn start(options: &Options) -> Result<Self> {
         process::check_environment()?;
         options.start_threads()?;
-        Ok(Self { device: device::open(options.device)?, save_every: Duration::from_secs(options.save_every) })
+        Ok(Self {
+            device: device::open(options.device)?,
+            save_every: Duration::from_secs(options.save_every),
+        })
     }
 
     /// The device's name, as results record it.

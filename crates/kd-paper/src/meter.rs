@@ -3,7 +3,8 @@
 use kd_core::train::{EpochRecord, Moment, Observer};
 use kd_experiment::{Progress, Update};
 
-/// Turns the records of a training run into progress: the rate is over all its epochs, those before a resume included.
+/// Turns the records of a training run into progress: the rate is over all its epochs, those before
+/// a resume included.
 pub struct Meter<'a> {
     progress: &'a dyn Progress,
     epochs: usize,

@@ -31,7 +31,13 @@ impl<'a> Place<'a> {
     /// Of a cell that is to be computed on a machine.
     pub fn of(job: &Job<'a>, machine: &'a Machine) -> Self {
         let Machine { device, save_every } = machine;
-        Self { dir: job.dir.path(), seed: Seed(job.cell.seed), device, save_every: *save_every, progress: job.progress }
+        Self {
+            dir: job.dir.path(),
+            seed: Seed(job.cell.seed),
+            device,
+            save_every: *save_every,
+            progress: job.progress,
+        }
     }
 
     /// A meter of a training of so many epochs.
@@ -54,7 +60,8 @@ impl<'a> Place<'a> {
         self.dir.join(kd_core::frozen::NETWORK)
     }
 
-    /// Removes the state of a training whose network is written: twice its size, it has served. A failure costs disk space only.
+    /// Removes the state of a training whose network is written: twice its size, it has served. A
+    /// failure costs disk space only.
     pub fn drop_state(&self) {
         let _ = std::fs::remove_file(self.state());
     }

@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 use kd_experiment::{Result, cli};
 
-/// The body of a program's `main`: prepares the process, parses the arguments, with `data` as the choices of `--data`, runs, and turns an
-/// error into a line on the standard error and an exit code, 2 for bad input and 1 for our failure.
+/// The body of a program's `main`: prepares the process, parses the arguments, with `data` as the
+/// choices of `--data`, runs, and turns an error into a line on the standard error and an exit
+/// code, 2 for bad input and 1 for our failure.
 ///
 /// # Safety
 /// The process has one thread, as [`kd_core::process::prepare`] asks.
-pub unsafe fn main<A: CommandFactory + FromArgMatches>(data: &'static [&'static str], run: impl FnOnce(&A) -> Result<()>) -> ExitCode {
+pub unsafe fn main<A: CommandFactory + FromArgMatches>(
+    data: &'static [&'static str],
+    run: impl FnOnce(&A) -> Result<()>,
+) -> ExitCode {
     // SAFETY: the caller's promise.
     unsafe { kd_core::process::prepare() };
     cli::finish(run(&cli::parse(data)))

@@ -35,7 +35,8 @@ pub fn evaluate(
     search: &Search,
     done: &mut dyn FnMut(usize),
 ) -> Result<Translated> {
-    let sources: Vec<Vec<u32>> = sentences.iter().map(|line| vocabularies.source.encode(line)).collect();
+    let sources: Vec<Vec<u32>> =
+        sentences.iter().map(|line| vocabularies.source.encode(line)).collect();
     let started = Instant::now();
     let found = translate(network, &sources, search, done)?;
     let seconds = started.elapsed().as_secs_f64();
@@ -43,7 +44,8 @@ pub fn evaluate(
     let words = found.iter().map(|h| h.words.len() + 1).sum();
     let bleu = sacrebleu(&lines, references)?.score;
     let tokens = |line: &str| tokenize_13a(line);
-    let tokenized: Vec<Vec<String>> = references.iter().map(|all| all.iter().map(|line| tokens(line)).collect()).collect();
+    let tokenized: Vec<Vec<String>> =
+        references.iter().map(|all| all.iter().map(|line| tokens(line)).collect()).collect();
     let hypotheses: Vec<String> = lines.iter().map(|line| tokens(line)).collect();
     let tokenized_bleu = multi_bleu(&hypotheses, &tokenized, true)?.score;
     Ok(Translated { lines, bleu, tokenized_bleu, words, seconds })

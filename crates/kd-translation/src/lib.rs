@@ -1,6 +1,8 @@
-//! Translation as a distillation task: parallel text ([`bitext`]), vocabularies ([`bpe`]), batches by tokens ([`token_batches`]), the
-//! Transformer ([`transformer`]) and the student whose weights are computed from its teacher's ([`generated_student`]), training on sentence
-//! pairs ([`training`]), searching for translations ([`search`]), and how good and how fast they are ([`evaluation`], [`bleu`]).
+//! Translation as a distillation task: parallel text ([`bitext`]), vocabularies ([`bpe`]), batches
+//! by tokens ([`token_batches`]), the Transformer ([`transformer`]) and the student whose weights
+//! are computed from its teacher's ([`generated_student`]), training on sentence
+//! pairs ([`training`]), searching for translations ([`search`]), and how good and how fast they
+//! are ([`evaluation`], [`bleu`]).
 
 pub mod bitext;
 pub mod bleu;

@@ -37,7 +37,12 @@ impl SavedTransformer {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn save(path: &Path, tensors: &BTreeMap<String, Tensor>, network: &TransformerSpec, vocabularies: &Vocabularies) -> Result<()> {
+    pub fn save(
+        path: &Path,
+        tensors: &BTreeMap<String, Tensor>,
+        network: &TransformerSpec,
+        vocabularies: &Vocabularies,
+    ) -> Result<()> {
         let (source, target) = (vocabularies.source.id().clone(), vocabularies.target.id().clone());
         checkpoint::save(path, tensors, &About { network: network.clone(), source, target })
     }
@@ -45,10 +50,14 @@ impl SavedTransformer {
     /// Reads what [`SavedTransformer::save`] wrote.
     ///
     /// # Errors
-    /// Bad input when the file is no translator, or its tensors do not fit the network that it describes.
+    /// Bad input when the file is no translator, or its tensors do not fit the network that it
+    /// describes.
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         let (tensors, about) = checkpoint::load::<About>(path, device)?;
-        let network = params::build_frozen(tensors.clone(), device, |vb| Transformer::new(&about.network, vb)).map_err(|e| match e {
+        let network = params::build_frozen(tensors.clone(), device, |vb| {
+            Transformer::new(&about.network, vb)
+        })
+        .map_err(|e| match e {
             Error::BadInput(what) => Error::bad_input(format!("{}: {what}", path.display())),
             other => other,
         })?;

@@ -38,17 +38,24 @@ impl Search {
         Error::unless_within("search.batch", self.batch, 1..=1_000_000)?;
         Error::unless_within("search.length-extra", self.length_extra, 0..=MOST_POSITIONS)?;
         if !(self.length_penalty.is_finite() && self.length_penalty >= 0.) {
-            return fault(format!("expected a length-penalty of at least 0, got {}", self.length_penalty));
+            return fault(format!(
+                "expected a length-penalty of at least 0, got {}",
+                self.length_penalty
+            ));
         }
         if !(self.length_factor.is_finite() && self.length_factor >= 0.) {
-            return fault(format!("expected a length-factor of at least 0, got {}", self.length_factor));
+            return fault(format!(
+                "expected a length-factor of at least 0, got {}",
+                self.length_factor
+            ));
         }
         Ok(())
     }
 
     /// The longest translation of so many source words, its end of sentence not counted.
     fn longest(&self, source: usize) -> usize {
-        let words = ((self.length_factor * source as f64) as usize).saturating_add(self.length_extra);
+        let words =
+            ((self.length_factor * source as f64) as usize).saturating_add(self.length_extra);
         words.clamp(1, MOST_POSITIONS - 1)
     }
 }
@@ -62,19 +69,25 @@ pub struct Hypothesis {
     pub score: f64,
 }
 
-/// Translates sentences given as ids, without end of sentence, and returns the best hypothesis of each, in their order. `done` is told
-/// after each batch how many are finished.
+/// Translates sentences given as ids, without end of sentence, and returns the best hypothesis of
+/// each, in their order. `done` is told after each batch how many are finished.
 ///
-/// Sentences of about the same length are translated together; which stand together does not change what comes out, but for rounding.
-/// A sentence is finished when `beam` of its hypotheses have ended, or at its longest; hypotheses of equal score are taken in the order
-/// of beam and word id.
+/// Sentences of about the same length are translated together; which stand together does not change
+/// what comes out, but for rounding. A sentence is finished when `beam` of its hypotheses have
+/// ended, or at its longest; hypotheses of equal score are taken in the order of beam and word id.
 ///
 /// # Errors
 /// Bad input when a sentence is too long for the network or the search makes no sense.
-pub fn translate(network: &Transformer, sources: &[Vec<u32>], search: &Search, done: &mut dyn FnMut(usize)) -> Result<Vec<Hypothesis>> {
+pub fn translate(
+    network: &Transformer,
+    sources: &[Vec<u32>],
+    search: &Search,
+    done: &mut dyn FnMut(usize),
+) -> Result<Vec<Hypothesis>> {
     search.check()?;
     let pairs = TokenPairs { source: sources.to_vec(), target: vec![Vec::new(); sources.len()] };
-    let batches = TokenBatches::new(pairs, BatchSize { tokens: usize::MAX / 2, pairs: Some(search.batch) })?;
+    let batches =
+        TokenBatches::new(pairs, BatchSize { tokens: usize::MAX / 2, pairs: Some(search.batch) })?;
     // A network that trains would record a graph of each word.
     let network = &network.detached();
     let mut best = vec![None; sources.len()];
@@ -83,7 +96,8 @@ pub fn translate(network: &Transformer, sources: &[Vec<u32>], search: &Search, d
         let batch = batches.batch(&rows, network.device())?;
         let memory = network.encode(&batch.source, &batch.source_lengths, Mode::Evaluate)?;
         let longest = rows.iter().map(|&row| search.longest(sources[row as usize].len())).collect();
-        let hypotheses = Beams::new(longest, search).run(Decoding::new(network, &memory, search.beam)?)?;
+        let hypotheses =
+            Beams::new(longest, search).run(Decoding::new(network, &memory, search.beam)?)?;
         finished += rows.len();
         for (row, hypothesis) in rows.into_iter().zip(hypotheses) {
             best[row as usize] = Some(hypothesis);
@@ -120,24 +134,32 @@ impl<'a> Beams<'a> {
     fn new(longest: Vec<usize>, search: &'a Search) -> Self {
         // All hypotheses would begin alike, so one speaks for all.
         let alive = |place: usize| if place == 0 { 0. } else { f64::NEG_INFINITY };
-        let start: Vec<Open> = (0..search.beam).map(|place| Open { words: Vec::new(), log_probability: alive(place) }).collect();
+        let start: Vec<Open> = (0..search.beam)
+            .map(|place| Open { words: Vec::new(), log_probability: alive(place) })
+            .collect();
         let open = (0..longest.len()).map(|i| (i, start.clone())).collect();
         Self { search, ended: vec![Vec::new(); longest.len()], longest, open }
     }
 
     fn run(mut self, mut decoding: Decoding) -> Result<Vec<Hypothesis>> {
         while !self.open.is_empty() {
-            let last: Vec<u32> =
-                self.open.iter().flat_map(|(_, beam)| beam.iter().map(|h| h.words.last().copied().unwrap_or(BOS))).collect();
+            let last: Vec<u32> = self
+                .open
+                .iter()
+                .flat_map(|(_, beam)| beam.iter().map(|h| h.words.last().copied().unwrap_or(BOS)))
+                .collect();
             let n = last.len();
             let logits = decoding.step(&Tensor::from_vec(last, n, decoding.device())?)?;
             let log_sums = log_sum_exp(&logits)?.to_vec1::<f32>()?;
             let grown = self.grown(&logits.to_device(&Device::Cpu)?, &log_sums)?;
             let beam = self.search.beam;
             let (mut kept, mut rows, mut open) = (Vec::new(), Vec::new(), Vec::new());
-            for (place, ((sentence, hypotheses), grown)) in std::mem::take(&mut self.open).into_iter().zip(grown).enumerate() {
+            for (place, ((sentence, hypotheses), grown)) in
+                std::mem::take(&mut self.open).into_iter().zip(grown).enumerate()
+            {
                 let longest = self.longest[sentence];
-                if let Some((next, parents)) = self.advance(sentence, &hypotheses, &grown, longest) {
+                if let Some((next, parents)) = self.advance(sentence, &hypotheses, &grown, longest)
+                {
                     kept.push(place);
                     rows.extend(parents.into_iter().map(|parent| (place * beam + parent) as u32));
                     open.push((sentence, next));
@@ -150,34 +172,61 @@ impl<'a> Beams<'a> {
         }
         let best = |ended: Vec<Hypothesis>| {
             // The first of equals.
-            ended.into_iter().reduce(|best, other| if other.score > best.score { other } else { best })
+            ended
+                .into_iter()
+                .reduce(|best, other| if other.score > best.score { other } else { best })
         };
         let missing = || Error::bad_input("search: expected a beam of at least 1, got 0");
         self.ended.into_iter().map(|ended| best(ended).ok_or_else(missing)).collect()
     }
 
-    /// The best continuations of each sentence, by logits on the host and what their log-probabilities are less by.
+    /// The best continuations of each sentence, by logits on the host and what their
+    /// log-probabilities are less by.
     fn grown(&self, logits: &Tensor, log_sums: &[f32]) -> Result<Vec<Vec<Candidate>>> {
         let (beam, vocabulary) = (self.search.beam, logits.dim(1)?);
         let (storage, layout) = logits.storage_and_layout();
-        let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
-            return Err(Error::bad_input(format!("search: expected logits as f32 in order, got {:?}", logits.dtype())));
+        let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
+            (&*storage, layout.contiguous_offsets())
+        else {
+            return Err(Error::bad_input(format!(
+                "search: expected logits as f32 in order, got {:?}",
+                logits.dtype()
+            )));
         };
-        let sentences = self.open.par_iter().zip(values[start..end].par_chunks(beam * vocabulary)).zip(log_sums.par_chunks(beam));
-        sentences.map(|(((_, open), logits), log_sums)| candidates(open, logits, log_sums, 2 * beam)).collect()
+        let sentences = self
+            .open
+            .par_iter()
+            .zip(values[start..end].par_chunks(beam * vocabulary))
+            .zip(log_sums.par_chunks(beam));
+        sentences
+            .map(|(((_, open), logits), log_sums)| candidates(open, logits, log_sums, 2 * beam))
+            .collect()
     }
 
-    /// The next hypotheses of a sentence with the places they come from, or `None` when it is finished.
-    fn advance(&mut self, sentence: usize, open: &[Open], grown: &[Candidate], longest: usize) -> Option<(Vec<Open>, Vec<usize>)> {
+    /// The next hypotheses of a sentence with the places they come from, or `None` when it is
+    /// finished.
+    fn advance(
+        &mut self,
+        sentence: usize,
+        open: &[Open],
+        grown: &[Candidate],
+        longest: usize,
+    ) -> Option<(Vec<Open>, Vec<usize>)> {
         let (beam, words) = (self.search.beam, open[0].words.len());
         let ended = &mut self.ended[sentence];
-        let score = |log_probability: f64, n: usize| log_probability / (n as f64).powf(self.search.length_penalty);
+        let score = |log_probability: f64, n: usize| {
+            log_probability / (n as f64).powf(self.search.length_penalty)
+        };
         let (mut next, mut parents) = (Vec::with_capacity(beam), Vec::with_capacity(beam));
         for (rank, c) in grown.iter().enumerate() {
             if c.word == EOS {
-                // An end counts only among the best: others would crowd out hypotheses that are likelier so far.
+                // An end counts only among the best: others would crowd out hypotheses that are
+                // likelier so far.
                 if rank < beam && ended.len() < beam {
-                    ended.push(Hypothesis { words: open[c.row].words.clone(), score: score(c.log_probability, words + 1) });
+                    ended.push(Hypothesis {
+                        words: open[c.row].words.clone(),
+                        score: score(c.log_probability, words + 1),
+                    });
                 }
             } else if next.len() < beam {
                 let mut all = open[c.row].words.clone();
@@ -189,14 +238,18 @@ impl<'a> Beams<'a> {
         if words + 1 > longest || next.is_empty() {
             // Cut off: what is open ends here as it is, if nothing has ended by itself.
             if ended.is_empty() {
-                ended.extend(open.iter().map(|h| Hypothesis { words: h.words.clone(), score: score(h.log_probability, words.max(1)) }));
+                ended.extend(open.iter().map(|h| Hypothesis {
+                    words: h.words.clone(),
+                    score: score(h.log_probability, words.max(1)),
+                }));
             }
             return None;
         }
         if ended.len() >= beam {
             return None;
         }
-        // A vocabulary smaller than the beam leaves places free: hypotheses of probability 0, which nothing follows, fill them.
+        // A vocabulary smaller than the beam leaves places free: hypotheses of probability 0, which
+        // nothing follows, fill them.
         while next.len() < beam {
             next.push(Open { log_probability: f64::NEG_INFINITY, ..next[0].clone() });
             parents.push(parents[0]);
@@ -205,12 +258,21 @@ impl<'a> Beams<'a> {
     }
 }
 
-/// The `most` best continuations, best first; of equals the one of the earlier row and the smaller word. Padding and the start symbol never
-/// follow, nor does what has probability 0. `logits` has a row for each hypothesis, `log_sums` what makes log-probabilities of them.
-fn candidates(open: &[Open], logits: &[f32], log_sums: &[f32], most: usize) -> Result<Vec<Candidate>> {
+/// The `most` best continuations, best first; of equals the one of the earlier row and the smaller
+/// word. Padding and the start symbol never follow, nor does what has probability 0. `logits` has a
+/// row for each hypothesis, `log_sums` what makes log-probabilities of them.
+fn candidates(
+    open: &[Open],
+    logits: &[f32],
+    log_sums: &[f32],
+    most: usize,
+) -> Result<Vec<Candidate>> {
     let mut best: Vec<Candidate> = Vec::with_capacity(most + 1);
-    let rows = open.iter().zip(logits.chunks_exact(logits.len() / open.len())).zip(log_sums).enumerate();
-    for (row, ((hypothesis, logits), &log_sum)) in rows.filter(|(_, ((h, _), _))| h.log_probability > f64::NEG_INFINITY) {
+    let rows =
+        open.iter().zip(logits.chunks_exact(logits.len() / open.len())).zip(log_sums).enumerate();
+    for (row, ((hypothesis, logits), &log_sum)) in
+        rows.filter(|(_, ((h, _), _))| h.log_probability > f64::NEG_INFINITY)
+    {
         // One logit that is not a number, or infinite, makes the sum so.
         if !log_sum.is_finite() {
             return Err(Error::bad_input(format!(
@@ -219,7 +281,8 @@ fn candidates(open: &[Open], logits: &[f32], log_sums: &[f32], most: usize) -> R
         }
         let before = hypothesis.log_probability - f64::from(log_sum);
         for (block, logits) in logits.chunks(BLOCK).enumerate() {
-            // Most blocks hold nothing that could be among the best, which is seen without looking at each word.
+            // Most blocks hold nothing that could be among the best, which is seen without looking
+            // at each word.
             let bar = match best.last() {
                 Some(worst) if best.len() == most => below(worst.log_probability - before),
                 _ => f32::NEG_INFINITY,
@@ -229,7 +292,8 @@ fn candidates(open: &[Open], logits: &[f32], log_sums: &[f32], most: usize) -> R
             }
             for (at, &z) in logits.iter().enumerate() {
                 let (word, log_probability) = ((block * BLOCK + at) as u32, before + f64::from(z));
-                let worse = best.len() == most && best.last().is_some_and(|worst| log_probability <= worst.log_probability);
+                let worse = best.len() == most
+                    && best.last().is_some_and(|worst| log_probability <= worst.log_probability);
                 if worse || word == PAD || word == BOS || log_probability == f64::NEG_INFINITY {
                     continue;
                 }
@@ -256,7 +320,8 @@ mod tests {
 
     #[test]
     fn searches_that_no_memory_holds_are_refused() {
-        let search = Search { beam: 4, length_penalty: 1., length_factor: 2., length_extra: 20, batch: 64 };
+        let search =
+            Search { beam: 4, length_penalty: 1., length_factor: 2., length_extra: 20, batch: 64 };
         assert!(search.check().is_ok());
         let most = usize::MAX;
         for (search, field) in [

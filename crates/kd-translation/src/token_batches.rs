@@ -6,7 +6,8 @@ use super::bpe::{BOS, EOS, PAD};
 use kd_core::Seed;
 use kd_core::data::DataError;
 
-/// Sentence pairs as tokens, without beginning and end of sentence. Both lists have the same length.
+/// Sentence pairs as tokens, without beginning and end of sentence. Both lists have the same
+/// length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenPairs {
     /// Sentences to translate.
@@ -30,8 +31,8 @@ impl TokenPairs {
 /// How large a batch may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchSize {
-    /// The most tokens, padding included: number of pairs times the longest sentence of either side, its end of sentence included. This is
-    /// how fairseq counts `--max-tokens`.
+    /// The most tokens, padding included: number of pairs times the longest sentence of either
+    /// side, its end of sentence included. This is how fairseq counts `--max-tokens`.
     pub tokens: usize,
     /// The most pairs, if that is limited too.
     pub pairs: Option<usize>,
@@ -44,10 +45,12 @@ pub struct TokenBatch {
     pub source: Tensor,
     /// Their lengths, [`EOS`] included.
     pub source_lengths: Vec<usize>,
-    /// What a decoder reads, each sentence beginning with [`BOS`]: `u32 [pairs, longest target]`. (fairseq begins with the end of
-    /// sentence instead; the two differ in which embedding is trained.)
+    /// What a decoder reads, each sentence beginning with [`BOS`]: `u32 [pairs, longest target]`.
+    /// (fairseq begins with the end of sentence instead; the two differ in which embedding is
+    /// trained.)
     pub target_in: Tensor,
-    /// What it should predict, `target_in` shifted by one, each sentence ending in [`EOS`]: `u32 [pairs, longest target]`.
+    /// What it should predict, `target_in` shifted by one, each sentence ending in [`EOS`]: `u32
+    /// [pairs, longest target]`.
     pub target_out: Tensor,
     /// Lengths of the targets, [`EOS`] included.
     pub target_lengths: Vec<usize>,
@@ -79,8 +82,9 @@ impl TokenBatches {
     /// Batches of `pairs` of at most `size`.
     ///
     /// # Errors
-    /// [`DataError::Argument`] where a pair alone is more than `size`, or `size` admits no pairs: clean the text first, or ask for larger
-    /// batches. [`DataError::Length`] where the sides differ in length.
+    /// [`DataError::Argument`] where a pair alone is more than `size`, or `size` admits no pairs:
+    /// clean the text first, or ask for larger batches. [`DataError::Length`] where the sides
+    /// differ in length.
     pub fn new(pairs: TokenPairs, size: BatchSize) -> Result<Self, DataError> {
         if pairs.source.len() != pairs.target.len() {
             let (expected, got) = (pairs.source.len(), pairs.target.len());
@@ -88,13 +92,24 @@ impl TokenBatches {
         }
         let batches = Self { pairs, size };
         if size.pairs == Some(0) {
-            return Err(DataError::Argument { what: "pairs of a batch", expected: "at least 1".to_string(), got: "0".to_string() });
+            return Err(DataError::Argument {
+                what: "pairs of a batch",
+                expected: "at least 1".to_string(),
+                got: "0".to_string(),
+            });
         }
-        let longest = (0..batches.len() as u32).map(|row| (batches.longer(row), row)).max_by_key(|&(n, row)| (n, std::cmp::Reverse(row)));
+        let longest = (0..batches.len() as u32)
+            .map(|row| (batches.longer(row), row))
+            .max_by_key(|&(n, row)| (n, std::cmp::Reverse(row)));
         match longest {
             Some((n, row)) if n > size.tokens => {
-                let expected = format!("at least {n}, the tokens of pair {row} with its end of sentence");
-                Err(DataError::Argument { what: "tokens of a batch", expected, got: size.tokens.to_string() })
+                let expected =
+                    format!("at least {n}, the tokens of pair {row} with its end of sentence");
+                Err(DataError::Argument {
+                    what: "tokens of a batch",
+                    expected,
+                    got: size.tokens.to_string(),
+                })
             }
             _ => Ok(batches),
         }
@@ -115,10 +130,12 @@ impl TokenBatches {
         &self.pairs
     }
 
-    /// The rows of an epoch's batches in the epoch's order: a pure function of the pairs, `seed` and `epoch`. Each row is in one batch.
+    /// The rows of an epoch's batches in the epoch's order: a pure function of the pairs, `seed`
+    /// and `epoch`. Each row is in one batch.
     ///
-    /// Rows are sorted by the lengths of source and target, rows of the same lengths in an order drawn anew for each epoch, and cut into
-    /// batches as full as can be; then the batches are shuffled.
+    /// Rows are sorted by the lengths of source and target, rows of the same lengths in an order
+    /// drawn anew for each epoch, and cut into batches as full as can be; then the batches are
+    /// shuffled.
     pub fn shuffled(&self, seed: Seed, epoch: usize) -> Vec<Vec<u32>> {
         let keys = seed.stream("token_batches.rows", epoch, 0);
         let mut batches = self.cut(|row| u64::from(keys.u32_at(u64::from(row))));
@@ -126,8 +143,8 @@ impl TokenBatches {
         order.into_iter().map(|i| std::mem::take(&mut batches[i])).collect()
     }
 
-    /// The rows of batches from short to long sentences, rows of the same lengths in ascending order: for evaluation, where no draw
-    /// belongs.
+    /// The rows of batches from short to long sentences, rows of the same lengths in ascending
+    /// order: for evaluation, where no draw belongs.
     pub fn in_order(&self) -> Vec<Vec<u32>> {
         self.cut(u64::from)
     }
@@ -135,27 +152,34 @@ impl TokenBatches {
     /// The pairs at `rows`, in that order.
     ///
     /// # Errors
-    /// [`DataError::Argument`] for no rows; [`DataError::Row`] for a row that is not there; [`DataError::Tensor`] where a tensor cannot be
-    /// made.
+    /// [`DataError::Argument`] for no rows; [`DataError::Row`] for a row that is not there;
+    /// [`DataError::Tensor`] where a tensor cannot be made.
     pub fn batch(&self, rows: &[u32], device: &Device) -> Result<TokenBatch, DataError> {
         if rows.is_empty() {
-            return Err(DataError::Argument { what: "rows of a batch", expected: "at least 1".to_string(), got: "0".to_string() });
+            return Err(DataError::Argument {
+                what: "rows of a batch",
+                expected: "at least 1".to_string(),
+                got: "0".to_string(),
+            });
         }
         let len = self.len();
         if let Some(&row) = rows.iter().find(|&&row| row as usize >= len) {
             return Err(DataError::Row { row: row as usize, len });
         }
-        let side = |sentences: &[Vec<u32>]| -> Vec<usize> { rows.iter().map(|&row| sentences[row as usize].len() + 1).collect() };
-        let (source_lengths, target_lengths) = (side(&self.pairs.source), side(&self.pairs.target));
-        let tensor = |sentences: &[Vec<u32>], lengths: &[usize], begin: Option<u32>, end: Option<u32>| {
-            let width = lengths.iter().copied().max().unwrap_or(0);
-            let mut ids = vec![PAD; rows.len() * width];
-            for (out, &row) in ids.chunks_exact_mut(width).zip(rows) {
-                let sentence = begin.iter().chain(&sentences[row as usize]).chain(&end);
-                out.iter_mut().zip(sentence).for_each(|(out, &id)| *out = id);
-            }
-            Tensor::from_vec(ids, (rows.len(), width), device)
+        let side = |sentences: &[Vec<u32>]| -> Vec<usize> {
+            rows.iter().map(|&row| sentences[row as usize].len() + 1).collect()
         };
+        let (source_lengths, target_lengths) = (side(&self.pairs.source), side(&self.pairs.target));
+        let tensor =
+            |sentences: &[Vec<u32>], lengths: &[usize], begin: Option<u32>, end: Option<u32>| {
+                let width = lengths.iter().copied().max().unwrap_or(0);
+                let mut ids = vec![PAD; rows.len() * width];
+                for (out, &row) in ids.chunks_exact_mut(width).zip(rows) {
+                    let sentence = begin.iter().chain(&sentences[row as usize]).chain(&end);
+                    out.iter_mut().zip(sentence).for_each(|(out, &id)| *out = id);
+                }
+                Tensor::from_vec(ids, (rows.len(), width), device)
+            };
         Ok(TokenBatch {
             source: tensor(&self.pairs.source, &source_lengths, None, Some(EOS))?,
             target_in: tensor(&self.pairs.target, &target_lengths, Some(BOS), None)?,
@@ -185,7 +209,8 @@ impl TokenBatches {
         let (mut batch, mut width) = (Vec::new(), 0);
         for row in rows {
             let wider = self.longer(row).max(width);
-            let full = (batch.len() + 1) * wider > self.size.tokens || self.size.pairs.is_some_and(|most| batch.len() >= most);
+            let full = (batch.len() + 1) * wider > self.size.tokens
+                || self.size.pairs.is_some_and(|most| batch.len() >= most);
             if full && !batch.is_empty() {
                 batches.push(std::mem::take(&mut batch));
                 width = self.longer(row);

@@ -5,7 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 use candle_core::{Device, Tensor};
 use kd_kernels::backward;
-use kd_kernels::smoothed_cross_entropy::{label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy};
+use kd_kernels::smoothed_cross_entropy::{
+    label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy,
+};
 use kd_kernels::{Gradients, Precision};
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +22,9 @@ use kd_core::train::training::check_finite;
 use kd_core::train::{OptimizerSpec, Task, TermValue};
 use kd_core::{Error, Result, Seed};
 
-/// How a translator is trained, as an experiment file writes it. Lengths are in updates of the parameters, as in the field; an epoch is a
-/// number of updates, after which a state may be saved, weights averaged and quality measured, wherever in the text it ends.
+/// How a translator is trained, as an experiment file writes it. Lengths are in updates of the
+/// parameters, as in the field; an epoch is a number of updates, after which a state may be saved,
+/// weights averaged and quality measured, wherever in the text it ends.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TranslationSpec {
@@ -35,7 +38,8 @@ pub struct TranslationSpec {
     pub accumulate: usize,
     /// The learning rate at the end of the warm-up.
     pub learning_rate: f64,
-    /// Updates over which it rises linearly from `initial-rate`; then it falls with the root of the updates done.
+    /// Updates over which it rises linearly from `initial-rate`; then it falls with the root of
+    /// the updates done.
     pub warm_up: usize,
     /// The learning rate of the first update.
     pub initial_rate: f64,
@@ -43,9 +47,11 @@ pub struct TranslationSpec {
     pub optimizer: OptimizerSpec,
     /// ε of the smoothed labels, spread over the whole vocabulary.
     pub label_smoothing: f64,
-    /// How many of the last epochs give their final weights to the average that becomes the network; 0 or 1 for the last alone.
+    /// How many of the last epochs give their final weights to the average that becomes the
+    /// network; 0 or 1 for the last alone.
     pub average_epochs: usize,
-    /// The precision of the matrix products of a step, forward and backward. Whatever is measured of the network is computed in `float32`.
+    /// The precision of the matrix products of a step, forward and backward. Whatever is measured
+    /// of the network is computed in `float32`.
     pub precision: Precision,
 }
 
@@ -55,13 +61,16 @@ impl TranslationSpec {
         self.updates / self.updates_per_epoch.max(1)
     }
 
-    /// lr(u) = initial + u·(peak − initial)/w for the first w = `warm-up` updates, then peak·√(w/u), with u updates done, as in fairseq's
-    /// `inverse_sqrt`. Without a warm-up the rate stays at its peak.
+    /// lr(u) = initial + u·(peak − initial)/w for the first w = `warm-up` updates, then
+    /// peak·√(w/u), with u updates done, as in fairseq's `inverse_sqrt`. Without a warm-up the
+    /// rate stays at its peak.
     pub fn rate(&self, done: usize) -> f64 {
         let (u, w) = (done as f64, self.warm_up as f64);
         match done {
             _ if self.warm_up == 0 => self.learning_rate,
-            done if done < self.warm_up => self.initial_rate + u * (self.learning_rate - self.initial_rate) / w,
+            done if done < self.warm_up => {
+                self.initial_rate + u * (self.learning_rate - self.initial_rate) / w
+            }
             _ => self.learning_rate * (w / u).sqrt(),
         }
     }
@@ -86,13 +95,23 @@ impl TranslationSpec {
             return fault(format!("expected a learning-rate above 0, got {}", self.learning_rate));
         }
         if !(0. ..=self.learning_rate).contains(&self.initial_rate) {
-            return fault(format!("expected an initial-rate of 0 to the learning-rate, got {}", self.initial_rate));
+            return fault(format!(
+                "expected an initial-rate of 0 to the learning-rate, got {}",
+                self.initial_rate
+            ));
         }
         if !(0. ..1.).contains(&self.label_smoothing) {
-            return fault(format!("expected label-smoothing in [0, 1), got {}", self.label_smoothing));
+            return fault(format!(
+                "expected label-smoothing in [0, 1), got {}",
+                self.label_smoothing
+            ));
         }
         if self.average_epochs > self.epochs() {
-            return fault(format!("expected average-epochs of at most {}, got {}", self.epochs(), self.average_epochs));
+            return fault(format!(
+                "expected average-epochs of at most {}, got {}",
+                self.epochs(),
+                self.average_epochs
+            ));
         }
         self.optimizer.check()
     }
@@ -116,18 +135,25 @@ impl<'a> Pairs<'a> {
     /// Bad input when there are no pairs.
     pub fn new(batches: &'a TokenBatches, seed: Seed) -> Result<Self> {
         if batches.is_empty() {
-            return Err(Error::bad_input("the training set is empty: expected at least 1 sentence pair, got 0"));
+            return Err(Error::bad_input(
+                "the training set is empty: expected at least 1 sentence pair, got 0",
+            ));
         }
         Ok(Self { batches, seed, passes: Mutex::default() })
     }
 
-    /// The rows of batch `index` of the run, counted from 0 over all passes: a function of the seed and the text alone.
+    /// The rows of batch `index` of the run, counted from 0 over all passes: a function of the seed
+    /// and the text alone.
     pub fn rows(&self, index: usize) -> Vec<u32> {
         // Entries are pushed whole.
         let mut passes = self.passes.lock().unwrap_or_else(PoisonError::into_inner);
-        // How many batches a pass has may differ from pass to pass, so they are counted from the first.
+        // How many batches a pass has may differ from pass to pass, so they are counted from the
+        // first.
         loop {
-            if let Some(pass) = passes.iter().find(|pass| (pass.first..pass.first + pass.batches.len()).contains(&index)) {
+            if let Some(pass) = passes
+                .iter()
+                .find(|pass| (pass.first..pass.first + pass.batches.len()).contains(&index))
+            {
                 return pass.batches[index - pass.first].clone();
             }
             let first = passes.last().map_or(0, |pass| pass.first + pass.batches.len());
@@ -145,7 +171,8 @@ pub enum Learner<'a> {
     Generated(&'a GeneratedStudent),
 }
 
-/// Word-level distillation (Kim and Rush 2016, section 3.1): (1 − α)·L + α·Σ −q ln p, q being the teacher's distribution of the next word.
+/// Word-level distillation (Kim and Rush 2016, section 3.1): (1 − α)·L + α·Σ −q ln p, q being the
+/// teacher's distribution of the next word.
 pub struct WordDistillation<'a> {
     /// The teacher; it has no variables and runs in evaluation mode.
     pub teacher: &'a Transformer,
@@ -180,20 +207,33 @@ impl Translations<'_> {
     }
 
     /// Loss terms of one batch: sums over its words, as tensors and as numbers.
-    fn terms(&self, network: &Transformer, batch: &TokenBatch, mode: Mode) -> Result<(Tensor, f64, f64)> {
+    fn terms(
+        &self,
+        network: &Transformer,
+        batch: &TokenBatch,
+        mode: Mode,
+    ) -> Result<(Tensor, f64, f64)> {
         let memory = network.encode(&batch.source, &batch.source_lengths, mode)?;
         let hidden = network.decode(&memory, &batch.target_in, mode)?.flatten_to(1)?;
         let targets = batch.target_out.flatten_all()?;
         let smoothing = self.spec.label_smoothing;
         let Some(WordDistillation { teacher, weight }) = &self.teacher else {
-            let loss = projected_cross_entropy(&hidden, network.output_table(), &targets, smoothing, Some(PAD))?.loss;
+            let loss = projected_cross_entropy(
+                &hidden,
+                network.output_table(),
+                &targets,
+                smoothing,
+                Some(PAD),
+            )?
+            .loss;
             let value = f64::from(loss.to_scalar::<f32>()?);
             return Ok((loss, value, 0.));
         };
         let logits = network.logits(&hidden)?;
         let hard = label_smoothed_cross_entropy(&logits, &targets, smoothing, Some(PAD))?.loss;
         let read = teacher.encode(&batch.source, &batch.source_lengths, Mode::Evaluate)?;
-        let wanted = teacher.logits(&teacher.decode(&read, &batch.target_in, Mode::Evaluate)?.flatten_to(1)?)?;
+        let wanted = teacher
+            .logits(&teacher.decode(&read, &batch.target_in, Mode::Evaluate)?.flatten_to(1)?)?;
         let counts: Vec<bool> = targets.to_vec1::<u32>()?.into_iter().map(|id| id != PAD).collect();
         let soft = soft_cross_entropy(&logits, &wanted, Some(&counts))?;
         let values = (f64::from(hard.to_scalar::<f32>()?), f64::from(soft.to_scalar::<f32>()?));
@@ -207,13 +247,16 @@ impl Task for Translations<'_> {
 
     fn epoch(&self, epoch: usize) -> Result<(usize, usize)> {
         let first = self.update(epoch, 0) * self.spec.accumulate;
-        let shown = (first..first + self.spec.updates_per_epoch * self.spec.accumulate).map(|i| self.pairs.rows(i).len()).sum();
+        let shown = (first..first + self.spec.updates_per_epoch * self.spec.accumulate)
+            .map(|i| self.pairs.rows(i).len())
+            .sum();
         Ok((self.spec.updates_per_epoch, shown))
     }
 
     fn batch(&self, draws: StepSeed) -> Result<Vec<TokenBatch>> {
         let first = self.update(draws.epoch, draws.step) * self.spec.accumulate;
-        let batches = (first..first + self.spec.accumulate).map(|i| Ok(self.pairs.batches.batch(&self.pairs.rows(i), self.device)?));
+        let batches = (first..first + self.spec.accumulate)
+            .map(|i| Ok(self.pairs.batches.batch(&self.pairs.rows(i), self.device)?));
         batches.collect()
     }
 
@@ -221,7 +264,11 @@ impl Task for Translations<'_> {
         self.spec.rate(self.update(epoch, step))
     }
 
-    fn gradients(&self, batches: &Vec<TokenBatch>, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
+    fn gradients(
+        &self,
+        batches: &Vec<TokenBatch>,
+        draws: StepSeed,
+    ) -> Result<(Gradients, Vec<TermValue>)> {
         self.spec.precision.during(|| self.summed_gradients(batches, draws))
     }
 
@@ -232,13 +279,18 @@ impl Task for Translations<'_> {
 
 impl Translations<'_> {
     /// The gradients of an update, of all its batches.
-    fn summed_gradients(&self, batches: &[TokenBatch], draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
+    fn summed_gradients(
+        &self,
+        batches: &[TokenBatch],
+        draws: StepSeed,
+    ) -> Result<(Gradients, Vec<TermValue>)> {
         let words: usize = batches.iter().map(|batch| batch.target_tokens).sum();
         let (mut hard, mut soft) = (0., 0.);
         let mut sum: Option<Gradients> = None;
         for (i, batch) in batches.iter().enumerate() {
             // The batches of an update are told apart by the step of their draws.
-            let mode = Mode::Train(StepSeed { step: draws.step * self.spec.accumulate + i, ..draws });
+            let mode =
+                Mode::Train(StepSeed { step: draws.step * self.spec.accumulate + i, ..draws });
             let computed;
             let network = match &self.learner {
                 Learner::Network(network) => *network,
@@ -252,16 +304,20 @@ impl Translations<'_> {
             let gradients = backward(&(loss * (1. / words as f64))?)?;
             sum = Some(match sum {
                 None => gradients,
-                Some(sum) => sum.plus(gradients, self.params.named().iter().map(|(_, var)| var.as_tensor()))?,
+                Some(sum) => {
+                    sum.plus(gradients, self.params.named().iter().map(|(_, var)| var.as_tensor()))?
+                }
             });
         }
         let weight = self.teacher.as_ref().map_or(0., |teacher| teacher.weight);
-        let mut values = vec![TermValue { name: "cross-entropy", weight: 1. - weight, value: hard as f32 }];
+        let mut values =
+            vec![TermValue { name: "cross-entropy", weight: 1. - weight, value: hard as f32 }];
         if self.teacher.is_some() {
             values.push(TermValue { name: "word-distillation", weight, value: soft as f32 });
         }
         check_finite(&values, draws)?;
-        let gradients = sum.ok_or_else(|| Error::bad_input("train: expected accumulate of at least 1, got 0"))?;
+        let gradients =
+            sum.ok_or_else(|| Error::bad_input("train: expected accumulate of at least 1, got 0"))?;
         Ok((gradients, values))
     }
 }

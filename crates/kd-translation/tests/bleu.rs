@@ -53,7 +53,9 @@ fn tokens_are_those_of_sacrebleu() {
     assert_eq!(golden.signature, "case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0");
     assert!(golden.segments.len() >= 2000);
     let segments = golden.segments.iter().map(|s| (&s.hypothesis, &s.tokens));
-    for (text, tokens) in segments.chain(golden.tokenized.iter().map(|(text, tokens)| (text, tokens))) {
+    for (text, tokens) in
+        segments.chain(golden.tokenized.iter().map(|(text, tokens)| (text, tokens)))
+    {
         assert_eq!(tokenize_13a(text), *tokens, "{text:?}");
     }
 }
@@ -61,9 +63,20 @@ fn tokens_are_those_of_sacrebleu() {
 #[test]
 fn the_statistics_of_each_segment_are_those_of_sacrebleu() {
     for segment in golden().segments {
-        let (hypothesis, references) = (&[&segment.hypothesis], std::slice::from_ref(&segment.references));
-        assert_eq!(flat(&sacrebleu(hypothesis, references).unwrap().statistics), segment.cut, "{:?}", segment.hypothesis);
-        assert_eq!(flat(&multi_bleu(hypothesis, references, false).unwrap().statistics), segment.none, "{:?}", segment.hypothesis);
+        let (hypothesis, references) =
+            (&[&segment.hypothesis], std::slice::from_ref(&segment.references));
+        assert_eq!(
+            flat(&sacrebleu(hypothesis, references).unwrap().statistics),
+            segment.cut,
+            "{:?}",
+            segment.hypothesis
+        );
+        assert_eq!(
+            flat(&multi_bleu(hypothesis, references, false).unwrap().statistics),
+            segment.none,
+            "{:?}",
+            segment.hypothesis
+        );
     }
 }
 
@@ -75,9 +88,12 @@ fn the_scores_of_corpora_are_those_of_sacrebleu() {
         let hypotheses: Vec<&str> = segments.iter().map(|s| s.hypothesis.as_str()).collect();
         let references: Vec<Vec<String>> = segments.iter().map(|s| s.references.clone()).collect();
         let bleu = sacrebleu(&hypotheses, &references).unwrap();
-        let expected = [score, precisions[0], precisions[1], precisions[2], precisions[3], 100.0 * brevity];
+        let expected =
+            [score, precisions[0], precisions[1], precisions[2], precisions[3], 100.0 * brevity];
         let [p1, p2, p3, p4] = bleu.precisions;
-        for (got, expected) in [bleu.score, p1, p2, p3, p4, 100.0 * bleu.brevity_penalty].into_iter().zip(expected) {
+        for (got, expected) in
+            [bleu.score, p1, p2, p3, p4, 100.0 * bleu.brevity_penalty].into_iter().zip(expected)
+        {
             assert!((got - expected).abs() < 1e-9, "{start}..{end}: {got} beside {expected}");
         }
         let plain = multi_bleu(&hypotheses, &references, false).unwrap().score;
@@ -90,7 +106,9 @@ fn line(bleu: &Bleu) -> String {
     let Bleu { score, precisions: [a, b, c, d], brevity_penalty, statistics } = bleu;
     let (h, r) = (statistics.hypothesis_length, statistics.reference_length);
     let ratio = h as f64 / r as f64;
-    format!("BLEU = {score:.2}, {a:.1}/{b:.1}/{c:.1}/{d:.1} (BP={brevity_penalty:.3}, ratio={ratio:.3}, hyp_len={h}, ref_len={r})")
+    format!(
+        "BLEU = {score:.2}, {a:.1}/{b:.1}/{c:.1}/{d:.1} (BP={brevity_penalty:.3}, ratio={ratio:.3}, hyp_len={h}, ref_len={r})"
+    )
 }
 
 /// The numbers of such a line.
@@ -116,11 +134,14 @@ fn the_scores_of_corpora_are_those_of_multi_bleu() {
             }
             let (got, expected) = (numbers(&line(&bleu)), numbers(&expected));
             assert_eq!(got.len(), 9);
-            // Printed numbers may round the other way where the last bit of a float differs: score, four precisions, penalty, ratio,
-            // and two lengths that do not round.
+            // Printed numbers may round the other way where the last bit of a float differs: score,
+            // four precisions, penalty, ratio, and two lengths that do not round.
             let steps = [0.01, 0.1, 0.1, 0.1, 0.1, 0.001, 0.001, 0.0, 0.0];
             for ((got, expected), step) in got.iter().zip(&expected).zip(steps) {
-                assert!((got - expected).abs() <= 1.001 * step, "{start}..{end}: {got} beside {expected}");
+                assert!(
+                    (got - expected).abs() <= 1.001 * step,
+                    "{start}..{end}: {got} beside {expected}"
+                );
             }
         }
     }
@@ -144,13 +165,16 @@ fn of_two_references_equally_close_in_length_the_shorter_counts() {
 
 #[test]
 fn matches_are_clipped_at_the_reference_that_has_most() {
-    let bleu = multi_bleu(&["the the the the the"], &[vec!["the cat the", "the dog"]], false).unwrap();
+    let bleu =
+        multi_bleu(&["the the the the the"], &[vec!["the cat the", "the dog"]], false).unwrap();
     assert_eq!(bleu.statistics.matches, [2, 0, 0, 0]);
 }
 
 #[test]
 fn lower_case_is_that_of_ascii_letters() {
-    let score = |lowercase| multi_bleu(&["THE CAT SAW Äpfel"], &[vec!["the cat saw Äpfel"]], lowercase).unwrap().score;
+    let score = |lowercase| {
+        multi_bleu(&["THE CAT SAW Äpfel"], &[vec!["the cat saw Äpfel"]], lowercase).unwrap().score
+    };
     assert_eq!((score(false), score(true).round()), (0.0, 100.0));
     let bleu = multi_bleu(&["ÄPFEL"], &[vec!["äpfel"]], true).unwrap();
     assert_eq!(bleu.statistics.matches[0], 0);
@@ -179,7 +203,10 @@ fn a_score_prints_on_one_line() {
 }
 
 fn sentences() -> impl Strategy<Value = Vec<(String, Vec<String>)>> {
-    let sentence = || prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "d.", "e,", "5-6"]), 0..12).prop_map(|w| w.join(" "));
+    let sentence = || {
+        prop::collection::vec(prop::sample::select(vec!["a", "b", "c", "d.", "e,", "5-6"]), 0..12)
+            .prop_map(|w| w.join(" "))
+    };
     prop::collection::vec((sentence(), prop::collection::vec(sentence(), 1..4)), 1..8)
 }
 

@@ -1,4 +1,5 @@
-//! Byte-pair vocabularies: special tokens, exact round trips, the same bytes from each training, and what is refused.
+//! Byte-pair vocabularies: special tokens, exact round trips, the same bytes from each training,
+//! and what is refused.
 
 use std::fs;
 use std::path::Path;
@@ -25,7 +26,10 @@ fn trained(lines: &[&str], size: usize) -> Bpe {
 #[test]
 fn special_tokens_have_the_first_ids() {
     let bpe = trained(&lines(&text().target), 300);
-    assert_eq!((0..4).filter_map(|id| bpe.token(id)).collect::<Vec<_>>(), ["<pad>", "<s>", "</s>", "<unk>"]);
+    assert_eq!(
+        (0..4).filter_map(|id| bpe.token(id)).collect::<Vec<_>>(),
+        ["<pad>", "<s>", "</s>", "<unk>"]
+    );
     assert_eq!([PAD, BOS, EOS, UNK], [0, 1, 2, 3]);
     assert_eq!((bpe.size(), bpe.token(300)), (300, None));
 }
@@ -48,7 +52,20 @@ fn frequent_words_become_one_token_and_text_comes_back() {
 #[test]
 fn spaces_come_back_wherever_they_are() {
     let bpe = trained(&["ab cd, (ab) \"cd\"."], 30);
-    for text in ["", " ", "  ", " ab", "ab ", "  ab   cd  ", "ab,cd", "(ab", "ab ,", ", ab", "a.b.c.", "\"ab\" , (cd)"] {
+    for text in [
+        "",
+        " ",
+        "  ",
+        " ab",
+        "ab ",
+        "  ab   cd  ",
+        "ab,cd",
+        "(ab",
+        "ab ,",
+        ", ab",
+        "a.b.c.",
+        "\"ab\" , (cd)",
+    ] {
         assert_eq!(bpe.decode(&bpe.encode(text)), text, "{text:?}");
     }
     assert!(bpe.encode("").is_empty());
@@ -85,8 +102,12 @@ fn the_names_of_special_tokens_are_ordinary_text() {
 #[test]
 fn rare_characters_make_room() {
     let lines = ["aaaa bbb cc d"; 5];
-    let bpe = Bpe::train(&lines, &BpeSettings { size: 20, characters: 2, min_frequency: 100 }).unwrap();
-    assert_eq!((4..bpe.size() as u32).filter_map(|id| bpe.token(id)).collect::<Vec<_>>(), ["a", "b", "▁"]);
+    let bpe =
+        Bpe::train(&lines, &BpeSettings { size: 20, characters: 2, min_frequency: 100 }).unwrap();
+    assert_eq!(
+        (4..bpe.size() as u32).filter_map(|id| bpe.token(id)).collect::<Vec<_>>(),
+        ["a", "b", "▁"]
+    );
     assert_eq!(bpe.decode(&bpe.encode("a b c")), "a b <unk>");
 }
 
@@ -125,19 +146,32 @@ fn the_file_does_in_the_tokenizers_crate_what_it_does_here() {
 #[test]
 fn vocabularies_are_saved_and_loaded_as_one_or_two_files() {
     let (text, settings) = (text(), BpeSettings::new(250));
-    for (joint, files) in [(true, vec!["bpe.json"]), (false, vec!["bpe.source.json", "bpe.target.json"])] {
+    for (joint, files) in
+        [(true, vec!["bpe.json"]), (false, vec!["bpe.source.json", "bpe.target.json"])]
+    {
         let dir = TempDir::new().unwrap();
         let made = Vocabularies::train(&text, &settings, joint).unwrap();
         assert_eq!(made.joint(), joint);
         made.save(dir.path()).unwrap();
-        let mut names: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         assert_eq!(names, files);
         let loaded = Vocabularies::load(dir.path()).unwrap();
         assert_eq!(loaded, made);
         let pairs = loaded.encode(&text);
-        assert!(text.source.iter().zip(&pairs.source).all(|(line, ids)| made.source.encode(line) == *ids));
-        assert_eq!((pairs.source.len(), loaded.target.decode(&pairs.target[7])), (text.len(), text.target[7].clone()));
+        assert!(
+            text.source
+                .iter()
+                .zip(&pairs.source)
+                .all(|(line, ids)| made.source.encode(line) == *ids)
+        );
+        assert_eq!(
+            (pairs.source.len(), loaded.target.decode(&pairs.target[7])),
+            (text.len(), text.target[7].clone())
+        );
     }
 }
 

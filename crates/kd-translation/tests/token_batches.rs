@@ -1,4 +1,5 @@
-//! Batches of sentence pairs: what is in them, which pairs go together, and that draws decide nothing but the order.
+//! Batches of sentence pairs: what is in them, which pairs go together, and that draws decide
+//! nothing but the order.
 
 use candle_core::Device;
 use kd_core::Seed;
@@ -8,7 +9,9 @@ use proptest::prelude::*;
 
 fn pairs(lengths: &[(usize, usize)]) -> TokenPairs {
     let sentence = |i: usize, n: usize| (0..n).map(|k| (4 + i + k) as u32).collect();
-    let side = |pick: fn(&(usize, usize)) -> usize| lengths.iter().enumerate().map(|(i, l)| sentence(i, pick(l))).collect();
+    let side = |pick: fn(&(usize, usize)) -> usize| {
+        lengths.iter().enumerate().map(|(i, l)| sentence(i, pick(l))).collect()
+    };
     TokenPairs { source: side(|l| l.0), target: side(|l| l.1) }
 }
 
@@ -18,13 +21,22 @@ fn batches(lengths: &[(usize, usize)], tokens: usize) -> TokenBatches {
 
 #[test]
 fn a_batch_holds_padded_sentences_with_their_beginnings_and_ends() {
-    let pairs = TokenPairs { source: vec![vec![10, 11], vec![20]], target: vec![vec![12], vec![21, 22, 23]] };
+    let pairs = TokenPairs {
+        source: vec![vec![10, 11], vec![20]],
+        target: vec![vec![12], vec![21, 22, 23]],
+    };
     let batches = TokenBatches::new(pairs, BatchSize { tokens: 100, pairs: None }).unwrap();
     let batch = batches.batch(&[0, 1], &Device::Cpu).unwrap();
     assert_eq!(batch.source.to_vec2::<u32>().unwrap(), [[10, 11, EOS], [20, EOS, PAD]]);
     assert_eq!(batch.target_in.to_vec2::<u32>().unwrap(), [[BOS, 12, PAD, PAD], [BOS, 21, 22, 23]]);
-    assert_eq!(batch.target_out.to_vec2::<u32>().unwrap(), [[12, EOS, PAD, PAD], [21, 22, 23, EOS]]);
-    assert_eq!((batch.source_lengths, batch.target_lengths, batch.target_tokens), (vec![3, 2], vec![2, 4], 6));
+    assert_eq!(
+        batch.target_out.to_vec2::<u32>().unwrap(),
+        [[12, EOS, PAD, PAD], [21, 22, 23, EOS]]
+    );
+    assert_eq!(
+        (batch.source_lengths, batch.target_lengths, batch.target_tokens),
+        (vec![3, 2], vec![2, 4], 6)
+    );
 }
 
 #[test]
@@ -43,7 +55,8 @@ fn the_longer_side_counts_with_its_padding() {
 
 #[test]
 fn a_batch_has_at_most_the_pairs_it_may_have() {
-    let batches = TokenBatches::new(pairs(&[(1, 1); 7]), BatchSize { tokens: 1000, pairs: Some(3) }).unwrap();
+    let batches =
+        TokenBatches::new(pairs(&[(1, 1); 7]), BatchSize { tokens: 1000, pairs: Some(3) }).unwrap();
     assert_eq!(batches.in_order(), [vec![0, 1, 2], vec![3, 4, 5], vec![6]]);
 }
 

@@ -30,11 +30,18 @@ pub struct Arguments {
 ///
 /// # Errors
 /// Bad input when the name means no network, or the target exists.
-pub fn run<P: Paper>(arguments: &Arguments, application: &Application<P>, out: &mut dyn Write) -> Result<()> {
+pub fn run<P: Paper>(
+    arguments: &Arguments,
+    application: &Application<P>,
+    out: &mut dyn Write,
+) -> Result<()> {
     refuse_existing(&arguments.to, arguments.force)?;
     let network = find_network(&arguments.network, application)?;
     let (tensors, _) = checkpoint::load::<NetworkSpec>(&network, &Device::Cpu)?;
     exchange::export(&arguments.to, &tensors)?;
-    let line = format!("{}; in PyTorch: model.load_state_dict(safetensors.torch.load_file(...))", arguments.to.display());
+    let line = format!(
+        "{}; in PyTorch: model.load_state_dict(safetensors.torch.load_file(...))",
+        arguments.to.display()
+    );
     cli::say(out, &line)
 }

@@ -1,4 +1,5 @@
-//! The figures of the tables, from finished cells alone: learning curves of every table, and the grid of table cross-stage as a heat map.
+//! The figures of the tables, from finished cells alone: learning curves of every table, and the
+//! grid of table cross-stage as a heat map.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,8 @@ use kd_base::atomic;
 use kd_experiment::plot::{HeatMap, LinePlot, PlotPoint, PlotSeries, Scale};
 use kd_experiment::{Result, Table};
 
-/// Writes the figures of `table` into `out_dir` and returns their paths; a table whose cells have no epochs has none.
+/// Writes the figures of `table` into `out_dir` and returns their paths; a table whose cells have
+/// no epochs has none.
 ///
 /// # Errors
 /// When a figure cannot be drawn or written.
@@ -32,20 +34,34 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
 /// As many lines as there are colours that stay apart.
 const LINES: usize = 7;
 
-/// Test accuracy over the epochs, a line for each row and point of its grids: the mean of its seeds. Of more than [`LINES`], those that end
-/// highest.
+/// Test accuracy over the epochs, a line for each row and point of its grids: the mean of its
+/// seeds. Of more than [`LINES`], those that end highest.
 fn learning_curves(table: &Table) -> Option<LinePlot> {
     let mut series: Vec<PlotSeries> = Vec::new();
     for line in table.lines.iter().filter(|line| line.metric.name == "test-accuracy") {
-        let keys: Vec<String> =
-            table.plan.columns.iter().map(|column| table.key(line, column)).filter(|key| !key.is_empty()).map(String::from).collect();
+        let keys: Vec<String> = table
+            .plan
+            .columns
+            .iter()
+            .map(|column| table.key(line, column))
+            .filter(|key| !key.is_empty())
+            .map(String::from)
+            .collect();
         let name = [vec![line.row.clone()], keys].concat().join(" ");
         let mut sums: BTreeMap<u64, (f64, f64)> = BTreeMap::new();
-        for row in table.cells_of(line).filter_map(|cell| cell.result.series.get("epochs")).flat_map(|series| &series.rows) {
+        for row in table
+            .cells_of(line)
+            .filter_map(|cell| cell.result.series.get("epochs"))
+            .flat_map(|series| &series.rows)
+        {
             let sum = sums.entry(row[0] as u64).or_default();
             *sum = (sum.0 + row[2], sum.1 + 1.);
         }
-        let point = |(epoch, (sum, n)): (u64, (f64, f64))| PlotPoint { x: epoch as f64, mean: sum / n, std: None };
+        let point = |(epoch, (sum, n)): (u64, (f64, f64))| PlotPoint {
+            x: epoch as f64,
+            mean: sum / n,
+            std: None,
+        };
         let points: Vec<PlotPoint> = sums.into_iter().map(point).collect();
         if !points.is_empty() {
             series.push(PlotSeries { name, points });
@@ -55,7 +71,11 @@ fn learning_curves(table: &Table) -> Option<LinePlot> {
     let all = series.len();
     series.sort_by(|a, b| last(b).total_cmp(&last(a)));
     series.truncate(LINES);
-    let which = if all > LINES { format!(" (the {LINES} of {all} that end highest)") } else { String::new() };
+    let which = if all > LINES {
+        format!(" (the {LINES} of {all} that end highest)")
+    } else {
+        String::new()
+    };
     (!series.is_empty()).then(|| LinePlot {
         title: format!("{}{which}", table.plan.title),
         x_label: "epoch".to_owned(),
@@ -67,11 +87,15 @@ fn learning_curves(table: &Table) -> Option<LinePlot> {
     })
 }
 
-/// Accuracy over the levels of student and teacher, coloured by its distance from the student alone.
+/// Accuracy over the levels of student and teacher, coloured by its distance from the student
+/// alone.
 fn cross_stage(table: &Table) -> HeatMap {
     let accuracies = || table.lines.iter().filter(|line| line.metric.name == "test-accuracy");
     let axis = |column: &str| {
-        let mut names: Vec<String> = accuracies().map(|line| table.key(line, column).to_owned()).filter(|name| !name.is_empty()).collect();
+        let mut names: Vec<String> = accuracies()
+            .map(|line| table.key(line, column).to_owned())
+            .filter(|name| !name.is_empty())
+            .collect();
         names.sort();
         names.dedup();
         names
@@ -79,11 +103,15 @@ fn cross_stage(table: &Table) -> HeatMap {
     let (rows, columns) = (axis("student-level"), axis("teacher-level"));
     let value = |row: &String, column: &String| {
         accuracies()
-            .find(|line| table.key(line, "student-level") == *row && table.key(line, "teacher-level") == *column)
+            .find(|line| {
+                table.key(line, "student-level") == *row
+                    && table.key(line, "teacher-level") == *column
+            })
             .map(|line| line.mean)
     };
     let alone = accuracies().find(|line| line.row == "alone").map(|line| line.mean);
-    let values: Vec<Vec<Option<f64>>> = rows.iter().map(|row| columns.iter().map(|column| value(row, column)).collect()).collect();
+    let values: Vec<Vec<Option<f64>>> =
+        rows.iter().map(|row| columns.iter().map(|column| value(row, column)).collect()).collect();
     let known: Vec<f64> = values.iter().flatten().flatten().copied().collect();
     let center = alone.unwrap_or_else(|| known.iter().sum::<f64>() / known.len().max(1) as f64);
     HeatMap {
@@ -94,6 +122,7 @@ fn cross_stage(table: &Table) -> HeatMap {
         rows,
         values,
         center,
-        note: alone.map_or(String::new(), |alone| format!("white: the student alone, {alone:.2} %")),
+        note: alone
+            .map_or(String::new(), |alone| format!("white: the student alone, {alone:.2} %")),
     }
 }

@@ -36,8 +36,9 @@ pub struct Arguments {
     force: bool,
 }
 
-/// Converts the file, and prints the network's accuracy where CIFAR is at hand: with each normalisation, since a checkpoint does not say
-/// which one it was trained with and its accuracy does.
+/// Converts the file, and prints the network's accuracy where CIFAR is at hand: with each
+/// normalisation, since a checkpoint does not say which one it was trained with and its accuracy
+/// does.
 ///
 /// # Errors
 /// Bad input when the file is damaged or is of another network, or the target exists.
@@ -60,12 +61,27 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
     let (data, provenance) = paper.data()?;
     if provenance.dataset == "embedded" || data.test.classes != network.model().classes() {
         let why = format!("{} has {} classes", provenance.dataset, data.test.classes);
-        return say(format!("accuracy not measured: no data set of {} classes at hand ({why})", network.model().classes()));
+        return say(format!(
+            "accuracy not measured: no data set of {} classes at hand ({why})",
+            network.model().classes()
+        ));
     }
-    for (name, normalisation) in [("reviewkd", Normalisation::Reviewkd), ("crd", Normalisation::Crd)] {
-        let errors = normalised::errors(&**network.model(), &data.test, normalisation, CHUNK, &paper.machine().device)?;
+    for (name, normalisation) in
+        [("reviewkd", Normalisation::Reviewkd), ("crd", Normalisation::Crd)]
+    {
+        let errors = normalised::errors(
+            &**network.model(),
+            &data.test,
+            normalisation,
+            CHUNK,
+            &paper.machine().device,
+        )?;
         let (mean, std) = (normalisation.mean(), normalisation.std());
-        say(format!("{:.2} % of {} test images with normalisation {name} (mean {mean:.4?}, std {std:.4?})", errors.accuracy(), errors.of))?;
+        say(format!(
+            "{:.2} % of {} test images with normalisation {name} (mean {mean:.4?}, std {std:.4?})",
+            errors.accuracy(),
+            errors.of
+        ))?;
     }
     Ok(())
 }
@@ -74,7 +90,11 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
 /// Bad input when the file exists and `force` is not set.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
     match path.exists() && !force {
-        true => Err(Error::bad_input(format!("{}: exists already; give another --to, or --force to replace it", path.display())).into()),
+        true => Err(Error::bad_input(format!(
+            "{}: exists already; give another --to, or --force to replace it",
+            path.display()
+        ))
+        .into()),
         false => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! Chen, Liu, Zhao and Jia 2021, "Distilling Knowledge via Knowledge Review", on CIFAR.
 //!
-//! `cargo run -p reviewkd-cifar` runs every table of `experiments/reviewkd-cifar` at the `quick` preset.
+//! `cargo run -p reviewkd-cifar` runs every table of `experiments/reviewkd-cifar` at the `quick`
+//! preset.
 
 mod cells;
 mod export;
@@ -37,8 +38,9 @@ struct Arguments {
     /// Precision of convolutions on the CPU, in place of the experiment files'
     #[arg(long, global = true)]
     conv: Option<Precision>,
-    /// A trained network, in place of the teacher of this network that a table would train: resnet56=FILE, or resnet56:reviewkd=FILE where
-    /// it was not trained with normalisation crd
+    /// A trained network, in place of the teacher of this network that a table would train:
+    /// resnet56=FILE, or resnet56:reviewkd=FILE where it was not trained with normalisation
+    /// crd
     #[arg(long = "teacher", global = true, value_name = "NETWORK=FILE")]
     imported: Vec<TeacherFile>,
     #[command(subcommand)]
@@ -71,9 +73,15 @@ const FILES: Files = Files {
         ("ablation", include_str!("../../../experiments/reviewkd-cifar/ablation.toml")),
         ("conv-precision", include_str!("../../../experiments/reviewkd-cifar/conv-precision.toml")),
         ("cross-stage", include_str!("../../../experiments/reviewkd-cifar/cross-stage.toml")),
-        ("different-architecture", include_str!("../../../experiments/reviewkd-cifar/different-architecture.toml")),
+        (
+            "different-architecture",
+            include_str!("../../../experiments/reviewkd-cifar/different-architecture.toml"),
+        ),
         ("loss-weights", include_str!("../../../experiments/reviewkd-cifar/loss-weights.toml")),
-        ("same-architecture", include_str!("../../../experiments/reviewkd-cifar/same-architecture.toml")),
+        (
+            "same-architecture",
+            include_str!("../../../experiments/reviewkd-cifar/same-architecture.toml"),
+        ),
         ("student", include_str!("../../../experiments/reviewkd-cifar/student.toml")),
     ],
     reference: include_str!("../../../results/reviewkd-cifar/reference.csv"),
@@ -95,7 +103,8 @@ fn run(arguments: &Arguments) -> Result<()> {
         Ok(())
     };
     let progress = cli::progress();
-    let application = Application { paper: &paper, options, files: FILES, adjust: &adjust, progress: &*progress };
+    let application =
+        Application { paper: &paper, options, files: FILES, adjust: &adjust, progress: &*progress };
     let out = &mut std::io::stdout();
     match &arguments.command {
         None => cli::execute(&cli::Command::default(), &application, out),
@@ -103,7 +112,10 @@ fn run(arguments: &Arguments) -> Result<()> {
         Some(Command::Compare { teacher, student, normalisation }) => {
             let test = || {
                 let test = &paper.data()?.0.test;
-                Ok((normalisation.range_to_tensor(test, 0..test.len(), &Device::Cpu)?, test.labels.clone()))
+                Ok((
+                    normalisation.range_to_tensor(test, 0..test.len(), &Device::Cpu)?,
+                    test.labels.clone(),
+                ))
             };
             compare([teacher, student], &application, paper.machine(), test, out)
         }

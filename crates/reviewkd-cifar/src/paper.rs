@@ -42,7 +42,11 @@ impl ReviewKd {
 
     /// The paper on this data and machine. Nothing is loaded until [`ReviewKd::data`] is called.
     pub fn new(request: cifar::Request, machine: Machine) -> Self {
-        Self { data: OnDemand::new(move || cifar::load(&request)), machine, teachers: KnownFiles::default() }
+        Self {
+            data: OnDemand::new(move || cifar::load(&request)),
+            machine,
+            teachers: KnownFiles::default(),
+        }
     }
 
     /// The data, found, downloaded or generated at the first call.
@@ -92,12 +96,19 @@ impl Paper for ReviewKd {
     }
 
     fn run(&self, spec: &CellSpec, job: &Job) -> Result<CellResult> {
-        let work = Work { place: Place::of(job, &self.machine), data: &self.data()?.0, data_name: &job.cell.data };
+        let work = Work {
+            place: Place::of(job, &self.machine),
+            data: &self.data()?.0,
+            data_name: &job.cell.data,
+        };
         let result = match spec {
-            CellSpec::Imported(spec) => cells::imported::run(spec, self.teachers.get(&spec.sha256).as_deref(), &work)?,
+            CellSpec::Imported(spec) => {
+                cells::imported::run(spec, self.teachers.get(&spec.sha256).as_deref(), &work)?
+            }
             CellSpec::Train(spec) => {
                 let teacher = job.needed.all("teacher").first();
-                let teacher = teacher.map(|cell| TeacherCell { dir: &cell.dir, name: cell.cell.id.as_str() });
+                let teacher =
+                    teacher.map(|cell| TeacherCell { dir: &cell.dir, name: cell.cell.id.as_str() });
                 cells::train::run(spec, &work, teacher)?
             }
         };

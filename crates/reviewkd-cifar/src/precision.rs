@@ -24,14 +24,19 @@ impl From<Precision> for conv2d::Precision {
     }
 }
 
-/// Sets `conv` of every row that has it. A row with a grid over it compares the two and is left alone.
+/// Sets `conv` of every row that has it. A row with a grid over it compares the two and is left
+/// alone.
 pub fn apply(experiments: &mut [Experiment], precision: Option<Precision>) {
     let Some(precision) = precision else { return };
     let name = match precision {
         Precision::Precise => "precise",
         Precision::Fast => "fast",
     };
-    for row in experiments.iter_mut().flat_map(|e| &mut e.rows).filter(|row| row.grids.iter().all(|g| g.path != "conv")) {
+    for row in experiments
+        .iter_mut()
+        .flat_map(|e| &mut e.rows)
+        .filter(|row| row.grids.iter().all(|g| g.path != "conv"))
+    {
         for spec in [&mut row.spec.quick, &mut row.spec.laptop, &mut row.spec.paper] {
             if let Some(conv) = spec.get_mut("conv") {
                 *conv = Value::String(name.to_owned());

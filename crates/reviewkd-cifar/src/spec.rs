@@ -44,11 +44,15 @@ impl CellSpec {
                 NetworkSpec::from_name(&spec.network, 2)?;
                 Ok(Self::Imported(spec))
             }
-            other => Err(Error::bad_input(format!("unknown kind '{other}': expected train or imported")).into()),
+            other => {
+                Err(Error::bad_input(format!("unknown kind '{other}': expected train or imported"))
+                    .into())
+            }
         }
     }
 
-    /// Checks that the cell has the teacher that its method needs, that the two see images alike, and that the method fits the pair.
+    /// Checks that the cell has the teacher that its method needs, that the two see images alike,
+    /// and that the method fits the pair.
     ///
     /// # Errors
     /// Bad input that names the role and what was found.
@@ -125,10 +129,12 @@ pub struct TrainCell {
     pub conv: Precision,
     /// What it trains on.
     pub examples: ExamplesPart,
-    /// What the teacher's batch-norms normalise with; their running statistics where the file does not say.
+    /// What the teacher's batch-norms normalise with; their running statistics where the file does
+    /// not say.
     #[serde(default)]
     pub teacher_statistics: TeacherStatistics,
-    /// Whether the teacher may have been trained with another normalisation; not, where the file does not say.
+    /// Whether the teacher may have been trained with another normalisation; not, where the file
+    /// does not say.
     #[serde(default)]
     pub accept_other_normalisation: bool,
     /// Phases before the last, in their order.
@@ -151,7 +157,8 @@ impl TrainCell {
 
     /// All phases, in their order.
     pub fn phases(&self) -> Vec<Phase> {
-        let last = Phase { method: self.method.clone(), trains: Trains::All, train: self.train.clone() };
+        let last =
+            Phase { method: self.method.clone(), trains: Trains::All, train: self.train.clone() };
         self.before.iter().cloned().chain([last]).collect()
     }
 
@@ -175,11 +182,16 @@ impl TrainCell {
             return Ok(());
         }
         let what = "or accept-other-normalisation = true";
-        Err(Error::bad_input(format!("examples.normalisation: expected the teacher's {}, {what}, got {}", teacher.name(), mine.name())))
+        Err(Error::bad_input(format!(
+            "examples.normalisation: expected the teacher's {}, {what}, got {}",
+            teacher.name(),
+            mine.name()
+        )))
     }
 
-    /// Builds the methods once for networks with initial weights: what does not fit the pair is found out before anything is trained. The data
-    /// set is not loaded yet, so that the images are taken to be as many as CIFAR's, of as many classes as CIFAR-100's.
+    /// Builds the methods once for networks with initial weights: what does not fit the pair is
+    /// found out before anything is trained. The data set is not loaded yet, so that the images
+    /// are taken to be as many as CIFAR's, of as many classes as CIFAR-100's.
     fn check_pair(&self, teacher: &str) -> Result<()> {
         const CLASSES: usize = 100;
         let device = &Device::Cpu;
@@ -194,17 +206,19 @@ impl TrainCell {
         Ok(())
     }
 
-    /// A rough estimate for listings: three passes of the student's multiply-adds and one of the teacher's at 150 GFLOP/s, on the whole of
-    /// CIFAR.
+    /// A rough estimate for listings: three passes of the student's multiply-adds and one of the
+    /// teacher's at 150 GFLOP/s, on the whole of CIFAR.
     pub fn seconds_on_two_cores(&self) -> f64 {
-        let network = self.network(100).and_then(|spec| spec.build(Params::seeded(Seed(0), &Device::Cpu).1));
+        let network =
+            self.network(100).and_then(|spec| spec.build(Params::seeded(Seed(0), &Device::Cpu).1));
         let multiply_adds = network.map_or(0, |n| n.multiply_adds());
         let images = if self.examples.limit == 0 { 50_000 } else { self.examples.limit };
         6. * multiply_adds as f64 * images as f64 * self.epochs() as f64 / 150e9
     }
 }
 
-/// A teacher of this name with initial weights. Each is made once: a listing checks hundreds of cells with a few teachers.
+/// A teacher of this name with initial weights. Each is made once: a listing checks hundreds of
+/// cells with a few teachers.
 fn untrained(network: &str) -> Result<Arc<Teacher>> {
     static KNOWN: Mutex<BTreeMap<String, Arc<Teacher>>> = Mutex::new(BTreeMap::new());
     // Entries are inserted whole.

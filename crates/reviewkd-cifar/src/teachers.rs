@@ -1,4 +1,5 @@
-//! `--teacher NETWORK=FILE`: a network that somebody else trained, in place of the teacher that a table would train.
+//! `--teacher NETWORK=FILE`: a network that somebody else trained, in place of the teacher that a
+//! table would train.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -32,10 +33,13 @@ impl FromStr for TeacherFile {
 
     /// Reads `NETWORK=FILE`, or `NETWORK:NORMALISATION=FILE` where the normalisation is not crd.
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (name, file) =
-            text.split_once('=').ok_or_else(|| format!("expected NETWORK=FILE, for instance resnet56=teacher.pth, got {text}"))?;
+        let (name, file) = text.split_once('=').ok_or_else(|| {
+            format!("expected NETWORK=FILE, for instance resnet56=teacher.pth, got {text}")
+        })?;
         let (network, normalisation) = match name.split_once(':') {
-            Some((network, normalisation)) => (network, crate::normalisation::parse(normalisation)?),
+            Some((network, normalisation)) => {
+                (network, crate::normalisation::parse(normalisation)?)
+            }
             None => (name, Normalisation::Crd),
         };
         let network = NetworkSpec::from_name(network, 2).map_err(|e| e.to_string())?.name();
@@ -46,26 +50,45 @@ impl FromStr for TeacherFile {
 /// The files that were given, by the SHA-256 of their content.
 pub type Files = BTreeMap<String, PathBuf>;
 
-/// Replaces the rows that train a teacher of one of these networks, at this preset, by rows that import it, and returns the files.
+/// Replaces the rows that train a teacher of one of these networks, at this preset, by rows that
+/// import it, and returns the files.
 ///
 /// # Errors
 /// When a file cannot be read, and bad input when no row trains such a teacher.
-pub fn replace(experiments: &mut [Experiment], preset: Preset, given: &[TeacherFile]) -> Result<Files> {
+pub fn replace(
+    experiments: &mut [Experiment],
+    preset: Preset,
+    given: &[TeacherFile],
+) -> Result<Files> {
     let mut files = Files::new();
     for teacher in given {
-        let cell = ImportedCell { network: teacher.network.clone(), sha256: sha256(&teacher.file)?, normalisation: teacher.normalisation };
+        let cell = ImportedCell {
+            network: teacher.network.clone(),
+            sha256: sha256(&teacher.file)?,
+            normalisation: teacher.normalisation,
+        };
         let mut found = false;
         for experiment in experiments.iter_mut() {
-            let taught: Vec<String> =
-                experiment.rows.iter().flat_map(|row| &row.needs).map(|(_, need)| need.at(preset).row.clone()).collect();
-            let teachers = experiment.rows.iter_mut().filter(|row| taught.contains(&row.name) && trains(row, preset, &cell.network));
+            let taught: Vec<String> = experiment
+                .rows
+                .iter()
+                .flat_map(|row| &row.needs)
+                .map(|(_, need)| need.at(preset).row.clone())
+                .collect();
+            let teachers = experiment
+                .rows
+                .iter_mut()
+                .filter(|row| taught.contains(&row.name) && trains(row, preset, &cell.network));
             for row in teachers {
                 import(row, &cell)?;
                 found = true;
             }
         }
         if !found {
-            return Err(Error::bad_input(format!("--teacher: no table has a teacher {} at preset {preset}", cell.network)));
+            return Err(Error::bad_input(format!(
+                "--teacher: no table has a teacher {} at preset {preset}",
+                cell.network
+            )));
         }
         files.insert(cell.sha256, teacher.file.clone());
     }

@@ -1,4 +1,5 @@
-//! Distillation as a user runs it, on generated images: kills in every phase, threads, and what does not fit a pair.
+//! Distillation as a user runs it, on generated images: kills in every phase, threads, and what
+//! does not fit a pair.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,12 @@ fn folder() -> PathBuf {
 
 fn binary(experiments: &Path, dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reviewkd-cifar"));
-    command.args(arguments).args(["--data", "embedded"]).arg("--experiments").arg(experiments).current_dir(dir);
+    command
+        .args(arguments)
+        .args(["--data", "embedded"])
+        .arg("--experiments")
+        .arg(experiments)
+        .current_dir(dir);
     // A machine without a network and with an empty cache, whatever the one that runs the test has.
     command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
     command
@@ -24,22 +30,36 @@ fn succeeds(dir: &Path, arguments: &[&str]) {
 
 /// The bytes of every cell's network.
 fn networks(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let cells = std::fs::read_dir(dir.join("runs/reviewkd-cifar")).expect("the runs").map(|cell| cell.expect("a cell").path());
+    let cells = std::fs::read_dir(dir.join("runs/reviewkd-cifar"))
+        .expect("the runs")
+        .map(|cell| cell.expect("a cell").path());
     let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
-    cells.map(|cell| (name(&cell), std::fs::read(cell.join("network.safetensors")).expect("a network"))).collect()
+    cells
+        .map(|cell| {
+            (name(&cell), std::fs::read(cell.join("network.safetensors")).expect("a network"))
+        })
+        .collect()
 }
 
 #[test]
-fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_an_uninterrupted_run() {
-    let (whole, killed) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_an_uninterrupted_run()
+ {
+    let (whole, killed) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let started = Instant::now();
     succeeds(whole.path(), &["--threads", "1"]);
-    // Waits that end all over the run, however fast the machine is: the run is at least this many of them long.
+    // Waits that end all over the run, however fast the machine is: the run is at least this many
+    // of them long.
     let wait = started.elapsed() / 12;
     let mut kills = 0;
     loop {
-        let mut command = binary(&folder(), killed.path(), &["--threads", "3", "--save-every", "0"]);
-        let mut child = command.stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn().expect("the binary starts");
+        let mut command =
+            binary(&folder(), killed.path(), &["--threads", "3", "--save-every", "0"]);
+        let mut child = command
+            .stderr(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("the binary starts");
         let end = Instant::now() + wait + wait * kills / 8;
         let status = loop {
             match child.try_wait().expect("a status") {
@@ -63,7 +83,11 @@ fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_a
     assert!(
         expected == found,
         "networks differ: {:?}",
-        expected.iter().filter(|(name, bytes)| found.get(*name) != Some(*bytes)).map(|(name, _)| name).collect::<Vec<_>>()
+        expected
+            .iter()
+            .filter(|(name, bytes)| found.get(*name) != Some(*bytes))
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>()
     );
 }
 
@@ -83,23 +107,35 @@ fn refusal(from: &str, to: &str) -> String {
 
 #[test]
 fn what_does_not_fit_a_pair_is_refused_in_one_line_before_anything_is_trained() {
-    let crd =
-        "method = { kind = \"crd\", weight = 0.8, width = 16, temperature = 0.07, negatives = 20, momentum = 0.5, hard-weight = 1.0 }";
+    let crd = "method = { kind = \"crd\", weight = 0.8, width = 16, temperature = 0.07, negatives = 20, momentum = 0.5, hard-weight = 1.0 }";
     let with = |method: &str| format!("{method}\nnetwork = \"mobilenet-v2\"");
     let cases = [
         (with("method = { kind = \"fsp\", weight = 1.0, hard-weight = 0.0 }"), "fsp"),
-        (with("method = { kind = \"ofd\", weight = 0.001, stage-decay = 0.5, hard-weight = 1.0 }"), "ofd"),
-        ("method = { kind = \"fitnet\", stage = 4, weight = 1.0, hard-weight = 1.0 }".to_owned(), "method.stage: expected 1 to 3"),
+        (
+            with(
+                "method = { kind = \"ofd\", weight = 0.001, stage-decay = 0.5, hard-weight = 1.0 }",
+            ),
+            "ofd",
+        ),
+        (
+            "method = { kind = \"fitnet\", stage = 4, weight = 1.0, hard-weight = 1.0 }".to_owned(),
+            "method.stage: expected 1 to 3",
+        ),
         (crd.replace("negatives = 20", "negatives = 16384"), "method.negatives"),
         (crd.replace("crd", "crdd"), "did you mean `crd`?"),
         (crd.replace("negatives", "negativs"), "did you mean `negatives`?"),
-        (format!("{crd}\nexamples = {{ normalisation = \"crd\" }}"), "examples.normalisation: expected the teacher's embedded"),
+        (
+            format!("{crd}\nexamples = {{ normalisation = \"crd\" }}"),
+            "examples.normalisation: expected the teacher's embedded",
+        ),
     ];
     for (method, part) in cases {
         let message = refusal(crd, &method);
         assert!(message.contains(part), "{part}: {message}");
     }
-    let message =
-        refusal("name = \"contrast\"\nlike = \"teacher\"\nneeds = { teacher = \"teacher\" }", "name = \"contrast\"\nlike = \"teacher\"");
+    let message = refusal(
+        "name = \"contrast\"\nlike = \"teacher\"\nneeds = { teacher = \"teacher\" }",
+        "name = \"contrast\"\nlike = \"teacher\"",
+    );
     assert!(message.contains("needs.teacher: expected one cell"), "{message}");
 }

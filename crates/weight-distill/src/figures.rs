@@ -34,7 +34,11 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
 fn curves(table: &Table) -> Vec<PlotSeries> {
     let mut all: Vec<PlotSeries> = Vec::new();
     for line in &table.lines {
-        let Some(cell) = table.cells_of(line).find(|cell| cell.result.series.contains_key(CONVERGENCE)) else { continue };
+        let Some(cell) =
+            table.cells_of(line).find(|cell| cell.result.series.contains_key(CONVERGENCE))
+        else {
+            continue;
+        };
         if all.iter().all(|series| series.name != line.row) {
             all.push(PlotSeries { name: line.row.clone(), points: points(cell) });
         }

@@ -1,4 +1,5 @@
-//! A generator's file: its parameters and the teacher's tensors, so that it can be materialised without anything else.
+//! A generator's file: its parameters and the teacher's tensors, so that it can be materialised
+//! without anything else.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,10 +29,21 @@ struct AboutGenerator {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn save(path: &Path, params: &Params, generator: &GeneratorSpec, student: &TransformerSpec, teacher: &SavedTransformer) -> Result<()> {
-    let mut tensors: BTreeMap<String, Tensor> = params.snapshot()?.into_iter().map(|(n, t)| (format!("parameters/{n}"), t)).collect();
+pub fn save(
+    path: &Path,
+    params: &Params,
+    generator: &GeneratorSpec,
+    student: &TransformerSpec,
+    teacher: &SavedTransformer,
+) -> Result<()> {
+    let mut tensors: BTreeMap<String, Tensor> =
+        params.snapshot()?.into_iter().map(|(n, t)| (format!("parameters/{n}"), t)).collect();
     tensors.extend(teacher.tensors.iter().map(|(n, t)| (format!("teacher/{n}"), t.clone())));
-    let about = AboutGenerator { generator: generator.clone(), student: student.clone(), teacher: teacher.about.clone() };
+    let about = AboutGenerator {
+        generator: generator.clone(),
+        student: student.clone(),
+        teacher: teacher.about.clone(),
+    };
     checkpoint::save(path, &tensors, &about)
 }
 
@@ -42,10 +54,19 @@ pub fn save(path: &Path, params: &Params, generator: &GeneratorSpec, student: &T
 pub fn materialise(path: &Path, device: &Device) -> Result<(BTreeMap<String, Tensor>, About)> {
     let (tensors, about) = checkpoint::load::<AboutGenerator>(path, device)?;
     let part = |prefix: &str| -> BTreeMap<String, Tensor> {
-        tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(prefix)?.to_owned(), t.clone()))).collect()
+        tensors
+            .iter()
+            .filter_map(|(n, t)| Some((n.strip_prefix(prefix)?.to_owned(), t.clone())))
+            .collect()
     };
     let (params, vb) = Params::seeded(Seed(0), device);
-    let student = GeneratedStudent::new(&about.student, &about.teacher.network, &part("teacher/"), &about.generator, &vb)?;
+    let student = GeneratedStudent::new(
+        &about.student,
+        &about.teacher.network,
+        &part("teacher/"),
+        &about.generator,
+        &vb,
+    )?;
     student.student()?;
     params.set(&part("parameters/"))?;
     Ok((student.materialise()?, About { network: about.student, ..about.teacher }))

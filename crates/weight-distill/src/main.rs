@@ -1,9 +1,9 @@
-//! Lin, Li, Wang, Li, Du, Xiao and Zhu 2021, "Weight Distillation: Transferring the Knowledge in Neural Network Parameters", for
-//! translation with Transformers.
+//! Lin, Li, Wang, Li, Du, Xiao and Zhu 2021, "Weight Distillation: Transferring the Knowledge in
+//! Neural Network Parameters", for translation with Transformers.
 //!
-//! `cargo run -p weight-distill` runs every table of `experiments/weight-distill` at the `quick` preset. The cells are in [`cells`], their
-//! specifications in [`spec`], and the commands that work on files in [`commands`]. The generator itself is
-//! `kd_translation::generated_student`.
+//! `cargo run -p weight-distill` runs every table of `experiments/weight-distill` at the `quick`
+//! preset. The cells are in [`cells`], their specifications in [`spec`], and the commands that work
+//! on files in [`commands`]. The generator itself is `kd_translation::generated_student`.
 
 mod cells;
 mod commands;
@@ -31,7 +31,8 @@ use crate::paper::WeightDistillation;
 struct Arguments {
     #[command(flatten)]
     options: cli::Options,
-    /// From which language to which, as codes that the files end in [default: the corpus's own; en-de for a folder]
+    /// From which language to which, as codes that the files end in [default: the corpus's own;
+    /// en-de for a folder]
     #[arg(long, global = true, value_name = "FROM-TO")]
     languages: Option<Languages>,
     /// Read only so many training pairs, evenly spaced over the corpus [default: all]
@@ -68,7 +69,10 @@ const FILES: Files = Files {
         ("initialisation", include_str!("../../../experiments/weight-distill/initialisation.toml")),
         ("multi30k", include_str!("../../../experiments/weight-distill/multi30k.toml")),
         ("sensitivity", include_str!("../../../experiments/weight-distill/sensitivity.toml")),
-        ("transferred-weights", include_str!("../../../experiments/weight-distill/transferred-weights.toml")),
+        (
+            "transferred-weights",
+            include_str!("../../../experiments/weight-distill/transferred-weights.toml"),
+        ),
         ("zh-en", include_str!("../../../experiments/weight-distill/zh-en.toml")),
     ],
     reference: include_str!("../../../results/weight-distill/reference.csv"),
@@ -76,7 +80,12 @@ const FILES: Files = Files {
 
 fn main() -> ExitCode {
     // SAFETY: nothing has started a thread.
-    unsafe { kd_paper::main(&["auto", "multi30k", "wmt16-ro-en", "wmt14-de-en", "directory", "embedded"], run) }
+    unsafe {
+        kd_paper::main(
+            &["auto", "multi30k", "wmt16-ro-en", "wmt14-de-en", "directory", "embedded"],
+            run,
+        )
+    }
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
@@ -87,15 +96,25 @@ fn run(arguments: &Arguments) -> Result<()> {
     request.train_limit = arguments.train_pairs;
     let paper = WeightDistillation::new(request, machine);
     let progress = cli::progress();
-    let application = Application { paper: &paper, options, files: FILES, adjust: &|_| Ok(()), progress: &*progress };
+    let application = Application {
+        paper: &paper,
+        options,
+        files: FILES,
+        adjust: &|_| Ok(()),
+        progress: &*progress,
+    };
     let out = &mut std::io::stdout();
     match &arguments.command {
         None => cli::execute(&cli::Command::default(), &application, out),
         Some(Command::Shared(command)) => cli::execute(command, &application, out),
         Some(Command::Train(train)) => commands::train::run(train, &application, out),
-        Some(Command::Translate(translate)) => commands::translate::run(translate, &application, out),
+        Some(Command::Translate(translate)) => {
+            commands::translate::run(translate, &application, out)
+        }
         Some(Command::Decode(decode)) => commands::decode::run(decode, &application, out),
         Some(Command::Score(score)) => commands::score::run(score, out),
-        Some(Command::Materialise(materialise)) => commands::materialise::run(materialise, &application, out),
+        Some(Command::Materialise(materialise)) => {
+            commands::materialise::run(materialise, &application, out)
+        }
     }
 }

@@ -61,7 +61,9 @@ impl Paper for WeightDistillation {
         let names = match (spec, needs.all("of")) {
             (CellSpec::Quoted(_), &[of]) => return self.metrics(&of.spec, &Needs::default()),
             (CellSpec::Train(_), _) => work::METRICS.to_vec(),
-            (CellSpec::Generate(_), _) => [&work::METRICS[..], &[cells::generate::GENERATOR_PARAMETERS]].concat(),
+            (CellSpec::Generate(_), _) => {
+                [&work::METRICS[..], &[cells::generate::GENERATOR_PARAMETERS]].concat()
+            }
             (CellSpec::Pseudo(_), _) => cells::pseudo::METRICS.to_vec(),
             (CellSpec::Speed(_), _) => cells::speed::METRICS.to_vec(),
             (CellSpec::Difference(_), _) => vec![cells::difference::DIFFERENCE],
@@ -71,7 +73,8 @@ impl Paper for WeightDistillation {
     }
 
     fn run(&self, spec: &CellSpec, job: &Job) -> Result<CellResult> {
-        let work = Work { corpus: &self.corpus, place: Place::of(job, &self.machine), needed: job.needed };
+        let work =
+            Work { corpus: &self.corpus, place: Place::of(job, &self.machine), needed: job.needed };
         let result = match spec {
             CellSpec::Train(spec) => cells::train::run(spec, &work),
             CellSpec::Pseudo(spec) => cells::pseudo::run(spec, &work),

@@ -63,7 +63,8 @@ pub struct NetworkPart {
 impl NetworkPart {
     /// With the numbers of words filled in.
     pub fn full(&self, source_vocabulary: usize, target_vocabulary: usize) -> TransformerSpec {
-        let Self { encoder, decoder, norm, embeddings, dropout, attention_dropout, relu_dropout } = self.clone();
+        let Self { encoder, decoder, norm, embeddings, dropout, attention_dropout, relu_dropout } =
+            self.clone();
         TransformerSpec {
             source_vocabulary,
             target_vocabulary,
@@ -90,7 +91,8 @@ pub enum Start {
     Network,
 }
 
-/// A network to train: on the text, and on `needs.pseudo`'s translations beside it, where the cell names any.
+/// A network to train: on the text, and on `needs.pseudo`'s translations beside it, where the cell
+/// names any.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct TrainCell {
@@ -170,7 +172,10 @@ impl CellSpec {
             "quoted" => Self::Quoted(cell.spec_as()?),
             other => {
                 let known = "train, pseudo, generate, speed, difference, quoted";
-                return Err(Error::bad_input(format!("unknown kind '{other}': expected one of {known}")).into());
+                return Err(Error::bad_input(format!(
+                    "unknown kind '{other}': expected one of {known}"
+                ))
+                .into());
             }
         };
         spec.check()?;
@@ -181,7 +186,9 @@ impl CellSpec {
         let network = |part: &NetworkPart, text: &TextPart| {
             if text.max_words == 0 || text.max_ratio.is_nan() || text.max_ratio < 1. {
                 let (words, ratio) = (text.max_words, text.max_ratio);
-                return Err(Error::bad_input(format!("text: expected max-words and max-ratio of at least 1, got {words} and {ratio}")));
+                return Err(Error::bad_input(format!(
+                    "text: expected max-words and max-ratio of at least 1, got {words} and {ratio}"
+                )));
             }
             part.full(text.vocabulary, text.vocabulary).check()
         };
@@ -190,7 +197,9 @@ impl CellSpec {
                 network(&cell.network, &cell.text)?;
                 if !(0. ..=1.).contains(&cell.word_distillation) {
                     let got = cell.word_distillation;
-                    return Err(Error::bad_input(format!("expected word-distillation in [0, 1], got {got}")));
+                    return Err(Error::bad_input(format!(
+                        "expected word-distillation in [0, 1], got {got}"
+                    )));
                 }
                 cell.train.check()?;
                 cell.search.check()
@@ -210,7 +219,8 @@ impl CellSpec {
         }
     }
 
-    /// Checks the cells that this one needs: their kinds, their number, and that networks and translations are of this cell's text.
+    /// Checks the cells that this one needs: their kinds, their number, and that networks and
+    /// translations are of this cell's text.
     ///
     /// # Errors
     /// Bad input that names the role, what was expected and what was found.
@@ -244,7 +254,9 @@ impl CellSpec {
                 if let Some(text) = other.spec.text()
                     && text != own
                 {
-                    let what = format!("needs.{role}: expected the text of this cell, {own:?}, got {text:?}");
+                    let what = format!(
+                        "needs.{role}: expected the text of this cell, {own:?}, got {text:?}"
+                    );
                     return Err(Error::bad_input(what).into());
                 }
             }
@@ -262,8 +274,8 @@ impl CellSpec {
         }
     }
 
-    /// A rough estimate for listings: six operations for each weight and word at 150 GFLOP/s; `None` where it depends on what is not
-    /// known before the cell runs.
+    /// A rough estimate for listings: six operations for each weight and word at 150 GFLOP/s;
+    /// `None` where it depends on what is not known before the cell runs.
     pub fn seconds_on_two_cores(&self) -> Option<f64> {
         let (text, network, train) = match self {
             Self::Train(cell) => (&cell.text, &cell.network, &cell.train),

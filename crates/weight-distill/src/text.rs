@@ -1,4 +1,5 @@
-//! The text of a cell, cleaned, with its vocabularies: a function of the data and of [`TextPart`], kept for the cells that state the same.
+//! The text of a cell, cleaned, with its vocabularies: a function of the data and of [`TextPart`],
+//! kept for the cells that state the same.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -44,7 +45,8 @@ impl Texts {
     }
 }
 
-/// The text of the paper's cells: found, downloaded or generated at the first call, and cut up as cells ask.
+/// The text of the paper's cells: found, downloaded or generated at the first call, and cut up as
+/// cells ask.
 pub struct Corpus {
     data: OnDemand<BitextSplits>,
     texts: Texts,

@@ -1,4 +1,5 @@
-//! The binary as a user runs it, on the generated language pair: repeats, threads, kills, the commands that work on files, and bad input.
+//! The binary as a user runs it, on the generated language pair: repeats, threads, kills, the
+//! commands that work on files, and bad input.
 
 use std::io::Write;
 use std::path::Path;
@@ -39,8 +40,21 @@ const RUN: [&str; 4] = ["run", "small", "--data", "embedded"];
 fn table(dir: &Path) -> String {
     let path = dir.join("results/weight-distill/embedded-quick/small.csv");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let seconds = text.lines().next().expect("a header").split(',').position(|c| c == "seconds").expect("a column seconds");
-    let without = |line: &str| line.split(',').enumerate().filter(|(i, _)| *i != seconds).map(|(_, c)| c).collect::<Vec<_>>().join(",");
+    let seconds = text
+        .lines()
+        .next()
+        .expect("a header")
+        .split(',')
+        .position(|c| c == "seconds")
+        .expect("a column seconds");
+    let without = |line: &str| {
+        line.split(',')
+            .enumerate()
+            .filter(|(i, _)| *i != seconds)
+            .map(|(_, c)| c)
+            .collect::<Vec<_>>()
+            .join(",")
+    };
     text.lines().map(without).collect::<Vec<_>>().join("\n")
 }
 
@@ -52,10 +66,15 @@ fn folder() -> TempDir {
 fn killed_runs_go_on_to_the_table_of_an_uninterrupted_one_and_threads_do_not_change_it() {
     let (whole, killed) = (folder(), folder());
     succeeds(whole.path(), &[&RUN[..], &["--threads", "1"]].concat());
-    // Each attempt lives a little longer, so that kills fall into training, decoding and writing alike.
+    // Each attempt lives a little longer, so that kills fall into training, decoding and writing
+    // alike.
     for attempt in 1..40 {
         let arguments = [&RUN[..], &["--threads", "3", "--save-every", "0"]].concat();
-        let mut child = command(killed.path(), &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary starts");
+        let mut child = command(killed.path(), &arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
         std::thread::sleep(Duration::from_millis(60 * attempt));
         let _ = child.kill();
         if child.wait().expect("an end").success() {
@@ -72,13 +91,23 @@ fn a_trained_network_translates_and_a_generator_is_materialised_to_the_network_o
     let at = |name: &str| dir.path().join(name);
     succeeds(dir.path(), &["train", "small/generated", "--data", "embedded", "--to", "student"]);
     assert!(at("student/network.safetensors").is_file());
-    let again = refused(dir.path(), &["train", "small/generated", "--data", "embedded", "--to", "student"]);
+    let again =
+        refused(dir.path(), &["train", "small/generated", "--data", "embedded", "--to", "student"]);
     assert!(again.contains("student/network.safetensors"), "{again}");
 
-    let decoded = succeeds(dir.path(), &["decode", "student", "--data", "embedded", "--to", "a.txt", "--beam", "2"]);
+    let decoded = succeeds(
+        dir.path(),
+        &["decode", "student", "--data", "embedded", "--to", "a.txt", "--beam", "2"],
+    );
     assert!(decoded.starts_with("BLEU "), "{decoded}");
-    succeeds(dir.path(), &["materialise", "small/generated", "--data", "embedded", "--to", "again"]);
-    succeeds(dir.path(), &["decode", "again", "--data", "embedded", "--to", "b.txt", "--beam", "2"]);
+    succeeds(
+        dir.path(),
+        &["materialise", "small/generated", "--data", "embedded", "--to", "again"],
+    );
+    succeeds(
+        dir.path(),
+        &["decode", "again", "--data", "embedded", "--to", "b.txt", "--beam", "2"],
+    );
     let read = |name: &str| std::fs::read_to_string(at(name)).expect("translations");
     assert_eq!(read("a.txt"), read("b.txt"));
 
@@ -91,9 +120,15 @@ fn a_trained_network_translates_and_a_generator_is_materialised_to_the_network_o
         .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    child.stdin.take().expect("a pipe").write_all("the dog\n\nthe cat sees\r\nlast".as_bytes()).expect("a write");
+    child
+        .stdin
+        .take()
+        .expect("a pipe")
+        .write_all("the dog\n\nthe cat sees\r\nlast".as_bytes())
+        .expect("a write");
     let output = child.wait_with_output().expect("an end");
-    let (lines, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (lines, said) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     let lines: Vec<&str> = lines.split_terminator('\n').collect();
     assert_eq!((lines.len(), lines[1]), (4, ""), "a line for each line");
@@ -114,7 +149,10 @@ fn bad_text_models_and_vocabularies_are_refused_with_file_and_line() {
         (&["translate", "model", "--input", "latin.txt"], &["latin.txt: line 2", "UTF-8"]),
         (&["translate", "model", "--input", "long.txt"], &["long.txt: line 2", "at most 1023"]),
         (&["translate", "model", "--input", "gone.txt"], &["gone.txt"]),
-        (&["translate", "model", "--input", "one.txt", "--output", "two.txt"], &["two.txt: exists already"]),
+        (
+            &["translate", "model", "--input", "one.txt", "--output", "two.txt"],
+            &["two.txt: exists already"],
+        ),
         (&["translate", "nowhere"], &["nowhere"]),
         (&["score", "one.txt", "two.txt"], &["two.txt: expected 1 lines as in one.txt, got 2"]),
         (&["score", "empty.txt", "empty.txt"], &["expected"]),
@@ -127,10 +165,13 @@ fn bad_text_models_and_vocabularies_are_refused_with_file_and_line() {
 
     let vocabulary = std::fs::read_to_string(path("model/bpe.source.json")).expect("a vocabulary");
     std::fs::copy(path("model/bpe.target.json"), path("model/bpe.source.json")).expect("a copy");
-    let said = refused(dir.path(), &["translate", "model", "--input", "one.txt", "--data", "embedded"]);
+    let said =
+        refused(dir.path(), &["translate", "model", "--input", "one.txt", "--data", "embedded"]);
     assert!(said.contains("vocabulary"), "{said}");
-    std::fs::write(path("model/bpe.source.json"), &vocabulary[..vocabulary.len() / 2]).expect("a file");
-    let said = refused(dir.path(), &["translate", "model", "--input", "one.txt", "--data", "embedded"]);
+    std::fs::write(path("model/bpe.source.json"), &vocabulary[..vocabulary.len() / 2])
+        .expect("a file");
+    let said =
+        refused(dir.path(), &["translate", "model", "--input", "one.txt", "--data", "embedded"]);
     assert!(said.contains("bpe.source.json"), "{said}");
 
     let text = path("text");
@@ -146,15 +187,18 @@ fn bad_text_models_and_vocabularies_are_refused_with_file_and_line() {
     assert!(said.contains("HF_HUB_OFFLINE"), "{said}");
 }
 
-/// The binary on the small experiment with `from` replaced by `to` wherever it stands; what it says as it refuses.
+/// The binary on the small experiment with `from` replaced by `to` wherever it stands; what it says
+/// as it refuses.
 fn refused_with(from: &str, to: &str) -> String {
     let dir = folder();
     let experiments = dir.path().join("experiments");
     std::fs::create_dir_all(experiments.join("weight-distill")).expect("a folder");
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/weight-distill/small.toml");
+    let own =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments/weight-distill/small.toml");
     let text = std::fs::read_to_string(own).expect("a file");
     assert!(text.contains(from), "{from:?} is not in the experiment");
-    std::fs::write(experiments.join("weight-distill/small.toml"), text.replace(from, to)).expect("a file");
+    std::fs::write(experiments.join("weight-distill/small.toml"), text.replace(from, to))
+        .expect("a file");
     let output = command_with(&experiments, dir.path(), &RUN).output().expect("the binary starts");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{to:?}: {said}");
@@ -167,7 +211,11 @@ fn refused_with(from: &str, to: &str) -> String {
 #[test]
 fn a_row_without_the_cells_that_it_needs_is_refused_before_anything_is_trained() {
     let cases = [
-        ("needs = { start = \"generated\", pseudo = \"pseudo\" }", "", "needs.start: expected one cell of kind train or generate, got 0"),
+        (
+            "needs = { start = \"generated\", pseudo = \"pseudo\" }",
+            "",
+            "needs.start: expected one cell of kind train or generate, got 0",
+        ),
         (
             "needs = { start = \"generated\", pseudo = \"pseudo\" }",
             "needs = { start = \"pseudo\" }",
@@ -183,9 +231,21 @@ fn a_row_without_the_cells_that_it_needs_is_refused_before_anything_is_trained()
             "needs = { of = \"wd\" }",
             "needs.from: expected one cell of kind train or generate, got 0",
         ),
-        ("limit = 400 }\nsearch = { beam = 2", "limit = 300 }\nsearch = { beam = 2", "needs.teacher: expected the text of this cell"),
-        ("\"difference\" }", "\"differences\" }", "has no metric `differences`; did you mean `difference`?"),
-        ("start = \"network\"", "start = \"random\"", "needs.start: this cell has no such need; known: pseudo"),
+        (
+            "limit = 400 }\nsearch = { beam = 2",
+            "limit = 300 }\nsearch = { beam = 2",
+            "needs.teacher: expected the text of this cell",
+        ),
+        (
+            "\"difference\" }",
+            "\"differences\" }",
+            "has no metric `differences`; did you mean `difference`?",
+        ),
+        (
+            "start = \"network\"",
+            "start = \"random\"",
+            "needs.start: this cell has no such need; known: pseudo",
+        ),
     ];
     for (from, to, part) in cases {
         let said = refused_with(from, to);

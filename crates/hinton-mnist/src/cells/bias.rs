@@ -1,12 +1,14 @@
-//! `bias`: the biases of some classes of a finished network are shifted together, by an amount chosen in three ways.
+//! `bias`: the biases of some classes of a finished network are shifted together, by an amount
+//! chosen in three ways.
 //!
-//! The paper raises the bias of the digit that the transfer set lacks, and lowers those of the only two that it has, by the
-//! amount that is best on the test set. Beside that stand an amount chosen on held-out training images and one that needs no
-//! labels of the images at all, only the share of the classes.
+//! The paper raises the bias of the digit that the transfer set lacks, and lowers those of the only
+//! two that it has, by the amount that is best on the test set. Beside that stand an amount chosen
+//! on held-out training images and one that needs no labels of the images at all, only the share of
+//! the classes.
 //!
-//! Metrics: `test-errors`, `test-error-rate`, `errors-on-omitted` (test images of the shifted classes), `held-out-errors` and
-//! `bias`, each with the prefix `before-bias.`, `bias-on-test.`, `bias-on-held-out.` or `bias-by-frequency.`; the series `curve`
-//! has all of the grid.
+//! Metrics: `test-errors`, `test-error-rate`, `errors-on-omitted` (test images of the shifted
+//! classes), `held-out-errors` and `bias`, each with the prefix `before-bias.`, `bias-on-test.`,
+//! `bias-on-held-out.` or `bias-by-frequency.`; the series `curve` has all of the grid.
 
 use std::path::Path;
 
@@ -23,7 +25,8 @@ use crate::transfer::select;
 /// The ways to choose the shift; none at first.
 const CHOICES: [&str; 4] = ["before-bias", "bias-on-test", "bias-on-held-out", "bias-by-frequency"];
 /// What is known of each.
-const NUMBERS: [&str; 5] = ["test-errors", "test-error-rate", "errors-on-omitted", "held-out-errors", "bias"];
+const NUMBERS: [&str; 5] =
+    ["test-errors", "test-error-rate", "errors-on-omitted", "held-out-errors", "bias"];
 
 /// The names of its metrics: `<choice>.<number>`.
 pub fn metrics() -> impl Iterator<Item = String> {
@@ -42,19 +45,38 @@ pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<
     let logits = Logits::read(student)?;
     let digits = cell.digits.list();
     let all: Vec<u8> = (0..CLASSES as u8).collect();
-    let part =
-        ExamplesPart { limit: cell.limit, held_out: cell.held_out, fraction: 1., classes: all, omit: None, epoch_images: 0, jitter: 0 };
+    let part = ExamplesPart {
+        limit: cell.limit,
+        held_out: cell.held_out,
+        fraction: 1.,
+        classes: all,
+        omit: None,
+        epoch_images: 0,
+        jitter: 0,
+    };
     let apart = select(&data.train.labels, &part, seed)?.held_out;
     if apart.is_empty() {
-        return Err(Error::bad_input("the bias is chosen on held-out images: expected held-out above 0, got 0"));
+        return Err(Error::bad_input(
+            "the bias is chosen on held-out images: expected held-out above 0, got 0",
+        ));
     }
     let test = Shifted::new(&logits.test, data.test.labels.clone(), &digits);
-    let rows = apart.iter().flat_map(|&r| &logits.train[r as usize * CLASSES..][..CLASSES]).copied().collect::<Vec<_>>();
-    let held_out = Shifted::new(&rows, apart.iter().map(|&r| data.train.labels[r as usize]).collect(), &digits);
+    let rows = apart
+        .iter()
+        .flat_map(|&r| &logits.train[r as usize * CLASSES..][..CLASSES])
+        .copied()
+        .collect::<Vec<_>>();
+    let held_out = Shifted::new(
+        &rows,
+        apart.iter().map(|&r| data.train.labels[r as usize]).collect(),
+        &digits,
+    );
 
     let steps = ((cell.to - cell.from) / cell.step).round() as usize;
-    // Rounded, so that the grid's numbers read as they were written: 0.1 steps give 0.3, not 0.30000000000000004.
-    let grid: Vec<f64> = (0..=steps).map(|i| ((cell.from + i as f64 * cell.step) * 1e6).round() / 1e6).collect();
+    // Rounded, so that the grid's numbers read as they were written: 0.1 steps give 0.3, not
+    // 0.30000000000000004.
+    let grid: Vec<f64> =
+        (0..=steps).map(|i| ((cell.from + i as f64 * cell.step) * 1e6).round() / 1e6).collect();
     let on_test: Vec<(usize, usize)> = grid.iter().map(|&b| test.errors(b)).collect();
     let on_held_out: Vec<(usize, usize)> = grid.iter().map(|&b| held_out.errors(b)).collect();
     let best = |errors: &[(usize, usize)]| {
@@ -63,19 +85,27 @@ pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<
         (0..grid.len()).min_by_key(key).map_or(0., |i| grid[i])
     };
     // In the order of `CHOICES`.
-    let chosen: [f64; CHOICES.len()] = [0., best(&on_test), best(&on_held_out), held_out.match_frequency(cell.from, cell.to)];
+    let chosen: [f64; CHOICES.len()] =
+        [0., best(&on_test), best(&on_held_out), held_out.match_frequency(cell.from, cell.to)];
     let of = data.test.labels.len().max(1) as f64;
     let mut found = CellResult::default();
     for (choice, bias) in CHOICES.into_iter().zip(chosen) {
         let (all, on_digits) = test.errors(bias);
         let (all_held_out, _) = held_out.errors(bias);
         // In the order of `NUMBERS`.
-        let numbers: [f64; NUMBERS.len()] = [all as f64, 100. * all as f64 / of, on_digits as f64, all_held_out as f64, bias];
-        found.metrics.extend(NUMBERS.into_iter().zip(numbers).map(|(number, value)| (name(choice, number), value)));
+        let numbers: [f64; NUMBERS.len()] =
+            [all as f64, 100. * all as f64 / of, on_digits as f64, all_held_out as f64, bias];
+        found.metrics.extend(
+            NUMBERS.into_iter().zip(numbers).map(|(number, value)| (name(choice, number), value)),
+        );
     }
-    let columns = ["bias", "test-errors", "errors-on-digits", "held-out-errors"].map(str::to_owned).to_vec();
-    let line = |i: usize| vec![grid[i], on_test[i].0 as f64, on_test[i].1 as f64, on_held_out[i].0 as f64];
-    found.series.insert("curve".to_owned(), Series { columns, rows: (0..grid.len()).map(line).collect() });
+    let columns =
+        ["bias", "test-errors", "errors-on-digits", "held-out-errors"].map(str::to_owned).to_vec();
+    let line =
+        |i: usize| vec![grid[i], on_test[i].0 as f64, on_test[i].1 as f64, on_held_out[i].0 as f64];
+    found
+        .series
+        .insert("curve".to_owned(), Series { columns, rows: (0..grid.len()).map(line).collect() });
     Ok(found)
 }
 
@@ -113,8 +143,8 @@ impl Shifted {
         (all, on_digits)
     }
 
-    /// The shift at which the mean probability of the classes is their share of the labels, by bisection: it grows with the
-    /// shift. Where the share is out of reach, the nearer end.
+    /// The shift at which the mean probability of the classes is their share of the labels, by
+    /// bisection: it grows with the shift. Where the share is out of reach, the nearer end.
     fn match_frequency(&self, from: f64, to: f64) -> f64 {
         let share = self.labels.iter().filter(|l| self.digits.contains(l)).count() as f64;
         let expected = |bias: f64| -> f64 {
@@ -148,7 +178,10 @@ mod tests {
             let right = if usize::from(labels[i]) == class { 3. } else { 0. };
             right - if class == 3 { 3. } else { 0. } + noise.normal_at((i * CLASSES + class) as u64)
         };
-        let all: Vec<f32> = (0..labels.len()).flat_map(|i| (0..CLASSES).map(move |class| (i, class))).map(|(i, c)| logit(i, c)).collect();
+        let all: Vec<f32> = (0..labels.len())
+            .flat_map(|i| (0..CLASSES).map(move |class| (i, class)))
+            .map(|(i, c)| logit(i, c))
+            .collect();
         Tensor::from_vec(all, (labels.len(), CLASSES), &candle_core::Device::Cpu).unwrap()
     }
 
@@ -157,28 +190,51 @@ mod tests {
         let labels = |n: usize| (0..n).map(|i| (i % CLASSES) as u8).collect::<Vec<_>>();
         let images = |n: usize| LabelledImages::grey(vec![0; n], labels(n), 1, 1, CLASSES);
         let data = Mnist { train: images(600), test: images(300) };
-        let cell = BiasCell { digits: Digits::One(3), from: -6., to: 6., step: 0.1, limit: 0, held_out: 0.5 };
+        let cell = BiasCell {
+            digits: Digits::One(3),
+            from: -6.,
+            to: 6.,
+            step: 0.1,
+            limit: 0,
+            held_out: 0.5,
+        };
         for seed in 0..5 {
             let dir = tempfile::tempdir().unwrap();
-            let logits = |set: &LabelledImages, purpose| student_that_lacks_threes(&set.labels, seed, purpose);
-            Logits::write(dir.path(), logits(&data.train, "train"), logits(&data.test, "test")).unwrap();
+            let logits = |set: &LabelledImages, purpose| {
+                student_that_lacks_threes(&set.labels, seed, purpose)
+            };
+            Logits::write(dir.path(), logits(&data.train, "train"), logits(&data.test, "test"))
+                .unwrap();
             let found = run(&cell, Seed(seed), &data, dir.path()).unwrap();
 
             // The one by frequency is not on the grid that the others are chosen from.
             let names = ["before-bias", "bias-on-test", "bias-on-held-out"];
-            for (set, chosen) in [("held-out-errors", "bias-on-held-out"), ("test-errors", "bias-on-test")] {
+            for (set, chosen) in
+                [("held-out-errors", "bias-on-held-out"), ("test-errors", "bias-on-test")]
+            {
                 let errors = |name: &str| found.metrics[&format!("{name}.{set}")];
                 assert!(names.iter().all(|name| errors(chosen) <= errors(name)), "{set} {seed}");
                 assert!(errors(chosen) < errors("before-bias"), "{set} {seed}");
                 let column = found.series["curve"].columns.iter().position(|c| c == set).unwrap();
-                let fewest = found.series["curve"].rows.iter().map(|row| row[column]).fold(f64::INFINITY, f64::min);
+                let fewest = found.series["curve"]
+                    .rows
+                    .iter()
+                    .map(|row| row[column])
+                    .fold(f64::INFINITY, f64::min);
                 assert_eq!(errors(chosen), fewest, "{set} {seed}");
             }
             // Counted by hand: the rows held out are those of the student's own split.
-            let apart = kd_core::data::split::held_out(&data.train.labels, 300, seed).unwrap().held_out;
+            let apart =
+                kd_core::data::split::held_out(&data.train.labels, 300, seed).unwrap().held_out;
             let all = Logits::read(dir.path()).unwrap().train;
-            let wrong = |&r: &u32| largest(&all[r as usize * CLASSES..][..CLASSES]) != usize::from(data.train.labels[r as usize]);
-            assert_eq!(found.metrics["before-bias.held-out-errors"], apart.iter().filter(|r| wrong(r)).count() as f64);
+            let wrong = |&r: &u32| {
+                largest(&all[r as usize * CLASSES..][..CLASSES])
+                    != usize::from(data.train.labels[r as usize])
+            };
+            assert_eq!(
+                found.metrics["before-bias.held-out-errors"],
+                apart.iter().filter(|r| wrong(r)).count() as f64
+            );
         }
     }
 

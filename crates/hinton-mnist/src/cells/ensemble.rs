@@ -19,7 +19,8 @@ pub const METRICS: [&str; 3] = ["test-errors", "test-accuracy", "members"];
 /// # Errors
 /// Bad input when there is no member.
 pub fn run(cell: &EnsembleCell, data: &Mnist, members: &[&Path]) -> Result<CellResult> {
-    let logits = members.iter().map(|dir| Ok(Logits::read(dir)?.test)).collect::<Result<Vec<_>>>()?;
+    let logits =
+        members.iter().map(|dir| Ok(Logits::read(dir)?.test)).collect::<Result<Vec<_>>>()?;
     let errors = errors_of(&combine(&logits, CLASSES, cell.mean, 1.)?, &data.test.labels)?;
     let accuracy = 100. * (errors.of - errors.total()) as f64 / errors.of.max(1) as f64;
     Ok(CellResult::of(METRICS, [errors.total() as f64, accuracy, members.len() as f64]))

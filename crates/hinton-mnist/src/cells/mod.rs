@@ -36,7 +36,10 @@ impl Logits {
         let (tensors, ()) = checkpoint::load(&path, &Device::Cpu)?;
         let part = |name: &str| match tensors.get(name) {
             Some(t) => Ok(t.flatten_all()?.to_vec1::<f32>()?),
-            None => Err(Error::bad_input(format!("{}: expected a tensor '{name}', got none", path.display()))),
+            None => Err(Error::bad_input(format!(
+                "{}: expected a tensor '{name}', got none",
+                path.display()
+            ))),
         };
         Ok(Self { train: part("train")?, test: part("test")? })
     }

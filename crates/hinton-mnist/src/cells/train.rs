@@ -1,8 +1,8 @@
 //! `train`: one network, with or without teachers.
 //!
-//! Metrics: `test-errors`, `test-error-rate` and `test-accuracy` (percent), `train-errors` and `train-accuracy` over the images
-//! trained on, un-jittered, `errors-on-omitted` (test images of the classes left out), and `held-out-errors` where images were
-//! kept apart.
+//! Metrics: `test-errors`, `test-error-rate` and `test-accuracy` (percent), `train-errors` and
+//! `train-accuracy` over the images trained on, un-jittered, `errors-on-omitted` (test images of
+//! the classes left out), and `held-out-errors` where images were kept apart.
 
 use std::path::Path;
 use std::time::Instant;
@@ -28,24 +28,43 @@ use crate::transfer::select;
 pub const EVALUATION_CHUNK: usize = 1000;
 
 /// The metrics that every cell has.
-const METRICS: [&str; 6] = ["test-errors", "test-error-rate", "test-accuracy", "train-errors", "train-accuracy", "train-images"];
+const METRICS: [&str; 6] = [
+    "test-errors",
+    "test-error-rate",
+    "test-accuracy",
+    "train-errors",
+    "train-accuracy",
+    "train-images",
+];
 const ERRORS_ON_OMITTED: &str = "errors-on-omitted";
 const HELD_OUT_ERRORS: &str = "held-out-errors";
 
-/// Trains the network of `cell` and leaves it, its logits and `epochs.csv` in the cell's folder; `teachers` are the folders of
-/// its teachers' cells.
+/// Trains the network of `cell` and leaves it, its logits and `epochs.csv` in the cell's folder;
+/// `teachers` are the folders of its teachers' cells.
 ///
 /// # Errors
-/// Bad input when the method needs a teacher and there is none, or there are several and no mean is named.
-pub fn run(cell: &TrainCell, data: &Mnist, place: &Place, teachers: &[&Path]) -> Result<CellResult> {
+/// Bad input when the method needs a teacher and there is none, or there are several and no mean is
+/// named.
+pub fn run(
+    cell: &TrainCell,
+    data: &Mnist,
+    place: &Place,
+    teachers: &[&Path],
+) -> Result<CellResult> {
     let &Place { dir, device, seed, save_every, .. } = place;
     let started = Instant::now();
     let selection = select(&data.train.labels, &cell.examples, seed)?;
-    let teacher = if cell.method.needs_teacher() { Some(teacher_logits(cell, teachers)?) } else { None };
+    let teacher =
+        if cell.method.needs_teacher() { Some(teacher_logits(cell, teachers)?) } else { None };
     let images = &data.train;
     // Whole passes, so that every image counts alike.
     let passes = cell.examples.epoch_images.div_ceil(selection.rows.len().max(1)).max(1);
-    let examples = ImageExamples { images, rows: selection.rows.repeat(passes), jitter: cell.examples.jitter, teacher_logits: teacher };
+    let examples = ImageExamples {
+        images,
+        rows: selection.rows.repeat(passes),
+        jitter: cell.examples.jitter,
+        teacher_logits: teacher,
+    };
     let spec = NetworkSpec::Mlp(cell.network.full());
     let (params, vb) = Params::seeded(seed, device);
     let model = spec.build(vb.clone())?;
@@ -54,12 +73,18 @@ pub fn run(cell: &TrainCell, data: &Mnist, place: &Place, teachers: &[&Path]) ->
         inherit_from(&teacher.join(NETWORK), cell, layers, &params)?;
     }
     let mut meter = place.meter(cell.train.epochs);
-    let fit = Fit { state: Some(place.state()), save_every, ..Fit::new(&*model, &params, &*method, &examples, &cell.train, seed, device) };
+    let fit = Fit {
+        state: Some(place.state()),
+        save_every,
+        ..Fit::new(&*model, &params, &*method, &examples, &cell.train, seed, device)
+    };
     let records = fit.run(&mut meter)?;
     write_epochs(&place.epochs(), &records)?;
     checkpoint::save(&place.network(), &params.snapshot()?, &spec)?;
 
-    let logits = |set: &LabelledImages| predict(&*model, set.len(), EVALUATION_CHUNK, |rows| Ok(set.range_to_tensor(rows, device)?));
+    let logits = |set: &LabelledImages| {
+        predict(&*model, set.len(), EVALUATION_CHUNK, |rows| Ok(set.range_to_tensor(rows, device)?))
+    };
     let (train, test) = (logits(&data.train)?, logits(&data.test)?);
     let mut result = measured(cell, &train, &test, data, &selection.rows, &selection.held_out)?;
     result.epochs = records.len() as u64;
@@ -73,7 +98,10 @@ pub fn run(cell: &TrainCell, data: &Mnist, place: &Place, teachers: &[&Path]) ->
 fn inherit_from(teacher: &Path, cell: &TrainCell, layers: usize, params: &Params) -> Result<()> {
     let (tensors, about) = checkpoint::load::<NetworkSpec>(teacher, &Device::Cpu)?;
     let NetworkSpec::Mlp(wide) = about else {
-        return Err(Error::bad_input(format!("{}: expected a multi-layer perceptron, got {about:?}", teacher.display())));
+        return Err(Error::bad_input(format!(
+            "{}: expected a multi-layer perceptron, got {about:?}",
+            teacher.display()
+        )));
     };
     let mut first = params.snapshot()?;
     first.extend(inherit::narrowed(&tensors, &wide, &cell.network.full(), layers)?);
@@ -86,10 +114,13 @@ fn teacher_logits(cell: &TrainCell, teachers: &[&Path]) -> Result<Vec<f32>> {
         MethodSpec::SoftTargets(soft_targets::Spec { temperature, .. }) => temperature,
         _ => 1.,
     };
-    let mut members = teachers.iter().map(|dir| Ok(Logits::read(dir)?.train)).collect::<Result<Vec<_>>>()?;
+    let mut members =
+        teachers.iter().map(|dir| Ok(Logits::read(dir)?.train)).collect::<Result<Vec<_>>>()?;
     match cell.mean_of(members.len())? {
         Some(mean) => combine(&members, CLASSES, mean, temperature),
-        None => members.pop().ok_or_else(|| Error::bad_input("this method needs a teacher: expected needs.teacher, got none")),
+        None => members.pop().ok_or_else(|| {
+            Error::bad_input("this method needs a teacher: expected needs.teacher, got none")
+        }),
     }
 }
 
@@ -100,7 +131,14 @@ pub fn metrics(cell: &TrainCell) -> impl Iterator<Item = &'static str> {
     METRICS.into_iter().chain(omitted).chain(held_out)
 }
 
-fn measured(cell: &TrainCell, train: &Tensor, test: &Tensor, data: &Mnist, rows: &[u32], held_out: &[u32]) -> Result<CellResult> {
+fn measured(
+    cell: &TrainCell,
+    train: &Tensor,
+    test: &Tensor,
+    data: &Mnist,
+    rows: &[u32],
+    held_out: &[u32],
+) -> Result<CellResult> {
     let on_test = Errors::count(test, &data.test.labels)?;
     let on_rows = |rows: &[u32]| {
         let labels: Vec<u8> = rows.iter().map(|&r| data.train.labels[r as usize]).collect();

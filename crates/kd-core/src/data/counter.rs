@@ -6,7 +6,8 @@ const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// Draw number `index` of stream `purpose` under `seed`.
 ///
-/// For a fixed seed and purpose this is injective in `index`, so sorting by it is a permutation without ties.
+/// For a fixed seed and purpose this is injective in `index`, so sorting by it is a permutation
+/// without ties.
 pub(crate) const fn draw(seed: u64, purpose: u64, index: u64) -> u64 {
     let key = split_mix(split_mix(seed.wrapping_add(GOLDEN)) ^ purpose.wrapping_mul(GOLDEN));
     split_mix(key.wrapping_add(index.wrapping_mul(GOLDEN)))
@@ -14,7 +15,8 @@ pub(crate) const fn draw(seed: u64, purpose: u64, index: u64) -> u64 {
 
 /// The draws of one stream in order.
 ///
-/// Only additions, multiplications and shifts are used, so the numbers are the same bits on every platform.
+/// Only additions, multiplications and shifts are used, so the numbers are the same bits on every
+/// platform.
 pub(crate) struct Counter {
     state: u64,
 }
@@ -41,8 +43,9 @@ impl Counter {
         low + (high - low) * self.unit()
     }
 
-    /// Mean 0 and variance 1, close to normal: four uniforms summed (Irwin-Hall), hence within ±3.47.
-    /// Box-Muller would need a logarithm and a cosine, whose last bits differ between platforms.
+    /// Mean 0 and variance 1, close to normal: four uniforms summed (Irwin-Hall), hence within
+    /// ±3.47. Box-Muller would need a logarithm and a cosine, whose last bits differ between
+    /// platforms.
     pub(crate) const fn gauss(&mut self) -> f32 {
         // Variance of the sum is 4/12.
         (self.unit() + self.unit() + self.unit() + self.unit() - 2.0) * 1.732_050_8

@@ -1,7 +1,8 @@
-//! The augmentation of CIFAR training: zero padding, a random crop of the old size, a random horizontal flip.
+//! The augmentation of CIFAR training: zero padding, a random crop of the old size, a random
+//! horizontal flip.
 //!
-//! He, Zhang, Ren and Sun (2016), section 4.2, and every script of the distillation literature since. Padding comes before
-//! normalisation, so a padded pixel is black: `(0 − mean) / std`.
+//! He, Zhang, Ren and Sun (2016), section 4.2, and every script of the distillation literature
+//! since. Padding comes before normalisation, so a padded pixel is black: `(0 − mean) / std`.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +20,8 @@ pub struct CropFlip {
     pub flip: bool,
 }
 
-/// Where one image is cut from its padded self: `top` and `left` in `0 ..= 2 × padding`, `padding` twice being the image itself.
+/// Where one image is cut from its padded self: `top` and `left` in `0 ..= 2 × padding`, `padding`
+/// twice being the image itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
     /// First row of the crop in the padded image.
@@ -40,19 +42,34 @@ impl CropFlip {
         let places = 2 * u64::from(self.padding) + 1;
         // At most 510.
         let offset = |i: u64| crop.below(i, places) as u16;
-        (0..n as u64).map(|i| Cut { top: offset(2 * i), left: offset(2 * i + 1), flip: self.flip && mirror.u32_at(i) >> 31 == 1 }).collect()
+        (0..n as u64)
+            .map(|i| Cut {
+                top: offset(2 * i),
+                left: offset(2 * i + 1),
+                flip: self.flip && mirror.u32_at(i) >> 31 == 1,
+            })
+            .collect()
     }
 }
 
-/// Writes the images at `idx`, padded, cut and normalised, to `out` of shape `[idx.len(), 3, rows, cols]`:
+/// Writes the images at `idx`, padded, cut and normalised, to `out` of shape `[idx.len(), 3, rows,
+/// cols]`:
 ///
-/// `out[b, c, y, x] = table[c][padded[c, y + top, x' + left]]` with `x' = cols − 1 − x` where the cut is mirrored and `x` elsewhere, and
-/// `padded` the image `idx[b]` with `padding` zeros on each side.
+/// `out[b, c, y, x] = table[c][padded[c, y + top, x' + left]]` with `x' = cols − 1 − x` where the
+/// cut is mirrored and `x` elsewhere, and `padded` the image `idx[b]` with `padding` zeros on each
+/// side.
 ///
 /// # Errors
-/// [`DataError::Argument`] for images that are not of three channels; [`DataError::Index`] for an index without an image;
-/// [`DataError::Length`] for `cuts` or `out` of another size.
-pub fn gather(images: &LabelledImages, idx: &[u32], padding: u8, cuts: &[Cut], table: &Table, out: &mut [f32]) -> Result<(), DataError> {
+/// [`DataError::Argument`] for images that are not of three channels; [`DataError::Index`] for an
+/// index without an image; [`DataError::Length`] for `cuts` or `out` of another size.
+pub fn gather(
+    images: &LabelledImages,
+    idx: &[u32],
+    padding: u8,
+    cuts: &[Cut],
+    table: &Table,
+    out: &mut [f32],
+) -> Result<(), DataError> {
     let (rows, cols, d) = (images.rows, images.cols, images.pixels());
     colour(images)?;
     images.check(idx)?;
@@ -65,7 +82,8 @@ pub fn gather(images: &LabelledImages, idx: &[u32], padding: u8, cuts: &[Cut], t
         let source = &images.images[i as usize * d..][..d];
         let dx = cut.left as isize - isize::from(padding);
         let dy = cut.top as isize - isize::from(padding);
-        // Columns of the crop that lie inside of the image, before mirroring: from `begin` on, `width` of them.
+        // Columns of the crop that lie inside of the image, before mirroring: from `begin` on,
+        // `width` of them.
         let width = cols.saturating_sub(dx.unsigned_abs());
         let begin = if dx < 0 { cols - width } else { 0 };
         let first = if dx < 0 { 0 } else { cols - width };
@@ -82,11 +100,18 @@ pub fn gather(images: &LabelledImages, idx: &[u32], padding: u8, cuts: &[Cut], t
                 let end = cols - begin;
                 to[end..].fill(table[0]);
                 to[..end - width].fill(table[0]);
-                to[end - width..end].iter_mut().rev().zip(from).for_each(|(to, &from)| *to = table[usize::from(from)]);
+                to[end - width..end]
+                    .iter_mut()
+                    .rev()
+                    .zip(from)
+                    .for_each(|(to, &from)| *to = table[usize::from(from)]);
             } else {
                 to[..begin].fill(table[0]);
                 to[begin + width..].fill(table[0]);
-                to[begin..][..width].iter_mut().zip(from).for_each(|(to, &from)| *to = table[usize::from(from)]);
+                to[begin..][..width]
+                    .iter_mut()
+                    .zip(from)
+                    .for_each(|(to, &from)| *to = table[usize::from(from)]);
             }
         }
     }
@@ -112,7 +137,13 @@ mod tests {
     }
 
     /// The definition: pad, cut, mirror, normalise.
-    fn naive(set: &LabelledImages, idx: &[u32], padding: usize, cuts: &[Cut], table: &Table) -> Vec<f32> {
+    fn naive(
+        set: &LabelledImages,
+        idx: &[u32],
+        padding: usize,
+        cuts: &[Cut],
+        table: &Table,
+    ) -> Vec<f32> {
         let (rows, cols) = (set.rows, set.cols);
         let mut out = Vec::new();
         for (&i, cut) in idx.iter().zip(cuts) {
@@ -120,11 +151,14 @@ mod tests {
                 let mut padded = vec![vec![0u8; cols + 2 * padding]; rows + 2 * padding];
                 for y in 0..rows {
                     for x in 0..cols {
-                        padded[y + padding][x + padding] = set.images[((i as usize * 3 + c) * rows + y) * cols + x];
+                        padded[y + padding][x + padding] =
+                            set.images[((i as usize * 3 + c) * rows + y) * cols + x];
                     }
                 }
                 for y in 0..rows {
-                    let mut line: Vec<u8> = (0..cols).map(|x| padded[y + usize::from(cut.top)][x + usize::from(cut.left)]).collect();
+                    let mut line: Vec<u8> = (0..cols)
+                        .map(|x| padded[y + usize::from(cut.top)][x + usize::from(cut.left)])
+                        .collect();
                     if cut.flip {
                         line.reverse();
                     }
@@ -157,12 +191,14 @@ mod tests {
 
     #[test]
     fn padding_is_black_before_it_is_normalised() {
-        let white = LabelledImages { channels: 3, ..LabelledImages::grey(vec![255; 12], vec![0], 2, 2, 1) };
+        let white =
+            LabelledImages { channels: 3, ..LabelledImages::grey(vec![255; 12], vec![0], 2, 2, 1) };
         let table = Normalisation::Reviewkd.table();
         let mut out = [0.0; 12];
         gather(&white, &[0], 4, &[Cut { top: 3, left: 4, flip: false }], &table, &mut out).unwrap();
         for c in 0..3 {
-            let black = (0.0 - Normalisation::Reviewkd.mean()[c]) / Normalisation::Reviewkd.std()[c];
+            let black =
+                (0.0 - Normalisation::Reviewkd.mean()[c]) / Normalisation::Reviewkd.std()[c];
             assert_eq!(out[c * 4..][..4], [black, black, table[c][255], table[c][255]]);
         }
     }
@@ -193,9 +229,18 @@ mod tests {
         let (set, table) = (images(2, 2, 2), Normalisation::Crd.table());
         let cut = [Cut { top: 0, left: 0, flip: false }];
         let message = |r: Result<(), DataError>| r.unwrap_err().to_string();
-        assert_eq!(message(gather(&set, &[2], 0, &cut, &table, &mut [0.0; 12])), "image index: expected less than 2, got 2");
-        assert_eq!(message(gather(&set, &[1], 0, &cut, &table, &mut [0.0; 11])), "batch buffer: expected 12 elements, got 11");
-        assert_eq!(message(gather(&set, &[1], 0, &[], &table, &mut [0.0; 12])), "cuts: expected 1 elements, got 0");
+        assert_eq!(
+            message(gather(&set, &[2], 0, &cut, &table, &mut [0.0; 12])),
+            "image index: expected less than 2, got 2"
+        );
+        assert_eq!(
+            message(gather(&set, &[1], 0, &cut, &table, &mut [0.0; 11])),
+            "batch buffer: expected 12 elements, got 11"
+        );
+        assert_eq!(
+            message(gather(&set, &[1], 0, &[], &table, &mut [0.0; 12])),
+            "cuts: expected 1 elements, got 0"
+        );
         let grey = LabelledImages::grey(vec![0; 4], vec![0], 2, 2, 1);
         let error = message(gather(&grey, &[0], 0, &cut, &table, &mut [0.0; 4]));
         assert_eq!(error, "channels of normalised images: expected 3, got 1");

@@ -6,8 +6,9 @@ use kd_base::{Blame, Fault};
 
 /// Why a data set could not be found, read or cut up.
 ///
-/// All variants are bad input (a file, a network, an argument), except [`DataError::Index`], [`DataError::Row`],
-/// [`DataError::Length`] and [`DataError::Tensor`], which a correct program does not meet.
+/// All variants are bad input (a file, a network, an argument), except [`DataError::Index`],
+/// [`DataError::Row`], [`DataError::Length`] and [`DataError::Tensor`], which a correct program
+/// does not meet.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
     /// The file could not be opened or read.
@@ -173,7 +174,9 @@ pub enum DataError {
         got: String,
     },
     /// The hub could not be asked, or did not give the file.
-    #[error("{dataset}: not in the Hugging Face cache and not downloaded from {endpoint}: {reason}")]
+    #[error(
+        "{dataset}: not in the Hugging Face cache and not downloaded from {endpoint}: {reason}"
+    )]
     Unreachable {
         /// The data set's name on the hub.
         dataset: String,
@@ -270,7 +273,9 @@ fn size(got: u64, expected: u64) -> String {
 impl Blame for DataError {
     fn fault(&self) -> Fault {
         match self {
-            Self::Index { .. } | Self::Row { .. } | Self::Length { .. } | Self::Tensor(_) => Fault::Program,
+            Self::Index { .. } | Self::Row { .. } | Self::Length { .. } | Self::Tensor(_) => {
+                Fault::Program
+            }
             _ => Fault::BadInput,
         }
     }

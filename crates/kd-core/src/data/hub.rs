@@ -1,7 +1,9 @@
-//! Data sets from the Hugging Face hub: files of its own conversion to Parquet ([`CONVERSIONS`]), or of any other revision.
+//! Data sets from the Hugging Face hub: files of its own conversion to Parquet ([`CONVERSIONS`]),
+//! or of any other revision.
 //!
-//! The cache is looked at first, without a connection. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT` and `HF_TOKEN` mean what they mean to
-//! `hf-hub`; `HF_HUB_OFFLINE`, which `hf-hub` 1.0 does not read, is read here.
+//! The cache is looked at first, without a connection. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT` and
+//! `HF_TOKEN` mean what they mean to `hf-hub`; `HF_HUB_OFFLINE`, which `hf-hub` 1.0 does not read,
+//! is read here.
 
 use std::error::Error;
 use std::fmt;
@@ -53,11 +55,17 @@ pub struct Repo {
 
 impl Repo {
     fn listing(&self) -> Listing {
-        Listing { owner: self.owner, name: self.name, revision: CONVERSIONS, files: self.files.to_vec() }
+        Listing {
+            owner: self.owner,
+            name: self.name,
+            revision: CONVERSIONS,
+            files: self.files.to_vec(),
+        }
     }
 }
 
-/// Where and how long to look. [`Hub::from_env`] is what a program wants; the fields are for tests and mirrors.
+/// Where and how long to look. [`Hub::from_env`] is what a program wants; the fields are for tests
+/// and mirrors.
 #[derive(Clone, Debug)]
 pub struct Hub {
     /// The cache directory, `None` for hf-hub's own choice.
@@ -66,7 +74,8 @@ pub struct Hub {
     pub endpoint: Option<String>,
     /// Whether never to connect.
     pub offline: bool,
-    /// How long to wait for the server's first answer, and later for the next byte. hf-hub itself would wait for ever.
+    /// How long to wait for the server's first answer, and later for the next byte. hf-hub itself
+    /// would wait for ever.
     pub patience: Duration,
 }
 
@@ -80,9 +89,11 @@ pub struct Files {
 }
 
 impl Hub {
-    /// The hub as the environment has it: 20 seconds of patience, offline if `HF_HUB_OFFLINE` is `1`, `on`, `yes` or `true`.
+    /// The hub as the environment has it: 20 seconds of patience, offline if `HF_HUB_OFFLINE` is
+    /// `1`, `on`, `yes` or `true`.
     pub fn from_env() -> Self {
-        let offline = std::env::var("HF_HUB_OFFLINE").is_ok_and(|v| ["1", "on", "yes", "true"].contains(&v.to_lowercase().as_str()));
+        let offline = std::env::var("HF_HUB_OFFLINE")
+            .is_ok_and(|v| ["1", "on", "yes", "true"].contains(&v.to_lowercase().as_str()));
         Self { cache: None, endpoint: None, offline, patience: Duration::from_secs(20) }
     }
 
@@ -120,7 +131,13 @@ impl Hub {
     pub fn find(&self, what: &Listing) -> Result<Option<Vec<PathBuf>>, DataError> {
         let client = self.client(what)?;
         let repo = client.sync.dataset(what.owner, what.name);
-        let get = |name: &&str| match repo.download_file().filename(*name).revision(what.revision).local_files_only(true).send() {
+        let get = |name: &&str| match repo
+            .download_file()
+            .filename(*name)
+            .revision(what.revision)
+            .local_files_only(true)
+            .send()
+        {
             Ok(path) => Ok(Some(path)),
             // The second is a note in the cache that the file did not exist; it may exist by now.
             Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => Ok(None),
@@ -129,22 +146,27 @@ impl Hub {
         what.files.iter().map(get).collect()
     }
 
-    /// Downloads what is missing from the cache of a listing. Returns within [`Hub::patience`] of the last sign of life from the server.
+    /// Downloads what is missing from the cache of a listing. Returns within [`Hub::patience`] of
+    /// the last sign of life from the server.
     ///
     /// # Errors
-    /// [`DataError::Unreachable`] where the server could not be asked or did not deliver, or [`Hub::offline`] is set;
-    /// [`DataError::Cache`] where the files could not be written.
+    /// [`DataError::Unreachable`] where the server could not be asked or did not deliver, or
+    /// [`Hub::offline`] is set; [`DataError::Cache`] where the files could not be written.
     pub fn download(&self, what: &Listing) -> Result<Vec<PathBuf>, DataError> {
         let client = self.client(what)?;
         if self.offline {
             return Err(client.unreachable("HF_HUB_OFFLINE is set".to_string()));
         }
         let (send, receive) = mpsc::channel();
-        let (repo, names, revision) = (client.sync.dataset(what.owner, what.name), what.files.clone(), what.revision);
-        // hf-hub sets no timeout on connections or reads, and offers no place for one. So the download runs on a thread of its own, and a
-        // download that stalls is abandoned: its thread ends with the process, and leaves at most an unfinished file that hf-hub ignores.
+        let (repo, names, revision) =
+            (client.sync.dataset(what.owner, what.name), what.files.clone(), what.revision);
+        // hf-hub sets no timeout on connections or reads, and offers no place for one. So the
+        // download runs on a thread of its own, and a download that stalls is abandoned:
+        // its thread ends with the process, and leaves at most an unfinished file that hf-hub
+        // ignores.
         let spawned = thread::Builder::new().name("download".to_string()).spawn(move || {
-            let files = names.into_iter().map(|name| download_one(&repo, name, revision, &send)).collect();
+            let files =
+                names.into_iter().map(|name| download_one(&repo, name, revision, &send)).collect();
             // Nobody listens after a stall.
             let _ = send.send(Message::Done(files));
         });
@@ -162,11 +184,16 @@ impl Hub {
                 Err(RecvTimeoutError::Timeout) => {
                     let reason = match bytes {
                         0 => format!("no answer within {:.0} s", started.elapsed().as_secs_f64()),
-                        n => format!("no more data for {:.0} s after {n} bytes", alive.elapsed().as_secs_f64()),
+                        n => format!(
+                            "no more data for {:.0} s after {n} bytes",
+                            alive.elapsed().as_secs_f64()
+                        ),
                     };
                     return Err(client.unreachable(reason));
                 }
-                Err(RecvTimeoutError::Disconnected) => return Err(client.unreachable("the download thread ended".to_string())),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(client.unreachable("the download thread ended".to_string()));
+                }
             }
         }
     }
@@ -186,7 +213,12 @@ impl Hub {
         // Two retries within a second: a laptop without a network should learn it soon.
         let client = builder.retry_max_attempts(2).build().map_err(failed)?;
         let (endpoint, cache) = (client.endpoint().to_string(), client.cache_dir().to_path_buf());
-        Ok(Client { dataset: what.to_string(), sync: HFClientSync::from_inner(client).map_err(failed)?, endpoint, cache })
+        Ok(Client {
+            dataset: what.to_string(),
+            sync: HFClientSync::from_inner(client).map_err(failed)?,
+            endpoint,
+            cache,
+        })
     }
 }
 
@@ -200,13 +232,21 @@ struct Client {
 
 impl Client {
     fn unreachable(&self, reason: String) -> DataError {
-        DataError::Unreachable { dataset: self.dataset.clone(), endpoint: self.endpoint.clone(), reason }
+        DataError::Unreachable {
+            dataset: self.dataset.clone(),
+            endpoint: self.endpoint.clone(),
+            reason,
+        }
     }
 
     fn failed(&self, error: HFError) -> DataError {
         match error {
             HFError::Io(_) | HFError::CacheLockTimeout { .. } | HFError::CacheNotEnabled => {
-                DataError::Cache { dataset: self.dataset.clone(), cache: self.cache.clone(), reason: with_causes(&error) }
+                DataError::Cache {
+                    dataset: self.dataset.clone(),
+                    cache: self.cache.clone(),
+                    reason: with_causes(&error),
+                }
             }
             // The outer layers of a transport error only repeat the address.
             error @ HFError::Request { .. } => {
@@ -228,15 +268,25 @@ enum Message {
 /// A training set and a test set.
 fn two(files: Vec<PathBuf>) -> Result<Files, DataError> {
     let n = files.len();
-    let [train, test] =
-        <[PathBuf; 2]>::try_from(files).map_err(|_| DataError::Length { what: "files of a data set", expected: 2, got: n })?;
+    let [train, test] = <[PathBuf; 2]>::try_from(files).map_err(|_| DataError::Length {
+        what: "files of a data set",
+        expected: 2,
+        got: n,
+    })?;
     Ok(Files { train, test })
 }
 
-fn download_one(repo: &HFRepositorySync<RepoTypeDataset>, name: &str, revision: &str, send: &Sender<Message>) -> Result<PathBuf, HFError> {
+fn download_one(
+    repo: &HFRepositorySync<RepoTypeDataset>,
+    name: &str,
+    revision: &str,
+    send: &Sender<Message>,
+) -> Result<PathBuf, HFError> {
     let file = repo.download_file().filename(name).revision(revision);
     match file.clone().local_files_only(true).send() {
-        Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => file.progress(Watch(send.clone())).send(),
+        Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => {
+            file.progress(Watch(send.clone())).send()
+        }
         cached => cached,
     }
 }

@@ -10,11 +10,12 @@ use super::DataError;
 
 /// Images of one size, each with a class, in the order of their source.
 ///
-/// Pixels stay bytes: 60,000 MNIST images are 47 MB as bytes and 188 MB as `f32`, and [`super::jitter::gather`] and
-/// [`super::crop_flip::gather`] convert a batch while they copy it.
+/// Pixels stay bytes: 60,000 MNIST images are 47 MB as bytes and 188 MB as `f32`, and
+/// [`super::jitter::gather`] and [`super::crop_flip::gather`] convert a batch while they copy it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabelledImages {
-    /// Pixels, `len() × channels × rows × cols`: the planes of an image one after the other, each row-major.
+    /// Pixels, `len() × channels × rows × cols`: the planes of an image one after the other, each
+    /// row-major.
     pub images: Vec<u8>,
     /// One class for each image, each less than `classes`.
     pub labels: Vec<u8>,
@@ -41,7 +42,13 @@ pub struct CoarseLabels {
 
 impl LabelledImages {
     /// Grey images without groups; see the fields for the arguments.
-    pub fn grey(images: Vec<u8>, labels: Vec<u8>, rows: usize, cols: usize, classes: usize) -> Self {
+    pub fn grey(
+        images: Vec<u8>,
+        labels: Vec<u8>,
+        rows: usize,
+        cols: usize,
+        classes: usize,
+    ) -> Self {
         Self { images, labels, coarse: None, channels: 1, rows, cols, classes }
     }
 
@@ -73,7 +80,10 @@ impl LabelledImages {
             images.extend_from_slice(&self.images[i * d..(i + 1) * d]);
         }
         let pick = |labels: &[u8]| indices.iter().map(|&i| labels[i as usize]).collect();
-        let coarse = self.coarse.as_ref().map(|c| CoarseLabels { labels: pick(&c.labels), classes: c.classes });
+        let coarse = self
+            .coarse
+            .as_ref()
+            .map(|c| CoarseLabels { labels: pick(&c.labels), classes: c.classes });
         let Self { channels, rows, cols, classes, .. } = *self;
         Ok(Self { images, labels: pick(&self.labels), coarse, channels, rows, cols, classes })
     }
@@ -89,13 +99,19 @@ impl LabelledImages {
     /// [`LabelledImages::to_tensor`] of some images that follow each other.
     ///
     /// # Errors
-    /// [`DataError::Index`] where the range ends beyond the images; [`DataError::Tensor`] where Candle cannot put it on `device`.
-    pub fn range_to_tensor(&self, range: Range<usize>, device: &Device) -> Result<Tensor, DataError> {
+    /// [`DataError::Index`] where the range ends beyond the images; [`DataError::Tensor`] where
+    /// Candle cannot put it on `device`.
+    pub fn range_to_tensor(
+        &self,
+        range: Range<usize>,
+        device: &Device,
+    ) -> Result<Tensor, DataError> {
         let d = self.pixels();
         let Some(bytes) = self.images.get(range.start * d..range.end * d) else {
             return Err(DataError::Index { index: range.end, len: self.len() });
         };
-        let values: Vec<f32> = bytes.par_iter().with_min_len(64 * 1024).map(|&p| f32::from(p) / 255.0).collect();
+        let values: Vec<f32> =
+            bytes.par_iter().with_min_len(64 * 1024).map(|&p| f32::from(p) / 255.0).collect();
         Ok(Tensor::from_vec(values, (range.len(), d), device)?)
     }
 
@@ -125,7 +141,8 @@ impl LabelledImages {
         }
     }
 
-    /// Adds the content (number, size, pixels, labels) to a hash. What grey images without groups lack adds nothing.
+    /// Adds the content (number, size, pixels, labels) to a hash. What grey images without groups
+    /// lack adds nothing.
     fn digest(&self, hash: &mut Sha256) {
         for n in [self.len(), self.rows, self.cols, self.classes] {
             hash.update((n as u64).to_le_bytes());
@@ -142,8 +159,8 @@ impl LabelledImages {
     }
 }
 
-/// The first 16 hexadecimal digits of a SHA-256 over sets of images (number, size, pixels and labels of each in turn): equal hashes mean
-/// equal data, wherever it came from.
+/// The first 16 hexadecimal digits of a SHA-256 over sets of images (number, size, pixels and
+/// labels of each in turn): equal hashes mean equal data, wherever it came from.
 pub(crate) fn content_hash<'a>(sets: impl IntoIterator<Item = &'a LabelledImages>) -> String {
     let mut hash = Sha256::new();
     sets.into_iter().for_each(|set| set.digest(&mut hash));

@@ -2,10 +2,12 @@
 
 use super::{DataError, LabelledImages};
 
-/// Writes the images at `idx` to `out`: `out[b, p] = images[idx[b], p] / 255`, shape `[idx.len(), pixels]`, in `[0, 1]`.
+/// Writes the images at `idx` to `out`: `out[b, p] = images[idx[b], p] / 255`, shape `[idx.len(),
+/// pixels]`, in `[0, 1]`.
 ///
 /// # Errors
-/// [`DataError::Index`] for an index without an image, [`DataError::Length`] for an `out` of another size.
+/// [`DataError::Index`] for an index without an image, [`DataError::Length`] for an `out` of
+/// another size.
 pub fn gather(images: &LabelledImages, idx: &[u32], out: &mut [f32]) -> Result<(), DataError> {
     let d = images.pixels();
     images.check(idx)?;
@@ -17,21 +19,30 @@ pub fn gather(images: &LabelledImages, idx: &[u32], out: &mut [f32]) -> Result<(
     Ok(())
 }
 
-/// As [`gather`], each image moved by its `(dx, dy)` with zeros behind it: `out[b, c, y, x] = images[idx[b], c, y − dy, x − dx] / 255`,
-/// and 0 where that lies outside. Positive `dx` moves to the right, positive `dy` down.
+/// As [`gather`], each image moved by its `(dx, dy)` with zeros behind it: `out[b, c, y, x] =
+/// images[idx[b], c, y − dy, x − dx] / 255`, and 0 where that lies outside. Positive `dx` moves to
+/// the right, positive `dy` down.
 ///
-/// The jitter of Hinton, Vinyals and Dean (2015), section 3: "jittered by up to two pixels in any direction".
+/// The jitter of Hinton, Vinyals and Dean (2015), section 3: "jittered by up to two pixels in any
+/// direction".
 ///
 /// # Errors
-/// [`DataError::Index`] for an index without an image, [`DataError::Length`] for `shifts` or `out` of another size.
-pub fn gather_jittered(images: &LabelledImages, idx: &[u32], shifts: &[(i8, i8)], out: &mut [f32]) -> Result<(), DataError> {
+/// [`DataError::Index`] for an index without an image, [`DataError::Length`] for `shifts` or `out`
+/// of another size.
+pub fn gather_jittered(
+    images: &LabelledImages,
+    idx: &[u32],
+    shifts: &[(i8, i8)],
+    out: &mut [f32],
+) -> Result<(), DataError> {
     let (rows, cols, d) = (images.rows, images.cols, images.pixels());
     images.check(idx)?;
     check_len("shifts", idx.len(), shifts.len())?;
     check_len("batch buffer", idx.len() * d, out.len())?;
     for ((&i, &(dx, dy)), image) in idx.iter().zip(shifts).zip(out.chunks_exact_mut(d.max(1))) {
         let source = &images.images[i as usize * d..(i as usize + 1) * d];
-        // Columns x of the output with 0 <= x - dx < cols; empty when the shift is wider than the image.
+        // Columns x of the output with 0 <= x - dx < cols; empty when the shift is wider than the
+        // image.
         let left = usize::try_from(dx).unwrap_or(0).min(cols);
         let cut = usize::from(dx.unsigned_abs()) - usize::try_from(dx).unwrap_or(0);
         let width = cols.saturating_sub(usize::from(dx.unsigned_abs()));
@@ -42,7 +53,10 @@ pub fn gather_jittered(images: &LabelledImages, idx: &[u32], shifts: &[(i8, i8)]
                 None => row.fill(0.0),
                 Some(y) => {
                     row[..left].fill(0.0);
-                    scale(&source[(plane * rows + y) * cols + cut..][..width], &mut row[left..][..width]);
+                    scale(
+                        &source[(plane * rows + y) * cols + cut..][..width],
+                        &mut row[left..][..width],
+                    );
                     row[left + width..].fill(0.0);
                 }
             }
@@ -53,8 +67,8 @@ pub fn gather_jittered(images: &LabelledImages, idx: &[u32], shifts: &[(i8, i8)]
 
 fn scale(from: &[u8], to: &mut [f32]) {
     for (to, &from) in to.iter_mut().zip(from) {
-        // Correctly rounded from / 255 for each of the 256 bytes, which a test checks, and without the division. Multiplying by 1/255 once
-        // is off by one bit for 126 of them.
+        // Correctly rounded from / 255 for each of the 256 bytes, which a test checks, and without
+        // the division. Multiplying by 1/255 once is off by one bit for 126 of them.
         *to = f32::from(from) * 3.0 * (1.0 / 765.0);
     }
 }
@@ -69,7 +83,9 @@ mod tests {
     use proptest::prelude::*;
 
     fn images(n: usize, rows: usize, cols: usize) -> LabelledImages {
-        let images = (0..n * rows * cols).map(|i| crate::Seed(0).stream("test", 0, 0).u32_at(i as u64) as u8).collect();
+        let images = (0..n * rows * cols)
+            .map(|i| crate::Seed(0).stream("test", 0, 0).u32_at(i as u64) as u8)
+            .collect();
         LabelledImages::grey(images, vec![0; n], rows, cols, 1)
     }
 
@@ -79,8 +95,13 @@ mod tests {
             for y in 0..set.rows as isize {
                 for x in 0..set.cols as isize {
                     let (sy, sx) = (y - isize::from(dy), x - isize::from(dx));
-                    let inside = (0..set.rows as isize).contains(&sy) && (0..set.cols as isize).contains(&sx);
-                    let pixel = if inside { set.images[i as usize * set.pixels() + sy as usize * set.cols + sx as usize] } else { 0 };
+                    let inside = (0..set.rows as isize).contains(&sy)
+                        && (0..set.cols as isize).contains(&sx);
+                    let pixel = if inside {
+                        set.images[i as usize * set.pixels() + sy as usize * set.cols + sx as usize]
+                    } else {
+                        0
+                    };
                     out.push(f32::from(pixel) / 255.0);
                 }
             }
@@ -134,8 +155,17 @@ mod tests {
     fn wrong_lengths_and_indices_are_errors() {
         let set = images(2, 2, 2);
         let message = |r: Result<(), DataError>| r.unwrap_err().to_string();
-        assert_eq!(message(gather(&set, &[2], &mut [0.0; 4])), "image index: expected less than 2, got 2");
-        assert_eq!(message(gather(&set, &[1], &mut [0.0; 5])), "batch buffer: expected 4 elements, got 5");
-        assert_eq!(message(gather_jittered(&set, &[1], &[], &mut [0.0; 4])), "shifts: expected 1 elements, got 0");
+        assert_eq!(
+            message(gather(&set, &[2], &mut [0.0; 4])),
+            "image index: expected less than 2, got 2"
+        );
+        assert_eq!(
+            message(gather(&set, &[1], &mut [0.0; 5])),
+            "batch buffer: expected 4 elements, got 5"
+        );
+        assert_eq!(
+            message(gather_jittered(&set, &[1], &[], &mut [0.0; 4])),
+            "shifts: expected 1 elements, got 0"
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! Data sets, where they come from, and how a batch is cut from them.
 //!
-//! [`mnist::load`] and [`cifar::load`] are the entries: they find, download or generate a data set and say which of the three they did.
-//! [`jitter`] and [`crop_flip`] write batches, [`split`] chooses rows. Every choice is a pure function of an explicit seed.
+//! [`mnist::load`] and [`cifar::load`] are the entries: they find, download or generate a data set
+//! and say which of the three they did. [`jitter`] and [`crop_flip`] write batches, [`split`]
+//! chooses rows. Every choice is a pure function of an explicit seed.
 
 pub mod cifar;
 mod counter;

@@ -1,4 +1,5 @@
-//! Colour images as a training set and as a test set: normalised, and augmented anew every time they are shown in training.
+//! Colour images as a training set and as a test set: normalised, and augmented anew every time
+//! they are shown in training.
 
 use candle_core::{Device, Tensor};
 
@@ -31,7 +32,14 @@ impl Examples for NormalisedExamples<'_> {
         let (n, images) = (rows.len(), self.images);
         let mut values = vec![0f32; n * images.pixels()];
         let cuts = self.augmentation.cuts(step, n);
-        crop_flip::gather(images, &rows, self.augmentation.padding, &cuts, &self.normalisation.table(), &mut values)?;
+        crop_flip::gather(
+            images,
+            &rows,
+            self.augmentation.padding,
+            &cuts,
+            &self.normalisation.table(),
+            &mut values,
+        )?;
         let labels: Vec<u32> = rows.iter().map(|&r| u32::from(images.labels[r as usize])).collect();
         Ok(Batch {
             inputs: Tensor::from_vec(values, (n, 3, images.rows, images.cols), device)?,
@@ -42,20 +50,34 @@ impl Examples for NormalisedExamples<'_> {
     }
 }
 
-/// A network's logits on all images as they are, un-augmented: `[len, classes]` on the CPU. No more than `chunk` of them exist as floats
-/// at a time.
+/// A network's logits on all images as they are, un-augmented: `[len, classes]` on the CPU. No more
+/// than `chunk` of them exist as floats at a time.
 ///
 /// # Errors
 /// When the images have not three channels or do not fit the network.
-pub fn logits(model: &dyn Model, images: &LabelledImages, normalisation: Normalisation, chunk: usize, device: &Device) -> Result<Tensor> {
-    predict(model, images.len(), chunk, |rows| Ok(normalisation.range_to_tensor(images, rows, device)?))
+pub fn logits(
+    model: &dyn Model,
+    images: &LabelledImages,
+    normalisation: Normalisation,
+    chunk: usize,
+    device: &Device,
+) -> Result<Tensor> {
+    predict(model, images.len(), chunk, |rows| {
+        Ok(normalisation.range_to_tensor(images, rows, device)?)
+    })
 }
 
 /// A network's errors on all images, top 1; [`Errors::accuracy`] is the number that papers print.
 ///
 /// # Errors
 /// As [`logits`].
-pub fn errors(model: &dyn Model, images: &LabelledImages, normalisation: Normalisation, chunk: usize, device: &Device) -> Result<Errors> {
+pub fn errors(
+    model: &dyn Model,
+    images: &LabelledImages,
+    normalisation: Normalisation,
+    chunk: usize,
+    device: &Device,
+) -> Result<Errors> {
     Errors::count(&logits(model, images, normalisation, chunk, device)?, &images.labels)
 }
 
@@ -78,13 +100,20 @@ mod tests {
     fn without_augmentation_a_batch_is_the_rows_asked_for() -> Result<()> {
         let images = images();
         let (normalisation, rows) = (Normalisation::Reviewkd, vec![3, 1, 0]);
-        let examples = NormalisedExamples { images: &images, rows, normalisation, augmentation: CropFlip::NONE };
+        let examples = NormalisedExamples {
+            images: &images,
+            rows,
+            normalisation,
+            augmentation: CropFlip::NONE,
+        };
         let batch = examples.batch(&[2, 0], step(0), &Device::Cpu)?;
         assert_eq!((examples.len(), batch.inputs.dims()), (3, &[2, 3, 2, 3][..]));
         assert_eq!(batch.labels.to_vec1::<u32>()?, [2, 2]);
         let all = normalisation.range_to_tensor(&images, 0..4, &Device::Cpu)?;
         for (b, row) in [0, 3].into_iter().enumerate() {
-            let flat = |t: &Tensor, i: usize| -> Result<Vec<f32>> { Ok(t.get(i)?.flatten_all()?.to_vec1()?) };
+            let flat = |t: &Tensor, i: usize| -> Result<Vec<f32>> {
+                Ok(t.get(i)?.flatten_all()?.to_vec1()?)
+            };
             assert_eq!(flat(&batch.inputs, b)?, flat(&all, row)?);
         }
         Ok(())
@@ -94,9 +123,16 @@ mod tests {
     fn augmentation_is_a_function_of_the_step() -> Result<()> {
         let images = images();
         let augmentation = CropFlip { padding: 1, flip: true };
-        let examples = NormalisedExamples { images: &images, rows: vec![0; 40], normalisation: Normalisation::Crd, augmentation };
+        let examples = NormalisedExamples {
+            images: &images,
+            rows: vec![0; 40],
+            normalisation: Normalisation::Crd,
+            augmentation,
+        };
         let rows: Vec<u32> = (0..40).collect();
-        let batch = |s| -> Result<Vec<f32>> { Ok(examples.batch(&rows, step(s), &Device::Cpu)?.inputs.flatten_all()?.to_vec1()?) };
+        let batch = |s| -> Result<Vec<f32>> {
+            Ok(examples.batch(&rows, step(s), &Device::Cpu)?.inputs.flatten_all()?.to_vec1()?)
+        };
         assert_eq!(batch(0)?, batch(0)?);
         assert_ne!(batch(0)?, batch(1)?);
         Ok(())
@@ -124,14 +160,18 @@ mod tests {
     #[test]
     fn errors_are_counted_over_all_images_whatever_the_chunk() -> Result<()> {
         let mut images = images();
-        // One channel of each image is lit: images 0, 1 and 2 as their labels 2, 0 and 1 say, image 3 not.
+        // One channel of each image is lit: images 0, 1 and 2 as their labels 2, 0 and 1 say, image
+        // 3 not.
         images.images.fill(0);
         for (image, channel) in [(0, 2), (1, 0), (2, 1), (3, 0)] {
             images.images[image * 18 + channel * 6..][..6].fill(255);
         }
         for chunk in [1, 3, 100] {
             let errors = errors(&Means::new(), &images, Normalisation::Crd, chunk, &Device::Cpu)?;
-            assert_eq!((errors.total(), errors.per_class.as_slice(), errors.accuracy()), (1, &[0, 0, 1][..], 75.));
+            assert_eq!(
+                (errors.total(), errors.per_class.as_slice(), errors.accuracy()),
+                (1, &[0, 0, 1][..], 75.)
+            );
         }
         Ok(())
     }

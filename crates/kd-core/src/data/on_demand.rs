@@ -1,4 +1,5 @@
-//! Data that is loaded when it is first asked for, so that commands which need none do not wait for it.
+//! Data that is loaded when it is first asked for, so that commands which need none do not wait for
+//! it.
 
 use std::sync::OnceLock;
 
@@ -7,7 +8,8 @@ use crate::Result;
 
 type Load<T> = Box<dyn Fn() -> Result<(T, Provenance), DataError> + Send + Sync>;
 
-/// A data set and where it came from, found, downloaded or generated at the first call of [`get`](OnDemand::get).
+/// A data set and where it came from, found, downloaded or generated at the first call of
+/// [`get`](OnDemand::get).
 pub struct OnDemand<T> {
     load: Load<T>,
     loaded: OnceLock<(T, Provenance)>,
@@ -15,7 +17,9 @@ pub struct OnDemand<T> {
 
 impl<T> OnDemand<T> {
     /// What `load` gives, once it is asked for.
-    pub fn new(load: impl Fn() -> Result<(T, Provenance), DataError> + Send + Sync + 'static) -> Self {
+    pub fn new(
+        load: impl Fn() -> Result<(T, Provenance), DataError> + Send + Sync + 'static,
+    ) -> Self {
         Self { load: Box::new(load), loaded: OnceLock::new() }
     }
 
@@ -43,7 +47,15 @@ mod tests {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         let data = OnDemand::new(|| match CALLS.fetch_add(1, Ordering::Relaxed) {
             0 => Err(DataError::Magic { path: "numbers".into(), expected: 1, got: 2 }),
-            call => Ok((call, Provenance { dataset: "numbers", found: String::new(), note: None, content: String::new() })),
+            call => Ok((
+                call,
+                Provenance {
+                    dataset: "numbers",
+                    found: String::new(),
+                    note: None,
+                    content: String::new(),
+                },
+            )),
         });
         assert!(data.get().is_err());
         assert_eq!((data.get().unwrap().0, data.get().unwrap().0), (1, 1));

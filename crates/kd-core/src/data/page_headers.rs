@@ -1,8 +1,10 @@
 //! Bounds on the pages of a Parquet column, checked before the `parquet` crate decodes them.
 //!
-//! A page header states how large the page is once decompressed and how many values its dictionary holds, and the decoder allocates that
-//! much before it looks at the data: a forged header asks for gigabytes. This walks the headers (Thrift's compact protocol) and refuses a
-//! column whose headers claim more than its limit, or an encoding whose decoder trusts a length in the data in the same way.
+//! A page header states how large the page is once decompressed and how many values its dictionary
+//! holds, and the decoder allocates that much before it looks at the data: a forged header asks for
+//! gigabytes. This walks the headers (Thrift's compact protocol) and refuses a column whose headers
+//! claim more than its limit, or an encoding whose decoder trusts a length in the data in the same
+//! way.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -44,12 +46,17 @@ pub fn check(chunk: &[u8], limits: Limits) -> Result<(), String> {
     Ok(())
 }
 
-/// Checks the column chunk of `size` bytes that begins at byte `start` of `file`, as [`check`] does, without reading the pages
-/// themselves. Moves the file's cursor.
+/// Checks the column chunk of `size` bytes that begins at byte `start` of `file`, as [`check`]
+/// does, without reading the pages themselves. Moves the file's cursor.
 ///
 /// # Errors
 /// As [`check`]; and what the system says where the file cannot be read.
-pub fn check_file(file: &mut (impl Read + Seek), start: u64, size: u64, limits: Limits) -> Result<(), String> {
+pub fn check_file(
+    file: &mut (impl Read + Seek),
+    start: u64,
+    size: u64,
+    limits: Limits,
+) -> Result<(), String> {
     let mut walk = Walk::new(limits);
     let mut window = Vec::new();
     let mut done = 0;
@@ -63,7 +70,9 @@ pub fn check_file(file: &mut (impl Read + Seek), start: u64, size: u64, limits: 
             file.take(room).read_to_end(&mut window).map_err(|e| e.to_string())?;
             match walk.next(&window, left)? {
                 Some(size) => break size,
-                None if room < LAST_WINDOW.min(left) && window.len() as u64 == room => room = (8 * room).min(left),
+                None if room < LAST_WINDOW.min(left) && window.len() as u64 == room => {
+                    room = (8 * room).min(left)
+                }
                 None => return Err(walk.no_header()),
             }
         };
@@ -92,8 +101,8 @@ impl Walk {
         format!("no page header where page {} should begin", self.page)
     }
 
-    /// The size of the page that begins with `window`, header included, where `left` bytes are left of the chunk; `None` where `window`
-    /// does not begin with a whole header.
+    /// The size of the page that begins with `window`, header included, where `left` bytes are left
+    /// of the chunk; `None` where `window` does not begin with a whole header.
     fn next(&mut self, window: &[u8], left: u64) -> Result<Option<u64>, String> {
         let (limits, page) = (self.limits, self.page);
         let mut thrift = Thrift { bytes: window };
@@ -101,8 +110,11 @@ impl Walk {
         let read = (window.len() - thrift.bytes.len()) as u64;
         let left = left.saturating_sub(read);
         let size = u64::try_from(header.compressed).ok().filter(|&size| size <= left);
-        let size = size.ok_or_else(|| format!("page {page} of {} bytes where {left} are left", header.compressed))?;
-        let too_much = |what, limit, got| Err(format!("page {page} with {got} {what}, more than {limit}"));
+        let size = size.ok_or_else(|| {
+            format!("page {page} of {} bytes where {left} are left", header.compressed)
+        })?;
+        let too_much =
+            |what, limit, got| Err(format!("page {page} with {got} {what}, more than {limit}"));
         if !(0..=limits.page_bytes).contains(&header.uncompressed) {
             return too_much("bytes", limits.page_bytes, header.uncompressed);
         }
@@ -113,7 +125,10 @@ impl Walk {
             return too_much("values", limits.values, header.values);
         }
         if !ENCODINGS.contains(&header.encoding) {
-            return Err(format!("page {page} in encoding {}, expected plain or dictionary", header.encoding));
+            return Err(format!(
+                "page {page} in encoding {}, expected plain or dictionary",
+                header.encoding
+            ));
         }
         self.values += header.values;
         self.page += 1;
@@ -138,9 +153,18 @@ impl PageHeader {
             match id {
                 UNCOMPRESSED => header.uncompressed = thrift.integer(kind)?,
                 COMPRESSED => header.compressed = thrift.integer(kind)?,
-                DICTIONARY_HEADER => (header.dictionary, header.encoding) = thrift.values_and_encoding(kind, ENCODING[0])?,
-                DATA_HEADER => (header.values, header.encoding) = thrift.values_and_encoding(kind, ENCODING[1])?,
-                DATA_HEADER_V2 => (header.values, header.encoding) = thrift.values_and_encoding(kind, ENCODING[2])?,
+                DICTIONARY_HEADER => {
+                    (header.dictionary, header.encoding) =
+                        thrift.values_and_encoding(kind, ENCODING[0])?
+                }
+                DATA_HEADER => {
+                    (header.values, header.encoding) =
+                        thrift.values_and_encoding(kind, ENCODING[1])?
+                }
+                DATA_HEADER_V2 => {
+                    (header.values, header.encoding) =
+                        thrift.values_and_encoding(kind, ENCODING[2])?
+                }
                 _ => thrift.skip(kind, 0)?,
             }
         }
@@ -201,7 +225,8 @@ impl Thrift<'_> {
         matches!(kind, 4..=6).then(|| self.signed())?
     }
 
-    /// Of a page header's inner struct the fields `num_values` and `encoding`; -1 where one is missing, which no check admits.
+    /// Of a page header's inner struct the fields `num_values` and `encoding`; -1 where one is
+    /// missing, which no check admits.
     fn values_and_encoding(&mut self, kind: u8, encoding_field: i16) -> Option<(i64, i64)> {
         if kind != STRUCT {
             return None;
@@ -236,7 +261,8 @@ impl Thrift<'_> {
             9 | 10 => {
                 let head = self.byte()?;
                 let n = if head >> 4 == 15 { self.unsigned()? } else { u64::from(head >> 4) };
-                // Each element is at least one byte, so this ends with the bytes. A boolean in a list is a byte.
+                // Each element is at least one byte, so this ends with the bytes. A boolean in a
+                // list is a byte.
                 let element = if matches!(head & 0x0F, 1 | 2) { 3 } else { head & 0x0F };
                 (0..n).try_for_each(|_| self.skip(element, depth + 1))
             }
@@ -290,7 +316,10 @@ mod tests {
 
     #[test]
     fn a_page_that_unfolds_too_far_is_refused() {
-        assert_eq!(check(&page(1001, 7, 12, 0), LIMITS), Err("page 0 with 1001 bytes, more than 1000".to_string()));
+        assert_eq!(
+            check(&page(1001, 7, 12, 0), LIMITS),
+            Err("page 0 with 1001 bytes, more than 1000".to_string())
+        );
         assert!(check(&page(-1, 7, 12, 0), LIMITS).is_err());
     }
 
@@ -304,12 +333,18 @@ mod tests {
     fn a_dictionary_larger_than_the_limit_is_refused() {
         // Type, sizes 9 and 0, then field 7: a dictionary header of 11 plain values.
         let header = [0x15, 4, 0x15, 18, 0x15, 0, 0x4C, 0x15, 22, 0x15, 0, 0, 0];
-        assert_eq!(check(&header, LIMITS), Err("page 0 with 11 dictionary entries, more than 10".to_string()));
+        assert_eq!(
+            check(&header, LIMITS),
+            Err("page 0 with 11 dictionary entries, more than 10".to_string())
+        );
     }
 
     #[test]
     fn an_encoding_that_trusts_its_data_is_refused() {
-        assert_eq!(check(&page(9, 7, 12, 6), LIMITS), Err("page 0 in encoding 6, expected plain or dictionary".to_string()));
+        assert_eq!(
+            check(&page(9, 7, 12, 6), LIMITS),
+            Err("page 0 in encoding 6, expected plain or dictionary".to_string())
+        );
     }
 
     #[test]

@@ -1,6 +1,8 @@
-//! Which rows: held-out splits, stratified subsets, filters by class. Pure functions of the labels and an explicit seed.
+//! Which rows: held-out splits, stratified subsets, filters by class. Pure functions of the labels
+//! and an explicit seed.
 //!
-//! All return row numbers for [`LabelledImages::subset`](super::LabelledImages::subset) and [`super::jitter::gather`], in ascending order.
+//! All return row numbers for [`LabelledImages::subset`](super::LabelledImages::subset) and
+//! [`super::jitter::gather`], in ascending order.
 
 use super::DataError;
 use crate::Seed;
@@ -14,21 +16,25 @@ pub struct Split {
     pub held_out: Vec<u32>,
 }
 
-/// Keeps exactly `held_out` rows apart, each class in proportion to its share (within one row; largest remainders first, smaller class
-/// first among equals). Which rows of a class is decided by `seed`.
+/// Keeps exactly `held_out` rows apart, each class in proportion to its share (within one row;
+/// largest remainders first, smaller class first among equals). Which rows of a class is decided by
+/// `seed`.
 ///
 /// # Errors
 /// [`DataError::Argument`] unless `held_out` is less than the number of labels.
 pub fn held_out(labels: &[u8], held_out: usize, seed: u64) -> Result<Split, DataError> {
     if held_out >= labels.len() {
-        let (expected, got) = (format!("less than the {} rows there are", labels.len()), held_out.to_string());
+        let (expected, got) =
+            (format!("less than the {} rows there are", labels.len()), held_out.to_string());
         return Err(DataError::Argument { what: "held-out rows", expected, got });
     }
     let classes = by_class(labels, seed);
     let share = |n: usize| (n as u128 * held_out as u128, labels.len() as u128);
-    let mut take: Vec<usize> = classes.iter().map(|rows| (share(rows.len()).0 / share(rows.len()).1) as usize).collect();
+    let mut take: Vec<usize> =
+        classes.iter().map(|rows| (share(rows.len()).0 / share(rows.len()).1) as usize).collect();
     let mut order: Vec<usize> = (0..classes.len()).collect();
-    order.sort_by_key(|&c| std::cmp::Reverse(share(classes[c].len()).0 % share(classes[c].len()).1));
+    order
+        .sort_by_key(|&c| std::cmp::Reverse(share(classes[c].len()).0 % share(classes[c].len()).1));
     let missing = held_out - take.iter().sum::<usize>();
     for &c in order.iter().take(missing) {
         take[c] += 1;
@@ -45,7 +51,8 @@ pub fn held_out(labels: &[u8], held_out: usize, seed: u64) -> Result<Split, Data
 
 /// A `fraction` of each class: `round(fraction × n)` of a class of `n` rows, at least 1.
 ///
-/// For one seed a smaller fraction's rows are among a larger one's, so a curve over fractions only ever adds data.
+/// For one seed a smaller fraction's rows are among a larger one's, so a curve over fractions only
+/// ever adds data.
 ///
 /// # Errors
 /// [`DataError::Argument`] unless `0 < fraction <= 1`.
@@ -59,7 +66,8 @@ pub fn stratified_fraction(labels: &[u8], fraction: f64, seed: u64) -> Result<Ve
     }
     let mut rows: Vec<u32> = Vec::new();
     for class in by_class(labels, seed) {
-        let n = ((fraction * class.len() as f64).round() as usize).clamp(class.len().min(1), class.len());
+        let n = ((fraction * class.len() as f64).round() as usize)
+            .clamp(class.len().min(1), class.len());
         rows.extend_from_slice(&class[..n]);
     }
     rows.sort_unstable();
@@ -80,9 +88,11 @@ fn filter(labels: &[u8], keep: impl Fn(u8) -> bool) -> Vec<u32> {
     labels.iter().enumerate().filter(|&(_, &l)| keep(l)).map(|(row, _)| row as u32).collect()
 }
 
-/// The rows of each class, by class, each shuffled by `seed`: sorted by a word of the seed's stream, equal words by row.
+/// The rows of each class, by class, each shuffled by `seed`: sorted by a word of the seed's
+/// stream, equal words by row.
 fn by_class(labels: &[u8], seed: u64) -> Vec<Vec<u32>> {
-    let mut classes: Vec<Vec<u32>> = vec![Vec::new(); labels.iter().max().map_or(0, |&l| usize::from(l) + 1)];
+    let mut classes: Vec<Vec<u32>> =
+        vec![Vec::new(); labels.iter().max().map_or(0, |&l| usize::from(l) + 1)];
     for (row, &label) in labels.iter().enumerate() {
         classes[usize::from(label)].push(row as u32);
     }
@@ -149,13 +159,17 @@ mod tests {
         assert_ne!(held_out(&labels, 100, 1).unwrap(), held_out(&labels, 100, 2).unwrap());
         assert_eq!(held_out(&labels, 100, 1).unwrap(), held_out(&labels, 100, 1).unwrap());
         // The first rows are not favoured: of 100 rows among 1000, about 50 lie in the first half.
-        let low = held_out(&labels, 100, 1).unwrap().held_out.iter().filter(|&&row| row < 500).count();
+        let low =
+            held_out(&labels, 100, 1).unwrap().held_out.iter().filter(|&&row| row < 500).count();
         assert!((30..=70).contains(&low), "{low}");
     }
 
     #[test]
     fn a_class_of_one_row_survives_a_small_fraction() {
-        assert_eq!(counts(&[0, 0, 0, 7], &stratified_fraction(&[0, 0, 0, 7], 0.01, 0).unwrap())[7], 1);
+        assert_eq!(
+            counts(&[0, 0, 0, 7], &stratified_fraction(&[0, 0, 0, 7], 0.01, 0).unwrap())[7],
+            1
+        );
     }
 
     #[test]
@@ -169,9 +183,15 @@ mod tests {
     #[test]
     fn arguments_outside_their_domain_are_errors() {
         let message = |e: DataError| e.to_string();
-        assert_eq!(message(held_out(&[0, 1], 2, 0).unwrap_err()), "held-out rows: expected less than the 2 rows there are, got 2");
+        assert_eq!(
+            message(held_out(&[0, 1], 2, 0).unwrap_err()),
+            "held-out rows: expected less than the 2 rows there are, got 2"
+        );
         let error = stratified_fraction(&[0], f64::NAN, 0).unwrap_err();
-        assert_eq!(message(error), "fraction of the training set: expected more than 0 and at most 1, got NaN");
+        assert_eq!(
+            message(error),
+            "fraction of the training set: expected more than 0 and at most 1, got NaN"
+        );
         assert!(stratified_fraction(&[0], 0.0, 0).is_err());
     }
 }

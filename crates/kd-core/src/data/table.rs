@@ -1,4 +1,5 @@
-//! Images in a Parquet table as the Hugging Face hub converts them: a column of PNGs and one or two of labels.
+//! Images in a Parquet table as the Hugging Face hub converts them: a column of PNGs and one or two
+//! of labels.
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -41,15 +42,18 @@ pub struct Form {
     pub cols: usize,
 }
 
-/// Reads a table in the order of the file. Images are decoded in parallel; the result does not depend on the number of threads.
+/// Reads a table in the order of the file. Images are decoded in parallel; the result does not
+/// depend on the number of threads.
 ///
 /// # Errors
-/// [`DataError::Table`] for a file that is corrupt, holds other columns, nulls, or images of another size; [`DataError::Label`] for a
-/// label outside of the classes; [`DataError::Count`] for too many rows or none; [`DataError::Io`].
+/// [`DataError::Table`] for a file that is corrupt, holds other columns, nulls, or images of
+/// another size; [`DataError::Label`] for a label outside of the classes; [`DataError::Count`] for
+/// too many rows or none; [`DataError::Io`].
 pub fn read(path: &Path, form: &Form) -> Result<LabelledImages, DataError> {
     let table = |reason: String| DataError::Table { path: path.to_path_buf(), reason };
-    // The parquet crate still panics on some malformed files (a dictionary page that is missing, an unknown level encoding), and a corrupt
-    // download must not end the program with a backtrace. Nothing that the closure could leave half done survives it.
+    // The parquet crate still panics on some malformed files (a dictionary page that is missing, an
+    // unknown level encoding), and a corrupt download must not end the program with a
+    // backtrace. Nothing that the closure could leave half done survives it.
     let columns = catch_unwind(AssertUnwindSafe(|| read_columns(path, form)))
         .unwrap_or_else(|_| Err(table("pages that cannot be decoded".to_string())))?;
     let &Form { classes, channels, rows, cols, .. } = form;
@@ -58,10 +62,14 @@ pub fn read(path: &Path, form: &Form) -> Result<LabelledImages, DataError> {
         .par_chunks_exact_mut(channels * rows * cols)
         .zip(&columns.images)
         .enumerate()
-        .try_for_each(|(row, (out, png))| decode(png.data(), form, out).map_err(|e| table(format!("row {row}: {e}"))))?;
+        .try_for_each(|(row, (out, png))| {
+            decode(png.data(), form, out).map_err(|e| table(format!("row {row}: {e}")))
+        })?;
     let labels = check_labels(path, &columns.labels, classes)?;
     let coarse = match form.coarse {
-        Some((_, classes)) => Some(CoarseLabels { labels: check_labels(path, &columns.coarse, classes)?, classes }),
+        Some((_, classes)) => {
+            Some(CoarseLabels { labels: check_labels(path, &columns.coarse, classes)?, classes })
+        }
         None => None,
     };
     Ok(LabelledImages { images, labels, coarse, channels, rows, cols, classes })
@@ -70,7 +78,12 @@ pub fn read(path: &Path, form: &Form) -> Result<LabelledImages, DataError> {
 fn check_labels(path: &Path, labels: &[i64], classes: usize) -> Result<Vec<u8>, DataError> {
     let check = |(row, &label): (usize, &i64)| match u8::try_from(label) {
         Ok(l) if usize::from(l) < classes => Ok(l),
-        _ => Err(DataError::Label { path: path.to_path_buf(), row, max: (classes - 1) as u8, got: label }),
+        _ => Err(DataError::Label {
+            path: path.to_path_buf(),
+            row,
+            max: (classes - 1) as u8,
+            got: label,
+        }),
     };
     labels.iter().enumerate().map(check).collect()
 }
@@ -93,7 +106,10 @@ fn read_columns(path: &Path, form: &Form) -> Result<Columns, DataError> {
     }
     let bytes = std::fs::read(path).map_err(io)?;
     // Statistics in page headers are not used, and reading them would allocate what they claim.
-    let properties = ReaderProperties::builder().set_read_page_statistics(false).set_read_bloom_filter(false).build();
+    let properties = ReaderProperties::builder()
+        .set_read_page_statistics(false)
+        .set_read_bloom_filter(false)
+        .build();
     let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
     let file = File::open(path).map_err(io)?;
     let reader = SerializedFileReader::new_with_options(file, options).map_err(parse)?;
@@ -101,7 +117,12 @@ fn read_columns(path: &Path, form: &Form) -> Result<Columns, DataError> {
     let total = reader.metadata().file_metadata().num_rows();
     if !(1..=MAX_ROWS).contains(&total) {
         let got = u64::try_from(total).unwrap_or(0);
-        return Err(DataError::Count { path: path.to_path_buf(), what: "rows", max: MAX_ROWS as u64, got });
+        return Err(DataError::Count {
+            path: path.to_path_buf(),
+            what: "rows",
+            max: MAX_ROWS as u64,
+            got,
+        });
     }
     let mut columns = Columns::default();
     for i in 0..reader.num_row_groups() {
@@ -112,30 +133,60 @@ fn read_columns(path: &Path, form: &Form) -> Result<Columns, DataError> {
             .ok()
             .filter(|&n| n <= left)
             .ok_or_else(|| table(format!("a row group of {n} rows where {left} are left")))?;
-        read_column::<ByteArrayType>(group.as_ref(), &bytes, form.image, n, &mut columns.images).map_err(table)?;
-        read_column::<Int64Type>(group.as_ref(), &bytes, form.label, n, &mut columns.labels).map_err(table)?;
+        read_column::<ByteArrayType>(group.as_ref(), &bytes, form.image, n, &mut columns.images)
+            .map_err(table)?;
+        read_column::<Int64Type>(group.as_ref(), &bytes, form.label, n, &mut columns.labels)
+            .map_err(table)?;
         if let Some((name, _)) = form.coarse {
-            read_column::<Int64Type>(group.as_ref(), &bytes, name, n, &mut columns.coarse).map_err(table)?;
+            read_column::<Int64Type>(group.as_ref(), &bytes, name, n, &mut columns.coarse)
+                .map_err(table)?;
         }
     }
     if columns.labels.len() as i64 != total {
-        return Err(table(format!("{} rows in its groups where its header says {total}", columns.labels.len())));
+        return Err(table(format!(
+            "{} rows in its groups where its header says {total}",
+            columns.labels.len()
+        )));
     }
     Ok(columns)
 }
 
 /// Appends the `n` values of one column of a row group; an error if one is null.
-fn read_column<T: DataType>(group: &dyn RowGroupReader, file: &[u8], name: &str, n: usize, values: &mut Vec<T::T>) -> Result<(), String> {
+fn read_column<T: DataType>(
+    group: &dyn RowGroupReader,
+    file: &[u8],
+    name: &str,
+    n: usize,
+    values: &mut Vec<T::T>,
+) -> Result<(), String> {
     let at = |reason: String| format!("column {name}: {reason}");
     let parse = |e: parquet::errors::ParquetError| at(kd_base::message::with_causes(&e));
-    let column = group.metadata().columns().iter().enumerate().find(|(_, c)| c.column_path().string() == name);
+    let column = group
+        .metadata()
+        .columns()
+        .iter()
+        .enumerate()
+        .find(|(_, c)| c.column_path().string() == name);
     let (index, meta) = column.ok_or_else(|| format!("no column {name}"))?;
     if meta.column_type() != T::get_physical_type() || meta.column_descr().max_rep_level() != 0 {
-        return Err(at(format!("type {} where one {} for each row was expected", meta.column_type(), T::get_physical_type())));
+        return Err(at(format!(
+            "type {} where one {} for each row was expected",
+            meta.column_type(),
+            T::get_physical_type()
+        )));
     }
     // The other codecs unfold without a bound.
-    if !matches!(meta.compression(), Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) | Compression::LZ4_RAW) {
-        return Err(at(format!("compression {}, expected none, SNAPPY, ZSTD or LZ4_RAW", meta.compression())));
+    if !matches!(
+        meta.compression(),
+        Compression::UNCOMPRESSED
+            | Compression::SNAPPY
+            | Compression::ZSTD(_)
+            | Compression::LZ4_RAW
+    ) {
+        return Err(at(format!(
+            "compression {}, expected none, SNAPPY, ZSTD or LZ4_RAW",
+            meta.compression()
+        )));
     }
     let start = meta.dictionary_page_offset().unwrap_or_else(|| meta.data_page_offset());
     let chunk = usize::try_from(start)
@@ -143,20 +194,26 @@ fn read_column<T: DataType>(group: &dyn RowGroupReader, file: &[u8], name: &str,
         .zip(usize::try_from(meta.compressed_size()).ok())
         .and_then(|(start, size)| file.get(start..start.checked_add(size)?))
         .ok_or_else(|| at("pages outside of the file".to_string()))?;
-    page_headers::check(chunk, Limits { page_bytes: MAX_PAGE, dictionary: n as i64, values: n as i64 }).map_err(at)?;
+    page_headers::check(
+        chunk,
+        Limits { page_bytes: MAX_PAGE, dictionary: n as i64, values: n as i64 },
+    )
+    .map_err(at)?;
 
     let reader: ColumnReader = group.get_column_reader(index).map_err(parse)?;
     let mut reader = get_typed_column_reader::<T>(reader);
     let mut levels = Vec::new();
     let before = values.len();
-    let (records, read, _) = reader.read_records(n, Some(&mut levels), None, values).map_err(parse)?;
+    let (records, read, _) =
+        reader.read_records(n, Some(&mut levels), None, values).map_err(parse)?;
     if records != n || read != n || values.len() - before != n {
         return Err(at(format!("{read} values in {n} rows")));
     }
     Ok(())
 }
 
-/// Decodes one PNG into the planes of its channels: a PNG holds the channels of a pixel side by side, rows from the top.
+/// Decodes one PNG into the planes of its channels: a PNG holds the channels of a pixel side by
+/// side, rows from the top.
 fn decode(png: &[u8], form: &Form, out: &mut [u8]) -> Result<(), String> {
     let &Form { channels, rows, cols, .. } = form;
     let mut reader = ImageReader::with_format(std::io::Cursor::new(png), image::ImageFormat::Png);
@@ -167,7 +224,11 @@ fn decode(png: &[u8], form: &Form, out: &mut [u8]) -> Result<(), String> {
     reader.limits(limits);
     let image = reader.decode().map_err(|e| kd_base::message::with_causes(&e))?;
     if (image.height() as usize, image.width() as usize) != (rows, cols) {
-        return Err(format!("an image of {}x{}, expected {rows}x{cols}", image.height(), image.width()));
+        return Err(format!(
+            "an image of {}x{}, expected {rows}x{cols}",
+            image.height(),
+            image.width()
+        ));
     }
     if channels == 1 {
         out.copy_from_slice(image.into_luma8().as_raw());
@@ -175,7 +236,9 @@ fn decode(png: &[u8], form: &Form, out: &mut [u8]) -> Result<(), String> {
     }
     let image = image.into_rgb8();
     for (plane, out) in out.chunks_exact_mut(rows * cols).enumerate() {
-        out.iter_mut().zip(image.as_raw().chunks_exact(3)).for_each(|(out, pixel)| *out = pixel[plane]);
+        out.iter_mut()
+            .zip(image.as_raw().chunks_exact(3))
+            .for_each(|(out, pixel)| *out = pixel[plane]);
     }
     Ok(())
 }

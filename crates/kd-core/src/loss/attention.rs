@@ -7,13 +7,16 @@ use super::operands;
 
 /// Squared distance of two attention maps:
 ///
-/// `1/(b·hw) · Σ_b Σ_p (a_S(b, p) − a_T(b, p))²`, where `a(b, ·)` is the map `1/c · Σ_c x(b, c, p)²` over its Euclidean length, p a pixel.
+/// `1/(b·hw) · Σ_b Σ_p (a_S(b, p) − a_T(b, p))²`, where `a(b, ·)` is the map `1/c · Σ_c x(b, c,
+/// p)²` over its Euclidean length, p a pixel.
 ///
-/// `student` `[b, c, h, w]`, `teacher` `[b, c', h', w']` → scalar: one pair of maps; a method sums over pairs. The larger map is
-/// average-pooled to the size of the smaller. The teacher is detached. A map that is 0 everywhere stays 0, with gradient 0.
+/// `student` `[b, c, h, w]`, `teacher` `[b, c', h', w']` → scalar: one pair of maps; a method sums
+/// over pairs. The larger map is average-pooled to the size of the smaller. The teacher is
+/// detached. A map that is 0 everywhere stays 0, with gradient 0.
 ///
-/// Source: Zagoruyko and Komodakis 2017, "Paying more attention to attention", section 3.1, with p = 2. Deviations, all RepDistiller's: the
-/// mean over batch and pixels (the paper sums norms, not squared ones), and no factor ½.
+/// Source: Zagoruyko and Komodakis 2017, "Paying more attention to attention", section 3.1, with p
+/// = 2. Deviations, all RepDistiller's: the mean over batch and pixels (the paper sums norms, not
+/// squared ones), and no factor ½.
 ///
 /// # Errors
 /// When the shapes do not fit.
@@ -47,7 +50,8 @@ mod tests {
     fn it_ignores_the_order_and_the_signs_of_channels() -> Result<()> {
         let (x, t) = (noise(&[3, 5, 4, 4], 1)?, noise(&[3, 7, 4, 4], 2)?);
         let turned = Tensor::cat(&[&x.narrow(1, 2, 3)?.neg()?, &x.narrow(1, 0, 2)?], 1)?;
-        let (a, b) = (scalar(&attention_transfer(&x, &t)?), scalar(&attention_transfer(&turned, &t)?));
+        let (a, b) =
+            (scalar(&attention_transfer(&x, &t)?), scalar(&attention_transfer(&turned, &t)?));
         assert!((a - b).abs() < 1e-6 * a, "{a} {b}");
         Ok(())
     }
@@ -73,7 +77,12 @@ mod tests {
     #[test]
     fn shapes_that_do_not_fit_are_errors_of_one_line() -> Result<()> {
         let x = noise(&[2, 5, 4, 4], 1)?;
-        for other in [noise(&[3, 5, 4, 4], 1)?, noise(&[2, 5, 3, 3], 1)?, noise(&[2, 5, 8, 4], 1)?, noise(&[2, 5], 1)?] {
+        for other in [
+            noise(&[3, 5, 4, 4], 1)?,
+            noise(&[2, 5, 3, 3], 1)?,
+            noise(&[2, 5, 8, 4], 1)?,
+            noise(&[2, 5], 1)?,
+        ] {
             refused(attention_transfer(&x, &other), "attention_transfer: ");
         }
         Ok(())

@@ -1,7 +1,10 @@
-//! Contrastive representation distillation: the loss, which images are negatives, and the memory of embeddings.
+//! Contrastive representation distillation: the loss, which images are negatives, and the memory of
+//! embeddings.
 //!
-//! A student's embedding is compared with what the memory holds of the teacher's, and a teacher's with what it holds of the student's, one image
-//! positive and m of other classes negative. [`noise_contrast()`] does that without touching more than it must; [`contrast`] is the formula on scores.
+//! A student's embedding is compared with what the memory holds of the teacher's, and a teacher's
+//! with what it holds of the student's, one image positive and m of other classes negative.
+//! [`noise_contrast()`] does that without touching more than it must; [`contrast`] is the formula
+//! on scores.
 
 use candle_core::{D, Result, Tensor, bail};
 use kd_kernels::noise_contrast::EPSILON;
@@ -12,18 +15,26 @@ pub use kd_kernels::noise_contrast::{Pairs, Picks, noise_contrast, normaliser};
 
 /// The loss on scores that are there already:
 ///
-/// `−1/b · Σ_i [ ln(P_i0 / (P_i0 + m/n + ε)) + Σ_{j ≥ 1} ln((m/n) / (P_ij + m/n + ε)) ]`, with n = `images` and ε = 1e-7.
+/// `−1/b · Σ_i [ ln(P_i0 / (P_i0 + m/n + ε)) + Σ_{j ≥ 1} ln((m/n) / (P_ij + m/n + ε)) ]`, with n =
+/// `images` and ε = 1e-7.
 ///
-/// `scores` P `[b, 1 + m]`, above 0 and divided by Z already: the first column of the positives, the others of the negatives → scalar, in nats.
+/// `scores` P `[b, 1 + m]`, above 0 and divided by Z already: the first column of the positives,
+/// the others of the negatives → scalar, in nats.
 ///
-/// Source: Tian, Krishnan and Isola 2020, "Contrastive representation distillation", section 3.1, with ε of their program.
+/// Source: Tian, Krishnan and Isola 2020, "Contrastive representation distillation", section 3.1,
+/// with ε of their program.
 ///
 /// # Errors
 /// When there is no positive, no negative or no image.
 pub fn contrast(scores: &Tensor, images: usize) -> Result<Tensor> {
-    let &[b, columns] = scores.dims() else { bail!("contrast: expected scores [b, 1 + m], got {:?}", scores.dims()) };
+    let &[b, columns] = scores.dims() else {
+        bail!("contrast: expected scores [b, 1 + m], got {:?}", scores.dims())
+    };
     if b == 0 || columns < 2 || images == 0 {
-        bail!("contrast: expected scores [b, 1 + m] with b, m >= 1 and at least 1 image, got {:?} and {images}", scores.dims())
+        bail!(
+            "contrast: expected scores [b, 1 + m] with b, m >= 1 and at least 1 image, got {:?} and {images}",
+            scores.dims()
+        )
     }
     let noise = (columns - 1) as f64 / images as f64;
     let shifted = (scores + (noise + EPSILON))?.log()?;
@@ -34,8 +45,8 @@ pub fn contrast(scores: &Tensor, images: usize) -> Result<Tensor> {
     ((negative + at_positive)? - positive)? * (1. / b as f64)
 }
 
-/// Rows over their Euclidean length, `[b, d]` → `[b, d]`: the embeddings that the memory holds. A row of zeros has no direction: it becomes NaN, as in
-/// the authors' program.
+/// Rows over their Euclidean length, `[b, d]` → `[b, d]`: the embeddings that the memory holds. A
+/// row of zeros has no direction: it becomes NaN, as in the authors' program.
 ///
 /// # Errors
 /// When `x` is no matrix.
@@ -43,10 +54,12 @@ pub fn unit_rows(x: &Tensor) -> Result<Tensor> {
     x.broadcast_div(&x.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?)
 }
 
-/// Moves the rows of `images` in the memory towards this step's embeddings, in place: row ← `momentum` · row + (1 − `momentum`) · embedding, brought
-/// to length 1 again. The graph of the embeddings is not kept.
+/// Moves the rows of `images` in the memory towards this step's embeddings, in place: row ←
+/// `momentum` · row + (1 − `momentum`) · embedding, brought to length 1 again. The graph of the
+/// embeddings is not kept.
 ///
-/// `memory` `[n, d]`, `embeddings` `[b, d]`, one for each of `images`. A loss that was computed before stays what it was, its gradient too.
+/// `memory` `[n, d]`, `embeddings` `[b, d]`, one for each of `images`. A loss that was computed
+/// before stays what it was, its gradient too.
 ///
 /// Source: the program of Tian et al. 2020, which takes 0.5.
 ///
@@ -54,7 +67,11 @@ pub fn unit_rows(x: &Tensor) -> Result<Tensor> {
 /// When the shapes do not fit or an image is not below n.
 pub fn remember(memory: &Tensor, images: &[u32], embeddings: &Tensor, momentum: f64) -> Result<()> {
     let (&[n, d], &[b, width]) = (memory.dims(), embeddings.dims()) else {
-        bail!("remember: expected a memory [n, d] and embeddings [b, d], got {:?} and {:?}", memory.dims(), embeddings.dims())
+        bail!(
+            "remember: expected a memory [n, d] and embeddings [b, d], got {:?} and {:?}",
+            memory.dims(),
+            embeddings.dims()
+        )
     };
     if width != d || b != images.len() {
         bail!("remember: expected embeddings [{}, {d}], got [{b}, {width}]", images.len())
@@ -63,7 +80,8 @@ pub fn remember(memory: &Tensor, images: &[u32], embeddings: &Tensor, momentum: 
         bail!("remember: image {image} is out of range for a memory of {n}")
     }
     let at = Tensor::from_slice(images, b, memory.device())?;
-    let rows = ((memory.detach().index_select(&at, 0)? * momentum)? + (embeddings.detach() * (1. - momentum))?)?;
+    let rows = ((memory.detach().index_select(&at, 0)? * momentum)?
+        + (embeddings.detach() * (1. - momentum))?)?;
     let at = at.unsqueeze(1)?.broadcast_as((b, d))?.contiguous()?;
     memory.scatter_set(&at, &unit_rows(&rows)?.contiguous()?, 0)
 }
@@ -84,8 +102,9 @@ impl Negatives {
     pub fn new(labels: &[u8]) -> Self {
         let mut by_class: Vec<u32> = (0..labels.len() as u32).collect();
         by_class.sort_by_key(|&image| labels[image as usize]);
-        let starts =
-            (0..=usize::from(u8::MAX) + 1).map(|class| by_class.partition_point(|&image| usize::from(labels[image as usize]) < class));
+        let starts = (0..=usize::from(u8::MAX) + 1).map(|class| {
+            by_class.partition_point(|&image| usize::from(labels[image as usize]) < class)
+        });
         Self { starts: starts.collect(), by_class, labels: labels.to_vec() }
     }
 
@@ -100,13 +119,16 @@ impl Negatives {
         self.images() - largest
     }
 
-    /// `count` negatives for each of `images`: a set drawn uniformly from the images of other classes, without replacement, each image's independent of
-    /// the others'. A pure function of its arguments: image i of the list takes words i·2³² and following of the stream.
+    /// `count` negatives for each of `images`: a set drawn uniformly from the images of other
+    /// classes, without replacement, each image's independent of the others'. A pure function
+    /// of its arguments: image i of the list takes words i·2³² and following of the stream.
     ///
-    /// Floyd's algorithm (Bentley and Floyd 1987): `count` draws, whatever the number of images, each without bias.
+    /// Floyd's algorithm (Bentley and Floyd 1987): `count` draws, whatever the number of images,
+    /// each without bias.
     ///
     /// # Errors
-    /// When an image is none of these or `count` is not from 1 to the number of images of other classes.
+    /// When an image is none of these or `count` is not from 1 to the number of images of other
+    /// classes.
     pub fn draw(&self, images: &[u32], count: usize, stream: Stream) -> Result<Picks> {
         let mut others = Vec::with_capacity(images.len());
         for &image in images {
@@ -117,26 +139,31 @@ impl Negatives {
             let own = self.starts[class]..self.starts[class + 1];
             let available = self.images() - own.len();
             if count == 0 || count > available {
-                bail!("negatives: expected 1 to {available} for image {image}, of whose class {} are, got {count}", own.len())
+                bail!(
+                    "negatives: expected 1 to {available} for image {image}, of whose class {} are, got {count}",
+                    own.len()
+                )
             }
             others.push((own, available));
         }
         let mut picks = Picks::none(images.len(), self.images());
         let by_class = self.by_class.as_slice();
-        picks.rows_mut().into_par_iter().zip(others).enumerate().for_each(|(i, (mut row, (own, available)))| {
-            let (start, width) = (own.start, own.len());
-            // Place p among the images of other classes.
-            let image = |p: usize| by_class[if p < start { p } else { p + width }] as usize;
-            let mut draws = Draws::new(stream, (i as u64) << 32);
-            let mut last = available - count;
-            while last < available {
-                let drawn = draws.below(last as u32 + 1) as usize;
-                if !row.insert(image(drawn)) {
-                    row.insert(image(last));
+        picks.rows_mut().into_par_iter().zip(others).enumerate().for_each(
+            |(i, (mut row, (own, available)))| {
+                let (start, width) = (own.start, own.len());
+                // Place p among the images of other classes.
+                let image = |p: usize| by_class[if p < start { p } else { p + width }] as usize;
+                let mut draws = Draws::new(stream, (i as u64) << 32);
+                let mut last = available - count;
+                while last < available {
+                    let drawn = draws.below(last as u32 + 1) as usize;
+                    if !row.insert(image(drawn)) {
+                        row.insert(image(last));
+                    }
+                    last += 1;
                 }
-                last += 1;
-            }
-        });
+            },
+        );
         Ok(picks)
     }
 }
@@ -165,7 +192,8 @@ impl Draws {
         self.words[self.used - 1]
     }
 
-    /// Uniform over `0 .. n` without bias, n > 0: a word is scaled by n, and rejected where it would favour a value (Lemire 2019).
+    /// Uniform over `0 .. n` without bias, n > 0: a word is scaled by n, and rejected where it
+    /// would favour a value (Lemire 2019).
     #[inline(always)]
     fn below(&mut self, n: u32) -> u32 {
         loop {
@@ -197,13 +225,24 @@ mod tests {
         let (b, n, m, d, z) = (3, 9, 4, 5, 12.);
         let (anchors, memory) = (unit_rows(&noise(&[b, d], 1)?)?, unit_rows(&noise(&[n, d], 2)?)?);
         let positives = [4u32, 0, 8];
-        let negatives = Negatives::new(&[0, 0, 0, 1, 1, 1, 2, 2, 2]).draw(&positives, m, stream(0))?;
-        let rows: Vec<u32> =
-            (0..b).flat_map(|i| std::iter::once(positives[i]).chain(negatives.row(i).map(|j| j as u32)).collect::<Vec<_>>()).collect();
-        let rows = memory.index_select(&Tensor::from_vec(rows, b * (1 + m), &Device::Cpu)?, 0)?.reshape((b, 1 + m, d))?;
+        let negatives =
+            Negatives::new(&[0, 0, 0, 1, 1, 1, 2, 2, 2]).draw(&positives, m, stream(0))?;
+        let rows: Vec<u32> = (0..b)
+            .flat_map(|i| {
+                std::iter::once(positives[i])
+                    .chain(negatives.row(i).map(|j| j as u32))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let rows = memory
+            .index_select(&Tensor::from_vec(rows, b * (1 + m), &Device::Cpu)?, 0)?
+            .reshape((b, 1 + m, d))?;
         let scores = ((rows.matmul(&anchors.unsqueeze(2)?)?.squeeze(2)? / 0.5)?.exp()? / z)?;
         let pairs = Pairs { positives: &positives, negatives: &negatives, temperature: 0.5 };
-        let (want, got) = (scalar(&contrast(&scores, n)?), scalar(&noise_contrast(&anchors, &memory, &pairs, z)?));
+        let (want, got) = (
+            scalar(&contrast(&scores, n)?),
+            scalar(&noise_contrast(&anchors, &memory, &pairs, z)?),
+        );
         assert!((want - got).abs() < 1e-5 * want, "{want} {got}");
         let mean = scalar(&scores.mean_all()?) * z * n as f64;
         assert!((normaliser(&anchors, &memory, &pairs)? - mean).abs() < 1e-5 * mean);
@@ -215,10 +254,18 @@ mod tests {
         let scores = noise(&[4, 6], 1)?.exp()?;
         let plain = scalar(&contrast(&scores, 50)?);
         let scaled = |first: f64, others: f64| -> Result<f64> {
-            let scores = Tensor::cat(&[(scores.narrow(1, 0, 1)? * first)?, (scores.narrow(1, 1, 5)? * others)?], 1)?;
+            let scores = Tensor::cat(
+                &[(scores.narrow(1, 0, 1)? * first)?, (scores.narrow(1, 1, 5)? * others)?],
+                1,
+            )?;
             Ok(scalar(&contrast(&scores, 50)?))
         };
-        assert!(plain > 0. && scaled(2., 1.)? < plain && scaled(1., 0.5)? < plain && scaled(1., 2.)? > plain);
+        assert!(
+            plain > 0.
+                && scaled(2., 1.)? < plain
+                && scaled(1., 0.5)? < plain
+                && scaled(1., 2.)? > plain
+        );
         // As sure as can be: only ε is left.
         assert!(scaled(1e9, 1e-12)?.abs() < 2e-5);
         let (_, g) = finite(&scores, |s| contrast(s, 50));
@@ -228,7 +275,8 @@ mod tests {
     }
 
     #[test]
-    fn negatives_are_of_other_classes_and_the_draw_is_a_function_of_stream_and_place() -> Result<()> {
+    fn negatives_are_of_other_classes_and_the_draw_is_a_function_of_stream_and_place() -> Result<()>
+    {
         let labels: Vec<u8> = (0..300).map(|i| (i * 7 % 5) as u8).collect();
         let (negatives, images) = (Negatives::new(&labels), [3u32, 299, 3, 50]);
         assert_eq!((negatives.images(), negatives.available()), (300, 240));
@@ -243,7 +291,10 @@ mod tests {
         let picks = negatives.draw(&images, 100, stream(0))?;
         assert_ne!(picks, negatives.draw(&images, 100, stream(1))?);
         assert_ne!(picks.row(0).collect::<Vec<_>>(), picks.row(2).collect::<Vec<_>>());
-        assert_eq!(negatives.draw(&images[..2], 100, stream(0))?.row(1).collect::<Vec<_>>(), picks.row(1).collect::<Vec<_>>());
+        assert_eq!(
+            negatives.draw(&images[..2], 100, stream(0))?.row(1).collect::<Vec<_>>(),
+            picks.row(1).collect::<Vec<_>>()
+        );
         Ok(())
     }
 
@@ -265,7 +316,8 @@ mod tests {
 
     #[test]
     fn draws_below_a_number_are_uniform_where_words_are_rejected() {
-        // Three quarters of 2³²: a third of the words is rejected, and without that the first third of the values would come twice as often.
+        // Three quarters of 2³²: a third of the words is rejected, and without that the first third
+        // of the values would come twice as often.
         let n = 3 << 30;
         let mut draws = Draws::new(stream(0), 5);
         let low = (0..30_000).filter(|_| draws.below(n) < 1 << 30).count();
@@ -276,9 +328,17 @@ mod tests {
     #[test]
     fn more_negatives_than_there_are_and_strangers_are_errors_of_one_line() {
         let negatives = Negatives::new(&[0, 0, 1]);
-        let draw = |images: &[u32], count| negatives.draw(images, count, stream(0)).and_then(|picks| picks.mask(&Device::Cpu));
-        refused(draw(&[2, 0], 2), "negatives: expected 1 to 1 for image 0, of whose class 2 are, got 2");
-        refused(draw(&[2], 0), "negatives: expected 1 to 2 for image 2, of whose class 1 are, got 0");
+        let draw = |images: &[u32], count| {
+            negatives.draw(images, count, stream(0)).and_then(|picks| picks.mask(&Device::Cpu))
+        };
+        refused(
+            draw(&[2, 0], 2),
+            "negatives: expected 1 to 1 for image 0, of whose class 2 are, got 2",
+        );
+        refused(
+            draw(&[2], 0),
+            "negatives: expected 1 to 2 for image 2, of whose class 1 are, got 0",
+        );
         refused(draw(&[3], 1), "negatives: image 3 is out of range for 3 images");
         assert_eq!((Negatives::new(&[]).available(), Negatives::new(&[7; 4]).available()), (0, 0));
     }
@@ -297,8 +357,13 @@ mod tests {
         assert!(flat(&memory.sqr()?.sum(1)?)?.iter().all(|x| (x - 1.).abs() < 1e-6));
         // At momentum 0 the row is the embedding, at 1 it stays.
         remember(&memory, &[3, 0], &embeddings, 0.)?;
-        assert!(flat(&(memory.narrow(0, 0, 1)? - embeddings.narrow(0, 1, 1)?)?)?.iter().all(|x| x.abs() < 1e-6));
-        let moved = |images: &[u32]| remember(&memory, images, &embeddings, 0.5).map(|()| memory.clone());
+        assert!(
+            flat(&(memory.narrow(0, 0, 1)? - embeddings.narrow(0, 1, 1)?)?)?
+                .iter()
+                .all(|x| x.abs() < 1e-6)
+        );
+        let moved =
+            |images: &[u32]| remember(&memory, images, &embeddings, 0.5).map(|()| memory.clone());
         refused(moved(&[5, 0]), "remember: image 5 is out of range for a memory of 5");
         refused(moved(&[1]), "remember: expected embeddings [1, 4], got [2, 4]");
         Ok(())

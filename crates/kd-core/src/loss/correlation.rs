@@ -8,28 +8,37 @@ use super::operands;
 ///
 /// `1/(b − 1) · Σ_{i < b−1} Σ_d |δ(i, d)| · |δ(i + 1, d)|`, where `δ = student − teacher`.
 ///
-/// `student`, `teacher` `[b, d]`: embeddings of one width → scalar. The derivative of |δ| at 0 is 0. Gradients flow to **both**, since
-/// RepDistiller trains the embedding of the teacher's features too; a caller with a fixed teacher detaches it. A batch of one has no
-/// neighbours: its loss is 0, where PyTorch's mean of nothing is NaN.
+/// `student`, `teacher` `[b, d]`: embeddings of one width → scalar. The derivative of |δ| at 0 is
+/// 0. Gradients flow to **both**, since RepDistiller trains the embedding of the teacher's features
+/// too; a caller with a fixed teacher detaches it. A batch of one has no neighbours: its loss is 0,
+/// where PyTorch's mean of nothing is NaN.
 ///
-/// Source: Peng et al. 2019, "Correlation congruence for knowledge distillation". Deviation: what RepDistiller computes under this name,
-/// which the published numbers are of. The paper compares kernels of all pairs of the batch instead, and adds the distance of the logits.
+/// Source: Peng et al. 2019, "Correlation congruence for knowledge distillation". Deviation: what
+/// RepDistiller computes under this name, which the published numbers are of. The paper compares
+/// kernels of all pairs of the batch instead, and adds the distance of the logits.
 ///
 /// # Errors
 /// When the shapes differ or are not `[b, d]`.
 pub fn correlation_congruence(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
     let (&[b, d], &[bt, dt]) = (student.dims(), teacher.dims()) else {
-        bail!("correlation_congruence: expected embeddings [b, d], got {:?} and {:?}", student.dims(), teacher.dims())
+        bail!(
+            "correlation_congruence: expected embeddings [b, d], got {:?} and {:?}",
+            student.dims(),
+            teacher.dims()
+        )
     };
     if (b, d) != (bt, dt) || b * d == 0 {
-        bail!("correlation_congruence: expected embeddings of one shape, not empty, got [{b}, {d}] and the teacher's [{bt}, {dt}]")
+        bail!(
+            "correlation_congruence: expected embeddings of one shape, not empty, got [{b}, {d}] and the teacher's [{bt}, {dt}]"
+        )
     }
     let distance = operands::size(&(student - teacher)?)?;
     if b == 1 {
         // Not `* 0.`, which Candle takes for no graph at all.
         return distance.mul(&distance.zeros_like()?)?.sum_all();
     }
-    distance.narrow(0, 0, b - 1)?.mul(&distance.narrow(0, 1, b - 1)?)?.sum_all()? * (1. / (b - 1) as f64)
+    distance.narrow(0, 0, b - 1)?.mul(&distance.narrow(0, 1, b - 1)?)?.sum_all()?
+        * (1. / (b - 1) as f64)
 }
 
 #[cfg(test)]
@@ -59,7 +68,10 @@ mod tests {
     fn an_image_that_is_matched_hides_its_neighbours() -> Result<()> {
         // Every second image matches: no pair of neighbours is apart.
         let (x, t) = (noise(&[4, 3], 1)?, noise(&[4, 3], 2)?);
-        let half = Tensor::cat(&[&x.narrow(0, 0, 1)?, &t.narrow(0, 1, 1)?, &x.narrow(0, 2, 1)?, &t.narrow(0, 3, 1)?], 0)?;
+        let half = Tensor::cat(
+            &[&x.narrow(0, 0, 1)?, &t.narrow(0, 1, 1)?, &x.narrow(0, 2, 1)?, &t.narrow(0, 3, 1)?],
+            0,
+        )?;
         assert_eq!(scalar(&correlation_congruence(&half, &x)?), 0.);
         assert!(scalar(&correlation_congruence(&t, &x)?) > 0.1);
         Ok(())
@@ -67,7 +79,8 @@ mod tests {
 
     #[test]
     fn a_batch_of_one_costs_nothing() -> Result<()> {
-        let (value, g) = finite(&noise(&[1, 4], 1)?, |s| correlation_congruence(s, &noise(&[1, 4], 2)?));
+        let (value, g) =
+            finite(&noise(&[1, 4], 1)?, |s| correlation_congruence(s, &noise(&[1, 4], 2)?));
         assert!(value == 0. && g == vec![0.; 4]);
         Ok(())
     }
@@ -83,8 +96,15 @@ mod tests {
 
     #[test]
     fn shapes_that_differ_are_an_error_of_one_line() -> Result<()> {
-        for (x, t) in [([3usize, 5].to_vec(), [3usize, 4].to_vec()), (vec![3, 5], vec![4, 5]), (vec![3, 5, 1], vec![3, 5, 1])] {
-            refused(correlation_congruence(&noise(&x, 1)?, &noise(&t, 1)?), "correlation_congruence: ");
+        for (x, t) in [
+            ([3usize, 5].to_vec(), [3usize, 4].to_vec()),
+            (vec![3, 5], vec![4, 5]),
+            (vec![3, 5, 1], vec![3, 5, 1]),
+        ] {
+            refused(
+                correlation_congruence(&noise(&x, 1)?, &noise(&t, 1)?),
+                "correlation_congruence: ",
+            );
         }
         Ok(())
     }

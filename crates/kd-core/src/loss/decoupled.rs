@@ -4,22 +4,29 @@ use candle_core::{D, DType, Result, Tensor, bail};
 use kd_kernels::softened_kl::softened_kl;
 use kd_kernels::softmax::log_sum_exp;
 
-/// What takes the place of the true class's logit where only the others count: its probability is 0 at any temperature that this project
-/// takes.
+/// What takes the place of the true class's logit where only the others count: its probability is 0
+/// at any temperature that this project takes.
 const NEVER: f64 = -1e30;
 
 /// Divergence of how sure the two are of the true class (TCKD):
 ///
-/// `T²/b · Σ_b KL([p_t, 1 − p_t] ‖ [q_t, 1 − q_t])`, where `p = softmax(teacher/T)`, `q = softmax(student/T)` and t is the label.
+/// `T²/b · Σ_b KL([p_t, 1 − p_t] ‖ [q_t, 1 − q_t])`, where `p = softmax(teacher/T)`, `q =
+/// softmax(student/T)` and t is the label.
 ///
-/// `student`, `teacher` `[b, c]`, logits, c ≥ 2; `labels` u32 `[b]`; `temperature` T > 0 → scalar. The teacher is detached. Both parts are
-/// computed from logarithms, so that 1 − q_t keeps its digits where q_t is almost 1.
+/// `student`, `teacher` `[b, c]`, logits, c ≥ 2; `labels` u32 `[b]`; `temperature` T > 0 → scalar.
+/// The teacher is detached. Both parts are computed from logarithms, so that 1 − q_t keeps its
+/// digits where q_t is almost 1.
 ///
 /// Source: Zhao et al. 2022, "Decoupled knowledge distillation", section 3. No deviation.
 ///
 /// # Errors
 /// When the shapes do not fit, a label is no class, or T is not finite and above 0.
-pub fn target_class(student: &Tensor, teacher: &Tensor, labels: &Tensor, temperature: f64) -> Result<Tensor> {
+pub fn target_class(
+    student: &Tensor,
+    teacher: &Tensor,
+    labels: &Tensor,
+    temperature: f64,
+) -> Result<Tensor> {
     let (teacher, is_target) = check(student, teacher, labels, temperature)?;
     // The logits of two classes: the true one, and all others together.
     let pair = |logits: &Tensor| -> Result<Tensor> {
@@ -31,38 +38,66 @@ pub fn target_class(student: &Tensor, teacher: &Tensor, labels: &Tensor, tempera
 
 /// Divergence among the classes that are not the true one (NCKD):
 ///
-/// `T²/b · Σ_b KL(p̂ ‖ q̂)`, where p̂ and q̂ are the softmaxes of the teacher's and the student's logits over T, the true class left out.
+/// `T²/b · Σ_b KL(p̂ ‖ q̂)`, where p̂ and q̂ are the softmaxes of the teacher's and the student's
+/// logits over T, the true class left out.
 ///
 /// Shapes and errors are those of [`target_class`].
 ///
-/// Source: Zhao et al. 2022, "Decoupled knowledge distillation", section 3. No deviation; the official code leaves the true class out by
-/// subtracting 1000 from its logit over T, which is the same for logits of a usual size.
-pub fn non_target_class(student: &Tensor, teacher: &Tensor, labels: &Tensor, temperature: f64) -> Result<Tensor> {
+/// Source: Zhao et al. 2022, "Decoupled knowledge distillation", section 3. No deviation; the
+/// official code leaves the true class out by subtracting 1000 from its logit over T, which is the
+/// same for logits of a usual size.
+pub fn non_target_class(
+    student: &Tensor,
+    teacher: &Tensor,
+    labels: &Tensor,
+    temperature: f64,
+) -> Result<Tensor> {
     let (teacher, is_target) = check(student, teacher, labels, temperature)?;
     softened_kl(&without(student, &is_target)?, &without(&teacher, &is_target)?, temperature)
 }
 
-/// `alpha` · [`target_class`] + `beta` · [`non_target_class`]. With alpha = 1 and beta = 1 − p_t, case by case, it would be
-/// [`softened_kl`].
+/// `alpha` · [`target_class`] + `beta` · [`non_target_class`]. With alpha = 1 and beta = 1 − p_t,
+/// case by case, it would be [`softened_kl`].
 ///
 /// # Errors
 /// Those of [`target_class`].
-pub fn decoupled(student: &Tensor, teacher: &Tensor, labels: &Tensor, temperature: f64, alpha: f64, beta: f64) -> Result<Tensor> {
+pub fn decoupled(
+    student: &Tensor,
+    teacher: &Tensor,
+    labels: &Tensor,
+    temperature: f64,
+    alpha: f64,
+    beta: f64,
+) -> Result<Tensor> {
     let target = target_class(student, teacher, labels, temperature)?;
     (target * alpha)? + (non_target_class(student, teacher, labels, temperature)? * beta)?
 }
 
 /// The logits with that of the true class out of reach.
 fn without(logits: &Tensor, is_target: &Tensor) -> Result<Tensor> {
-    is_target.where_cond(&Tensor::full(NEVER, logits.shape(), logits.device())?.to_dtype(logits.dtype())?, logits)
+    is_target.where_cond(
+        &Tensor::full(NEVER, logits.shape(), logits.device())?.to_dtype(logits.dtype())?,
+        logits,
+    )
 }
 
 /// The detached teacher, and u8 `[b, c]`, 1 at the true class.
-fn check(student: &Tensor, teacher: &Tensor, labels: &Tensor, temperature: f64) -> Result<(Tensor, Tensor)> {
+fn check(
+    student: &Tensor,
+    teacher: &Tensor,
+    labels: &Tensor,
+    temperature: f64,
+) -> Result<(Tensor, Tensor)> {
     let (dims, other) = (student.dims(), teacher.dims());
-    let &[b, c] = dims else { bail!("decoupled: expected logits [b, c], got {dims:?} of the student and {other:?} of the teacher") };
+    let &[b, c] = dims else {
+        bail!(
+            "decoupled: expected logits [b, c], got {dims:?} of the student and {other:?} of the teacher"
+        )
+    };
     if dims != other || b == 0 || c < 2 {
-        bail!("decoupled: expected logits [b, c] of one shape with c >= 2, got {dims:?} of the student and {other:?} of the teacher")
+        bail!(
+            "decoupled: expected logits [b, c] of one shape with c >= 2, got {dims:?} of the student and {other:?} of the teacher"
+        )
     }
     if labels.dtype() != DType::U32 || labels.dims() != [b] {
         bail!("decoupled: expected u32 labels [{b}], got {:?} {:?}", labels.dtype(), labels.dims())
@@ -94,7 +129,8 @@ mod tests {
         let (z, v, y) = ((noise(&[4, 7], 1)? * 3.)?, (noise(&[4, 7], 2)? * 3.)?, labels()?);
         for loss in [target_class, non_target_class] {
             assert!(scalar(&loss(&z, &z, &y, 4.)?).abs() < 1e-6);
-            let (a, b) = (scalar(&loss(&z, &v, &y, 4.)?), scalar(&loss(&(&z + 5.)?, &(&v - 3.)?, &y, 4.)?));
+            let (a, b) =
+                (scalar(&loss(&z, &v, &y, 4.)?), scalar(&loss(&(&z + 5.)?, &(&v - 3.)?, &y, 4.)?));
             assert!(a > 1e-2 && (a - b).abs() < 1e-5 * a, "{a} {b}");
         }
         Ok(())
@@ -103,9 +139,11 @@ mod tests {
     #[test]
     fn with_the_teachers_doubt_as_beta_they_make_up_the_divergence_of_soft_targets() -> Result<()> {
         let (z, v) = ((noise(&[1, 7], 1)? * 3.)?, (noise(&[1, 7], 2)? * 3.)?);
-        let (z, v, y) = (z.to_dtype(DType::F64)?, v.to_dtype(DType::F64)?, Tensor::new(&[4u32], &Device::Cpu)?);
+        let (z, v, y) =
+            (z.to_dtype(DType::F64)?, v.to_dtype(DType::F64)?, Tensor::new(&[4u32], &Device::Cpu)?);
         let doubt = 1. - kd_kernels::softmax::softmax(&(&v / 4.)?)?.to_vec2::<f64>()?[0][4];
-        let (whole, parts) = (scalar(&softened_kl(&z, &v, 4.)?), scalar(&decoupled(&z, &v, &y, 4., 1., doubt)?));
+        let (whole, parts) =
+            (scalar(&softened_kl(&z, &v, 4.)?), scalar(&decoupled(&z, &v, &y, 4., 1., doubt)?));
         assert!((whole - parts).abs() < 1e-12, "{whole} {parts}");
         Ok(())
     }
@@ -161,7 +199,15 @@ mod tests {
                 refused(loss(&z, v, y, t), "decoupled: ");
             }
         }
-        assert!(target_class(&noise(&[4, 1], 1)?, &noise(&[4, 1], 1)?, &Tensor::zeros(4, DType::U32, &Device::Cpu)?, 4.).is_err());
+        assert!(
+            target_class(
+                &noise(&[4, 1], 1)?,
+                &noise(&[4, 1], 1)?,
+                &Tensor::zeros(4, DType::U32, &Device::Cpu)?,
+                4.
+            )
+            .is_err()
+        );
         Ok(())
     }
 }

@@ -6,23 +6,34 @@ use super::operands;
 
 /// Distance of two normalised factors:
 ///
-/// `1/(b·hw) · Σ_b Σ_p |a_S(b, p) − a_T(b, p)|^norm`, where `a(b, ·)` is the map `1/c · Σ_c x(b, c, p)^power` over its Euclidean length, p a pixel.
+/// `1/(b·hw) · Σ_b Σ_p |a_S(b, p) − a_T(b, p)|^norm`, where `a(b, ·)` is the map `1/c · Σ_c x(b, c,
+/// p)^power` over its Euclidean length, p a pixel.
 ///
-/// `student` `[b, c, h, w]`, the translator's output, `teacher` `[b, c', h', w']`, the paraphraser's → scalar. The larger map is average-pooled
-/// to the size of the smaller. `power` (2 in the published runs) and `norm` (1) are at least 1. The teacher is detached. A factor that is 0 everywhere
-/// stays 0, and the derivative of |x| at 0 is 0.
+/// `student` `[b, c, h, w]`, the translator's output, `teacher` `[b, c', h', w']`, the
+/// paraphraser's → scalar. The larger map is average-pooled to the size of the smaller. `power` (2
+/// in the published runs) and `norm` (1) are at least 1. The teacher is detached. A factor that is
+/// 0 everywhere stays 0, and the derivative of |x| at 0 is 0.
 ///
-/// Source: Kim, Park and Kwak 2018, "Paraphrasing complex network: network compression via factor transfer", equation 3. Deviations, RepDistiller's,
-/// which the published numbers are of: channels are averaged away by their squares before factors are normalised, and the mean is taken over
+/// Source: Kim, Park and Kwak 2018, "Paraphrasing complex network: network compression via factor
+/// transfer", equation 3. Deviations, RepDistiller's, which the published numbers are of: channels
+/// are averaged away by their squares before factors are normalised, and the mean is taken over
 /// batch and pixels.
 ///
-/// The paraphraser learns by the mean squared distance of its reconstruction from its input (equation 1), which is [`hint`](super::hint()).
+/// The paraphraser learns by the mean squared distance of its reconstruction from its input
+/// (equation 1), which is [`hint`](super::hint()).
 ///
 /// # Errors
 /// When the shapes do not fit, or `power` or `norm` is 0.
-pub fn factor_transfer(student: &Tensor, teacher: &Tensor, power: u32, norm: u32) -> Result<Tensor> {
+pub fn factor_transfer(
+    student: &Tensor,
+    teacher: &Tensor,
+    power: u32,
+    norm: u32,
+) -> Result<Tensor> {
     if power == 0 || norm == 0 {
-        bail!("factor_transfer: expected power and norm of at least 1, got power {power}, norm {norm}")
+        bail!(
+            "factor_transfer: expected power and norm of at least 1, got power {power}, norm {norm}"
+        )
     }
     let (student, teacher) = operands::maps(student, teacher, "factor_transfer")?;
     let distance = (factor(&student, power)? - factor(&teacher, power)?)?;
@@ -48,13 +59,16 @@ mod tests {
     use crate::loss::testing::{differences_agree, finite, gradient, noise, refused, scalar};
 
     #[test]
-    fn it_is_zero_with_gradient_zero_between_equals_and_ignores_the_size_of_factors() -> Result<()> {
+    fn it_is_zero_with_gradient_zero_between_equals_and_ignores_the_size_of_factors() -> Result<()>
+    {
         let (x, t) = (noise(&[3, 5, 4, 4], 1)?, noise(&[3, 7, 4, 4], 2)?);
         for norm in [1, 2, 3] {
             let (value, g) = finite(&x, |s| factor_transfer(s, &x, 2, norm));
             assert!(value == 0. && g.iter().all(|g| *g == 0.), "norm {norm}: {value}");
             let plain = scalar(&factor_transfer(&x, &t, 2, norm)?);
-            assert!((scalar(&factor_transfer(&(&x * 3.)?, &t, 2, norm)?) - plain).abs() < 1e-5 * plain);
+            assert!(
+                (scalar(&factor_transfer(&(&x * 3.)?, &t, 2, norm)?) - plain).abs() < 1e-5 * plain
+            );
             assert!(plain > 1e-6, "norm {norm}: {plain}");
         }
         Ok(())
@@ -96,7 +110,10 @@ mod tests {
         let (x, t) = (noise(&[2, 3, 4, 4], 1)?, noise(&[2, 3, 3, 3], 2)?);
         let sizes = "maps of 4x4 and 3x3 pixels: expected one to be a whole multiple of the other in both directions";
         refused(factor_transfer(&x, &t, 2, 1), &format!("factor_transfer: {sizes}"));
-        refused(factor_transfer(&x, &x, 0, 1), "factor_transfer: expected power and norm of at least 1, got power 0, norm 1");
+        refused(
+            factor_transfer(&x, &x, 0, 1),
+            "factor_transfer: expected power and norm of at least 1, got power 0, norm 1",
+        );
         Ok(())
     }
 }

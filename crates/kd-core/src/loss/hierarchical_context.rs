@@ -1,4 +1,5 @@
-//! Hierarchical context loss (HCL) of "Distilling knowledge via knowledge review" (Chen et al. 2021), section 3.4.
+//! Hierarchical context loss (HCL) of "Distilling knowledge via knowledge review" (Chen et al.
+//! 2021), section 3.4.
 
 use candle_core::{Result, Tensor, bail};
 use kd_kernels::pool::avg_pool2d;
@@ -10,8 +11,9 @@ const LEVELS: [usize; 3] = [4, 2, 1];
 ///
 /// `(mse(s, t) + Σ_l w_l · mse(pool_l(s), pool_l(t))) / (1 + Σ_l w_l)`
 ///
-/// over the sides l of 4, 2 and 1 that are smaller than the height of the maps. `pool_l` averages a map to l×l pixels; the weights are
-/// 1/2 for the first level that is used, 1/4 for the second and 1/8 for the third. Maps of one pixel have the squared distance alone.
+/// over the sides l of 4, 2 and 1 that are smaller than the height of the maps. `pool_l` averages a
+/// map to l×l pixels; the weights are 1/2 for the first level that is used, 1/4 for the second and
+/// 1/8 for the third. Maps of one pixel have the squared distance alone.
 ///
 /// * `student`, `teacher`: `[batch, channels, side, side]`. The teacher's is detached.
 /// * result: a scalar. Each `mse` is a mean over all of its elements, batch included.
@@ -25,9 +27,14 @@ pub fn hierarchical_context(student: &Tensor, teacher: &Tensor) -> Result<Tensor
         bail!("hierarchical_context: expected maps [b, c, side, side], got {:?}", student.dims())
     };
     if student.dims() != teacher.dims() || side != width || student.elem_count() == 0 {
-        bail!("hierarchical_context: expected square maps of one shape, got {:?} and {:?}", student.dims(), teacher.dims())
+        bail!(
+            "hierarchical_context: expected square maps of one shape, got {:?} and {:?}",
+            student.dims(),
+            teacher.dims()
+        )
     }
-    // Pooling is linear, so the difference is pooled in place of both, and each level is pooled from the one before.
+    // Pooling is linear, so the difference is pooled in place of both, and each level is pooled
+    // from the one before.
     let mut difference = (student - teacher.detach())?;
     let (mut sum, mut weight, mut total) = (difference.sqr()?.mean_all()?, 1., 1.);
     let mut at = side;
@@ -60,7 +67,9 @@ mod tests {
     #[test]
     fn it_has_the_values_of_the_reference_program() -> Result<()> {
         let (s, t) = (g(&[4, 6, 8, 8], 0.013, 0.2), g(&[4, 6, 8, 8], 0.017, 0.9));
-        for (side, expected) in [(8, 1.0028674011881613f64), (4, 1.0121845610573255), (1, 1.0190674007456497)] {
+        for (side, expected) in
+            [(8, 1.0028674011881613f64), (4, 1.0121845610573255), (1, 1.0190674007456497)]
+        {
             let part = |x: &Tensor| x.narrow(2, 0, side)?.narrow(3, 0, side)?.contiguous();
             let ours = f64::from(hierarchical_context(&part(&s)?, &part(&t)?)?.to_scalar::<f32>()?);
             assert!((ours - expected).abs() < 2e-6, "{side}: {ours}, expected {expected}");
@@ -69,7 +78,8 @@ mod tests {
     }
 
     #[test]
-    fn it_is_zero_between_equals_and_the_plain_distance_for_maps_that_differ_by_a_constant() -> Result<()> {
+    fn it_is_zero_between_equals_and_the_plain_distance_for_maps_that_differ_by_a_constant()
+    -> Result<()> {
         let s = g(&[2, 3, 8, 8], 0.3, 0.1);
         assert_eq!(hierarchical_context(&s, &s)?.to_scalar::<f32>()?, 0.);
         // A constant survives every pooling, so that all levels agree.
@@ -81,7 +91,12 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_finite_differences() -> Result<()> {
         let (s, t) = (Var::from_tensor(&g(&[1, 2, 4, 4], 0.3, 0.1))?, g(&[1, 2, 4, 4], 0.5, 0.7));
-        let gradient = hierarchical_context(&s, &t)?.backward()?.get(&s).expect("a gradient").flatten_all()?.to_vec1::<f32>()?;
+        let gradient = hierarchical_context(&s, &t)?
+            .backward()?
+            .get(&s)
+            .expect("a gradient")
+            .flatten_all()?
+            .to_vec1::<f32>()?;
         let at = |i: usize, h: f64| -> Result<f64> {
             let mut values: Vec<f64> = s.flatten_all()?.to_dtype(DType::F64)?.to_vec1()?;
             values[i] += h;
@@ -98,12 +113,19 @@ mod tests {
     #[test]
     fn maps_of_other_shapes_are_refused() {
         let maps = |shape: &[usize]| g(shape, 0.1, 0.);
-        for (s, t) in
-            [(maps(&[2, 3, 8, 8]), maps(&[2, 4, 8, 8])), (maps(&[2, 3, 8, 4]), maps(&[2, 3, 8, 4])), (maps(&[2, 3]), maps(&[2, 3]))]
-        {
+        for (s, t) in [
+            (maps(&[2, 3, 8, 8]), maps(&[2, 4, 8, 8])),
+            (maps(&[2, 3, 8, 4]), maps(&[2, 3, 8, 4])),
+            (maps(&[2, 3]), maps(&[2, 3])),
+        ] {
             assert!(hierarchical_context(&s, &t).is_err());
         }
         let odd = maps(&[2, 3, 6, 6]);
-        assert!(hierarchical_context(&odd, &odd).expect_err("6 is no multiple of 4").to_string().contains("multiple of 4"));
+        assert!(
+            hierarchical_context(&odd, &odd)
+                .expect_err("6 is no multiple of 4")
+                .to_string()
+                .contains("multiple of 4")
+        );
     }
 }

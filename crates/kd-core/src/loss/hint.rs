@@ -5,12 +5,13 @@ use kd_kernels::squared_distance::channel_distance;
 
 use super::operands;
 
-/// Mean squared distance of the student's regressed features from the teacher's: `1/N · Σ (r − t)²` over all N elements.
+/// Mean squared distance of the student's regressed features from the teacher's: `1/N · Σ (r − t)²`
+/// over all N elements.
 ///
 /// `regressed`, `teacher` `[b, c, ..]` → scalar. The teacher is detached.
 ///
-/// Source: Romero et al. 2015, "FitNets: hints for thin deep nets", section 2.2. Deviation: the mean over all elements, as RepDistiller has
-/// it, where the paper has half the sum.
+/// Source: Romero et al. 2015, "FitNets: hints for thin deep nets", section 2.2. Deviation: the
+/// mean over all elements, as RepDistiller has it, where the paper has half the sum.
 ///
 /// # Errors
 /// When the shapes differ or are empty, or of rank 1.

@@ -1,6 +1,8 @@
-//! Losses: pure functions of tensors and numbers. They take logits, never probabilities, and know no model or configuration.
+//! Losses: pure functions of tensors and numbers. They take logits, never probabilities, and know
+//! no model or configuration.
 //!
-//! Those with a kernel of their own live in `kd-kernels` and are named here, so that this is the place to look for a loss.
+//! Those with a kernel of their own live in `kd-kernels` and are named here, so that this is the
+//! place to look for a loss.
 
 pub mod activation_boundary;
 pub mod attention;

@@ -5,18 +5,19 @@ use kd_kernels::polynomial_mmd::polynomial_mmd;
 
 use super::operands;
 
-/// Squared maximum mean discrepancy between where the channels of student and teacher respond, under the kernel `k(x, y) = (xᵀy)²`, mean
-/// over the batch:
+/// Squared maximum mean discrepancy between where the channels of student and teacher respond,
+/// under the kernel `k(x, y) = (xᵀy)²`, mean over the batch:
 ///
-/// `1/b · Σ_b [ 1/c'² · Σ_ij k(t_i, t_j) + 1/c² · Σ_ij k(s_i, s_j) − 2/(c·c') · Σ_ij k(s_i, t_j) ]`, where `s_i` is channel i of the
-/// student's map, flattened and brought to length 1, and `t_j` the teacher's.
+/// `1/b · Σ_b [ 1/c'² · Σ_ij k(t_i, t_j) + 1/c² · Σ_ij k(s_i, s_j) − 2/(c·c') · Σ_ij k(s_i, t_j)
+/// ]`, where `s_i` is channel i of the student's map, flattened and brought to length 1, and `t_j`
+/// the teacher's.
 ///
-/// `student` `[b, c, h, w]`, `teacher` `[b, c', h', w']` → scalar: one pair of maps; a method sums over pairs. The larger map is
-/// average-pooled to the size of the smaller. The teacher is detached. A channel that is 0 everywhere stays 0, with gradient 0. Below 0
-/// only by rounding.
+/// `student` `[b, c, h, w]`, `teacher` `[b, c', h', w']` → scalar: one pair of maps; a method sums
+/// over pairs. The larger map is average-pooled to the size of the smaller. The teacher is
+/// detached. A channel that is 0 everywhere stays 0, with gradient 0. Below 0 only by rounding.
 ///
-/// Source: Huang and Wang 2017, "Like what you like: knowledge distill via neuron selectivity transfer", section 4 (polynomial kernel, d =
-/// 2, c = 0). No deviation.
+/// Source: Huang and Wang 2017, "Like what you like: knowledge distill via neuron selectivity
+/// transfer", section 4 (polynomial kernel, d = 2, c = 0). No deviation.
 ///
 /// # Errors
 /// When the shapes do not fit.
@@ -44,7 +45,8 @@ mod tests {
     fn it_ignores_the_order_the_signs_and_the_sizes_of_channels() -> Result<()> {
         let (x, t) = (noise(&[2, 3, 4, 4], 1)?, noise(&[2, 5, 4, 4], 2)?);
         let other = Tensor::cat(&[&(x.narrow(1, 1, 2)? * -3.)?, &(x.narrow(1, 0, 1)? * 0.5)?], 1)?;
-        let (a, b) = (scalar(&neuron_selectivity(&x, &t)?), scalar(&neuron_selectivity(&other, &t)?));
+        let (a, b) =
+            (scalar(&neuron_selectivity(&x, &t)?), scalar(&neuron_selectivity(&other, &t)?));
         assert!((a - b).abs() < 1e-6, "{a} {b}");
         Ok(())
     }

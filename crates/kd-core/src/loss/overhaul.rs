@@ -6,23 +6,33 @@ use kd_kernels::pool::avg_pool2d;
 
 use super::operands;
 
-/// Squared distance of the student's map from the teacher's, which is brought up to its channels' margins first, where it counts:
+/// Squared distance of the student's map from the teacher's, which is brought up to its channels'
+/// margins first, where it counts:
 ///
-/// `1/b · Σ k · (s − d)²`, where `d = max(t, m_c)`, and k is 1 where `t > 0` or `s > d`, and 0 elsewhere.
+/// `1/b · Σ k · (s − d)²`, where `d = max(t, m_c)`, and k is 1 where `t > 0` or `s > d`, and 0
+/// elsewhere.
 ///
-/// `student` s `[b, c, h, w]`, before its activation and through the connector, `teacher` t `[b, c, h', w']`, before its activation, of the student's
-/// size or a whole multiple of it, to which it is average-pooled; `margins` m `[c]`, at most 0 → scalar. Sum over channels and pixels, mean over the batch.
-/// The teacher and the margins are detached.
+/// `student` s `[b, c, h, w]`, before its activation and through the connector, `teacher` t `[b, c,
+/// h', w']`, before its activation, of the student's size or a whole multiple of it, to which it is
+/// average-pooled; `margins` m `[c]`, at most 0 → scalar. Sum over channels and pixels, mean over
+/// the batch. The teacher and the margins are detached.
 ///
-/// Source: Heo et al. 2019, "A comprehensive overhaul of feature distillation", section 3: margin ReLU of the teacher and partial L2
-/// distance. Deviation: where maps differ in size the teacher's is pooled, as mdistiller does. A method sums over stages with the weights 2^(l − L + 1).
+/// Source: Heo et al. 2019, "A comprehensive overhaul of feature distillation", section 3: margin
+/// ReLU of the teacher and partial L2 distance. Deviation: where maps differ in size the teacher's
+/// is pooled, as mdistiller does. A method sums over stages with the weights 2^(l − L + 1).
 ///
 /// # Errors
 /// When the shapes do not fit.
 pub fn overhaul(student: &Tensor, teacher: &Tensor, margins: &Tensor) -> Result<Tensor> {
-    let &[b, c, h, w] = student.dims() else { bail!("overhaul: expected maps [b, c, h, w], got {:?} of the student", student.dims()) };
-    let fits = teacher.dims().get(..2) == Some(&[b, c]) && teacher.rank() == 4 && student.elem_count() > 0 && margins.dims() == [c];
-    let factor = if fits { operands::pooling((h, w), (teacher.dim(2)?, teacher.dim(3)?)) } else { None };
+    let &[b, c, h, w] = student.dims() else {
+        bail!("overhaul: expected maps [b, c, h, w], got {:?} of the student", student.dims())
+    };
+    let fits = teacher.dims().get(..2) == Some(&[b, c])
+        && teacher.rank() == 4
+        && student.elem_count() > 0
+        && margins.dims() == [c];
+    let factor =
+        if fits { operands::pooling((h, w), (teacher.dim(2)?, teacher.dim(3)?)) } else { None };
     let Some(factor) = factor.filter(|_| teacher.dims().get(2) >= Some(&h)) else {
         bail!(
             "overhaul: expected a teacher's map [{b}, {c}, h, w] of a whole multiple of {h}x{w} pixels and margins [{c}], got {:?} and {:?}",
@@ -30,33 +40,47 @@ pub fn overhaul(student: &Tensor, teacher: &Tensor, margins: &Tensor) -> Result<
             margins.dims()
         )
     };
-    let teacher = if factor == 1 { teacher.detach() } else { avg_pool2d(&teacher.detach(), factor, factor, 0, true)? };
+    let teacher = if factor == 1 {
+        teacher.detach()
+    } else {
+        avg_pool2d(&teacher.detach(), factor, factor, 0, true)?
+    };
     let target = teacher.broadcast_maximum(&margins.detach().reshape((1, c, 1, 1))?)?;
     let distance = (student - &target)?;
-    let counts = (distance.detach().gt(0.)? + teacher.gt(0.)?)?.gt(0u8)?.to_dtype(student.dtype())?;
+    let counts =
+        (distance.detach().gt(0.)? + teacher.gt(0.)?)?.gt(0u8)?.to_dtype(student.dtype())?;
     distance.mul(&counts)?.sqr()?.sum_all()? * (1. / b as f64)
 }
 
-/// The least probability of a negative value with which a channel's margin is its expectation; where it is less, the margin is −3 deviations.
+/// The least probability of a negative value with which a channel's margin is its expectation;
+/// where it is less, the margin is −3 deviations.
 pub const RARE: f64 = 1e-3;
 
-/// The margin of each channel: `E[x | x < 0]` for x normal with mean `bias` and deviation `|weight|`, those of the batch normalisation that makes the
-/// teacher's map: `bias − |w| · φ(bias/|w|) / Φ(−bias/|w|)`.
+/// The margin of each channel: `E[x | x < 0]` for x normal with mean `bias` and deviation
+/// `|weight|`, those of the batch normalisation that makes the teacher's map: `bias − |w| ·
+/// φ(bias/|w|) / Φ(−bias/|w|)`.
 ///
-/// Where `P(x < 0)` ≤ [`RARE`] it is `−3·|weight|`. A channel of weight 0 is its bias everywhere: its margin is min(bias, 0).
+/// Where `P(x < 0)` ≤ [`RARE`] it is `−3·|weight|`. A channel of weight 0 is its bias everywhere:
+/// its margin is min(bias, 0).
 ///
 /// `weight`, `bias` `[c]` → `[c]` of the same dtype, each at most 0, computed in float64.
 ///
-/// Source: Heo et al. 2019, "A comprehensive overhaul of feature distillation", section 3; the rare case is that of their program.
+/// Source: Heo et al. 2019, "A comprehensive overhaul of feature distillation", section 3; the rare
+/// case is that of their program.
 ///
 /// # Errors
 /// When the shapes differ or are not `[c]`.
 pub fn margins(weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     if weight.rank() != 1 || weight.dims() != bias.dims() {
-        bail!("margins: expected a weight and a bias [c], got {:?} and {:?}", weight.dims(), bias.dims())
+        bail!(
+            "margins: expected a weight and a bias [c], got {:?} and {:?}",
+            weight.dims(),
+            bias.dims()
+        )
     }
     let values = |x: &Tensor| x.detach().to_dtype(DType::F64)?.to_vec1::<f64>();
-    let margins: Vec<f64> = values(weight)?.iter().zip(values(bias)?).map(|(&w, b)| margin(w.abs(), b)).collect();
+    let margins: Vec<f64> =
+        values(weight)?.iter().zip(values(bias)?).map(|(&w, b)| margin(w.abs(), b)).collect();
     Tensor::from_vec(margins, weight.dims(), weight.device())?.to_dtype(weight.dtype())
 }
 
@@ -86,8 +110,10 @@ mod tests {
 
     #[test]
     fn it_is_the_three_masked_squares_of_the_authors_program() -> Result<()> {
-        // Margin −1; rows: t ≤ m (s below and above m), m < t ≤ 0 (s below and above t), t > 0 (s below and above t).
-        let t = Tensor::new(&[-3f32, -3., -0.5, -0.5, 2., 2.], &Device::Cpu)?.reshape((1, 1, 2, 3))?;
+        // Margin −1; rows: t ≤ m (s below and above m), m < t ≤ 0 (s below and above t), t > 0 (s
+        // below and above t).
+        let t =
+            Tensor::new(&[-3f32, -3., -0.5, -0.5, 2., 2.], &Device::Cpu)?.reshape((1, 1, 2, 3))?;
         let s = Tensor::new(&[-2f32, 1., -2., 1., 1., 4.], &Device::Cpu)?.reshape((1, 1, 2, 3))?;
         let (value, g) = finite(&s, |s| overhaul(s, &t, &Tensor::new(&[-1f32], &Device::Cpu)?));
         assert_eq!(value, 0. + 4. + 0. + 2.25 + 1. + 4.);
@@ -111,7 +137,8 @@ mod tests {
     #[test]
     fn a_larger_teacher_is_pooled_and_a_smaller_one_refused() -> Result<()> {
         let (x, t, m) = (noise(&[2, 3, 2, 2], 1)?, noise(&[2, 3, 4, 4], 2)?, below_zero(3)?);
-        let (pooled, got) = (scalar(&overhaul(&x, &t.avg_pool2d(2)?, &m)?), scalar(&overhaul(&x, &t, &m)?));
+        let (pooled, got) =
+            (scalar(&overhaul(&x, &t.avg_pool2d(2)?, &m)?), scalar(&overhaul(&x, &t, &m)?));
         assert!(pooled > 1. && (got - pooled).abs() < 1e-5 * pooled, "{got} {pooled}");
         let shapes = "a teacher's map [2, 3, h, w] of a whole multiple of 4x4 pixels and margins [3], got [2, 3, 2, 2] and [3]";
         refused(overhaul(&t, &x, &m), &format!("overhaul: expected {shapes}"));
@@ -129,10 +156,13 @@ mod tests {
 
     #[test]
     fn margins_are_the_means_of_what_is_below_zero() -> Result<()> {
-        let (weight, bias) = (Tensor::new(&[0.8f64, -1.], &Device::Cpu)?, Tensor::new(&[0.3f64, 0.], &Device::Cpu)?);
+        let (weight, bias) =
+            (Tensor::new(&[0.8f64, -1.], &Device::Cpu)?, Tensor::new(&[0.3f64, 0.], &Device::Cpu)?);
         let got = flat(&margins(&weight, &bias)?)?;
         // The first from the authors' code in float64, the second −√(2/π).
-        for (got, want) in got.iter().zip([-0.5407536922393414, -(2. / std::f64::consts::PI).sqrt()]) {
+        for (got, want) in
+            got.iter().zip([-0.5407536922393414, -(2. / std::f64::consts::PI).sqrt()])
+        {
             assert!((got - want).abs() < 1e-9, "{got} {want}");
         }
         // By the midpoint rule.
@@ -143,7 +173,10 @@ mod tests {
                 let p = (-0.5 * ((x - mean) / deviation).powi(2)).exp();
                 (mass, moment) = (mass + p, moment + p * x);
             }
-            assert!((margin(deviation, mean) - moment / mass).abs() < 1e-6, "mean {mean}, deviation {deviation}");
+            assert!(
+                (margin(deviation, mean) - moment / mass).abs() < 1e-6,
+                "mean {mean}, deviation {deviation}"
+            );
         }
         Ok(())
     }
@@ -153,8 +186,17 @@ mod tests {
         let weight = Tensor::new(&[0.5f32, 0., 0., -1e-30], &Device::Cpu)?;
         let bias = Tensor::new(&[2f32, 0.3, -0.3, 1.], &Device::Cpu)?;
         let got = flat(&margins(&weight, &bias)?)?;
-        assert!((got[0] + 1.5).abs() < 1e-6 && got[1] == 0. && (got[2] + 0.3).abs() < 1e-7 && got[3].abs() < 1e-29, "{got:?}");
-        refused(margins(&weight, &noise(&[3], 1)?), "margins: expected a weight and a bias [c], got [4] and [3]");
+        assert!(
+            (got[0] + 1.5).abs() < 1e-6
+                && got[1] == 0.
+                && (got[2] + 0.3).abs() < 1e-7
+                && got[3].abs() < 1e-29,
+            "{got:?}"
+        );
+        refused(
+            margins(&weight, &noise(&[3], 1)?),
+            "margins: expected a weight and a bias [c], got [4] and [3]",
+        );
         Ok(())
     }
 }

@@ -4,19 +4,22 @@ use candle_core::{D, Result, Tensor};
 
 use super::operands;
 
-/// Added to lengths and to probabilities before they are divided by: RepDistiller's value, which the paper does not name.
+/// Added to lengths and to probabilities before they are divided by: RepDistiller's value, which
+/// the paper does not name.
 const EPS: f64 = 1e-7;
 
 /// Divergence of the neighbourhoods of a batch:
 ///
-/// `1/b² · Σ_ij p_ij · ln((p_ij + ε) / (q_ij + ε))`, where `q_ij = ½(1 + cos(s_i, s_j)) / Σ_k ½(1 + cos(s_i, s_k))`, p is the same of the
-/// teacher, and ε = 1e-7; j = i is among the terms.
+/// `1/b² · Σ_ij p_ij · ln((p_ij + ε) / (q_ij + ε))`, where `q_ij = ½(1 + cos(s_i, s_j)) / Σ_k ½(1 +
+/// cos(s_i, s_k))`, p is the same of the teacher, and ε = 1e-7; j = i is among the terms.
 ///
-/// `student` `[b, d]`, `teacher` `[b, d']` → scalar: the mean over the `b × b` pairs. The teacher is detached. Lengths are `‖x‖ + ε`; a
-/// vector of length 0 has cosine 0 with all, and gradient 0, where RepDistiller's root has NaN.
+/// `student` `[b, d]`, `teacher` `[b, d']` → scalar: the mean over the `b × b` pairs. The teacher
+/// is detached. Lengths are `‖x‖ + ε`; a vector of length 0 has cosine 0 with all, and gradient 0,
+/// where RepDistiller's root has NaN.
 ///
-/// Source: Passalis and Tefas 2018, "Learning deep representations with probabilistic knowledge transfer", section 3. Deviation,
-/// RepDistiller's: the mean over pairs, where the paper has the sum.
+/// Source: Passalis and Tefas 2018, "Learning deep representations with probabilistic knowledge
+/// transfer", section 3. Deviation, RepDistiller's: the mean over pairs, where the paper has the
+/// sum.
 ///
 /// # Errors
 /// When the shapes do not fit.
@@ -44,7 +47,8 @@ mod tests {
     fn it_is_zero_between_equals_and_between_vectors_that_differ_in_length() -> Result<()> {
         let x = noise(&[5, 4], 1)?;
         assert_eq!(scalar(&probabilistic_transfer(&x, &x)?), 0.);
-        let longer = x.broadcast_mul(&Tensor::new(&[[1f32], [2.], [3.], [9.], [0.5]], x.device())?)?;
+        let longer =
+            x.broadcast_mul(&Tensor::new(&[[1f32], [2.], [3.], [9.], [0.5]], x.device())?)?;
         assert!(scalar(&probabilistic_transfer(&longer, &x)?).abs() < 1e-8);
         assert!(scalar(&probabilistic_transfer(&x, &noise(&[5, 7], 2)?)?) > 1e-3);
         Ok(())
@@ -54,7 +58,10 @@ mod tests {
     fn it_ignores_the_order_and_the_signs_of_features() -> Result<()> {
         let (x, t) = (noise(&[5, 6], 1)?, noise(&[5, 3], 2)?);
         let turned = Tensor::cat(&[&x.narrow(1, 2, 4)?.neg()?, &x.narrow(1, 0, 2)?], 1)?;
-        let (a, b) = (scalar(&probabilistic_transfer(&x, &t)?), scalar(&probabilistic_transfer(&turned, &t)?));
+        let (a, b) = (
+            scalar(&probabilistic_transfer(&x, &t)?),
+            scalar(&probabilistic_transfer(&turned, &t)?),
+        );
         assert!((a - b).abs() < 1e-6, "{a} {b}");
         Ok(())
     }

@@ -5,13 +5,16 @@ use kd_kernels::pool::avg_pool2d;
 
 use super::operands;
 
-/// Mean squared distance of two matrices of flow: `1/(b·c·c') · Σ (G_S − G_T)²`, for one pair of stages.
+/// Mean squared distance of two matrices of flow: `1/(b·c·c') · Σ (G_S − G_T)²`, for one pair of
+/// stages.
 ///
-/// `student` and `teacher` are the two stages' maps of each: `[b, c, h, w]` before and `[b, c', h', w']` after, of the same c and c' in both
-/// networks; sizes may differ → scalar. A method takes the mean or the sum over pairs. The teacher is detached.
+/// `student` and `teacher` are the two stages' maps of each: `[b, c, h, w]` before and `[b, c', h',
+/// w']` after, of the same c and c' in both networks; sizes may differ → scalar. A method takes the
+/// mean or the sum over pairs. The teacher is detached.
 ///
-/// Source: Yim, Joo, Bae and Kim 2017, "A gift from knowledge distillation: fast optimization, network minimization and transfer learning", equations 1
-/// and 2. Deviations, RepDistiller's: the mean over all elements for the sum over channels, and average pooling for maximum pooling.
+/// Source: Yim, Joo, Bae and Kim 2017, "A gift from knowledge distillation: fast optimization,
+/// network minimization and transfer learning", equations 1 and 2. Deviations, RepDistiller's: the
+/// mean over all elements for the sum over channels, and average pooling for maximum pooling.
 ///
 /// # Errors
 /// When the shapes do not fit, unequal channels of student and teacher among them.
@@ -28,23 +31,37 @@ pub fn solution_flow(student: (&Tensor, &Tensor), teacher: (&Tensor, &Tensor)) -
     (ours - theirs)?.sqr()?.mean_all()
 }
 
-/// The matrix of flow `G(b, i, j) = 1/(hw) · Σ_p x(b, i, p) · y(b, j, p)`, the larger map average-pooled to the size of the smaller:
-/// `[b, c, h, w]`, `[b, c', h', w']` → `[b, c, c']`.
+/// The matrix of flow `G(b, i, j) = 1/(hw) · Σ_p x(b, i, p) · y(b, j, p)`, the larger map
+/// average-pooled to the size of the smaller: `[b, c, h, w]`, `[b, c', h', w']` → `[b, c, c']`.
 ///
 /// # Errors
 /// When the batches differ, one is empty, or the larger size is no whole multiple of the smaller.
 pub fn flow(before: &Tensor, after: &Tensor) -> Result<Tensor> {
     let (&[b, _, h, w], &[b2, _, h2, w2]) = (before.dims(), after.dims()) else {
-        bail!("flow: expected maps [b, c, h, w], got {:?} before and {:?} after", before.dims(), after.dims())
+        bail!(
+            "flow: expected maps [b, c, h, w], got {:?} before and {:?} after",
+            before.dims(),
+            after.dims()
+        )
     };
     if b != b2 || before.elem_count() == 0 || after.elem_count() == 0 {
-        bail!("flow: expected maps of one batch, not empty, got {:?} before and {:?} after", before.dims(), after.dims())
+        bail!(
+            "flow: expected maps of one batch, not empty, got {:?} before and {:?} after",
+            before.dims(),
+            after.dims()
+        )
     }
     let Some(factor) = operands::pooling((h, w), (h2, w2)) else {
-        bail!("flow: maps of {h}x{w} and {h2}x{w2} pixels: expected one to be a whole multiple of the other in both directions")
+        bail!(
+            "flow: maps of {h}x{w} and {h2}x{w2} pixels: expected one to be a whole multiple of the other in both directions"
+        )
     };
     let fitted = |x: &Tensor, larger: bool| -> Result<Tensor> {
-        if larger && factor > 1 { avg_pool2d(x, factor, factor, 0, true)?.flatten_from(2) } else { x.flatten_from(2)?.contiguous() }
+        if larger && factor > 1 {
+            avg_pool2d(x, factor, factor, 0, true)?.flatten_from(2)
+        } else {
+            x.flatten_from(2)?.contiguous()
+        }
     };
     let (x, y) = (fitted(before, h > h2)?, fitted(after, h2 > h)?);
     x.matmul(&y.t()?)? * (1. / x.dim(2)? as f64)
@@ -70,7 +87,10 @@ mod tests {
         let (small, g) = (flat(&x.avg_pool2d(2)?)?, flat(&flow(&x, &y)?)?);
         let y_values = flat(&y)?;
         for (b, i, j) in [(0, 0, 0), (0, 2, 1), (1, 1, 4), (1, 2, 3)] {
-            let want = (0..16).map(|p| small[(b * 3 + i) * 16 + p] * y_values[(b * 5 + j) * 16 + p]).sum::<f64>() / 16.;
+            let want = (0..16)
+                .map(|p| small[(b * 3 + i) * 16 + p] * y_values[(b * 5 + j) * 16 + p])
+                .sum::<f64>()
+                / 16.;
             assert!((g[(b * 3 + i) * 5 + j] - want).abs() < 1e-6, "{b} {i} {j}");
         }
         let other = flat(&flow(&y, &x)?.t()?.contiguous()?)?;
@@ -80,7 +100,8 @@ mod tests {
 
     #[test]
     fn it_ignores_the_order_of_pixels_when_both_maps_have_it() -> Result<()> {
-        let (x, y, t) = (noise(&[2, 3, 4, 4], 1)?, noise(&[2, 5, 4, 4], 2)?, noise(&[2, 3, 4, 4], 3)?);
+        let (x, y, t) =
+            (noise(&[2, 3, 4, 4], 1)?, noise(&[2, 5, 4, 4], 2)?, noise(&[2, 3, 4, 4], 3)?);
         let turned = |x: &Tensor| x.t()?.contiguous();
         let plain = scalar(&solution_flow((&x, &y), (&t, &y))?);
         let other = scalar(&solution_flow((&turned(&x)?, &turned(&y)?), (&t, &y))?);
@@ -101,7 +122,8 @@ mod tests {
 
     #[test]
     fn unequal_channels_are_an_error_of_one_line() -> Result<()> {
-        let (x, y, wide) = (noise(&[2, 3, 4, 4], 1)?, noise(&[2, 4, 4, 4], 2)?, noise(&[2, 8, 4, 4], 3)?);
+        let (x, y, wide) =
+            (noise(&[2, 3, 4, 4], 1)?, noise(&[2, 4, 4, 4], 2)?, noise(&[2, 8, 4, 4], 3)?);
         let shapes = "expected matrices [b, c, c'] of one shape, got [2, 3, 4] of the student and [2, 3, 8] of the teacher";
         refused(solution_flow((&x, &y), (&x, &wide)), &format!("solution_flow: {shapes}"));
         let sizes = "maps of 4x4 and 3x3 pixels: expected one to be a whole multiple of the other in both directions";

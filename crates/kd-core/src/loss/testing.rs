@@ -21,11 +21,20 @@ pub fn flat(x: &Tensor) -> Result<Vec<f64>> {
     x.to_dtype(DType::F64)?.flatten_all()?.to_vec1()
 }
 
-/// The gradient of `f` at `x`, the same from either backward pass; `None` where no graph leads to `x`.
+/// The gradient of `f` at `x`, the same from either backward pass; `None` where no graph leads to
+/// `x`.
 pub fn gradient(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Option<Vec<f64>> {
     let x = Var::from_tensor(&x.contiguous().expect("a tensor")).expect("a variable");
-    let candle = f(&x).expect("a loss").backward().expect("a backward pass").get(&x).map(|g| flat(g).expect("numbers"));
-    let ours = kd_kernels::backward(&f(&x).expect("a loss")).expect("a backward pass").get(&x).map(|g| flat(g).expect("numbers"));
+    let candle = f(&x)
+        .expect("a loss")
+        .backward()
+        .expect("a backward pass")
+        .get(&x)
+        .map(|g| flat(g).expect("numbers"));
+    let ours = kd_kernels::backward(&f(&x).expect("a loss"))
+        .expect("a backward pass")
+        .get(&x)
+        .map(|g| flat(g).expect("numbers"));
     assert!(ours == candle, "{ours:?} from our backward pass, {candle:?} from Candle's");
     candle
 }
@@ -35,11 +44,15 @@ pub fn gradient(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> Option<Vec
 pub fn finite(x: &Tensor, f: impl Fn(&Tensor) -> Result<Tensor>) -> (f64, Vec<f64>) {
     let value = scalar(&f(x).expect("a loss"));
     let gradient = gradient(x, f).expect("a gradient");
-    assert!(value.is_finite() && gradient.iter().all(|g| g.is_finite()), "value {value}, gradient {gradient:?}");
+    assert!(
+        value.is_finite() && gradient.iter().all(|g| g.is_finite()),
+        "value {value}, gradient {gradient:?}"
+    );
     (value, gradient)
 }
 
-/// Checks every `stride`-th element of the gradient of `f` at `x` against central differences, in f64.
+/// Checks every `stride`-th element of the gradient of `f` at `x` against central differences, in
+/// f64.
 #[track_caller]
 pub fn differences_agree(x: &Tensor, stride: usize, f: impl Fn(&Tensor) -> Result<Tensor>) {
     let x = x.to_dtype(DType::F64).expect("a tensor");
@@ -49,15 +62,23 @@ pub fn differences_agree(x: &Tensor, stride: usize, f: impl Fn(&Tensor) -> Resul
     let at = |i: usize, step: f64| {
         let mut moved = values.clone();
         moved[i] += step;
-        scalar(&f(&Tensor::from_vec(moved, x.dims(), &Device::Cpu).expect("a tensor")).expect("a loss"))
+        scalar(
+            &f(&Tensor::from_vec(moved, x.dims(), &Device::Cpu).expect("a tensor"))
+                .expect("a loss"),
+        )
     };
     for i in (0..values.len()).step_by(stride) {
         let difference = (at(i, 1e-5) - at(i, -1e-5)) / 2e-5;
-        assert!((difference - gradient[i]).abs() < 1e-6 * largest, "element {i}: gradient {}, differences {difference}", gradient[i]);
+        assert!(
+            (difference - gradient[i]).abs() < 1e-6 * largest,
+            "element {i}: gradient {}, differences {difference}",
+            gradient[i]
+        );
     }
 }
 
-/// Checks that this is an error whose line begins so. With RUST_BACKTRACE set Candle appends a trace to the line.
+/// Checks that this is an error whose line begins so. With RUST_BACKTRACE set Candle appends a
+/// trace to the line.
 #[track_caller]
 pub fn refused(result: Result<Tensor>, start: &str) {
     let error = result.expect_err("it does not fit").to_string();

@@ -1,9 +1,12 @@
-//! Attention transfer: "Paying more attention to attention" (Zagoruyko and Komodakis 2017), section 3.1.
+//! Attention transfer: "Paying more attention to attention" (Zagoruyko and Komodakis 2017), section
+//! 3.1.
 //!
-//! L = hard-weight · CE + weight · Σ_l A(S_l, T_l), with the [`attention_transfer`] loss A and the maps S_l and T_l of stage l of student
-//! and teacher, both after the activation. The larger map of a pair is pooled to the size of the smaller.
+//! L = hard-weight · CE + weight · Σ_l A(S_l, T_l), with the [`attention_transfer`] loss A and the
+//! maps S_l and T_l of stage l of student and teacher, both after the activation. The larger map of
+//! a pair is pooled to the size of the smaller.
 //!
-//! Source: the paper; taps, the mean of squares and the weight (1000) are RepDistiller's. For how the paper's differs see the loss.
+//! Source: the paper; taps, the mean of squares and the weight (1000) are RepDistiller's. For how
+//! the paper's differs see the loss.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,10 +1,13 @@
-//! "Correlation congruence for knowledge distillation" (Peng et al. 2019), as the CRD benchmark has it.
+//! "Correlation congruence for knowledge distillation" (Peng et al. 2019), as the CRD benchmark has
+//! it.
 //!
-//! L = hard-weight · CE + weight · C(E_S(S), E_T(T)), with the [`correlation_congruence`] loss C, the pooled vectors S and T of student and
-//! teacher, and two embeddings x ↦ W·x + b of one width, which are both trained.
+//! L = hard-weight · CE + weight · C(E_S(S), E_T(T)), with the [`correlation_congruence`] loss C,
+//! the pooled vectors S and T of student and teacher, and two embeddings x ↦ W·x + b of one width,
+//! which are both trained.
 //!
-//! Source: RepDistiller, whose published numbers are of this form: weight 0.02, width 128. Deviation from the paper: see the loss.
-//! Since the teacher's embedding is trained too, embeddings that are one constant would be a minimum.
+//! Source: RepDistiller, whose published numbers are of this form: weight 0.02, width 128.
+//! Deviation from the paper: see the loss. Since the teacher's embedding is trained too, embeddings
+//! that are one constant would be a minimum.
 
 use serde::{Deserialize, Serialize};
 
@@ -53,11 +56,21 @@ impl Recipe for Spec {
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         let pairs = Pairs::pooled(context)?;
-        let [student, teacher] = [context.student().tap("pooled")?, context.teacher_model()?.tap("pooled")?].map(|tap| tap.channels);
+        let [student, teacher] =
+            [context.student().tap("pooled")?, context.teacher_model()?.tap("pooled")?]
+                .map(|tap| tap.channels);
         let mut make = Maker::new(ConvInit::Uniform, context.precision());
-        let mut embedding = |name: &str, features| make.head(context.vb().pp(name), features, self.width, HeadInit::Uniform);
+        let mut embedding = |name: &str, features| {
+            make.head(context.vb().pp(name), features, self.width, HeadInit::Uniform)
+        };
         let (student, teacher) = (embedding("embed_s", student)?, embedding("embed_t", teacher)?);
-        Ok(Box::new(Cc { wants: pairs.wants(), weight: self.weight, logits: self.logit_terms(), student, teacher }))
+        Ok(Box::new(Cc {
+            wants: pairs.wants(),
+            weight: self.weight,
+            logits: self.logit_terms(),
+            student,
+            teacher,
+        }))
     }
 }
 
@@ -71,7 +84,11 @@ impl Distillation for Cc {
         let student = self.student.forward(&step.student()?.taps[0], mode)?;
         let teacher = self.teacher.forward(&step.teacher()?.taps[0].detach(), mode)?;
         let mut terms = self.logits.terms(step)?;
-        terms.push(Term::teacher("correlation", correlation_congruence(&student, &teacher)?, self.weight));
+        terms.push(Term::teacher(
+            "correlation",
+            correlation_congruence(&student, &teacher)?,
+            self.weight,
+        ));
         Ok(terms)
     }
 }

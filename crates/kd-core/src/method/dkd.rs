@@ -1,14 +1,17 @@
 //! "Decoupled knowledge distillation" (Zhao, Cui, Song, Qiu and Liang 2022), section 3.
 //!
-//! L = hard-weight · CE + min(1, e / warm-up-epochs) · (alpha · TCKD + beta · NCKD) at epoch e, counted from 1, with the losses
-//! [`target_class`] and [`non_target_class`], which carry T².
+//! L = hard-weight · CE + min(1, e / warm-up-epochs) · (alpha · TCKD + beta · NCKD) at epoch e,
+//! counted from 1, with the losses [`target_class`] and [`non_target_class`], which carry T².
 //!
-//! Source: the paper; the warm-up (20 epochs) and beta per pair are those of its official code. There an epoch counts from 1, so that the
-//! first is not without the teacher.
+//! Source: the paper; the warm-up (20 epochs) and beta per pair are those of its official code.
+//! There an epoch counts from 1, so that the first is not without the teacher.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_temperature, check_weight, rise};
+use super::{
+    Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants,
+    check_temperature, check_weight, rise,
+};
 use crate::loss::decoupled::{non_target_class, target_class};
 use crate::{Error, Result};
 
@@ -54,9 +57,14 @@ impl Recipe for Spec {
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         context.teacher()?;
         if context.student().classes() < 2 {
-            return Err(Error::bad_input("dkd: expected a student of at least 2 classes, got one with less"));
+            return Err(Error::bad_input(
+                "dkd: expected a student of at least 2 classes, got one with less",
+            ));
         }
-        Ok(Box::new(Dkd { spec: self.clone(), wants: Wants { teaching: Teaching::Logits, ..Wants::default() } }))
+        Ok(Box::new(Dkd {
+            spec: self.clone(),
+            wants: Wants { teaching: Teaching::Logits, ..Wants::default() },
+        }))
     }
 }
 
@@ -70,8 +78,16 @@ impl Distillation for Dkd {
         let (student, teacher) = (&step.student()?.logits, &step.teacher()?.logits);
         let rise = rise(step.epoch + 1, self.spec.warm_up_epochs);
         let mut terms = self.spec.logit_terms().terms(step)?;
-        terms.push(Term::teacher("target", target_class(student, teacher, step.labels, temperature)?, alpha * rise));
-        terms.push(Term::teacher("non-target", non_target_class(student, teacher, step.labels, temperature)?, beta * rise));
+        terms.push(Term::teacher(
+            "target",
+            target_class(student, teacher, step.labels, temperature)?,
+            alpha * rise,
+        ));
+        terms.push(Term::teacher(
+            "non-target",
+            non_target_class(student, teacher, step.labels, temperature)?,
+            beta * rise,
+        ));
         Ok(terms)
     }
 }

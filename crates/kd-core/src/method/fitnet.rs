@@ -1,16 +1,21 @@
-//! Hints of "FitNets: Hints for thin deep nets" (Romero et al. 2015), section 2.2, as the CRD benchmark runs them.
+//! Hints of "FitNets: Hints for thin deep nets" (Romero et al. 2015), section 2.2, as the CRD
+//! benchmark runs them.
 //!
-//! L = hard-weight · CE + weight · mean((r(S) − T)²) for the maps S and T of one stage of student and teacher, both after the activation.
-//! r is a convolution with bias, a batch-norm and a ReLU, which bring S to T's channels and size (see `regressor.rs`).
+//! L = hard-weight · CE + weight · mean((r(S) − T)²) for the maps S and T of one stage of student
+//! and teacher, both after the activation. r is a convolution with bias, a batch-norm and a ReLU,
+//! which bring S to T's channels and size (see `regressor.rs`).
 //!
-//! Deviations. The paper trains up to the hint in a first stage and with soft targets in a second; the benchmark, and this file, train one
-//! loss throughout. A student whose map is smaller than the teacher's is refused: the benchmark uses a transposed convolution there.
+//! Deviations. The paper trains up to the hint in a first stage and with soft targets in a second;
+//! the benchmark, and this file, train one loss throughout. A student whose map is smaller than the
+//! teacher's is refused: the benchmark uses a transposed convolution there.
 
 use kd_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::regressor::Regressor;
-use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight};
+use super::{
+    Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight,
+};
 use crate::loss::hint;
 use crate::model::{Activated, Mode, Model, Tap};
 use crate::{Error, Result};
@@ -51,14 +56,23 @@ impl Recipe for Spec {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
-        let (student, teacher) =
-            (stage(context.student(), "student", self.stage)?, stage(context.teacher_model()?, "teacher", self.stage)?);
+        let (student, teacher) = (
+            stage(context.student(), "student", self.stage)?,
+            stage(context.teacher_model()?, "teacher", self.stage)?,
+        );
         let wants = Wants {
             student_taps: vec![student.name.clone()],
             teaching: Teaching::Live { taps: vec![teacher.name.clone()] },
             ..Wants::default()
         };
-        let regressor = Regressor::new(&context.vb().pp("regressor"), context.precision(), "fitnet", student, teacher, Activation::Relu)?;
+        let regressor = Regressor::new(
+            &context.vb().pp("regressor"),
+            context.precision(),
+            "fitnet",
+            student,
+            teacher,
+            Activation::Relu,
+        )?;
         Ok(Box::new(Fitnet { wants, weight: self.weight, logits: self.logit_terms(), regressor }))
     }
 }
@@ -84,5 +98,10 @@ impl Distillation for Fitnet {
 fn stage<'a>(network: &'a dyn Model, who: &str, number: usize) -> Result<&'a Tap> {
     let stages = network.stages(Activated::After);
     let found = number.checked_sub(1).and_then(|i| stages.get(i).copied());
-    found.ok_or_else(|| Error::bad_input(format!("method.stage: expected 1 to {}, the stages of the {who}, got {number}", stages.len())))
+    found.ok_or_else(|| {
+        Error::bad_input(format!(
+            "method.stage: expected 1 to {}, the stages of the {who}, got {number}",
+            stages.len()
+        ))
+    })
 }

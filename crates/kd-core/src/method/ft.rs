@@ -1,12 +1,14 @@
-//! Factor transfer: "Paraphrasing complex network: network compression via factor transfer" (Kim, Park and Kwak, NeurIPS 2018), section 3.2, as the
-//! CRD benchmark runs it.
+//! Factor transfer: "Paraphrasing complex network: network compression via factor transfer" (Kim,
+//! Park and Kwak, NeurIPS 2018), section 3.2, as the CRD benchmark runs it.
 //!
-//! L = weight · D(τ(S), e(T)) + hard-weight · CE, where S and T are the last maps of student and teacher, both after the activation, e is the encoder that
-//! [`paraphraser`](super::paraphraser) has trained in the phase before, which stays as it is, and D is [`factor_transfer()`]. The translator τ trains with the
-//! student: three 3×3 convolutions, each with a batch-norm and max(x, slope · x), of the student's c channels: c → c → f → f for the f factors
-//! of e.
+//! L = weight · D(τ(S), e(T)) + hard-weight · CE, where S and T are the last maps of student and
+//! teacher, both after the activation, e is the encoder that [`paraphraser`](super::paraphraser)
+//! has trained in the phase before, which stays as it is, and D is [`factor_transfer()`]. The
+//! translator τ trains with the student: three 3×3 convolutions, each with a batch-norm and max(x,
+//! slope · x), of the student's c channels: c → c → f → f for the f factors of e.
 //!
-//! The benchmark takes weight 200, power 2, norm 1, and the rate 0.5 and the slope 0.1 of its paraphraser.
+//! The benchmark takes weight 200, power 2, norm 1, and the rate 0.5 and the slope 0.1 of its
+//! paraphraser.
 //!
 //! Deviation: no bias before a batch-norm, which would take it out again.
 
@@ -15,7 +17,9 @@ use kd_kernels::Activation;
 use serde::{Deserialize, Serialize};
 
 use super::paraphraser::{Paraphraser, check_factors, factors, last_map, leaky};
-use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight};
+use super::{
+    Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight,
+};
 use crate::loss::factor_transfer;
 use crate::loss::operands::pooling;
 use crate::model::layers::{ConvInit, ConvNorm, Maker, Window};
@@ -68,11 +72,18 @@ impl Recipe for Spec {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
-        let (student, teacher) = (last_map(context.student(), "student")?, last_map(context.teacher_model()?, "teacher")?);
+        let (student, teacher) = (
+            last_map(context.student(), "student")?,
+            last_map(context.teacher_model()?, "teacher")?,
+        );
         let size = |tap: &Tap| (tap.side(), tap.side());
         if pooling(size(student), size(teacher)).is_none() {
             let what = "ft: expected one side of the last maps to be a multiple of the other";
-            return Err(Error::bad_input(format!("{what}, got {} of the student and {} of the teacher", student.side(), teacher.side())));
+            return Err(Error::bad_input(format!(
+                "{what}, got {} of the student and {} of the teacher",
+                student.side(),
+                teacher.side()
+            )));
         }
         let (c, factors) = (student.channels, factors(teacher, self.rate));
         let mut make = Maker::new(ConvInit::Uniform, context.precision());
@@ -80,14 +91,21 @@ impl Recipe for Spec {
             let vb = context.vb().pp("translator").pp(i);
             make.conv_norm(&vb, ["0", "1"], widths, Window::new(3, 1), student.side())
         };
-        let translator = vec![layer(0, (c, c))?, layer(1, (c, factors))?, layer(2, (factors, factors))?];
+        let translator =
+            vec![layer(0, (c, c))?, layer(1, (c, factors))?, layer(2, (factors, factors))?];
         let wants = Wants {
             student_taps: vec![student.name.clone()],
             teaching: Teaching::Live { taps: vec![teacher.name.clone()] },
             ..Wants::default()
         };
         let paraphraser = Paraphraser::new(context, teacher, self.rate, self.slope)?;
-        Ok(Box::new(FactorTransfer { spec: self.clone(), wants, logits: self.logit_terms(), paraphraser, translator }))
+        Ok(Box::new(FactorTransfer {
+            spec: self.clone(),
+            wants,
+            logits: self.logit_terms(),
+            paraphraser,
+            translator,
+        }))
     }
 }
 
@@ -110,7 +128,9 @@ impl Distillation for FactorTransfer {
 
 impl FactorTransfer {
     fn translate(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
-        let layer = |xs: Tensor, layer: &ConvNorm| Ok(leaky(&layer.forward(&xs, None, Activation::None, mode)?, self.spec.slope)?);
+        let layer = |xs: Tensor, layer: &ConvNorm| {
+            Ok(leaky(&layer.forward(&xs, None, Activation::None, mode)?, self.spec.slope)?)
+        };
         self.translator.iter().try_fold(xs.clone(), layer)
     }
 }

@@ -1,4 +1,5 @@
-//! Regression on the teacher's logits, which Hinton, Vinyals and Dean 2015, section 2.1, show to be distillation's limit.
+//! Regression on the teacher's logits, which Hinton, Vinyals and Dean 2015, section 2.1, show to be
+//! distillation's limit.
 
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,8 @@ pub struct Spec {
     pub hard_weight: f64,
 }
 
-/// Terms: `logits`, [`logit_regression`](crate::loss::logit_regression()) against the teacher, and, where its weight is not 0,
-/// `hard`, the cross-entropy with the labels.
+/// Terms: `logits`, [`logit_regression`](crate::loss::logit_regression()) against the teacher, and,
+/// where its weight is not 0, `hard`, the cross-entropy with the labels.
 pub struct LogitRegression {
     spec: Spec,
     wants: Wants,
@@ -51,7 +52,11 @@ impl Distillation for LogitRegression {
         let soft = logit_regression(logits, &step.teacher()?.logits)?;
         let mut terms = vec![Term::teacher("logits", soft, self.spec.soft_weight)];
         if self.spec.hard_weight != 0. {
-            terms.push(Term::task("hard", cross_entropy(logits, step.labels)?, self.spec.hard_weight));
+            terms.push(Term::task(
+                "hard",
+                cross_entropy(logits, step.labels)?,
+                self.spec.hard_weight,
+            ));
         }
         Ok(terms)
     }

@@ -1,4 +1,5 @@
-//! What most methods add to their own term: the labels, and softened targets where they are joined with those.
+//! What most methods add to their own term: the labels, and softened targets where they are joined
+//! with those.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,8 +7,8 @@ use super::{Step, Term};
 use crate::loss::{cross_entropy, softened_kl};
 use crate::{Error, Result};
 
-/// Softened targets beside a method's own term ("+KD" in the literature's tables), as an experiment file writes them:
-/// `soft = { temperature = 4.0, weight = 1.0 }`.
+/// Softened targets beside a method's own term ("+KD" in the literature's tables), as an experiment
+/// file writes them: `soft = { temperature = 4.0, weight = 1.0 }`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Soft {
@@ -17,8 +18,8 @@ pub struct Soft {
     pub weight: f64,
 }
 
-/// The terms on the logits. `hard`: cross-entropy with the labels at T = 1, mean over the batch. `soft`, if there is one:
-/// [`softened_kl`] from the teacher's logits.
+/// The terms on the logits. `hard`: cross-entropy with the labels at T = 1, mean over the batch.
+/// `soft`, if there is one: [`softened_kl`] from the teacher's logits.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LogitTerms {
     /// Weight of `hard`; at 0 it is left out.
@@ -52,14 +53,18 @@ impl LogitTerms {
             terms.push(Term::task("hard", cross_entropy(logits, step.labels)?, self.hard_weight));
         }
         if let Some(Soft { temperature, weight }) = self.soft {
-            terms.push(Term::teacher("soft", softened_kl(logits, &step.teacher()?.logits, temperature)?, weight));
+            terms.push(Term::teacher(
+                "soft",
+                softened_kl(logits, &step.teacher()?.logits, temperature)?,
+                weight,
+            ));
         }
         Ok(terms)
     }
 }
 
-/// The share of a weight that rises linearly from 0 over the first `warm_up` epochs, at `epoch`, counted from 0: min(1, epoch / warm_up),
-/// and 1 where there is no warm-up.
+/// The share of a weight that rises linearly from 0 over the first `warm_up` epochs, at `epoch`,
+/// counted from 0: min(1, epoch / warm_up), and 1 where there is no warm-up.
 pub fn rise(epoch: usize, warm_up: usize) -> f64 {
     if warm_up == 0 { 1. } else { (epoch as f64 / warm_up as f64).min(1.) }
 }
@@ -72,11 +77,13 @@ pub fn check_weight(name: &str, weight: f64) -> Result<()> {
     if weight.is_finite() && weight >= 0. {
         return Ok(());
     }
-    Err(Error::bad_input(format!("method.{name}: expected a finite number of at least 0, got {weight}")))
+    Err(Error::bad_input(format!(
+        "method.{name}: expected a finite number of at least 0, got {weight}"
+    )))
 }
 
-/// Checks a temperature T that an experiment file names: from 0.001 to 1,000,000. Far outside, T² or the logits over T are no
-/// numbers in float32, and the loss is none either.
+/// Checks a temperature T that an experiment file names: from 0.001 to 1,000,000. Far outside, T²
+/// or the logits over T are no numbers in float32, and the loss is none either.
 ///
 /// # Errors
 /// Bad input that says what T must be and what it is.
@@ -84,7 +91,9 @@ pub fn check_temperature(temperature: f64) -> Result<()> {
     if (1e-3..=1e6).contains(&temperature) {
         return Ok(());
     }
-    Err(Error::bad_input(format!("expected a temperature from 0.001 to 1,000,000, got {temperature:?}")))
+    Err(Error::bad_input(format!(
+        "expected a temperature from 0.001 to 1,000,000, got {temperature:?}"
+    )))
 }
 
 #[cfg(test)]
@@ -98,23 +107,32 @@ mod tests {
         let student = Var::new(&[[30f32, -20., 5.], [0., 1., -40.]], &Device::Cpu)?;
         let teacher = Tensor::new(&[[-30f32, 20., 5.], [12., 1., -1.]], &Device::Cpu)?;
         let loss = softened_kl(&student, &teacher, temperature)?;
-        let gradient = loss.backward()?.get(&student).expect("a gradient").flatten_all()?.to_vec1()?;
+        let gradient =
+            loss.backward()?.get(&student).expect("a gradient").flatten_all()?.to_vec1()?;
         Ok([vec![loss.to_scalar()?], gradient].concat())
     }
 
     #[test]
-    fn between_the_outermost_temperatures_the_loss_and_its_gradient_are_numbers_and_others_are_refused() -> Result<()> {
+    fn between_the_outermost_temperatures_the_loss_and_its_gradient_are_numbers_and_others_are_refused()
+    -> Result<()> {
         for temperature in [1e-3, 1., 20., 1e6] {
             check_temperature(temperature)?;
             let numbers = at(temperature)?;
             assert!(numbers.iter().all(|x| x.is_finite()), "{temperature}: {numbers:?}");
             // Stock ops round each probability, and T² times that is noise where T is largest.
-            assert!(numbers[0] > 0. || !kd_kernels::kernels_enabled(), "{temperature}: {numbers:?}");
+            assert!(
+                numbers[0] > 0. || !kd_kernels::kernels_enabled(),
+                "{temperature}: {numbers:?}"
+            );
         }
         assert!(!at(1e300)?.iter().all(|x| x.is_finite()));
         for temperature in [0., -1., 9e-4, 1.1e6, 1e300, f64::NAN, f64::INFINITY] {
             let error = check_temperature(temperature).expect_err("outside");
-            assert!(error.is_bad_input() && error.to_string().ends_with(&format!("got {temperature:?}")), "{error}");
+            assert!(
+                error.is_bad_input()
+                    && error.to_string().ends_with(&format!("got {temperature:?}")),
+                "{error}"
+            );
         }
         Ok(())
     }
@@ -129,7 +147,10 @@ mod tests {
     fn a_weight_that_is_no_finite_number_of_at_least_zero_is_refused_by_name() {
         for weight in [-1., f64::NAN, f64::INFINITY] {
             let error = check_weight("weight", weight).expect_err("no weight");
-            assert_eq!(error.to_string(), format!("method.weight: expected a finite number of at least 0, got {weight}"));
+            assert_eq!(
+                error.to_string(),
+                format!("method.weight: expected a finite number of at least 0, got {weight}")
+            );
         }
         assert!(check_weight("weight", 0.).is_ok());
     }

@@ -1,9 +1,10 @@
 //! Distillation methods: one a file, behind one trait and one closed enum.
 //!
-//! A method says what it wants from teacher and student and turns one step's outputs into named loss terms. The arithmetic is in
-//! [`crate::loss`]; a method is wiring. Each file has two things: `Spec`, the hyper-parameters as an experiment file writes them, which is a
-//! [`Recipe`], and the [`Distillation`] that it builds for a student and a teacher. To add a method, write its file beside
-//! [`fitnet`] and name it in the list at the end of this one.
+//! A method says what it wants from teacher and student and turns one step's outputs into named
+//! loss terms. The arithmetic is in [`crate::loss`]; a method is wiring. Each file has two things:
+//! `Spec`, the hyper-parameters as an experiment file writes them, which is a [`Recipe`], and the
+//! [`Distillation`] that it builds for a student and a teacher. To add a method, write its file
+//! beside [`fitnet`] and name it in the list at the end of this one.
 
 pub mod ab;
 pub mod at;
@@ -57,13 +58,28 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// The context of a run whose parameters `params` are made by `vb`, the builder that [`Params::seeded`] gave with them. `labels` are the
-    /// classes of all examples of the data set, in their order; empty where no method of the run asks for them.
-    pub fn new(student: &'a dyn Model, teacher: Option<&'a Teacher>, labels: &'a [u8], params: &'a Params, vb: &VarBuilder<'a>) -> Self {
-        Self { student, teacher, labels, params, vb: vb.pp(PREFIX.trim_end_matches('.')), precision: Precision::Precise }
+    /// The context of a run whose parameters `params` are made by `vb`, the builder that
+    /// [`Params::seeded`] gave with them. `labels` are the classes of all examples of the data
+    /// set, in their order; empty where no method of the run asks for them.
+    pub fn new(
+        student: &'a dyn Model,
+        teacher: Option<&'a Teacher>,
+        labels: &'a [u8],
+        params: &'a Params,
+        vb: &VarBuilder<'a>,
+    ) -> Self {
+        Self {
+            student,
+            teacher,
+            labels,
+            params,
+            vb: vb.pp(PREFIX.trim_end_matches('.')),
+            precision: Precision::Precise,
+        }
     }
 
-    /// The same context, with the precision of the convolutions that a method adds; [`Precision::Precise`] before.
+    /// The same context, with the precision of the convolutions that a method adds;
+    /// [`Precision::Precise`] before.
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
@@ -83,7 +99,8 @@ impl<'a> Context<'a> {
     /// # Errors
     /// Bad input when there is none: a cell with a distillation method names no teacher.
     pub fn teacher(&self) -> Result<&'a Teacher> {
-        self.teacher.ok_or_else(|| Error::bad_input("method: this one needs a teacher, and there is none"))
+        self.teacher
+            .ok_or_else(|| Error::bad_input("method: this one needs a teacher, and there is none"))
     }
 
     /// The teacher's description.
@@ -99,9 +116,10 @@ impl<'a> Context<'a> {
         self.labels
     }
 
-    /// Makes the method's variables: trainable ones by `get_with_hints`, others by [`crate::params::buffer`]. They stand among the run's
-    /// parameters under [`PREFIX`], so that they train, resume and average with the student, and are dropped from its file. A second phase
-    /// that asks for the same name finds the variable that the first has trained.
+    /// Makes the method's variables: trainable ones by `get_with_hints`, others by
+    /// [`crate::params::buffer`]. They stand among the run's parameters under [`PREFIX`], so
+    /// that they train, resume and average with the student, and are dropped from its file. A
+    /// second phase that asks for the same name finds the variable that the first has trained.
     pub fn vb(&self) -> &VarBuilder<'a> {
         &self.vb
     }
@@ -111,7 +129,9 @@ impl<'a> Context<'a> {
     /// # Errors
     /// Bad input when it was not made.
     pub fn var(&self, name: &str) -> Result<Var> {
-        self.params.get(&format!("{PREFIX}{name}")).ok_or_else(|| Error::bad_input(format!("method: variable {name} was not made")))
+        self.params
+            .get(&format!("{PREFIX}{name}"))
+            .ok_or_else(|| Error::bad_input(format!("method: variable {name} was not made")))
     }
 
     /// Where the run computes.
@@ -126,8 +146,9 @@ pub enum Teaching {
     /// Nothing.
     #[default]
     None,
-    /// Its logits. Stored ones, which [`Batch::teacher_logits`](crate::train::Batch::teacher_logits) has, will do; without them the teacher
-    /// sees the step's images.
+    /// Its logits. Stored ones, which
+    /// [`Batch::teacher_logits`](crate::train::Batch::teacher_logits) has, will do; without them
+    /// the teacher sees the step's images.
     Logits,
     /// Its logits and these taps, on the step's own images.
     Live {
@@ -139,7 +160,8 @@ pub enum Teaching {
 /// What a method asks of a step. It is fixed when the method is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wants {
-    /// Whether the student runs at all; a phase that trains adapters on the teacher alone spares it.
+    /// Whether the student runs at all; a phase that trains adapters on the teacher alone spares
+    /// it.
     pub student: bool,
     /// Taps of the student, by name.
     pub student_taps: Vec<String>,
@@ -156,7 +178,8 @@ impl Default for Wants {
 
 /// What a step offers a method.
 pub struct Step<'a> {
-    /// The student's logits, and its taps in the order of [`Wants::student_taps`]; none where the method wants no student.
+    /// The student's logits, and its taps in the order of [`Wants::student_taps`]; none where the
+    /// method wants no student.
     pub student: Option<&'a Outputs>,
     /// The teacher's, where the method wants any; its taps in the order of [`Teaching::Live`].
     pub teacher: Option<&'a Outputs>,
@@ -182,14 +205,17 @@ impl<'a> Step<'a> {
     /// The teacher's outputs.
     ///
     /// # Errors
-    /// Bad input when the step has none, which means that a cell with a distillation method names no teacher.
+    /// Bad input when the step has none, which means that a cell with a distillation method names
+    /// no teacher.
     pub fn teacher(&self) -> Result<&'a Outputs> {
-        self.teacher.ok_or_else(|| Error::bad_input("method: this one needs a teacher, and there is none"))
+        self.teacher
+            .ok_or_else(|| Error::bad_input("method: this one needs a teacher, and there is none"))
     }
 }
 
-/// Which side pulls at the student by a term of the loss. [`OptimizerSpec::Dot`](crate::train::OptimizerSpec::Dot) keeps a momentum for
-/// each; other optimisers take the sum.
+/// Which side pulls at the student by a term of the loss.
+/// [`OptimizerSpec::Dot`](crate::train::OptimizerSpec::Dot) keeps a momentum for each; other
+/// optimisers take the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pull {
     /// The labels.
@@ -233,8 +259,9 @@ pub trait Distillation: Send + Sync {
     /// When the step lacks what [`Distillation::wants`] asked for, or shapes do not fit.
     fn terms(&self, step: &Step) -> Result<Vec<Term>>;
 
-    /// Moves what the method remembers, after the gradients of the step are taken and before the optimiser's step. By default it
-    /// remembers nothing. A memory is a buffer among the run's parameters ([`Context::vb`]), so that it is saved with them.
+    /// Moves what the method remembers, after the gradients of the step are taken and before the
+    /// optimiser's step. By default it remembers nothing. A memory is a buffer among the run's
+    /// parameters ([`Context::vb`]), so that it is saved with them.
     ///
     /// # Errors
     /// As [`Distillation::terms`].

@@ -1,7 +1,9 @@
-//! "Like what you like: knowledge distill via neuron selectivity transfer" (Huang and Wang 2017), section 4, with the polynomial kernel.
+//! "Like what you like: knowledge distill via neuron selectivity transfer" (Huang and Wang 2017),
+//! section 4, with the polynomial kernel.
 //!
-//! L = hard-weight · CE + weight · Σ_l M(S_l, T_l), with the [`neuron_selectivity()`] loss M and the maps S_l and T_l of stage l of student
-//! and teacher, both after the activation. The larger map of a pair is pooled to the size of the smaller.
+//! L = hard-weight · CE + weight · Σ_l M(S_l, T_l), with the [`neuron_selectivity()`] loss M and
+//! the maps S_l and T_l of stage l of student and teacher, both after the activation. The larger
+//! map of a pair is pooled to the size of the smaller.
 //!
 //! Source: the paper; taps and the weight (50) are RepDistiller's.
 

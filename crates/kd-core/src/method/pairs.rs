@@ -11,15 +11,24 @@ use crate::{Error, Result};
 pub(super) struct Pairs<'a>(Vec<(&'a Tap, &'a Tap)>);
 
 impl<'a> Pairs<'a> {
-    /// The outputs of all stages, after their activations: what the CRD benchmark calls f1 to f_last−1.
+    /// The outputs of all stages, after their activations: what the CRD benchmark calls f1 to
+    /// f_last−1.
     ///
     /// # Errors
     /// Bad input when a network has no stages, or the two have different numbers of them.
     pub fn stages(context: &Context<'a>, method: &str) -> Result<Self> {
-        let (student, teacher) = (context.student().stages(Activated::After), context.teacher_model()?.stages(Activated::After));
+        let (student, teacher) = (
+            context.student().stages(Activated::After),
+            context.teacher_model()?.stages(Activated::After),
+        );
         if student.len() != teacher.len() || student.is_empty() {
-            let expected = format!("{method}: expected a student and a teacher of as many stages, at least 1");
-            return Err(Error::bad_input(format!("{expected}, got {} and {}", student.len(), teacher.len())));
+            let expected =
+                format!("{method}: expected a student and a teacher of as many stages, at least 1");
+            return Err(Error::bad_input(format!(
+                "{expected}, got {} and {}",
+                student.len(),
+                teacher.len()
+            )));
         }
         Ok(Self(student.into_iter().zip(teacher).collect()))
     }
@@ -30,10 +39,15 @@ impl<'a> Pairs<'a> {
     /// Bad input when a network has no stages.
     pub fn last_stage(context: &Context<'a>, method: &str) -> Result<Self> {
         let last = |network: &'a dyn Model, who: &str| {
-            let none = || Error::bad_input(format!("{method}: expected a {who} with stages, got one without"));
+            let none = || {
+                Error::bad_input(format!("{method}: expected a {who} with stages, got one without"))
+            };
             network.stages(Activated::After).last().copied().ok_or_else(none)
         };
-        Ok(Self(vec![(last(context.student(), "student")?, last(context.teacher_model()?, "teacher")?)]))
+        Ok(Self(vec![(
+            last(context.student(), "student")?,
+            last(context.teacher_model()?, "teacher")?,
+        )]))
     }
 
     /// The pooled vectors.
@@ -52,7 +66,9 @@ impl<'a> Pairs<'a> {
         for (student, teacher) in &self.0 {
             let (s, t) = (student.side(), teacher.side());
             if pooling((s, s), (t, t)).is_none() {
-                let what = format!("{method}: expected maps of which one is a whole multiple of the other");
+                let what = format!(
+                    "{method}: expected maps of which one is a whole multiple of the other"
+                );
                 return Err(Error::bad_input(format!(
                     "{what}, got {s} pixels at {} and {t} at the teacher's {}",
                     student.name, teacher.name
@@ -71,17 +87,27 @@ impl<'a> Pairs<'a> {
     pub fn wants(&self) -> Wants {
         let names = |taps: Vec<&Tap>| taps.iter().map(|tap| tap.name.clone()).collect();
         let (student, teacher) = self.0.iter().copied().unzip();
-        Wants { student_taps: names(student), teaching: Teaching::Live { taps: names(teacher) }, ..Wants::default() }
+        Wants {
+            student_taps: names(student),
+            teaching: Teaching::Live { taps: names(teacher) },
+            ..Wants::default()
+        }
     }
 }
 
-/// The sum over the pairs of a step's taps of what `loss` gives for each: the pair's number, the student's tap and the teacher's.
+/// The sum over the pairs of a step's taps of what `loss` gives for each: the pair's number, the
+/// student's tap and the teacher's.
 ///
 /// # Errors
 /// When the step lacks taps, and those of `loss`.
-pub(super) fn sum_over_taps(step: &Step, loss: impl Fn(usize, &Tensor, &Tensor) -> Result<Tensor>) -> Result<Tensor> {
+pub(super) fn sum_over_taps(
+    step: &Step,
+    loss: impl Fn(usize, &Tensor, &Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
     let (student, teacher) = (&step.student()?.taps, &step.teacher()?.taps);
     let mut parts = student.iter().zip(teacher).enumerate().map(|(i, (s, t))| loss(i, s, t));
-    let first = parts.next().unwrap_or_else(|| Err(Error::bad_input("method: expected a tap of student and teacher, got none")))?;
+    let first = parts.next().unwrap_or_else(|| {
+        Err(Error::bad_input("method: expected a tap of student and teacher, got none"))
+    })?;
     parts.try_fold(first, |sum, part| Ok((sum + part?)?))
 }

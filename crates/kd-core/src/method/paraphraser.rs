@@ -1,15 +1,18 @@
-//! The paraphraser of factor transfer, and the phase that trains it: "Paraphrasing complex network: network compression via factor transfer" (Kim, Park
-//! and Kwak, NeurIPS 2018), section 3.1.
+//! The paraphraser of factor transfer, and the phase that trains it: "Paraphrasing complex network:
+//! network compression via factor transfer" (Kim, Park and Kwak, NeurIPS 2018), section 3.1.
 //!
-//! L = weight · mean((d(e(T)) − T)²) for the teacher's last map T, after its activation. The encoder e makes T's c channels to rate · c factors, the
-//! decoder d makes T of these again. Each is three 3×3 convolutions with bias, each followed by max(x, slope · x):
+//! L = weight · mean((d(e(T)) − T)²) for the teacher's last map T, after its activation. The
+//! encoder e makes T's c channels to rate · c factors, the decoder d makes T of these again. Each
+//! is three 3×3 convolutions with bias, each followed by max(x, slope · x):
 //!
 //! e: c → c → rate·c → rate·c, d: rate·c → rate·c → c → c.
 //!
-//! The benchmark trains it for 30 epochs with rate 0.5 and slope 0.1, without batch-norms. The student does not run in this phase.
+//! The benchmark trains it for 30 epochs with rate 0.5 and slope 0.1, without batch-norms. The
+//! student does not run in this phase.
 //!
-//! Deviation: the decoder's convolutions are transposed ones in the authors' program. With 3×3 kernels, stride 1 and padding 1 those are convolutions whose
-//! kernels are turned around; ours begin uniform within ±1/√fan-in of the convolution.
+//! Deviation: the decoder's convolutions are transposed ones in the authors' program. With 3×3
+//! kernels, stride 1 and padding 1 those are convolutions whose kernels are turned around; ours
+//! begin uniform within ±1/√fan-in of the convolution.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -47,7 +50,11 @@ impl Recipe for Spec {
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         let teacher = last_map(context.teacher_model()?, "teacher")?;
-        let wants = Wants { student: false, teaching: Teaching::Live { taps: vec![teacher.name.clone()] }, ..Wants::default() };
+        let wants = Wants {
+            student: false,
+            teaching: Teaching::Live { taps: vec![teacher.name.clone()] },
+            ..Wants::default()
+        };
         let paraphraser = Paraphraser::new(context, teacher, self.rate, self.slope)?;
         Ok(Box::new(Paraphrase { weight: self.weight, wants, paraphraser }))
     }
@@ -90,7 +97,10 @@ impl Paraphraser {
             };
             (0..3).map(conv).collect()
         };
-        let (encoder, decoder) = (half("encoder", [c, c, factors, factors])?, half("decoder", [factors, factors, c, c])?);
+        let (encoder, decoder) = (
+            half("encoder", [c, c, factors, factors])?,
+            half("decoder", [factors, factors, c, c])?,
+        );
         Ok(Self { encoder, decoder, slope })
     }
 
@@ -105,7 +115,9 @@ impl Paraphraser {
     }
 
     fn run(&self, convs: &[Conv], xs: &Tensor, mode: Mode) -> Result<Tensor> {
-        convs.iter().try_fold(xs.clone(), |xs, conv| Ok(leaky(&conv.forward(&xs, mode)?, self.slope)?))
+        convs
+            .iter()
+            .try_fold(xs.clone(), |xs, conv| Ok(leaky(&conv.forward(&xs, mode)?, self.slope)?))
     }
 }
 
@@ -124,7 +136,11 @@ pub(super) fn leaky(xs: &Tensor, slope: f64) -> candle_core::Result<Tensor> {
 /// # Errors
 /// Bad input when the network has no stage.
 pub(super) fn last_map<'a>(network: &'a dyn Model, who: &str) -> Result<&'a Tap> {
-    network.stages(Activated::After).last().copied().ok_or_else(|| Error::bad_input(format!("ft: expected a {who} with maps, got none")))
+    network
+        .stages(Activated::After)
+        .last()
+        .copied()
+        .ok_or_else(|| Error::bad_input(format!("ft: expected a {who} with maps, got none")))
 }
 
 /// Checks rate and slope.
@@ -133,10 +149,14 @@ pub(super) fn last_map<'a>(network: &'a dyn Model, who: &str) -> Result<&'a Tap>
 /// Bad input that names the field, what it must be and what it is.
 pub(super) fn check_factors(rate: f64, slope: f64) -> Result<()> {
     if !(rate > 0. && rate <= 1.) {
-        return Err(Error::bad_input(format!("method.rate: expected a number above 0 and at most 1, got {rate}")));
+        return Err(Error::bad_input(format!(
+            "method.rate: expected a number above 0 and at most 1, got {rate}"
+        )));
     }
     if !(0. ..=1.).contains(&slope) {
-        return Err(Error::bad_input(format!("method.slope: expected a number from 0 to 1, got {slope}")));
+        return Err(Error::bad_input(format!(
+            "method.slope: expected a number from 0 to 1, got {slope}"
+        )));
     }
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! "Learning deep representations with probabilistic knowledge transfer" (Passalis and Tefas 2018), section 3.
+//! "Learning deep representations with probabilistic knowledge transfer" (Passalis and Tefas 2018),
+//! section 3.
 //!
-//! L = hard-weight · CE + weight · D(S, T), with the [`probabilistic_transfer`] loss D and the pooled vectors S and T of student and
-//! teacher.
+//! L = hard-weight · CE + weight · D(S, T), with the [`probabilistic_transfer`] loss D and the
+//! pooled vectors S and T of student and teacher.
 //!
 //! Source: the paper; the weight (30000, since the loss is a mean over pairs) is RepDistiller's.
 

@@ -1,7 +1,8 @@
 //! "Relational knowledge distillation" (Park, Kim, Lu and Cho 2019), section 3.2.
 //!
-//! L = hard-weight · CE + distance-weight · D(S, T) + angle-weight · A(S, T), with the [`relational_distance`] D and the
-//! [`relational_angle`] A of the pooled vectors S and T of student and teacher.
+//! L = hard-weight · CE + distance-weight · D(S, T) + angle-weight · A(S, T), with the
+//! [`relational_distance`] D and the [`relational_angle`] A of the pooled vectors S and T of
+//! student and teacher.
 //!
 //! Source: the paper; the weights (25 and 50) and the tap are RepDistiller's.
 //!
@@ -51,7 +52,11 @@ impl Recipe for Spec {
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         let weights = [self.distance_weight, self.angle_weight];
-        Ok(Box::new(Rkd { wants: Pairs::pooled(context)?.wants(), weights, logits: self.logit_terms() }))
+        Ok(Box::new(Rkd {
+            wants: Pairs::pooled(context)?.wants(),
+            weights,
+            logits: self.logit_terms(),
+        }))
     }
 }
 

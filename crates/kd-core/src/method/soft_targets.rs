@@ -14,13 +14,15 @@ pub struct Spec {
     pub temperature: f64,
     /// Weight of the divergence from the teacher, which already carries T².
     pub soft_weight: f64,
-    /// Weight of the cross-entropy with the labels at T = 1; the paper found a considerably lower one best.
+    /// Weight of the cross-entropy with the labels at T = 1; the paper found a considerably lower
+    /// one best.
     pub hard_weight: f64,
 }
 
-/// Terms: `soft`, T² times the KL divergence of the student's softmax at T from the teacher's (the paper's cross-entropy with soft
-/// targets less a constant), and, where its weight is not 0, `hard`, the cross-entropy with the labels at T = 1. Both are means over the
-/// batch, so the weights keep their meaning when T changes.
+/// Terms: `soft`, T² times the KL divergence of the student's softmax at T from the teacher's (the
+/// paper's cross-entropy with soft targets less a constant), and, where its weight is not 0,
+/// `hard`, the cross-entropy with the labels at T = 1. Both are means over the batch, so the
+/// weights keep their meaning when T changes.
 pub struct SoftTargets {
     spec: Spec,
     wants: Wants,

@@ -1,10 +1,10 @@
 //! "Similarity-preserving knowledge distillation" (Tung and Mori 2019), section 3.
 //!
-//! L = hard-weight · CE + weight · G(S, T), with the [`similarity_preserving`] loss G and the maps S and T of the last stage of student and
-//! teacher, both after the activation.
+//! L = hard-weight · CE + weight · G(S, T), with the [`similarity_preserving`] loss G and the maps
+//! S and T of the last stage of student and teacher, both after the activation.
 //!
-//! Source: the paper; the tap and the weight (3000) are RepDistiller's. The paper takes the ends of several stages for networks of one
-//! family.
+//! Source: the paper; the tap and the weight (3000) are RepDistiller's. The paper takes the ends of
+//! several stages for networks of one family.
 
 use serde::{Deserialize, Serialize};
 

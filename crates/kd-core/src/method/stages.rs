@@ -4,7 +4,8 @@ use candle_core::Tensor;
 
 use crate::{Error, Result};
 
-/// Σ_l decay^(L − 1 − l) · distance_l over the stages l = 0, …, L − 1, from the input to the output.
+/// Σ_l decay^(L − 1 − l) · distance_l over the stages l = 0, …, L − 1, from the input to the
+/// output.
 ///
 /// # Errors
 /// Bad input when there is no stage.
@@ -27,5 +28,7 @@ pub(super) fn check_stage_decay(decay: f64) -> Result<()> {
     if decay > 0. && decay <= 1. {
         return Ok(());
     }
-    Err(Error::bad_input(format!("method.stage-decay: expected a number above 0 and at most 1, got {decay}")))
+    Err(Error::bad_input(format!(
+        "method.stage-decay: expected a number above 0 and at most 1, got {decay}"
+    )))
 }

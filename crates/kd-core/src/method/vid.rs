@@ -1,11 +1,14 @@
 //! "Variational information distillation for knowledge transfer" (Ahn et al. 2019), section 2.
 //!
-//! L = hard-weight · CE + weight · Σ_l V(μ_l(S_l), a_l, T_l), with the [`variational_information`] loss V and the maps S_l and T_l of stage
-//! l of student and teacher, both after the activation. μ_l is three convolutions of 1×1 without bias, with ReLU between them, the inner
-//! ones of the teacher's channels, and a_l the log-scale of each of the teacher's channels, which begins so that every variance is
-//! `variance`. Both are trained. The larger map of a pair is pooled to the size of the smaller before it is regressed.
+//! L = hard-weight · CE + weight · Σ_l V(μ_l(S_l), a_l, T_l), with the [`variational_information`]
+//! loss V and the maps S_l and T_l of stage l of student and teacher, both after the activation.
+//! μ_l is three convolutions of 1×1 without bias, with ReLU between them, the inner ones of the
+//! teacher's channels, and a_l the log-scale of each of the teacher's channels, which begins so
+//! that every variance is `variance`. Both are trained. The larger map of a pair is pooled to the
+//! size of the smaller before it is regressed.
 //!
-//! Source: the paper; the form of μ, taps, weight (1), first variance (5) and the least one (1e-5) are RepDistiller's.
+//! Source: the paper; the form of μ, taps, weight (1), first variance (5) and the least one (1e-5)
+//! are RepDistiller's.
 
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
@@ -62,9 +65,15 @@ struct Stage {
 impl Recipe for Spec {
     fn check(&self) -> Result<()> {
         check_weight("weight", self.weight)?;
-        if !(self.least_variance > 0. && self.variance > self.least_variance && self.variance <= 1e6) {
+        if !(self.least_variance > 0.
+            && self.variance > self.least_variance
+            && self.variance <= 1e6)
+        {
             let expected = "expected method.least-variance above 0 and method.variance above it, up to 1,000,000";
-            return Err(Error::bad_input(format!("{expected}, got {} and {}", self.least_variance, self.variance)));
+            return Err(Error::bad_input(format!(
+                "{expected}, got {} and {}",
+                self.least_variance, self.variance
+            )));
         }
         self.logit_terms().check()
     }
@@ -72,22 +81,46 @@ impl Recipe for Spec {
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         let pairs = Pairs::stages(context, "vid")?.that_pool("vid")?;
         let first = log_scale_of(self.variance, self.least_variance);
-        let stage =
-            |(student, teacher): (&Tap, &Tap)| Stage::new(&context.vb().pp(&student.name), context.precision(), student, teacher, first);
+        let stage = |(student, teacher): (&Tap, &Tap)| {
+            Stage::new(
+                &context.vb().pp(&student.name),
+                context.precision(),
+                student,
+                teacher,
+                first,
+            )
+        };
         let stages = pairs.iter().map(stage).collect::<Result<_>>()?;
         let (weight, least_variance) = (self.weight, self.least_variance);
-        Ok(Box::new(Vid { wants: pairs.wants(), weight, least_variance, logits: self.logit_terms(), stages }))
+        Ok(Box::new(Vid {
+            wants: pairs.wants(),
+            weight,
+            least_variance,
+            logits: self.logit_terms(),
+            stages,
+        }))
     }
 }
 
 impl Stage {
-    fn new(vb: &VarBuilder, precision: Precision, student: &Tap, teacher: &Tap, log_scale: f64) -> Result<Self> {
+    fn new(
+        vb: &VarBuilder,
+        precision: Precision,
+        student: &Tap,
+        teacher: &Tap,
+        log_scale: f64,
+    ) -> Result<Self> {
         let mut make = Maker::new(ConvInit::Uniform, precision);
         let (channels, side) = (teacher.channels, student.side().min(teacher.side()));
-        let mut conv = |at: &str, cin| make.conv(vb.pp("regressor").pp(at), cin, channels, Window::new(1, 1), side);
+        let mut conv = |at: &str, cin| {
+            make.conv(vb.pp("regressor").pp(at), cin, channels, Window::new(1, 1), side)
+        };
         // Numbered as in the benchmark's checkpoints, where activations have numbers too.
         let mean = [conv("0", student.channels)?, conv("2", channels)?, conv("4", channels)?];
-        Ok(Self { mean, log_scale: vb.get_with_hints(channels, "log_scale", Init::Const(log_scale))? })
+        Ok(Self {
+            mean,
+            log_scale: vb.get_with_hints(channels, "log_scale", Init::Const(log_scale))?,
+        })
     }
 
     fn mean(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {

@@ -9,8 +9,19 @@ use super::{Activated, Model, Outputs, Tap};
 use crate::{Error, Result};
 
 /// A tap of a map of `side`² pixels; 0 for a vector.
-pub(super) fn tap(name: impl Into<String>, channels: usize, side: usize, activated: Activated) -> Tap {
-    Tap { name: name.into(), channels, stride: SIDE.checked_div(side).unwrap_or(0), activated, norm: None }
+pub(super) fn tap(
+    name: impl Into<String>,
+    channels: usize,
+    side: usize,
+    activated: Activated,
+) -> Tap {
+    Tap {
+        name: name.into(),
+        channels,
+        stride: SIDE.checked_div(side).unwrap_or(0),
+        activated,
+        norm: None,
+    }
 }
 
 /// Collects taps by name while a forward pass runs.
@@ -41,8 +52,9 @@ impl<'a> Asked<'a> {
         }
     }
 
-    /// Runs the parts of a stage one after the other, `run(part, input, activation)`, and offers the result as `name`. Each part ends in a
-    /// ReLU that it can fuse; the last one's stays apart only where the tensor before it was asked for, as `name.pre`.
+    /// Runs the parts of a stage one after the other, `run(part, input, activation)`, and offers
+    /// the result as `name`. Each part ends in a ReLU that it can fuse; the last one's stays
+    /// apart only where the tensor before it was asked for, as `name.pre`.
     pub fn stage<P>(
         &mut self,
         name: &str,
@@ -70,8 +82,16 @@ impl<'a> Asked<'a> {
     /// # Errors
     /// When a tap that the network declares was never offered: a fault of the network.
     pub fn outputs(self, logits: Tensor) -> Result<Outputs> {
-        let missing = |name: &str| Error::Tensor(candle_core::Error::Msg(format!("tap '{name}' is declared but was not computed")));
-        let taps = self.names.iter().zip(self.found).map(|(name, found)| found.ok_or_else(|| missing(name)));
+        let missing = |name: &str| {
+            Error::Tensor(candle_core::Error::Msg(format!(
+                "tap '{name}' is declared but was not computed"
+            )))
+        };
+        let taps = self
+            .names
+            .iter()
+            .zip(self.found)
+            .map(|(name, found)| found.ok_or_else(|| missing(name)));
         Ok(Outputs { logits, taps: taps.collect::<Result<_>>()? })
     }
 }

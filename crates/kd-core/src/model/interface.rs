@@ -5,22 +5,25 @@ use candle_core::Tensor;
 use crate::seed::StepSeed;
 use crate::{Error, Result};
 
-/// Height and width of the images that the networks are described for; [`super::Model::multiply_adds`] and strides of taps count from it.
+/// Height and width of the images that the networks are described for;
+/// [`super::Model::multiply_adds`] and strides of taps count from it.
 pub(crate) const SIDE: usize = 32;
 
-/// The most weights that a specification may ask for: 2³¹, 8 GiB in float32. Beyond it a size is taken for a slip of the pen, which is refused
-/// before memory for it is asked for.
+/// The most weights that a specification may ask for: 2³¹, 8 GiB in float32. Beyond it a size is
+/// taken for a slip of the pen, which is refused before memory for it is asked for.
 pub const MOST_WEIGHTS: u64 = 1 << 31;
 
 /// How a forward pass runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
-    /// Training: dropout draws its mask from this step's streams; batch-norms use the batch's statistics and move their running ones.
+    /// Training: dropout draws its mask from this step's streams; batch-norms use the batch's
+    /// statistics and move their running ones.
     Train(StepSeed),
     /// Evaluation: no dropout; batch-norms use their running statistics.
     Evaluate,
-    /// As in evaluation, but batch-norms use the batch's statistics; the running ones stay as they are. For frozen teachers: ReviewKD's
-    /// official CIFAR program leaves its teacher in training mode.
+    /// As in evaluation, but batch-norms use the batch's statistics; the running ones stay as they
+    /// are. For frozen teachers: ReviewKD's official CIFAR program leaves its teacher in
+    /// training mode.
     BatchStatistics,
 }
 
@@ -40,12 +43,14 @@ pub struct Tap {
     pub name: String,
     /// Its channels (features, for a dense layer).
     pub channels: usize,
-    /// How many input pixels one of its pixels stands for, in each direction; 0 for a tap without spatial extent.
+    /// How many input pixels one of its pixels stands for, in each direction; 0 for a tap without
+    /// spatial extent.
     pub stride: usize,
     /// On which side of the activation function it is taken.
     pub activated: Activated,
-    /// For a tap before an activation, the batch-norm that makes it, or its last summand, by the name of its parameters in the network's
-    /// file: weight and bias say how the values of a channel are distributed. None elsewhere, and where no single norm makes all channels.
+    /// For a tap before an activation, the batch-norm that makes it, or its last summand, by the
+    /// name of its parameters in the network's file: weight and bias say how the values of a
+    /// channel are distributed. None elsewhere, and where no single norm makes all channels.
     pub norm: Option<String>,
 }
 
@@ -56,7 +61,8 @@ impl Tap {
         Self { norm: Some(norm.into()), ..self }
     }
 
-    /// Pixels of its map in each direction, where the image has 32; 1 for a tap without spatial extent.
+    /// Pixels of its map in each direction, where the image has 32; 1 for a tap without spatial
+    /// extent.
     pub fn side(&self) -> usize {
         SIDE.checked_div(self.stride).unwrap_or(1)
     }
@@ -77,7 +83,8 @@ pub struct About {
     pub taps: Vec<Tap>,
     /// How many classes it tells apart.
     pub classes: usize,
-    /// Multiply-adds of one example's forward pass, in the layers with weights (convolutions and dense ones); images have 32×32 pixels.
+    /// Multiply-adds of one example's forward pass, in the layers with weights (convolutions and
+    /// dense ones); images have 32×32 pixels.
     pub multiply_adds: u64,
 }
 
@@ -89,7 +96,8 @@ pub trait Model: Send + Sync {
     /// Logits of a batch and the taps named in `taps`, in one pass.
     ///
     /// # Errors
-    /// Bad input when a tap is unknown, and a tensor error when `xs` has another shape than the network takes.
+    /// Bad input when a tap is unknown, and a tensor error when `xs` has another shape than the
+    /// network takes.
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs>;
 
     /// As in [`About`].
@@ -107,13 +115,26 @@ pub trait Model: Send + Sync {
         self.about().multiply_adds
     }
 
-    /// The taps of the stages, from the input to the output, without the stem and the pooled vector: what the literature calls the
-    /// features of the network's layers. With [`Activated::Before`] each is taken before its activation where the network tells the two
-    /// apart; where it does not (linear bottlenecks), and with [`Activated::After`], it is the stage's output.
+    /// The taps of the stages, from the input to the output, without the stem and the pooled
+    /// vector: what the literature calls the features of the network's layers. With
+    /// [`Activated::Before`] each is taken before its activation where the network tells the two
+    /// apart; where it does not (linear bottlenecks), and with [`Activated::After`], it is the
+    /// stage's output.
     fn stages(&self, activated: Activated) -> Vec<&Tap> {
-        let outputs = self.taps().iter().filter(|t| t.name.strip_prefix("stage").is_some_and(|n| n.parse::<u8>().is_ok()));
-        let before = |tap| self.taps().iter().find(|t: &&Tap| t.name.strip_suffix(".pre") == Some(&*(tap as &Tap).name));
-        outputs.map(|tap| if activated == Activated::Before { before(tap).unwrap_or(tap) } else { tap }).collect()
+        let outputs = self
+            .taps()
+            .iter()
+            .filter(|t| t.name.strip_prefix("stage").is_some_and(|n| n.parse::<u8>().is_ok()));
+        let before = |tap| {
+            self.taps()
+                .iter()
+                .find(|t: &&Tap| t.name.strip_suffix(".pre") == Some(&*(tap as &Tap).name))
+        };
+        outputs
+            .map(
+                |tap| if activated == Activated::Before { before(tap).unwrap_or(tap) } else { tap },
+            )
+            .collect()
     }
 
     /// The tap called `name`.

@@ -12,14 +12,16 @@ pub(crate) use super::interface::SIDE;
 use crate::Result;
 use crate::params::buffer;
 
-/// Added to the variance by every batch-norm, and the share of the newest batch in its running statistics: PyTorch's defaults.
+/// Added to the variance by every batch-norm, and the share of the newest batch in its running
+/// statistics: PyTorch's defaults.
 const EPS: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 /// How the weights of convolutions begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ConvInit {
-    /// Normal with variance 2 / (kernel² · out); biases 0 ("Delving deep into rectifiers", He et al. 2015, by fan-out).
+    /// Normal with variance 2 / (kernel² · out); biases 0 ("Delving deep into rectifiers", He et
+    /// al. 2015, by fan-out).
     HeNormal,
     /// PyTorch's default: uniform within ±1/√fan-in.
     Uniform,
@@ -82,20 +84,41 @@ impl Maker {
     }
 
     /// A convolution without bias, of maps of `side`² pixels.
-    pub fn conv(&mut self, vb: VarBuilder, cin: usize, cout: usize, window: Window, side: usize) -> Result<Conv> {
+    pub fn conv(
+        &mut self,
+        vb: VarBuilder,
+        cin: usize,
+        cout: usize,
+        window: Window,
+        side: usize,
+    ) -> Result<Conv> {
         let Window { kernel, stride, padding, groups } = window;
         let init = match self.init {
-            ConvInit::HeNormal => Init::Randn { mean: 0., stdev: (2. / (kernel * kernel * cout) as f64).sqrt() },
+            ConvInit::HeNormal => {
+                Init::Randn { mean: 0., stdev: (2. / (kernel * kernel * cout) as f64).sqrt() }
+            }
             ConvInit::Uniform => within(1., kernel * kernel * cin / groups),
             ConvInit::KaimingUniform => within(3f64.sqrt(), kernel * kernel * cin / groups),
         };
         let weight = vb.get_with_hints((cout, cin / groups, kernel, kernel), "weight", init)?;
         self.multiply_adds += (weight.elem_count() * window.side_of(side).pow(2)) as u64;
-        Ok(Conv { weight, bias: None, geometry: Geometry { stride, padding, groups }, precision: self.precision })
+        Ok(Conv {
+            weight,
+            bias: None,
+            geometry: Geometry { stride, padding, groups },
+            precision: self.precision,
+        })
     }
 
     /// A convolution with a bias that begins as `bias` says.
-    pub fn biased_conv(&mut self, vb: VarBuilder, (cin, cout): (usize, usize), window: Window, side: usize, bias: Init) -> Result<Conv> {
+    pub fn biased_conv(
+        &mut self,
+        vb: VarBuilder,
+        (cin, cout): (usize, usize),
+        window: Window,
+        side: usize,
+        bias: Init,
+    ) -> Result<Conv> {
         let bias = Some(vb.get_with_hints(cout, "bias", bias)?);
         Ok(Conv { bias, ..self.conv(vb, cin, cout, window, side)? })
     }
@@ -109,11 +132,20 @@ impl Maker {
         window: Window,
         side: usize,
     ) -> Result<ConvNorm> {
-        Ok(ConvNorm { conv: self.conv(vb.pp(names[0]), cin, cout, window, side)?, norm: BatchNorm::new(vb.pp(names[1]), cout)? })
+        Ok(ConvNorm {
+            conv: self.conv(vb.pp(names[0]), cin, cout, window, side)?,
+            norm: BatchNorm::new(vb.pp(names[1]), cout)?,
+        })
     }
 
     /// The classifier.
-    pub fn head(&mut self, vb: VarBuilder, features: usize, classes: usize, init: HeadInit) -> Result<Head> {
+    pub fn head(
+        &mut self,
+        vb: VarBuilder,
+        features: usize,
+        classes: usize,
+        init: HeadInit,
+    ) -> Result<Head> {
         let (weight, bias) = match init {
             HeadInit::Uniform => (within(1., features), within(1., features)),
             HeadInit::UniformZeroBias => (within(1., features), Init::Const(0.)),
@@ -131,7 +163,8 @@ pub(crate) fn within(scale: f64, fan_in: usize) -> Init {
     Init::Uniform { lo: -bound, up: bound }
 }
 
-/// A parameter as a forward pass needs it: outside training a constant, so that no graph is recorded and no inner tensor kept for it.
+/// A parameter as a forward pass needs it: outside training a constant, so that no graph is
+/// recorded and no inner tensor kept for it.
 fn parameter(tensor: &Tensor, mode: Mode) -> Tensor {
     match mode {
         Mode::Train(_) => tensor.clone(),
@@ -150,7 +183,13 @@ pub(crate) struct Conv {
 impl Conv {
     pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
         let bias = self.bias.as_ref().map(|bias| parameter(bias, mode));
-        Ok(conv2d(xs, &parameter(&self.weight, mode), bias.as_ref(), self.geometry, self.precision)?)
+        Ok(conv2d(
+            xs,
+            &parameter(&self.weight, mode),
+            bias.as_ref(),
+            self.geometry,
+            self.precision,
+        )?)
     }
 }
 
@@ -176,9 +215,19 @@ impl BatchNorm {
     }
 
     /// act(normalised xs + residual).
-    pub fn forward(&self, xs: &Tensor, residual: Option<&Tensor>, act: Activation, mode: Mode) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        xs: &Tensor,
+        residual: Option<&Tensor>,
+        act: Activation,
+        mode: Mode,
+    ) -> Result<Tensor> {
         let statistics = match mode {
-            Mode::Train(_) => Statistics::Batch(Some(Running { mean: &self.mean, var: &self.var, momentum: MOMENTUM })),
+            Mode::Train(_) => Statistics::Batch(Some(Running {
+                mean: &self.mean,
+                var: &self.var,
+                momentum: MOMENTUM,
+            })),
             Mode::BatchStatistics => Statistics::Batch(None),
             Mode::Evaluate => Statistics::Stored { mean: &self.mean, var: &self.var },
         };
@@ -195,7 +244,13 @@ pub(crate) struct ConvNorm {
 
 impl ConvNorm {
     /// act(normalised convolution of xs + residual).
-    pub fn forward(&self, xs: &Tensor, residual: Option<&Tensor>, act: Activation, mode: Mode) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        xs: &Tensor,
+        residual: Option<&Tensor>,
+        act: Activation,
+        mode: Mode,
+    ) -> Result<Tensor> {
         self.norm.forward(&self.conv.forward(xs, mode)?, residual, act, mode)
     }
 }
@@ -208,6 +263,11 @@ pub(crate) struct Head {
 
 impl Head {
     pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
-        Ok(linear(xs, &parameter(&self.weight, mode), Some(&parameter(&self.bias, mode)), Activation::None)?)
+        Ok(linear(
+            xs,
+            &parameter(&self.weight, mode),
+            Some(&parameter(&self.bias, mode)),
+            Activation::None,
+        )?)
     }
 }

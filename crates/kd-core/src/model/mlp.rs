@@ -37,10 +37,11 @@ pub enum WeightInit {
     Normal(f64),
 }
 
-/// Dense layers with ReLU between them, and inverted dropout on the inputs and the hidden units while training.
+/// Dense layers with ReLU between them, and inverted dropout on the inputs and the hidden units
+/// while training.
 ///
-/// Parameters: `layers.{i}.weight [out, in]`, `layers.{i}.bias [out]`. Taps: `hidden.{i}`, each hidden layer after its ReLU
-/// and before dropout, `[batch, units]`.
+/// Parameters: `layers.{i}.weight [out, in]`, `layers.{i}.bias [out]`. Taps: `hidden.{i}`, each
+/// hidden layer after its ReLU and before dropout, `[batch, units]`.
 pub struct Mlp {
     spec: MlpSpec,
     layers: Vec<(Tensor, Tensor)>,
@@ -61,7 +62,8 @@ impl Mlp {
                 WeightInit::HeNormal => (2. / w[0] as f64).sqrt(),
                 WeightInit::Normal(std) => std,
             };
-            let weight = vb.get_with_hints((w[1], w[0]), "weight", Init::Randn { mean: 0., stdev })?;
+            let weight =
+                vb.get_with_hints((w[1], w[0]), "weight", Init::Randn { mean: 0., stdev })?;
             Ok((weight, vb.get_with_hints(w[1], "bias", Init::Const(0.))?))
         });
         let taps = spec.hidden.iter().enumerate().map(|(i, &channels)| Tap {
@@ -71,7 +73,11 @@ impl Mlp {
             activated: Activated::After,
             norm: None,
         });
-        let about = About { taps: taps.collect(), classes: spec.classes, multiply_adds: spec.multiply_adds() };
+        let about = About {
+            taps: taps.collect(),
+            classes: spec.classes,
+            multiply_adds: spec.multiply_adds(),
+        };
         Ok(Self { layers: layers.collect::<Result<_>>()?, about, spec: spec.clone() })
     }
 
@@ -87,9 +93,13 @@ impl MlpSpec {
     /// # Errors
     /// Bad input that names the field, what it must be and what it is.
     pub fn check(&self) -> Result<()> {
-        for (name, p) in [("dropout-input", self.dropout_input), ("dropout-hidden", self.dropout_hidden)] {
+        for (name, p) in
+            [("dropout-input", self.dropout_input), ("dropout-hidden", self.dropout_hidden)]
+        {
             if !(0. ..1.).contains(&p) {
-                return Err(Error::bad_input(format!("{name}: expected a probability in [0, 1), got {p}")));
+                return Err(Error::bad_input(format!(
+                    "{name}: expected a probability in [0, 1), got {p}"
+                )));
             }
         }
         if self.inputs == 0 || self.classes < 2 || self.hidden.contains(&0) {
@@ -100,19 +110,27 @@ impl MlpSpec {
         }
         let weights = self.multiply_adds();
         if weights > MOST_WEIGHTS {
-            return Err(Error::bad_input(format!("hidden: expected at most 2^31 weights in all, got {weights} with {:?}", self.hidden)));
+            return Err(Error::bad_input(format!(
+                "hidden: expected at most 2^31 weights in all, got {weights} with {:?}",
+                self.hidden
+            )));
         }
         if let WeightInit::Normal(std) = self.init
             && !(std.is_finite() && std > 0.)
         {
-            return Err(Error::bad_input(format!("init: expected a positive standard deviation, got {std}")));
+            return Err(Error::bad_input(format!(
+                "init: expected a positive standard deviation, got {std}"
+            )));
         }
         Ok(())
     }
 
-    /// Products of a weight and an activation in one pass of one input: the weights of all layers, biases apart.
+    /// Products of a weight and an activation in one pass of one input: the weights of all layers,
+    /// biases apart.
     pub fn multiply_adds(&self) -> u64 {
-        self.widths().windows(2).fold(0, |sum, w| (w[0] as u64).saturating_mul(w[1] as u64).saturating_add(sum))
+        self.widths()
+            .windows(2)
+            .fold(0, |sum, w| (w[0] as u64).saturating_mul(w[1] as u64).saturating_add(sum))
     }
 
     fn widths(&self) -> Vec<usize> {
@@ -129,7 +147,9 @@ impl Model for Mlp {
         let wanted = taps.iter().map(|name| self.tap_index(name)).collect::<Result<Vec<_>>>()?;
         let drop = |xs: Tensor, p: f64, place: usize| -> Result<Tensor> {
             match mode {
-                Mode::Train(step) if p > 0. => Ok(dropout(&xs, p, step.stream(&format!("dropout.{place}")))?),
+                Mode::Train(step) if p > 0. => {
+                    Ok(dropout(&xs, p, step.stream(&format!("dropout.{place}")))?)
+                }
                 _ => Ok(xs),
             }
         };
@@ -156,7 +176,14 @@ mod tests {
     fn multiply_adds_are_the_weights_and_sizes_that_no_memory_holds_are_refused() {
         let spec = |hidden: &[usize]| {
             let hidden = hidden.to_vec();
-            MlpSpec { inputs: 784, hidden, classes: 10, dropout_input: 0., dropout_hidden: 0., init: WeightInit::HeNormal }
+            MlpSpec {
+                inputs: 784,
+                hidden,
+                classes: 10,
+                dropout_input: 0.,
+                dropout_hidden: 0.,
+                init: WeightInit::HeNormal,
+            }
         };
         assert_eq!(spec(&[1200, 1200]).multiply_adds(), 784 * 1200 + 1200 * 1200 + 1200 * 10);
         assert!(spec(&[1200, 1200]).check().is_ok());

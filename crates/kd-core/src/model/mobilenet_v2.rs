@@ -1,5 +1,6 @@
-//! MobileNetV2 of half the width for small images: "MobileNetV2: inverted residuals and linear bottlenecks" (Sandler et al. 2018), as the
-//! benchmark of "Contrastive representation distillation" (Tian et al. 2020) cut it, with plain ReLU.
+//! MobileNetV2 of half the width for small images: "MobileNetV2: inverted residuals and linear
+//! bottlenecks" (Sandler et al. 2018), as the benchmark of "Contrastive representation
+//! distillation" (Tian et al. 2020) cut it, with plain ReLU.
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -12,7 +13,8 @@ use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::Result;
 
-/// One group of blocks: expansion, channels, blocks, stride of the first; and the stage that ends with it.
+/// One group of blocks: expansion, channels, blocks, stride of the first; and the stage that ends
+/// with it.
 struct Group {
     expansion: usize,
     channels: usize,
@@ -21,7 +23,13 @@ struct Group {
     stage: Option<usize>,
 }
 
-const fn group(expansion: usize, channels: usize, blocks: usize, stride: usize, stage: Option<usize>) -> Group {
+const fn group(
+    expansion: usize,
+    channels: usize,
+    blocks: usize,
+    stride: usize,
+    stage: Option<usize>,
+) -> Group {
     Group { expansion, channels, blocks, stride, stage }
 }
 
@@ -38,12 +46,14 @@ const GROUPS: [Group; 7] = [
 /// Channels before the pool.
 const LAST: usize = 1280;
 
-/// Inverted residual blocks of half the usual width, between a stem of stride 2 and a 1×1 convolution to 1280 channels.
+/// Inverted residual blocks of half the usual width, between a stem of stride 2 and a 1×1
+/// convolution to 1280 channels.
 ///
-/// Input `[batch, 3, 32, 32]`. Parameters have the names of the reference: `conv1.{0,1}`, `blocks.{g}.{i}.conv.{0,1,3,4,6,7}`,
-/// `conv2.{0,1}`, `classifier.0`.
+/// Input `[batch, 3, 32, 32]`. Parameters have the names of the reference: `conv1.{0,1}`,
+/// `blocks.{g}.{i}.conv.{0,1,3,4,6,7}`, `conv2.{0,1}`, `classifier.0`.
 ///
-/// Taps: `stem` (after its ReLU), `stage1` to `stage4` (ends of groups 1, 2, 4 and 6: linear, of either sign), `pooled`.
+/// Taps: `stem` (after its ReLU), `stage1` to `stage4` (ends of groups 1, 2, 4 and 6: linear, of
+/// either sign), `pooled`.
 pub struct MobileNetV2 {
     stem: ConvNorm,
     groups: Vec<Vec<Block>>,
@@ -61,8 +71,9 @@ struct Block {
 }
 
 impl MobileNetV2 {
-    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
-    /// normal by kernel² · out, the classifier normal with standard deviation 0.01 and biases of 0.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its
+    /// parameters train. Convolutions begin normal by kernel² · out, the classifier normal with
+    /// standard deviation 0.01 and biases of 0.
     ///
     /// # Errors
     /// When a parameter cannot be made.
@@ -76,7 +87,14 @@ impl MobileNetV2 {
             let (mut blocks, mut stride) = (Vec::new(), group.stride);
             for i in 0..group.blocks {
                 let vb = vb.pp(format!("blocks.{g}.{i}.conv"));
-                blocks.push(Block::new(&mut make, vb, (channels, group.channels), group.expansion, stride, side)?);
+                blocks.push(Block::new(
+                    &mut make,
+                    vb,
+                    (channels, group.channels),
+                    group.expansion,
+                    stride,
+                    side,
+                )?);
                 (channels, side, stride) = (group.channels, side / stride, 1);
             }
             groups.push(blocks);
@@ -84,7 +102,8 @@ impl MobileNetV2 {
                 taps.push(tap(format!("stage{stage}"), channels, side, Activated::Before));
             }
         }
-        let last = make.conv_norm(&vb.pp("conv2"), ["0", "1"], (channels, LAST), Window::new(1, 1), side)?;
+        let last =
+            make.conv_norm(&vb.pp("conv2"), ["0", "1"], (channels, LAST), Window::new(1, 1), side)?;
         let head = make.head(vb.pp("classifier.0"), LAST, classes, HeadInit::SmallNormal)?;
         taps.push(tap("pooled", LAST, 0, Activated::After));
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
@@ -93,11 +112,25 @@ impl MobileNetV2 {
 }
 
 impl Block {
-    fn new(make: &mut Maker, vb: VarBuilder, (cin, cout): (usize, usize), expansion: usize, stride: usize, side: usize) -> Result<Self> {
+    fn new(
+        make: &mut Maker,
+        vb: VarBuilder,
+        (cin, cout): (usize, usize),
+        expansion: usize,
+        stride: usize,
+        side: usize,
+    ) -> Result<Self> {
         let inner = cin * expansion;
         let expand = make.conv_norm(&vb, ["0", "1"], (cin, inner), Window::new(1, 1), side)?;
-        let depthwise = make.conv_norm(&vb, ["3", "4"], (inner, inner), Window::new(3, stride).grouped(inner), side)?;
-        let project = make.conv_norm(&vb, ["6", "7"], (inner, cout), Window::new(1, 1), side / stride)?;
+        let depthwise = make.conv_norm(
+            &vb,
+            ["3", "4"],
+            (inner, inner),
+            Window::new(3, stride).grouped(inner),
+            side,
+        )?;
+        let project =
+            make.conv_norm(&vb, ["6", "7"], (inner, cout), Window::new(1, 1), side / stride)?;
         Ok(Self { expand, depthwise, project, residual: stride == 1 && cin == cout })
     }
 

@@ -1,7 +1,8 @@
 //! Networks with declared taps.
 //!
-//! A network publishes its taps (inner tensors that a distillation method can ask for by name) with the shape each will have,
-//! so a method derives its adapters and no shape is typed into a configuration.
+//! A network publishes its taps (inner tensors that a distillation method can ask for by name) with
+//! the shape each will have, so a method derives its adapters and no shape is typed into a
+//! configuration.
 
 mod asked;
 pub mod interface;

@@ -1,5 +1,5 @@
-//! ResNet50 with a stem for small images: "Deep residual learning for image recognition" (He et al. 2016), as the benchmark of "Contrastive
-//! representation distillation" (Tian et al. 2020) cut it.
+//! ResNet50 with a stem for small images: "Deep residual learning for image recognition" (He et al.
+//! 2016), as the benchmark of "Contrastive representation distillation" (Tian et al. 2020) cut it.
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -19,10 +19,11 @@ const EXPANSION: usize = 4;
 
 /// Four stages of bottleneck blocks, 256 to 2048 channels; the stride is on the 3×3 convolution.
 ///
-/// Input `[batch, 3, 32, 32]`. Parameters have the names of the reference: `conv1`, `bn1`, `layer{1..4}.{i}.conv{1..3}`, `.bn{1..3}`,
-/// `.shortcut.{0,1}`, `linear`.
+/// Input `[batch, 3, 32, 32]`. Parameters have the names of the reference: `conv1`, `bn1`,
+/// `layer{1..4}.{i}.conv{1..3}`, `.bn{1..3}`, `.shortcut.{0,1}`, `linear`.
 ///
-/// Taps: `stem` (after its ReLU), `stage1` to `stage4` (after the last ReLU), `stage1.pre` to `stage4.pre` (the sum before it), `pooled`.
+/// Taps: `stem` (after its ReLU), `stage1` to `stage4` (after the last ReLU), `stage1.pre` to
+/// `stage4.pre` (the sum before it), `pooled`.
 pub struct ResNet50 {
     stem: ConvNorm,
     stages: Vec<Vec<Block>>,
@@ -38,8 +39,9 @@ struct Block {
 }
 
 impl ResNet50 {
-    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
-    /// normal by fan-out, the classifier as PyTorch's default.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its
+    /// parameters train. Convolutions begin normal by fan-out, the classifier as PyTorch's
+    /// default.
     ///
     /// # Errors
     /// When a parameter cannot be made.
@@ -52,7 +54,14 @@ impl ResNet50 {
             let (inner, mut stride) = (32 << stage, if stage == 1 { 1 } else { 2 });
             let mut made = Vec::new();
             for i in 0..blocks {
-                made.push(Block::new(&mut make, vb.pp(format!("layer{stage}.{i}")), channels, inner, stride, side)?);
+                made.push(Block::new(
+                    &mut make,
+                    vb.pp(format!("layer{stage}.{i}")),
+                    channels,
+                    inner,
+                    stride,
+                    side,
+                )?);
                 (channels, side, stride) = (EXPANSION * inner, side / stride, 1);
             }
             stages.push(made);
@@ -68,13 +77,29 @@ impl ResNet50 {
 }
 
 impl Block {
-    fn new(make: &mut Maker, vb: VarBuilder, cin: usize, inner: usize, stride: usize, side: usize) -> Result<Self> {
+    fn new(
+        make: &mut Maker,
+        vb: VarBuilder,
+        cin: usize,
+        inner: usize,
+        stride: usize,
+        side: usize,
+    ) -> Result<Self> {
         let cout = EXPANSION * inner;
-        let reduce = make.conv_norm(&vb, ["conv1", "bn1"], (cin, inner), Window::new(1, 1), side)?;
-        let middle = make.conv_norm(&vb, ["conv2", "bn2"], (inner, inner), Window::new(3, stride), side)?;
-        let expand = make.conv_norm(&vb, ["conv3", "bn3"], (inner, cout), Window::new(1, 1), side / stride)?;
+        let reduce =
+            make.conv_norm(&vb, ["conv1", "bn1"], (cin, inner), Window::new(1, 1), side)?;
+        let middle =
+            make.conv_norm(&vb, ["conv2", "bn2"], (inner, inner), Window::new(3, stride), side)?;
+        let expand =
+            make.conv_norm(&vb, ["conv3", "bn3"], (inner, cout), Window::new(1, 1), side / stride)?;
         let shortcut = match stride != 1 || cin != cout {
-            true => Some(make.conv_norm(&vb.pp("shortcut"), ["0", "1"], (cin, cout), Window::new(1, stride), side)?),
+            true => Some(make.conv_norm(
+                &vb.pp("shortcut"),
+                ["0", "1"],
+                (cin, cout),
+                Window::new(1, stride),
+                side,
+            )?),
             false => None,
         };
         Ok(Self { reduce, middle, expand, shortcut })
@@ -83,7 +108,11 @@ impl Block {
     fn forward(&self, xs: &Tensor, act: Activation, mode: Mode) -> Result<Tensor> {
         let inner = self.reduce.forward(xs, None, Activation::Relu, mode)?;
         let inner = self.middle.forward(&inner, None, Activation::Relu, mode)?;
-        let projected = self.shortcut.as_ref().map(|s| s.forward(xs, None, Activation::None, mode)).transpose()?;
+        let projected = self
+            .shortcut
+            .as_ref()
+            .map(|s| s.forward(xs, None, Activation::None, mode))
+            .transpose()?;
         self.expand.forward(&inner, Some(projected.as_ref().unwrap_or(xs)), act, mode)
     }
 }
@@ -98,7 +127,9 @@ impl Model for ResNet50 {
         let mut xs = self.stem.forward(xs, None, Activation::Relu, mode)?;
         asked.offer("stem", &xs);
         for (stage, blocks) in (1..).zip(&self.stages) {
-            xs = asked.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| block.forward(xs, act, mode))?;
+            xs = asked.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| {
+                block.forward(xs, act, mode)
+            })?;
         }
         let pooled = global_avg_pool(&xs)?;
         asked.offer("pooled", &pooled);

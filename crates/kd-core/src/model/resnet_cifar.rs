@@ -1,6 +1,6 @@
-//! Residual networks for small images: "Deep residual learning for image recognition" (He et al. 2016), section 4.2, with projections
-//! where the shape changes, and the variants of four times the width that the benchmark of "Contrastive representation distillation"
-//! (Tian et al. 2020) added.
+//! Residual networks for small images: "Deep residual learning for image recognition" (He et al.
+//! 2016), section 4.2, with projections where the shape changes, and the variants of four times the
+//! width that the benchmark of "Contrastive representation distillation" (Tian et al. 2020) added.
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -15,11 +15,13 @@ use crate::{Error, Result};
 
 /// A residual network of three stages of basic blocks.
 ///
-/// Input `[batch, 3, 32, 32]`. Depth 6n + 2 makes n blocks a stage. Width 1 has 16 channels in the stem and 16, 32, 64 in the stages;
-/// width 4 has 32 and 64, 128, 256. Parameters have the names of the reference: `conv1`, `bn1`, `layer{1..3}.{i}.conv{1,2}`, `.bn{1,2}`,
-/// `.downsample.{0,1}`, `fc`.
+/// Input `[batch, 3, 32, 32]`. Depth 6n + 2 makes n blocks a stage. Width 1 has 16 channels in the
+/// stem and 16, 32, 64 in the stages; width 4 has 32 and 64, 128, 256. Parameters have the names of
+/// the reference: `conv1`, `bn1`, `layer{1..3}.{i}.conv{1,2}`, `.bn{1,2}`, `.downsample.{0,1}`,
+/// `fc`.
 ///
-/// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to `stage3.pre` (the sum before it), `pooled`.
+/// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to
+/// `stage3.pre` (the sum before it), `pooled`.
 pub struct ResNetCifar {
     stem: ConvNorm,
     stages: Vec<Vec<Block>>,
@@ -35,29 +37,50 @@ struct Block {
 }
 
 impl ResNetCifar {
-    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
-    /// normal by fan-out, the classifier as PyTorch's default.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its
+    /// parameters train. Convolutions begin normal by fan-out, the classifier as PyTorch's
+    /// default.
     ///
     /// # Errors
     /// Bad input when the depth is not 6n + 2, from 8 to 1202, or the width not 1 or 4.
-    pub fn new(depth: usize, width: usize, classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
+    pub fn new(
+        depth: usize,
+        width: usize,
+        classes: usize,
+        precision: Precision,
+        vb: VarBuilder,
+    ) -> Result<Self> {
         let stem = match width {
             1 => 16,
             4 => 32,
-            _ => return Err(Error::bad_input(format!("resnet: expected width 1 or 4, got {width}"))),
+            _ => {
+                return Err(Error::bad_input(format!(
+                    "resnet: expected width 1 or 4, got {width}"
+                )));
+            }
         };
         if !(8..=1202).contains(&depth) || !(depth - 2).is_multiple_of(6) {
-            return Err(Error::bad_input(format!("resnet: expected a depth of 6n + 2, from 8 to 1202, got {depth}")));
+            return Err(Error::bad_input(format!(
+                "resnet: expected a depth of 6n + 2, from 8 to 1202, got {depth}"
+            )));
         }
         let mut make = Maker::new(ConvInit::HeNormal, precision);
         let mut taps = vec![tap("stem", stem, SIDE, Activated::After)];
-        let stem_layer = make.conv_norm(&vb, ["conv1", "bn1"], (3, stem), Window::new(3, 1), SIDE)?;
+        let stem_layer =
+            make.conv_norm(&vb, ["conv1", "bn1"], (3, stem), Window::new(3, 1), SIDE)?;
         let (mut channels, mut side, mut stages) = (stem, SIDE, Vec::new());
         for stage in 1..=3 {
             let (out, mut stride) = ((16 * width) << (stage - 1), if stage == 1 { 1 } else { 2 });
             let mut blocks = Vec::new();
             for i in 0..(depth - 2) / 6 {
-                blocks.push(Block::new(&mut make, vb.pp(format!("layer{stage}.{i}")), channels, out, stride, side)?);
+                blocks.push(Block::new(
+                    &mut make,
+                    vb.pp(format!("layer{stage}.{i}")),
+                    channels,
+                    out,
+                    stride,
+                    side,
+                )?);
                 (channels, side, stride) = (out, side / stride, 1);
             }
             stages.push(blocks);
@@ -74,11 +97,26 @@ impl ResNetCifar {
 }
 
 impl Block {
-    fn new(make: &mut Maker, vb: VarBuilder, cin: usize, cout: usize, stride: usize, side: usize) -> Result<Self> {
-        let first = make.conv_norm(&vb, ["conv1", "bn1"], (cin, cout), Window::new(3, stride), side)?;
-        let second = make.conv_norm(&vb, ["conv2", "bn2"], (cout, cout), Window::new(3, 1), side / stride)?;
+    fn new(
+        make: &mut Maker,
+        vb: VarBuilder,
+        cin: usize,
+        cout: usize,
+        stride: usize,
+        side: usize,
+    ) -> Result<Self> {
+        let first =
+            make.conv_norm(&vb, ["conv1", "bn1"], (cin, cout), Window::new(3, stride), side)?;
+        let second =
+            make.conv_norm(&vb, ["conv2", "bn2"], (cout, cout), Window::new(3, 1), side / stride)?;
         let shortcut = match stride != 1 || cin != cout {
-            true => Some(make.conv_norm(&vb.pp("downsample"), ["0", "1"], (cin, cout), Window::new(1, stride), side)?),
+            true => Some(make.conv_norm(
+                &vb.pp("downsample"),
+                ["0", "1"],
+                (cin, cout),
+                Window::new(1, stride),
+                side,
+            )?),
             false => None,
         };
         Ok(Self { first, second, shortcut })
@@ -86,7 +124,11 @@ impl Block {
 
     fn forward(&self, xs: &Tensor, act: Activation, mode: Mode) -> Result<Tensor> {
         let inner = self.first.forward(xs, None, Activation::Relu, mode)?;
-        let projected = self.shortcut.as_ref().map(|s| s.forward(xs, None, Activation::None, mode)).transpose()?;
+        let projected = self
+            .shortcut
+            .as_ref()
+            .map(|s| s.forward(xs, None, Activation::None, mode))
+            .transpose()?;
         self.second.forward(&inner, Some(projected.as_ref().unwrap_or(xs)), act, mode)
     }
 }
@@ -101,7 +143,9 @@ impl Model for ResNetCifar {
         let mut xs = self.stem.forward(xs, None, Activation::Relu, mode)?;
         asked.offer("stem", &xs);
         for (stage, blocks) in (1..).zip(&self.stages) {
-            xs = asked.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| block.forward(xs, act, mode))?;
+            xs = asked.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| {
+                block.forward(xs, act, mode)
+            })?;
         }
         let pooled = global_avg_pool(&xs)?;
         asked.offer("pooled", &pooled);

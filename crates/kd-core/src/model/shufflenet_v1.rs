@@ -1,5 +1,6 @@
-//! ShuffleNetV1 of three groups for small images: "ShuffleNet: an extremely efficient convolutional neural network" (Zhang et al. 2018), as
-//! the benchmark of "Contrastive representation distillation" (Tian et al. 2020) cut it.
+//! ShuffleNetV1 of three groups for small images: "ShuffleNet: an extremely efficient convolutional
+//! neural network" (Zhang et al. 2018), as the benchmark of "Contrastive representation
+//! distillation" (Tian et al. 2020) cut it.
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -18,12 +19,15 @@ const STEM: usize = 24;
 const STAGES: [(usize, usize); 3] = [(240, 4), (480, 8), (960, 4)];
 const GROUPS: usize = 3;
 
-/// Blocks of grouped 1×1 convolutions around a depthwise one, with a shuffle of channels in between.
+/// Blocks of grouped 1×1 convolutions around a depthwise one, with a shuffle of channels in
+/// between.
 ///
-/// Input `[batch, 3, 32, 32]`. Unlike the paper, the depthwise convolution is followed by a ReLU. Parameters have the names of the
-/// reference: `conv1`, `bn1`, `layer{1..3}.{i}.conv{1..3}`, `.bn{1..3}`, `linear`.
+/// Input `[batch, 3, 32, 32]`. Unlike the paper, the depthwise convolution is followed by a ReLU.
+/// Parameters have the names of the reference: `conv1`, `bn1`, `layer{1..3}.{i}.conv{1..3}`,
+/// `.bn{1..3}`, `linear`.
 ///
-/// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to `stage3.pre` (the sum before it), `pooled`.
+/// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to
+/// `stage3.pre` (the sum before it), `pooled`.
 pub struct ShuffleNetV1 {
     stem: ConvNorm,
     stages: Vec<Vec<Block>>,
@@ -36,13 +40,14 @@ struct Block {
     groups: usize,
     depthwise: ConvNorm,
     expand: ConvNorm,
-    /// Whether the block halves the map and puts its output beside its averaged input, instead of adding the two.
+    /// Whether the block halves the map and puts its output beside its averaged input, instead of
+    /// adding the two.
     halves: bool,
 }
 
 impl ShuffleNetV1 {
-    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. All begin as
-    /// PyTorch's default.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its
+    /// parameters train. All begin as PyTorch's default.
     ///
     /// # Errors
     /// When a parameter cannot be made.
@@ -54,7 +59,14 @@ impl ShuffleNetV1 {
         for (stage, &(out, blocks)) in (1..).zip(&STAGES) {
             let mut made = Vec::new();
             for i in 0..blocks {
-                made.push(Block::new(&mut make, vb.pp(format!("layer{stage}.{i}")), channels, out, i == 0, side)?);
+                made.push(Block::new(
+                    &mut make,
+                    vb.pp(format!("layer{stage}.{i}")),
+                    channels,
+                    out,
+                    i == 0,
+                    side,
+                )?);
                 (channels, side) = (out, if i == 0 { side / 2 } else { side });
             }
             stages.push(made);
@@ -69,13 +81,39 @@ impl ShuffleNetV1 {
 }
 
 impl Block {
-    fn new(make: &mut Maker, vb: VarBuilder, cin: usize, cout: usize, halves: bool, side: usize) -> Result<Self> {
-        // A block that halves adds its own channels to those of its input. The stem's 24 channels are not cut into groups.
+    fn new(
+        make: &mut Maker,
+        vb: VarBuilder,
+        cin: usize,
+        cout: usize,
+        halves: bool,
+        side: usize,
+    ) -> Result<Self> {
+        // A block that halves adds its own channels to those of its input. The stem's 24 channels
+        // are not cut into groups.
         let (own, stride) = if halves { (cout - cin, 2) } else { (cout, 1) };
         let (inner, groups) = (own / 4, if cin == STEM { 1 } else { GROUPS });
-        let reduce = make.conv_norm(&vb, ["conv1", "bn1"], (cin, inner), Window::new(1, 1).grouped(groups), side)?;
-        let depthwise = make.conv_norm(&vb, ["conv2", "bn2"], (inner, inner), Window::new(3, stride).grouped(inner), side)?;
-        let expand = make.conv_norm(&vb, ["conv3", "bn3"], (inner, own), Window::new(1, 1).grouped(GROUPS), side / stride)?;
+        let reduce = make.conv_norm(
+            &vb,
+            ["conv1", "bn1"],
+            (cin, inner),
+            Window::new(1, 1).grouped(groups),
+            side,
+        )?;
+        let depthwise = make.conv_norm(
+            &vb,
+            ["conv2", "bn2"],
+            (inner, inner),
+            Window::new(3, stride).grouped(inner),
+            side,
+        )?;
+        let expand = make.conv_norm(
+            &vb,
+            ["conv3", "bn3"],
+            (inner, own),
+            Window::new(1, 1).grouped(GROUPS),
+            side / stride,
+        )?;
         Ok(Self { reduce, groups, depthwise, expand, halves })
     }
 
@@ -103,7 +141,9 @@ impl Model for ShuffleNetV1 {
         let mut xs = self.stem.forward(xs, None, Activation::Relu, mode)?;
         asked.offer("stem", &xs);
         for (stage, blocks) in (1..).zip(&self.stages) {
-            xs = asked.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| block.forward(xs, act, mode))?;
+            xs = asked.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| {
+                block.forward(xs, act, mode)
+            })?;
         }
         let pooled = global_avg_pool(&xs)?;
         asked.offer("pooled", &pooled);

@@ -1,5 +1,5 @@
-//! ShuffleNetV2 for small images: "ShuffleNet V2: practical guidelines" (Ma et al. 2018), as the benchmark of "Contrastive representation
-//! distillation" (Tian et al. 2020) cut it.
+//! ShuffleNetV2 for small images: "ShuffleNet V2: practical guidelines" (Ma et al. 2018), as the
+//! benchmark of "Contrastive representation distillation" (Tian et al. 2020) cut it.
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -20,13 +20,16 @@ const STAGES: [(usize, usize); 3] = [(116, 3), (232, 7), (464, 3)];
 /// Channels before the pool.
 const LAST: usize = 1024;
 
-/// Stages of one block that halves the map and blocks that work on half of the channels, each with a shuffle at its end.
+/// Stages of one block that halves the map and blocks that work on half of the channels, each with
+/// a shuffle at its end.
 ///
-/// Input `[batch, 3, 32, 32]`. Parameters have the names of the reference: `conv1`, `bn1`, `layer{1..3}.0.conv{1..5}`, `.bn{1..5}`,
-/// `layer{1..3}.{i}.conv{1..3}`, `.bn{1..3}`, `conv2`, `bn2`, `linear`.
+/// Input `[batch, 3, 32, 32]`. Parameters have the names of the reference: `conv1`, `bn1`,
+/// `layer{1..3}.0.conv{1..5}`, `.bn{1..5}`, `layer{1..3}.{i}.conv{1..3}`, `.bn{1..3}`, `conv2`,
+/// `bn2`, `linear`.
 ///
-/// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the shuffle), `stage1.pre` to `stage3.pre`, `pooled`. As in the reference, the
-/// `.pre` taps are taken before the shuffle too: the last block's untouched half (rectified earlier), then its other half before the ReLU,
+/// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the shuffle), `stage1.pre` to
+/// `stage3.pre`, `pooled`. As in the reference, the `.pre` taps are taken before the shuffle too:
+/// the last block's untouched half (rectified earlier), then its other half before the ReLU,
 /// so their channels come in another order.
 pub struct ShuffleNetV2 {
     stem: ConvNorm,
@@ -46,8 +49,8 @@ struct Down {
 struct Basic([ConvNorm; 3]);
 
 impl ShuffleNetV2 {
-    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. All begin as
-    /// PyTorch's default.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its
+    /// parameters train. All begin as PyTorch's default.
     ///
     /// # Errors
     /// When a parameter cannot be made.
@@ -65,7 +68,8 @@ impl ShuffleNetV2 {
             taps.push(tap(format!("stage{stage}.pre"), out, side, Activated::Before));
             taps.push(tap(format!("stage{stage}"), out, side, Activated::After));
         }
-        let last = make.conv_norm(&vb, ["conv2", "bn2"], (channels, LAST), Window::new(1, 1), side)?;
+        let last =
+            make.conv_norm(&vb, ["conv2", "bn2"], (channels, LAST), Window::new(1, 1), side)?;
         let head = make.head(vb.pp("linear"), LAST, classes, HeadInit::Uniform)?;
         taps.push(tap("pooled", LAST, 0, Activated::After));
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
@@ -103,13 +107,25 @@ impl Basic {
         let half = channels / 2;
         Ok(Self([
             make.conv_norm(&vb, ["conv1", "bn1"], (half, half), Window::new(1, 1), side)?,
-            make.conv_norm(&vb, ["conv2", "bn2"], (half, half), Window::new(3, 1).grouped(half), side)?,
+            make.conv_norm(
+                &vb,
+                ["conv2", "bn2"],
+                (half, half),
+                Window::new(3, 1).grouped(half),
+                side,
+            )?,
             make.conv_norm(&vb, ["conv3", "bn3"], (half, half), Window::new(1, 1), side)?,
         ]))
     }
 
-    /// The block's output. `before` sees it before the last ReLU and the shuffle; where that is `None` the ReLU is fused.
-    fn forward(&self, xs: &Tensor, before: Option<&mut dyn FnMut(&Tensor)>, mode: Mode) -> Result<Tensor> {
+    /// The block's output. `before` sees it before the last ReLU and the shuffle; where that is
+    /// `None` the ReLU is fused.
+    fn forward(
+        &self,
+        xs: &Tensor,
+        before: Option<&mut dyn FnMut(&Tensor)>,
+        mode: Mode,
+    ) -> Result<Tensor> {
         let Self([first, depthwise, last]) = self;
         let half = xs.dim(1)? / 2;
         let (kept, worked) = (xs.narrow(1, 0, half)?, xs.narrow(1, half, half)?);
@@ -141,7 +157,9 @@ impl Model for ShuffleNetV2 {
             let name = format!("stage{stage}.pre");
             for (i, block) in (1..).zip(blocks) {
                 xs = match i == blocks.len() && asked.wants(&name) {
-                    true => block.forward(&xs, Some(&mut |before| asked.offer(&name, before)), mode)?,
+                    true => {
+                        block.forward(&xs, Some(&mut |before| asked.offer(&name, before)), mode)?
+                    }
                     false => block.forward(&xs, None, mode)?,
                 };
             }

@@ -14,7 +14,8 @@ use super::wide_resnet::WideResNet;
 use super::{Mlp, MlpSpec, Model};
 use crate::{Error, Result};
 
-/// A network, as an experiment file or a saved network describes it: `{ kind = "resnet", depth = 20, width = 1, classes = 100 }`.
+/// A network, as an experiment file or a saved network describes it: `{ kind = "resnet", depth =
+/// 20, width = 1, classes = 100 }`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case")]
 pub enum NetworkSpec {
@@ -76,26 +77,42 @@ pub enum NetworkSpec {
 impl NetworkSpec {
     /// All networks that have a usual name, for this many classes.
     pub fn named(classes: usize) -> Vec<Self> {
-        let resnets = [(8, 1), (14, 1), (20, 1), (32, 1), (44, 1), (56, 1), (110, 1), (8, 4), (32, 4)];
+        let resnets =
+            [(8, 1), (14, 1), (20, 1), (32, 1), (44, 1), (56, 1), (110, 1), (8, 4), (32, 4)];
         let wide = [(16, 1), (16, 2), (40, 1), (40, 2)];
-        let mut all: Vec<Self> = resnets.into_iter().map(|(depth, width)| Self::ResNet { depth, width, classes }).collect();
-        all.extend(wide.into_iter().map(|(depth, width)| Self::WideResNet { depth, width, classes }));
+        let mut all: Vec<Self> = resnets
+            .into_iter()
+            .map(|(depth, width)| Self::ResNet { depth, width, classes })
+            .collect();
+        all.extend(wide.into_iter().map(|(depth, width)| Self::WideResNet {
+            depth,
+            width,
+            classes,
+        }));
         all.extend([8, 11, 13, 16, 19].into_iter().map(|depth| Self::Vgg { depth, classes }));
-        all.extend([Self::MobileNetV2 { classes }, Self::ShuffleNetV1 { classes }, Self::ShuffleNetV2 { classes }]);
+        all.extend([
+            Self::MobileNetV2 { classes },
+            Self::ShuffleNetV1 { classes },
+            Self::ShuffleNetV2 { classes },
+        ]);
         all.push(Self::ResNet50 { classes });
         all
     }
 
-    /// The network that the literature calls by this name, such as `resnet8x4`, `wrn-40-2` or `mobilenet-v2`. Case, hyphens and
-    /// underscores do not matter, and the spellings of the benchmark's programs (`wrn_40_2`, `MobileNetV2`, `ShuffleV1`) are known.
+    /// The network that the literature calls by this name, such as `resnet8x4`, `wrn-40-2` or
+    /// `mobilenet-v2`. Case, hyphens and underscores do not matter, and the spellings of the
+    /// benchmark's programs (`wrn_40_2`, `MobileNetV2`, `ShuffleV1`) are known.
     ///
     /// # Errors
     /// Bad input that lists the names there are.
     pub fn from_name(name: &str, classes: usize) -> Result<Self> {
-        let plain = |name: &str| name.to_lowercase().replace(['-', '_'], "").replace("shufflenet", "shuffle");
+        let plain = |name: &str| {
+            name.to_lowercase().replace(['-', '_'], "").replace("shufflenet", "shuffle")
+        };
         let all = Self::named(classes);
         let names = || all.iter().map(Self::name).collect::<Vec<_>>().join(", ");
-        let unknown = || Error::bad_input(format!("network: expected one of {}, got {name}", names()));
+        let unknown =
+            || Error::bad_input(format!("network: expected one of {}, got {name}", names()));
         all.iter().find(|spec| plain(&spec.name()) == plain(name)).cloned().ok_or_else(unknown)
     }
 
@@ -103,7 +120,10 @@ impl NetworkSpec {
     pub fn name(&self) -> String {
         match self {
             Self::Mlp(spec) => {
-                let widths = [spec.inputs].into_iter().chain(spec.hidden.iter().copied()).chain([spec.classes]);
+                let widths = [spec.inputs]
+                    .into_iter()
+                    .chain(spec.hidden.iter().copied())
+                    .chain([spec.classes]);
                 widths.fold("mlp".to_owned(), |name, width| format!("{name}-{width}"))
             }
             Self::ResNet { depth, width: 1, .. } => format!("resnet{depth}"),
@@ -139,18 +159,26 @@ impl NetworkSpec {
         self.build_with(Precision::Precise, vb)
     }
 
-    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its
+    /// parameters train.
     ///
     /// # Errors
     /// Bad input when the specification makes no sense.
     pub fn build_with(&self, precision: Precision, vb: VarBuilder) -> Result<Box<dyn Model>> {
         if self.classes() < 2 {
-            return Err(Error::bad_input(format!("network: expected at least 2 classes, got {}", self.classes())));
+            return Err(Error::bad_input(format!(
+                "network: expected at least 2 classes, got {}",
+                self.classes()
+            )));
         }
         Ok(match *self {
             Self::Mlp(ref spec) => Box::new(Mlp::new(spec, vb)?),
-            Self::ResNet { depth, width, classes } => Box::new(ResNetCifar::new(depth, width, classes, precision, vb)?),
-            Self::WideResNet { depth, width, classes } => Box::new(WideResNet::new(depth, width, classes, precision, vb)?),
+            Self::ResNet { depth, width, classes } => {
+                Box::new(ResNetCifar::new(depth, width, classes, precision, vb)?)
+            }
+            Self::WideResNet { depth, width, classes } => {
+                Box::new(WideResNet::new(depth, width, classes, precision, vb)?)
+            }
             Self::Vgg { depth, classes } => Box::new(Vgg::new(depth, classes, precision, vb)?),
             Self::MobileNetV2 { classes } => Box::new(MobileNetV2::new(classes, precision, vb)?),
             Self::ShuffleNetV1 { classes } => Box::new(ShuffleNetV1::new(classes, precision, vb)?),

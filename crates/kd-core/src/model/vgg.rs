@@ -1,5 +1,6 @@
-//! VGG networks with batch-norm for small images: "Very deep convolutional networks" (Simonyan and Zisserman 2015), as the benchmark of
-//! "Contrastive representation distillation" (Tian et al. 2020) cut them.
+//! VGG networks with batch-norm for small images: "Very deep convolutional networks" (Simonyan and
+//! Zisserman 2015), as the benchmark of "Contrastive representation distillation" (Tian et al.
+//! 2020) cut them.
 
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
@@ -14,13 +15,15 @@ use crate::{Error, Result};
 /// Channels of the five blocks.
 const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
 
-/// Five blocks of 3×3 convolutions, each with batch-norm and ReLU; maps are halved after the first three, and averaged after the last.
+/// Five blocks of 3×3 convolutions, each with batch-norm and ReLU; maps are halved after the first
+/// three, and averaged after the last.
 ///
-/// Input `[batch, 3, 32, 32]`. Depths 8, 11, 13, 16 and 19. Convolutions have a bias. Parameters have the names of the reference:
-/// `block{0..4}.{3i}` and `block{0..4}.{3i + 1}` for the convolution and the batch-norm i, `classifier`.
+/// Input `[batch, 3, 32, 32]`. Depths 8, 11, 13, 16 and 19. Convolutions have a bias. Parameters
+/// have the names of the reference: `block{0..4}.{3i}` and `block{0..4}.{3i + 1}` for the
+/// convolution and the batch-norm i, `classifier`.
 ///
-/// Taps: `stem` (block 0, where other networks have their stem), `stage1` to `stage4` (blocks 1 to 4, after their last ReLU), `stage1.pre` to
-/// `stage4.pre` (before it), `pooled`.
+/// Taps: `stem` (block 0, where other networks have their stem), `stage1` to `stage4` (blocks 1 to
+/// 4, after their last ReLU), `stage1.pre` to `stage4.pre` (before it), `pooled`.
 pub struct Vgg {
     blocks: Vec<Vec<ConvNorm>>,
     head: Head,
@@ -28,8 +31,9 @@ pub struct Vgg {
 }
 
 impl Vgg {
-    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
-    /// normal by fan-out with biases of 0, the classifier normal with standard deviation 0.01 and biases of 0.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its
+    /// parameters train. Convolutions begin normal by fan-out with biases of 0, the classifier
+    /// normal with standard deviation 0.01 and biases of 0.
     ///
     /// # Errors
     /// Bad input when there is no such depth.
@@ -40,7 +44,11 @@ impl Vgg {
             13 => [2, 2, 2, 2, 2],
             16 => [2, 2, 3, 3, 3],
             19 => [2, 2, 4, 4, 4],
-            _ => return Err(Error::bad_input(format!("vgg: expected depth 8, 11, 13, 16 or 19, got {depth}"))),
+            _ => {
+                return Err(Error::bad_input(format!(
+                    "vgg: expected depth 8, 11, 13, 16 or 19, got {depth}"
+                )));
+            }
         };
         let mut make = Maker::new(ConvInit::HeNormal, precision);
         let (mut channels, mut blocks, mut taps) = (3, Vec::new(), Vec::new());
@@ -48,7 +56,13 @@ impl Vgg {
             let (vb, side) = (vb.pp(format!("block{block}")), SIDE >> block.min(3));
             let mut convs = Vec::new();
             for i in 0..layers {
-                let conv = make.biased_conv(vb.pp(3 * i), (channels, out), Window::new(3, 1), side, Init::Const(0.))?;
+                let conv = make.biased_conv(
+                    vb.pp(3 * i),
+                    (channels, out),
+                    Window::new(3, 1),
+                    side,
+                    Init::Const(0.),
+                )?;
                 convs.push(ConvNorm { conv, norm: BatchNorm::new(vb.pp(3 * i + 1), out)? });
                 channels = out;
             }
@@ -82,7 +96,9 @@ impl Model for Vgg {
             if (1..=3).contains(&block) {
                 xs = max_pool2d(&xs, 2, 2, 0)?;
             }
-            xs = asked.stage(&name(block), xs, layers, |layer, xs, act| layer.forward(xs, None, act, mode))?;
+            xs = asked.stage(&name(block), xs, layers, |layer, xs, act| {
+                layer.forward(xs, None, act, mode)
+            })?;
         }
         let pooled = global_avg_pool(&xs)?;
         asked.offer("pooled", &pooled);

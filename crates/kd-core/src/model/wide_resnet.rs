@@ -1,4 +1,5 @@
-//! Wide residual networks: "Wide residual networks" (Zagoruyko and Komodakis 2016), without dropout.
+//! Wide residual networks: "Wide residual networks" (Zagoruyko and Komodakis 2016), without
+//! dropout.
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -13,14 +14,17 @@ use super::layers::{BatchNorm, Conv, ConvInit, ConvNorm, Head, HeadInit, Maker, 
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::{Error, Result};
 
-/// A residual network of three stages of pre-activation blocks, 16, 32 and 64 times `width` channels.
+/// A residual network of three stages of pre-activation blocks, 16, 32 and 64 times `width`
+/// channels.
 ///
-/// Input `[batch, 3, 32, 32]`. Depth 6n + 4 makes n blocks a stage. Parameters have the names of the reference: `conv1`,
-/// `block{1..3}.layer.{i}.bn{1,2}`, `.conv{1,2}`, `.convShortcut`, `bn1`, `fc`.
+/// Input `[batch, 3, 32, 32]`. Depth 6n + 4 makes n blocks a stage. Parameters have the names of
+/// the reference: `conv1`, `block{1..3}.layer.{i}.bn{1,2}`, `.conv{1,2}`, `.convShortcut`, `bn1`,
+/// `fc`.
 ///
-/// Taps: `stem` and `stage1` to `stage3`, the raw sums, of either sign; `stage1.pre` to `stage3.pre`, the same after the batch-norm that
-/// follows, before its ReLU; `pooled`. A batch-norm runs once a pass, whether its output is asked for or not; the reference runs it a second
-/// time for the tap, and moves its running statistics twice when that happens in training.
+/// Taps: `stem` and `stage1` to `stage3`, the raw sums, of either sign; `stage1.pre` to
+/// `stage3.pre`, the same after the batch-norm that follows, before its ReLU; `pooled`. A
+/// batch-norm runs once a pass, whether its output is asked for or not; the reference runs it a
+/// second time for the tap, and moves its running statistics twice when that happens in training.
 pub struct WideResNet {
     stem: Conv,
     stages: Vec<Vec<Block>>,
@@ -38,15 +42,27 @@ struct Block {
 }
 
 impl WideResNet {
-    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its parameters train. Convolutions begin
-    /// normal by fan-out, the classifier's weight as PyTorch's default and its bias at 0.
+    /// Builds the network; `precision` is that of its convolutions, and `vb` decides whether its
+    /// parameters train. Convolutions begin normal by fan-out, the classifier's weight as
+    /// PyTorch's default and its bias at 0.
     ///
     /// # Errors
     /// Bad input when the depth is not 6n + 4, from 10 to 1204, or the width not 1 to 64.
-    pub fn new(depth: usize, width: usize, classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
-        if !(10..=1204).contains(&depth) || !(depth - 4).is_multiple_of(6) || !(1..=64).contains(&width) {
+    pub fn new(
+        depth: usize,
+        width: usize,
+        classes: usize,
+        precision: Precision,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        if !(10..=1204).contains(&depth)
+            || !(depth - 4).is_multiple_of(6)
+            || !(1..=64).contains(&width)
+        {
             let expected = "expected a depth of 6n + 4, from 10 to 1204, and a width of 1 to 64";
-            return Err(Error::bad_input(format!("wide-resnet: {expected}, got {depth} and {width}")));
+            return Err(Error::bad_input(format!(
+                "wide-resnet: {expected}, got {depth} and {width}"
+            )));
         }
         let mut make = Maker::new(ConvInit::HeNormal, precision);
         let mut taps = vec![tap("stem", 16, SIDE, Activated::Before)];
@@ -56,11 +72,19 @@ impl WideResNet {
             let (out, mut stride) = ((16 * width) << (stage - 1), if stage == 1 { 1 } else { 2 });
             let mut blocks = Vec::new();
             for i in 0..(depth - 4) / 6 {
-                blocks.push(Block::new(&mut make, vb.pp(format!("block{stage}.layer.{i}")), channels, out, stride, side)?);
+                blocks.push(Block::new(
+                    &mut make,
+                    vb.pp(format!("block{stage}.layer.{i}")),
+                    channels,
+                    out,
+                    stride,
+                    side,
+                )?);
                 (channels, side, stride) = (out, side / stride, 1);
             }
             stages.push(blocks);
-            let norm = if stage < 3 { format!("block{}.layer.0.bn1", stage + 1) } else { "bn1".into() };
+            let norm =
+                if stage < 3 { format!("block{}.layer.0.bn1", stage + 1) } else { "bn1".into() };
             taps.push(tap(format!("stage{stage}.pre"), out, side, Activated::Before).made_by(norm));
             taps.push(tap(format!("stage{stage}"), out, side, Activated::Before));
         }
@@ -73,13 +97,23 @@ impl WideResNet {
 }
 
 impl Block {
-    fn new(make: &mut Maker, vb: VarBuilder, cin: usize, cout: usize, stride: usize, side: usize) -> Result<Self> {
+    fn new(
+        make: &mut Maker,
+        vb: VarBuilder,
+        cin: usize,
+        cout: usize,
+        stride: usize,
+        side: usize,
+    ) -> Result<Self> {
         let norm = BatchNorm::new(vb.pp("bn1"), cin)?;
-        let first = make.conv_norm(&vb, ["conv1", "bn2"], (cin, cout), Window::new(3, stride), side)?;
+        let first =
+            make.conv_norm(&vb, ["conv1", "bn2"], (cin, cout), Window::new(3, stride), side)?;
         let second = make.conv(vb.pp("conv2"), cout, cout, Window::new(3, 1), side / stride)?;
         let shortcut = match cin == cout {
             true => None,
-            false => Some(make.conv(vb.pp("convShortcut"), cin, cout, Window::new(1, stride), side)?),
+            false => {
+                Some(make.conv(vb.pp("convShortcut"), cin, cout, Window::new(1, stride), side)?)
+            }
         };
         Ok(Self { norm, first, second, shortcut })
     }
@@ -93,8 +127,15 @@ impl Block {
     }
 }
 
-/// The raw sums of a stage, normalised and rectified, and offered in between where that was asked for.
-fn activate(norm: &BatchNorm, xs: &Tensor, stage: usize, asked: &mut Asked, mode: Mode) -> Result<Tensor> {
+/// The raw sums of a stage, normalised and rectified, and offered in between where that was asked
+/// for.
+fn activate(
+    norm: &BatchNorm,
+    xs: &Tensor,
+    stage: usize,
+    asked: &mut Asked,
+    mode: Mode,
+) -> Result<Tensor> {
     let name = format!("stage{stage}.pre");
     if !asked.wants(&name) {
         return norm.forward(xs, None, Activation::Relu, mode);
@@ -123,7 +164,8 @@ impl Model for WideResNet {
             }
             asked.offer(&format!("stage{stage}"), &xs);
         }
-        let pooled = global_avg_pool(&activate(&self.norm, &xs, self.stages.len(), &mut asked, mode)?)?;
+        let pooled =
+            global_avg_pool(&activate(&self.norm, &xs, self.stages.len(), &mut asked, mode)?)?;
         asked.offer("pooled", &pooled);
         asked.outputs(self.head.forward(&pooled, mode)?)
     }

@@ -1,8 +1,10 @@
-//! The two layouts of a PyTorch checkpoint: a pickle, and the numbers of the storages that it names.
+//! The two layouts of a PyTorch checkpoint: a pickle, and the numbers of the storages that it
+//! names.
 //!
 //! * zip, since PyTorch 1.6: `NAME/data.pkl`, and a file `NAME/data/KEY` for each storage.
-//! * older: five pickles in a row (a magic number, the protocol 1001, a description of the machine, the object, the list of keys), and
-//!   then each storage in the order of that list: an element count of 8 bytes and the elements.
+//! * older: five pickles in a row (a magic number, the protocol 1001, a description of the machine,
+//!   the object, the list of keys), and then each storage in the order of that list: an element
+//!   count of 8 bytes and the elements.
 
 use std::collections::HashMap;
 use std::io::{Cursor, Read};
@@ -36,29 +38,44 @@ pub fn open(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
 fn open_zip(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
     let whole = |e: zip::result::ZipError| format!("expected a whole zip file, got: {e}");
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(whole)?;
-    let pickles: Vec<String> =
-        archive.file_names().flatten().filter(|n| *n == "data.pkl" || n.ends_with("/data.pkl")).map(Into::into).collect();
+    let pickles: Vec<String> = archive
+        .file_names()
+        .flatten()
+        .filter(|n| *n == "data.pkl" || n.ends_with("/data.pkl"))
+        .map(Into::into)
+        .collect();
     let [name] = &pickles[..] else {
-        return Err(format!("expected a PyTorch checkpoint, got a zip file with {} files called data.pkl", pickles.len()));
+        return Err(format!(
+            "expected a PyTorch checkpoint, got a zip file with {} files called data.pkl",
+            pickles.len()
+        ));
     };
     let folder = name.trim_end_matches("data.pkl").to_owned();
     let order = format!("{folder}byteorder");
     if archive.index_for_name(&order).is_some() {
         match &*file(&mut archive, &order)? {
             b"little" => {}
-            other => return Err(format!("expected little-endian numbers, got {:?}", String::from_utf8_lossy(other))),
+            other => {
+                return Err(format!(
+                    "expected little-endian numbers, got {:?}",
+                    String::from_utf8_lossy(other)
+                ));
+            }
         }
     }
     let (heap, _) = pickle::read(&file(&mut archive, name)?)?;
     Ok((heap, Container::Zip { archive, folder }))
 }
 
-/// One file of the archive. PyTorch stores its files as they are, so none can be larger than the archive, and nothing has to be unfolded.
+/// One file of the archive. PyTorch stores its files as they are, so none can be larger than the
+/// archive, and nothing has to be unfolded.
 fn file(archive: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str) -> Result<Vec<u8>, Fault> {
     let fault = |e: &dyn std::fmt::Display| format!("{name} in the zip file: {e}");
     let mut entry = archive.by_name(name).map_err(|e| fault(&e))?;
     if entry.compression() != zip::CompressionMethod::Stored {
-        return Err(fault(&format_args!("expected it stored, as torch.save writes it, got it compressed")));
+        return Err(fault(&format_args!(
+            "expected it stored, as torch.save writes it, got it compressed"
+        )));
     }
     let mut bytes = Vec::new();
     entry.read_to_end(&mut bytes).map_err(|e| fault(&e))?;
@@ -68,13 +85,16 @@ fn file(archive: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str) -> Result<Vec<u8>
 fn open_old(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
     let mut at = 0;
     let mut next = || -> Result<Heap, Fault> {
-        let (heap, used) = pickle::read(&bytes[at..]).map_err(|e| format!("from byte {at}: {e}"))?;
+        let (heap, used) =
+            pickle::read(&bytes[at..]).map_err(|e| format!("from byte {at}: {e}"))?;
         at += used;
         Ok(heap)
     };
     let mut constant = |what: &str, expected: i128| match next()? {
         heap if matches!(heap.get(heap.root), Value::Int(n) if *n == expected) => Ok(()),
-        heap => Err(format!("expected {what} of a PyTorch checkpoint, got {}", heap.kind(heap.root))),
+        heap => {
+            Err(format!("expected {what} of a PyTorch checkpoint, got {}", heap.kind(heap.root)))
+        }
     };
     constant("the magic number", MAGIC)?;
     constant("protocol 1001", PROTOCOL)?;
@@ -92,12 +112,23 @@ fn open_old(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
     let widths = widths(&heap);
     let mut storages = HashMap::new();
     for &key in order {
-        let Some(key) = keys.text(key) else { return Err(format!("expected the key of a storage, got {}", keys.kind(key))) };
-        let width = widths.get(key).ok_or_else(|| format!("storage {key}: expected a tensor that uses it, got none"))?;
+        let Some(key) = keys.text(key) else {
+            return Err(format!("expected the key of a storage, got {}", keys.kind(key)));
+        };
+        let width = widths
+            .get(key)
+            .ok_or_else(|| format!("storage {key}: expected a tensor that uses it, got none"))?;
         let head = bytes.get(at..at + 8).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-        let head = head.ok_or_else(|| format!("storage {key}: expected its element count at byte {at}, got the end of the file"))?;
+        let head = head.ok_or_else(|| {
+            format!(
+                "storage {key}: expected its element count at byte {at}, got the end of the file"
+            )
+        })?;
         let start = at + 8;
-        let end = usize::try_from(head).ok().and_then(|n| n.checked_mul(*width)).and_then(|n| n.checked_add(start));
+        let end = usize::try_from(head)
+            .ok()
+            .and_then(|n| n.checked_mul(*width))
+            .and_then(|n| n.checked_add(start));
         let end = end.filter(|end| *end <= bytes.len()).ok_or_else(|| {
             format!("storage {key}: expected {head} elements of {width} bytes, got {} bytes to the end of the file", bytes.len() - start)
         })?;
@@ -107,7 +138,8 @@ fn open_old(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
     Ok((heap, Container::Old { bytes, storages }))
 }
 
-/// The bytes of an element, of each storage that the values name: the storages themselves only count their elements.
+/// The bytes of an element, of each storage that the values name: the storages themselves only
+/// count their elements.
 fn widths(heap: &Heap) -> HashMap<&str, usize> {
     let named = heap.values.iter().filter_map(|value| match value {
         Value::Persistent(id) => match *heap.tuple(*id)? {
@@ -125,7 +157,10 @@ impl Container {
         match self {
             Self::Zip { archive, folder } => file(archive, &format!("{folder}data/{key}")),
             Self::Old { bytes, storages } => {
-                let range = storages.get(key).cloned().ok_or_else(|| format!("expected a storage {key}, got none"))?;
+                let range = storages
+                    .get(key)
+                    .cloned()
+                    .ok_or_else(|| format!("expected a storage {key}, got none"))?;
                 Ok(bytes[range].to_vec())
             }
         }

@@ -18,15 +18,26 @@ pub fn element_bytes(class: &str) -> Option<usize> {
 
 /// The dtype of a storage class, where Candle has it.
 pub fn dtype(class: &str) -> Result<DType, Fault> {
-    Ok(match class.strip_prefix("torch.").and_then(|c| c.strip_suffix("Storage")).unwrap_or_default() {
-        "Float" => DType::F32,
-        "Double" => DType::F64,
-        "Half" => DType::F16,
-        "BFloat16" => DType::BF16,
-        "Long" => DType::I64,
-        "Int" => DType::I32,
-        "Short" => DType::I16,
-        "Byte" | "Bool" => DType::U8,
-        _ => return Err(format!("expected numbers of a type that Candle has (float, int or byte), got {}", brief(class))),
-    })
+    Ok(
+        match class
+            .strip_prefix("torch.")
+            .and_then(|c| c.strip_suffix("Storage"))
+            .unwrap_or_default()
+        {
+            "Float" => DType::F32,
+            "Double" => DType::F64,
+            "Half" => DType::F16,
+            "BFloat16" => DType::BF16,
+            "Long" => DType::I64,
+            "Int" => DType::I32,
+            "Short" => DType::I16,
+            "Byte" | "Bool" => DType::U8,
+            _ => {
+                return Err(format!(
+                    "expected numbers of a type that Candle has (float, int or byte), got {}",
+                    brief(class)
+                ));
+            }
+        },
+    )
 }

@@ -1,11 +1,12 @@
 //! PyTorch checkpoints, read without running any code from them.
 //!
-//! A checkpoint is a pickle, a program that builds Python objects by calling whatever it names. The interpreter here (`pickle.rs`) builds
-//! plain data instead: a call stays a description of a call, and only the descriptions of tensors are ever looked into. Both layouts are
-//! read, the zip file that `torch.save` writes since PyTorch 1.6 and the row of pickles that it wrote before.
+//! A checkpoint is a pickle, a program that builds Python objects by calling whatever it names. The
+//! interpreter here (`pickle.rs`) builds plain data instead: a call stays a description of a call,
+//! and only the descriptions of tensors are ever looked into. Both layouts are read, the zip file
+//! that `torch.save` writes since PyTorch 1.6 and the row of pickles that it wrote before.
 //!
-//! Memory is bounded by the file: no length in it is believed before the bytes behind it have been seen, and tensors may not amount to
-//! more than a few times its size.
+//! Memory is bounded by the file: no length in it is believed before the bytes behind it have been
+//! seen, and tensors may not amount to more than a few times its size.
 
 mod container;
 mod element;
@@ -51,16 +52,19 @@ impl Checkpoint {
     pub fn open(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
         let file_bytes = bytes.len();
-        let (heap, container) = container::open(bytes).map_err(|what| Error::bad_input(format!("{}: {what}", path.display())))?;
+        let (heap, container) = container::open(bytes)
+            .map_err(|what| Error::bad_input(format!("{}: {what}", path.display())))?;
         Ok(Self { path: path.to_owned(), heap, container, file_bytes })
     }
 
-    /// The weights of the network in the checkpoint, by name, in the file's dtypes (`bool` as `u8`), on the CPU.
+    /// The weights of the network in the checkpoint, by name, in the file's dtypes (`bool` as
+    /// `u8`), on the CPU.
     ///
-    /// The state dict is looked for under `model`, under `state_dict`, and at the top. A leading `module.` is taken off the names
-    /// (`DataParallel` puts it there); then, if any name begins with `student.`, only those that do are kept, without it. Entries called
-    /// `num_batches_tracked`, which no network here uses, are left out. What stands elsewhere in the file, such as an optimiser's state, is
-    /// not read.
+    /// The state dict is looked for under `model`, under `state_dict`, and at the top. A leading
+    /// `module.` is taken off the names (`DataParallel` puts it there); then, if any name
+    /// begins with `student.`, only those that do are kept, without it. Entries called
+    /// `num_batches_tracked`, which no network here uses, are left out. What stands elsewhere in
+    /// the file, such as an optimiser's state, is not read.
     ///
     /// # Errors
     /// Bad input that names the file when there is no state dict or a tensor of it is damaged.
@@ -74,14 +78,17 @@ impl Checkpoint {
         self.read(kept.filter(|(name, _)| !is_counter(name)).collect())
     }
 
-    /// The tensors whose names begin with `part` and a point, without both: `abfs` for the adapters of ReviewKD, `teacher` for the
-    /// teacher that was saved along. Empty if there are none. The rules of [`Checkpoint::network`] hold otherwise.
+    /// The tensors whose names begin with `part` and a point, without both: `abfs` for the adapters
+    /// of ReviewKD, `teacher` for the teacher that was saved along. Empty if there are none.
+    /// The rules of [`Checkpoint::network`] hold otherwise.
     ///
     /// # Errors
     /// As [`Checkpoint::network`].
     pub fn part(&mut self, part: &str) -> Result<BTreeMap<String, Tensor>> {
         let entries = self.entries().map_err(|what| self.fault(what))?;
-        let kept = entries.into_iter().filter_map(|(name, id)| Some((name.strip_prefix(part)?.strip_prefix('.')?.to_owned(), id)));
+        let kept = entries.into_iter().filter_map(|(name, id)| {
+            Some((name.strip_prefix(part)?.strip_prefix('.')?.to_owned(), id))
+        });
         self.read(kept.filter(|(name, _)| !is_counter(name)).collect())
     }
 
@@ -101,10 +108,18 @@ impl Checkpoint {
                 Value::Float(x) => Remark::Number(*x),
                 Value::Text(text) => Remark::Text(brief(text)),
                 _ if tensor::is_tensor(&self.heap, id) => {
-                    let damaged = |what: Fault| Error::bad_input(format!("{}: {}: {what}", self.path.display(), brief(name)));
+                    let damaged = |what: Fault| {
+                        Error::bad_input(format!(
+                            "{}: {}: {what}",
+                            self.path.display(),
+                            brief(name)
+                        ))
+                    };
                     let tensor = reader.tensor(id).map_err(damaged)?;
                     match tensor.elem_count() {
-                        1 => Remark::Number(tensor.to_dtype(DType::F64)?.flatten_all()?.get(0)?.to_scalar()?),
+                        1 => Remark::Number(
+                            tensor.to_dtype(DType::F64)?.flatten_all()?.get(0)?.to_scalar()?,
+                        ),
                         _ => continue,
                     }
                 }
@@ -125,15 +140,23 @@ impl Checkpoint {
         let wrapped = WRAPPERS.iter().find_map(|key| Some((*key, heap.entry(heap.root, key)?)));
         let (place, id) = wrapped.map_or(("the top", heap.root), |(key, id)| (key, id));
         let entries = heap.entries(id).ok_or_else(|| match heap.get(id) {
-            Value::Object { .. } => format!("expected a state dict at {place}, got {}: save its state_dict() instead", heap.kind(id)),
+            Value::Object { .. } => format!(
+                "expected a state dict at {place}, got {}: save its state_dict() instead",
+                heap.kind(id)
+            ),
             _ => format!("expected a state dict at {place}, got {}", heap.kind(id)),
         })?;
         let mut named = Vec::with_capacity(entries.len());
         for (key, id) in entries {
-            let name = heap.text(key).ok_or_else(|| format!("expected names in the state dict at {place}, got {}", heap.kind(key)))?;
+            let name = heap.text(key).ok_or_else(|| {
+                format!("expected names in the state dict at {place}, got {}", heap.kind(key))
+            })?;
             if !tensor::is_tensor(heap, id) {
                 let name = brief(name);
-                return Err(format!("expected a tensor for every name in the state dict at {place}, got {} for {name}", heap.kind(id)));
+                return Err(format!(
+                    "expected a tensor for every name in the state dict at {place}, got {} for {name}",
+                    heap.kind(id)
+                ));
             }
             named.push((name.strip_prefix("module.").unwrap_or(name).to_owned(), id));
         }
@@ -147,7 +170,9 @@ impl Checkpoint {
         let mut tensors = BTreeMap::new();
         let mut reader = Reader::new(&self.heap, &mut self.container, self.file_bytes);
         for (name, id) in entries {
-            let damaged = |what: Fault| Error::bad_input(format!("{}: {}: {what}", self.path.display(), brief(&name)));
+            let damaged = |what: Fault| {
+                Error::bad_input(format!("{}: {}: {what}", self.path.display(), brief(&name)))
+            };
             let tensor = reader.tensor(id).map_err(damaged)?;
             if tensors.contains_key(&name) {
                 return Err(damaged("expected one tensor of this name, got two".into()));
@@ -158,7 +183,8 @@ impl Checkpoint {
     }
 }
 
-/// How often a batch-norm has run: PyTorch keeps it, and uses it only for a momentum that no network here has.
+/// How often a batch-norm has run: PyTorch keeps it, and uses it only for a momentum that no
+/// network here has.
 fn is_counter(name: &str) -> bool {
     name.rsplit('.').next() == Some("num_batches_tracked")
 }

@@ -1,5 +1,5 @@
-//! An interpreter of pickles, protocols 2 to 5, that runs nothing: a class or function stays a name, and calling it stays a
-//! description of the call.
+//! An interpreter of pickles, protocols 2 to 5, that runs nothing: a class or function stays a
+//! name, and calling it stays a description of the call.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -7,15 +7,21 @@ use std::ops::Range;
 
 use super::value::{Fault, Heap, Id, Value, brief};
 
-/// Most values of one pickle. A checkpoint holds about twenty for each of its tensors; a forged file may ask for one a byte.
+/// Most values of one pickle. A checkpoint holds about twenty for each of its tensors; a forged
+/// file may ask for one a byte.
 const MOST_VALUES: usize = 4 << 20;
 
 /// Reads the pickle at the head of `bytes`; gives its values and how many bytes it took.
 ///
 /// Work and memory are proportional to those bytes, and values beyond [`MOST_VALUES`] are refused.
 pub fn read(bytes: &[u8]) -> Result<(Heap, usize), Fault> {
-    let mut machine =
-        Machine { input: Input { bytes, at: 0 }, values: Vec::new(), stack: Vec::new(), marks: Vec::new(), memo: HashMap::new() };
+    let mut machine = Machine {
+        input: Input { bytes, at: 0 },
+        values: Vec::new(),
+        stack: Vec::new(),
+        marks: Vec::new(),
+        memo: HashMap::new(),
+    };
     loop {
         let at = machine.input.at;
         match machine.step() {
@@ -34,7 +40,8 @@ struct Input<'a> {
 impl<'a> Input<'a> {
     fn take(&mut self, n: usize) -> Result<&'a [u8], Fault> {
         let rest = &self.bytes[self.at..];
-        let taken = rest.get(..n).ok_or_else(|| format!("expected {n} bytes more, got {}", rest.len()))?;
+        let taken =
+            rest.get(..n).ok_or_else(|| format!("expected {n} bytes more, got {}", rest.len()))?;
         self.at += n;
         Ok(taken)
     }
@@ -57,7 +64,8 @@ impl<'a> Input<'a> {
 
     fn line(&mut self) -> Result<&'a str, Fault> {
         let rest = &self.bytes[self.at..];
-        let end = rest.iter().position(|&b| b == b'\n').ok_or("expected a line, got no end of it")?;
+        let end =
+            rest.iter().position(|&b| b == b'\n').ok_or("expected a line, got no end of it")?;
         self.at += end + 1;
         utf8(&rest[..end])
     }
@@ -168,7 +176,11 @@ impl Machine<'_> {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let name = match (&self.values[module], &self.values[name]) {
                     (Value::Text(module), Value::Text(name)) => self.joined(module, name)?,
-                    _ => return Err("expected the module and name of a class, got other values".into()),
+                    _ => {
+                        return Err(
+                            "expected the module and name of a class, got other values".into()
+                        );
+                    }
                 };
                 self.push(Value::Global(name))?;
             }
@@ -199,7 +211,11 @@ impl Machine<'_> {
                 let id = self.pop()?;
                 self.push(Value::Persistent(id))?;
             }
-            other => return Err(format!("operation {other:#04x} is not one of those that checkpoints use")),
+            other => {
+                return Err(format!(
+                    "operation {other:#04x} is not one of those that checkpoints use"
+                ));
+            }
         }
         Ok(None)
     }
@@ -218,25 +234,32 @@ impl Machine<'_> {
         self.push(Value::Int(n.into()))
     }
 
-    /// A signed number behind its length. One of more than 16 bytes, which no checkpoint needs, is kept as bytes.
+    /// A signed number behind its length. One of more than 16 bytes, which no checkpoint needs, is
+    /// kept as bytes.
     fn long(&mut self, width: usize) -> Result<(), Fault> {
         let bytes = self.input.counted(width)?;
         let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
         self.push(match bytes.len() {
-            0..=16 => Value::Int(bytes.iter().rev().fold(-i128::from(negative), |sum, &b| sum << 8 | i128::from(b))),
+            0..=16 => Value::Int(
+                bytes.iter().rev().fold(-i128::from(negative), |sum, &b| sum << 8 | i128::from(b)),
+            ),
             n => Value::Bytes(self.input.last(n)),
         })
     }
 
     fn string(&mut self, width: usize) -> Result<(), Fault> {
-        // Python can also pickle half of a surrogate pair, as three bytes that are not UTF-8; no name in a checkpoint has one.
+        // Python can also pickle half of a surrogate pair, as three bytes that are not UTF-8; no
+        // name in a checkpoint has one.
         let text = utf8(self.input.counted(width)?)?.to_owned();
         self.push(Value::Text(text))
     }
 
     fn old_string(&mut self, width: usize) -> Result<(), Fault> {
         let bytes = self.input.counted(width)?;
-        let value = utf8(bytes).map_or_else(|_| Value::Bytes(self.input.last(bytes.len())), |text| Value::Text(text.to_owned()));
+        let value = utf8(bytes).map_or_else(
+            |_| Value::Bytes(self.input.last(bytes.len())),
+            |text| Value::Text(text.to_owned()),
+        );
         self.push(value)
     }
 
@@ -245,7 +268,8 @@ impl Machine<'_> {
         self.push(Value::Bytes(self.input.last(n)))
     }
 
-    /// The name of a class. Its parts come from values that can be named again and again, so their length is limited.
+    /// The name of a class. Its parts come from values that can be named again and again, so their
+    /// length is limited.
     fn joined(&self, module: &str, name: &str) -> Result<String, Fault> {
         match module.len() + name.len() {
             0..=400 => Ok(format!("{module}.{name}")),
@@ -265,7 +289,11 @@ impl Machine<'_> {
     /// Where the last `n` values begin, if so many stand above the last mark.
     fn below(&self, n: usize) -> Result<usize, Fault> {
         let floor = self.marks.last().copied().unwrap_or(0);
-        self.stack.len().checked_sub(n).filter(|at| *at >= floor).ok_or_else(|| "expected a value on the stack, got none".into())
+        self.stack
+            .len()
+            .checked_sub(n)
+            .filter(|at| *at >= floor)
+            .ok_or_else(|| "expected a value on the stack, got none".into())
     }
 
     fn above_mark(&mut self) -> Result<Vec<Id>, Fault> {
@@ -302,7 +330,11 @@ impl Machine<'_> {
 
     fn recall(&mut self, width: usize) -> Result<(), Fault> {
         let key = self.input.number(width)?;
-        let id = self.memo.get(&key).copied().ok_or_else(|| format!("expected a value remembered as {key}, got none"))?;
+        let id = self
+            .memo
+            .get(&key)
+            .copied()
+            .ok_or_else(|| format!("expected a value remembered as {key}, got none"))?;
         self.stack.push(id);
         Ok(())
     }

@@ -22,21 +22,30 @@ struct Place {
     strides: Vec<usize>,
 }
 
-/// What makes a tensor, if the value is one: any of the functions that PyTorch's tensors and parameters have been rebuilt by.
+/// What makes a tensor, if the value is one: any of the functions that PyTorch's tensors and
+/// parameters have been rebuilt by.
 fn arguments(heap: &Heap, id: Id) -> Option<&[Id]> {
     let mut call = match heap.get(id) {
         Value::Object { class, args, .. } => (heap.global(*class)?, heap.tuple(*args)?),
         _ => return None,
     };
-    // A parameter wraps a tensor, and a subclass wraps a function with its arguments. Arguments are older than their call, so this ends.
+    // A parameter wraps a tensor, and a subclass wraps a function with its arguments. Arguments are
+    // older than their call, so this ends.
     loop {
         call = match call {
-            ("torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", args) => return Some(args),
-            ("torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state", [data, ..]) => match heap.get(*data) {
+            ("torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", args) => {
+                return Some(args);
+            }
+            (
+                "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state",
+                [data, ..],
+            ) => match heap.get(*data) {
                 Value::Object { class, args, .. } => (heap.global(*class)?, heap.tuple(*args)?),
                 _ => return None,
             },
-            ("torch._tensor._rebuild_from_type_v2", [function, _, args, ..]) => (heap.global(*function)?, heap.tuple(*args)?),
+            ("torch._tensor._rebuild_from_type_v2", [function, _, args, ..]) => {
+                (heap.global(*function)?, heap.tuple(*args)?)
+            }
             _ => return None,
         };
     }
@@ -48,10 +57,16 @@ pub fn is_tensor(heap: &Heap, id: Id) -> bool {
 }
 
 fn place(heap: &Heap, id: Id) -> Result<Place, Fault> {
-    let unusual = || "expected the storage, offset, shape and strides of a tensor, got other values".to_owned();
-    let [storage, offset, shape, strides, ..] = *arguments(heap, id).ok_or_else(unusual)? else { return Err(unusual()) };
+    let unusual = || {
+        "expected the storage, offset, shape and strides of a tensor, got other values".to_owned()
+    };
+    let [storage, offset, shape, strides, ..] = *arguments(heap, id).ok_or_else(unusual)? else {
+        return Err(unusual());
+    };
     let Value::Persistent(storage) = heap.get(storage) else { return Err(unusual()) };
-    let [_, class, key, _, _, ref view @ ..] = *heap.tuple(*storage).ok_or_else(unusual)? else { return Err(unusual()) };
+    let [_, class, key, _, _, ref view @ ..] = *heap.tuple(*storage).ok_or_else(unusual)? else {
+        return Err(unusual());
+    };
     let class = heap.global(class).ok_or_else(unusual)?;
     let key = heap.text(key).ok_or_else(unusual)?;
     let mut offset = heap.size(offset).ok_or_else(unusual)?;
@@ -59,11 +74,17 @@ fn place(heap: &Heap, id: Id) -> Result<Place, Fault> {
     if let [view, ..] = view
         && let Some(&[_, start, _]) = heap.tuple(*view)
     {
-        offset = heap.size(start).and_then(|start| start.checked_add(offset)).ok_or_else(unusual)?;
+        offset =
+            heap.size(start).and_then(|start| start.checked_add(offset)).ok_or_else(unusual)?;
     }
-    let (shape, strides) = (sizes(heap, shape).ok_or_else(unusual)?, sizes(heap, strides).ok_or_else(unusual)?);
+    let (shape, strides) =
+        (sizes(heap, shape).ok_or_else(unusual)?, sizes(heap, strides).ok_or_else(unusual)?);
     if shape.len() != strides.len() {
-        return Err(format!("expected a stride for each of {} dimensions, got {}", shape.len(), strides.len()));
+        return Err(format!(
+            "expected a stride for each of {} dimensions, got {}",
+            shape.len(),
+            strides.len()
+        ));
     }
     Ok(Place { storage: key.to_owned(), dtype: dtype(class)?, offset, shape, strides })
 }
@@ -71,7 +92,9 @@ fn place(heap: &Heap, id: Id) -> Result<Place, Fault> {
 /// The sizes of a shape: a tuple, or a `torch.Size` of one.
 fn sizes(heap: &Heap, id: Id) -> Option<Vec<usize>> {
     let items = match heap.get(id) {
-        Value::Object { class, args, .. } if heap.global(*class) == Some("torch.Size") => heap.tuple(*heap.tuple(*args)?.first()?)?,
+        Value::Object { class, args, .. } if heap.global(*class) == Some("torch.Size") => {
+            heap.tuple(*heap.tuple(*args)?.first()?)?
+        }
         _ => heap.tuple(id)?,
     };
     (items.len() <= MOST_DIMENSIONS).then(|| items.iter().map(|i| heap.size(*i)).collect())?
@@ -84,7 +107,9 @@ impl Place {
         if count == 0 {
             return Some((0, 0));
         }
-        let reach = |end: usize, (&side, &stride): (&usize, &usize)| (side - 1).checked_mul(stride)?.checked_add(end);
+        let reach = |end: usize, (&side, &stride): (&usize, &usize)| {
+            (side - 1).checked_mul(stride)?.checked_add(end)
+        };
         let last = self.shape.iter().zip(&self.strides).try_fold(self.offset, reach)?;
         Some((count, last.checked_add(1)?))
     }
@@ -101,7 +126,8 @@ impl Place {
         }
         let mut index = vec![0; outer];
         while bytes.len() < count * width {
-            let at = self.offset + index.iter().zip(&self.strides).map(|(i, s)| i * s).sum::<usize>();
+            let at =
+                self.offset + index.iter().zip(&self.strides).map(|(i, s)| i * s).sum::<usize>();
             bytes.extend_from_slice(&storage[at * width..(at + run) * width]);
             for d in (0..outer).rev() {
                 index[d] += 1;
@@ -126,15 +152,24 @@ pub struct Reader<'a> {
     unread: usize,
 }
 
-/// Bytes of tensors that any checkpoint may make, however small its file; a larger one may make four times its size. Tensors that share a
-/// storage, or repeat one number, can be larger than the file.
+/// Bytes of tensors that any checkpoint may make, however small its file; a larger one may make
+/// four times its size. Tensors that share a storage, or repeat one number, can be larger than the
+/// file.
 const LEAST_BUDGET: usize = 16 << 20;
 
 impl<'a> Reader<'a> {
-    /// A reader of a checkpoint whose file has this many bytes. The same part of a storage is made, and counted, once.
+    /// A reader of a checkpoint whose file has this many bytes. The same part of a storage is made,
+    /// and counted, once.
     pub fn new(heap: &'a Heap, container: &'a mut Container, file_bytes: usize) -> Self {
         let budget = file_bytes.saturating_mul(4).max(LEAST_BUDGET);
-        Self { heap, container, storages: HashMap::new(), made: HashMap::new(), budget, unread: file_bytes }
+        Self {
+            heap,
+            container,
+            storages: HashMap::new(),
+            made: HashMap::new(),
+            budget,
+            unread: file_bytes,
+        }
     }
 
     /// The tensor at `id`, contiguous, on the CPU, of the file's dtype (`bool` as `u8`).
@@ -144,7 +179,12 @@ impl<'a> Reader<'a> {
             return Ok(tensor.clone());
         }
         let width = place.dtype.size_in_bytes();
-        let too_large = || format!("expected a tensor that fits its storage, got shape {:?} with strides {:?}", place.shape, place.strides);
+        let too_large = || {
+            format!(
+                "expected a tensor that fits its storage, got shape {:?} with strides {:?}",
+                place.shape, place.strides
+            )
+        };
         let (count, needed) = place.extent().ok_or_else(too_large)?;
         let storage = match self.storages.get(&place.storage) {
             Some(storage) => storage.clone(),
@@ -152,17 +192,26 @@ impl<'a> Reader<'a> {
                 let storage = Rc::new(self.container.storage(&place.storage)?);
                 // In a forged zip file, many names can stand for the same bytes.
                 let left = self.unread.checked_sub(storage.len());
-                self.unread = left.ok_or("expected storages that are not larger than the file together, got larger ones")?;
+                self.unread = left.ok_or(
+                    "expected storages that are not larger than the file together, got larger ones",
+                )?;
                 self.storages.insert(place.storage.clone(), storage.clone());
                 storage
             }
         };
         if storage.len() / width < needed {
-            return Err(format!("expected a storage of {needed} elements, got {}", storage.len() / width));
+            return Err(format!(
+                "expected a storage of {needed} elements, got {}",
+                storage.len() / width
+            ));
         }
-        self.budget = count.checked_mul(width).and_then(|n| self.budget.checked_sub(n)).ok_or_else(too_large)?;
+        self.budget = count
+            .checked_mul(width)
+            .and_then(|n| self.budget.checked_sub(n))
+            .ok_or_else(too_large)?;
         let bytes = place.gather(&storage, count);
-        let tensor = Tensor::from_raw_buffer(&bytes, place.dtype, &place.shape, &Device::Cpu).map_err(|e| e.to_string())?;
+        let tensor = Tensor::from_raw_buffer(&bytes, place.dtype, &place.shape, &Device::Cpu)
+            .map_err(|e| e.to_string())?;
         self.made.insert(place, tensor.clone());
         Ok(tensor)
     }

@@ -9,8 +9,8 @@ pub type Fault = String;
 /// Where a value stands in its [`Heap`].
 pub type Id = usize;
 
-/// One value. What it is made of is named by [`Id`], so that values can be shared, contain themselves and be dropped, all without
-/// recursion.
+/// One value. What it is made of is named by [`Id`], so that values can be shared, contain
+/// themselves and be dropped, all without recursion.
 #[derive(Debug)]
 pub enum Value {
     None,
@@ -25,12 +25,14 @@ pub enum Value {
     Dict(Vec<(Id, Id)>),
     /// A class or function by name.
     Global(String),
-    /// What calling `class` on `args` would have made, with the items that were then set on it and the state it was given last.
+    /// What calling `class` on `args` would have made, with the items that were then set on it and
+    /// the state it was given last.
     Object {
         class: Id,
         args: Id,
         items: Vec<(Id, Id)>,
-        /// Never the pickle's first value, which is there before any object is; so that a value stays small.
+        /// Never the pickle's first value, which is there before any object is; so that a value
+        /// stays small.
         state: Option<NonZeroUsize>,
     },
     /// A reference to something outside the pickle: in a checkpoint, a storage of numbers.
@@ -51,7 +53,8 @@ impl Heap {
         &self.values[id]
     }
 
-    /// The entries of a dictionary or of one of its kin (`OrderedDict`, `defaultdict`), `None` for other values.
+    /// The entries of a dictionary or of one of its kin (`OrderedDict`, `defaultdict`), `None` for
+    /// other values.
     pub fn entries(&self, id: Id) -> Option<Vec<(Id, Id)>> {
         match self.get(id) {
             Value::Dict(items) => Some(items.clone()),
@@ -60,7 +63,12 @@ impl Heap {
                 // Python 2 writes the entries as a list of pairs among the arguments.
                 "collections.OrderedDict" => match self.tuple(*args)? {
                     [] => Some(items.clone()),
-                    [list] => self.list(*list)?.iter().map(|pair| self.pair(*pair)).chain(items.iter().map(|kv| Some(*kv))).collect(),
+                    [list] => self
+                        .list(*list)?
+                        .iter()
+                        .map(|pair| self.pair(*pair))
+                        .chain(items.iter().map(|kv| Some(*kv)))
+                        .collect(),
                     _ => None,
                 },
                 _ => None,
@@ -143,7 +151,8 @@ impl Heap {
     }
 }
 
-/// A name from a file, made fit for a line of a message: control characters and all beyond 60 characters are left out.
+/// A name from a file, made fit for a line of a message: control characters and all beyond 60
+/// characters are left out.
 pub fn brief(name: &str) -> String {
     let mut text: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
     if text.len() < name.len() {

@@ -5,15 +5,18 @@ use std::thread;
 
 use crate::{Error, Result};
 
-/// Batches that wait in the channel. One more is made and waits to be taken up, so that the maker is two ahead of the step.
+/// Batches that wait in the channel. One more is made and waits to be taken up, so that the maker
+/// is two ahead of the step.
 const QUEUED: usize = 1;
 
-/// Calls `make(0)` to `make(steps - 1)` on a thread of its own and `use_up` with each result in turn on this one, at most two results
-/// ahead of it. The outcome is that of the plain loop over both; only the time it takes is another.
+/// Calls `make(0)` to `make(steps - 1)` on a thread of its own and `use_up` with each result in
+/// turn on this one, at most two results ahead of it. The outcome is that of the plain loop over
+/// both; only the time it takes is another.
 ///
 /// # Errors
-/// The first error in the order of the steps, of `make` or of `use_up`. The thread has ended when this returns: it learns of an error
-/// at the latest when it has made the batch in hand. An error, too, when the system starts no thread.
+/// The first error in the order of the steps, of `make` or of `use_up`. The thread has ended when
+/// this returns: it learns of an error at the latest when it has made the batch in hand. An error,
+/// too, when the system starts no thread.
 pub(crate) fn ahead<T: Send>(
     steps: usize,
     make: impl Fn(usize) -> Result<T> + Send,
@@ -32,8 +35,11 @@ pub(crate) fn ahead<T: Send>(
             }
         };
         let started = thread::Builder::new().name("batches".to_owned()).spawn_scoped(scope, maker);
-        started.map_err(|e| Error::bad_input(format!("the thread that makes batches could not be started: {e}")))?;
-        // The receiver moves into the loop: leaving it early drops it, which ends the maker, whom the scope then waits for.
+        started.map_err(|e| {
+            Error::bad_input(format!("the thread that makes batches could not be started: {e}"))
+        })?;
+        // The receiver moves into the loop: leaving it early drops it, which ends the maker, whom
+        // the scope then waits for.
         receive.into_iter().enumerate().try_for_each(|(step, made)| use_up(step, made?))
     })
 }
@@ -45,8 +51,13 @@ mod tests {
 
     use super::*;
 
-    /// What `ahead` used up, how many it made and how it ended, where `make` fails at one step and `use_up` at another.
-    fn run(steps: usize, make_fails: Option<usize>, use_fails: Option<usize>) -> (Vec<usize>, usize, Result<()>) {
+    /// What `ahead` used up, how many it made and how it ended, where `make` fails at one step and
+    /// `use_up` at another.
+    fn run(
+        steps: usize,
+        make_fails: Option<usize>,
+        use_fails: Option<usize>,
+    ) -> (Vec<usize>, usize, Result<()>) {
         let made = AtomicUsize::new(0);
         let mut used = Vec::new();
         let fail = |at: Option<usize>, step, what: &str| match at {
@@ -91,7 +102,8 @@ mod tests {
         let (used, made, outcome) = run(1000, None, Some(7));
         assert_eq!(outcome.expect_err("an error").to_string(), "use 7");
         assert_eq!(used, (0..7).collect::<Vec<_>>());
-        // Step 7's own, one in the channel, one waiting to enter it, and one begun as the error came.
+        // Step 7's own, one in the channel, one waiting to enter it, and one begun as the error
+        // came.
         assert!((8..=11).contains(&made), "{made}");
     }
 
@@ -111,7 +123,8 @@ mod tests {
                 Ok(step)
             },
             |step, _| {
-                // Waits until the maker is where it should be; a maker that does not run ahead never gets there.
+                // Waits until the maker is where it should be; a maker that does not run ahead
+                // never gets there.
                 let two_ahead = (step + 3).min(20);
                 let waited = (0..5000).any(|_| {
                     thread::sleep(Duration::from_millis(1));

@@ -9,17 +9,24 @@ use crate::model::{Mode, Model};
 
 /// Logits of `n` inputs in evaluation mode: `[n, classes]` on the CPU, detached.
 ///
-/// `inputs(rows)` makes the network's input for a range of rows; it is asked for at most `chunk` at a time, so that no more of
-/// a data set than that has to exist as floats.
+/// `inputs(rows)` makes the network's input for a range of rows; it is asked for at most `chunk` at
+/// a time, so that no more of a data set than that has to exist as floats.
 ///
 /// # Errors
 /// When the inputs do not fit the network.
-pub fn predict(model: &dyn Model, n: usize, chunk: usize, inputs: impl Fn(Range<usize>) -> Result<Tensor>) -> Result<Tensor> {
+pub fn predict(
+    model: &dyn Model,
+    n: usize,
+    chunk: usize,
+    inputs: impl Fn(Range<usize>) -> Result<Tensor>,
+) -> Result<Tensor> {
     let chunk = chunk.max(1);
     let mut parts = Vec::with_capacity(n.div_ceil(chunk));
     for start in (0..n).step_by(chunk) {
         let rows = inputs(start..n.min(start + chunk))?;
-        parts.push(model.forward(&rows, &[], Mode::Evaluate)?.logits.detach().to_device(&Device::Cpu)?);
+        parts.push(
+            model.forward(&rows, &[], Mode::Evaluate)?.logits.detach().to_device(&Device::Cpu)?,
+        );
     }
     match parts.is_empty() {
         true => Ok(Tensor::zeros((0, model.classes()), DType::F32, &Device::Cpu)?),
@@ -43,7 +50,8 @@ impl Errors {
     /// When `logits` is not a matrix of numbers.
     pub fn count(logits: &Tensor, labels: &[u8]) -> Result<Self> {
         let classes = logits.dim(D::Minus1)?;
-        let mut per_class = vec![0; classes.max(labels.iter().map(|&l| usize::from(l) + 1).max().unwrap_or(0))];
+        let mut per_class =
+            vec![0; classes.max(labels.iter().map(|&l| usize::from(l) + 1).max().unwrap_or(0))];
         for (row, &label) in logits.to_dtype(DType::F32)?.to_vec2::<f32>()?.iter().zip(labels) {
             if largest(row) != usize::from(label) {
                 per_class[usize::from(label)] += 1;
@@ -78,7 +86,14 @@ pub fn largest(row: &[f32]) -> usize {
 ///
 /// # Errors
 /// When `inputs` does not fit the network.
-pub fn evaluate(model: &dyn Model, inputs: &Tensor, labels: &[u8], chunk: usize, device: &Device) -> Result<Errors> {
-    let rows = |rows: Range<usize>| Ok(inputs.narrow(0, rows.start, rows.len())?.to_device(device)?);
+pub fn evaluate(
+    model: &dyn Model,
+    inputs: &Tensor,
+    labels: &[u8],
+    chunk: usize,
+    device: &Device,
+) -> Result<Errors> {
+    let rows =
+        |rows: Range<usize>| Ok(inputs.narrow(0, rows.start, rows.len())?.to_device(device)?);
     Errors::count(&predict(model, inputs.dim(0)?, chunk, rows)?, labels)
 }

@@ -11,9 +11,11 @@ pub struct Batch {
     pub inputs: Tensor,
     /// True classes, `u32 [batch]`.
     pub labels: Tensor,
-    /// Which examples of the data set they are, `[batch]`: the numbers by which a method that remembers examples knows them.
+    /// Which examples of the data set they are, `[batch]`: the numbers by which a method that
+    /// remembers examples knows them.
     pub numbers: Vec<u32>,
-    /// The teacher's logits on these examples, where they were computed beforehand: `[batch, classes]`.
+    /// The teacher's logits on these examples, where they were computed beforehand: `[batch,
+    /// classes]`.
     pub teacher_logits: Option<Tensor>,
 }
 

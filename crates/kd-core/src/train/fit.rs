@@ -37,7 +37,8 @@ pub struct TrainSpec {
     pub optimizer: OptimizerSpec,
     /// Longest weight vector into a unit (L2 norm), kept after every step; 0 for no limit.
     pub max_norm: f64,
-    /// How many of the last epochs give their final weights to the average that becomes the network; 0 or 1 for the last alone.
+    /// How many of the last epochs give their final weights to the average that becomes the
+    /// network; 0 or 1 for the last alone.
     pub average_epochs: usize,
 }
 
@@ -58,15 +59,18 @@ impl TrainSpec {
             return fault(format!("expected a max-norm of at least 0, got {}", self.max_norm));
         }
         if self.average_epochs > self.epochs {
-            return fault(format!("expected average-epochs of at most epochs = {}, got {}", self.epochs, self.average_epochs));
+            return fault(format!(
+                "expected average-epochs of at most epochs = {}, got {}",
+                self.epochs, self.average_epochs
+            ));
         }
         self.schedule.check()?;
         self.optimizer.check()
     }
 }
 
-/// What a run is of, beside its recipe: a state file says it, and a state of anything else is refused by the name of what differs. Empty
-/// where the caller does not say.
+/// What a run is of, beside its recipe: a state file says it, and a state of anything else is
+/// refused by the name of what differs. Empty where the caller does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The method with its hyper-parameters.
@@ -110,12 +114,14 @@ pub struct Fit<'a> {
     pub seed: Seed,
     /// Where it runs.
     pub device: &'a Device,
-    /// Where its state is kept while it trains, if anywhere: a run that finds a state there goes on from it, and ends with the
-    /// same weights, to the bit, as one that was never stopped.
+    /// Where its state is kept while it trains, if anywhere: a run that finds a state there goes
+    /// on from it, and ends with the same weights, to the bit, as one that was never stopped.
     pub state: Option<PathBuf>,
-    /// Whether a state that is there is gone on from. Off for a phase that replaces the state of the one before.
+    /// Whether a state that is there is gone on from. Off for a phase that replaces the state of
+    /// the one before.
     pub resume: bool,
-    /// Least time between two writes of the state. It decides how much is lost when the run is killed, never what comes out.
+    /// Least time between two writes of the state. It decides how much is lost when the run is
+    /// killed, never what comes out.
     pub save_every: Duration,
     /// What it is of.
     pub identity: Identity,
@@ -126,7 +132,8 @@ pub struct Fit<'a> {
 }
 
 impl<'a> Fit<'a> {
-    /// A run of one phase, of all parameters, without a teacher, that keeps no state; its fields can be set.
+    /// A run of one phase, of all parameters, without a teacher, that keeps no state; its fields
+    /// can be set.
     pub fn new(
         model: &'a dyn Model,
         params: &'a Params,
@@ -155,19 +162,27 @@ impl<'a> Fit<'a> {
         }
     }
 
-    /// Trains and returns the record of every epoch of the phase; the parameters hold the result. `observer` is told of each step and epoch
-    /// as it comes, and first of the epochs of an earlier process.
+    /// Trains and returns the record of every epoch of the phase; the parameters hold the result.
+    /// `observer` is told of each step and epoch as it comes, and first of the epochs of an
+    /// earlier process.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] when a loss term stops being finite, bad input when the state file is of another run or there are
-    /// no examples.
+    /// [`Error::NonFinite`] when a loss term stops being finite, bad input when the state file is
+    /// of another run or there are no examples.
     pub fn run(&self, observer: &mut dyn Observer) -> Result<Vec<EpochRecord>> {
         self.spec.check()?;
         if self.examples.is_empty() && self.spec.epochs > 0 {
-            return Err(Error::bad_input("the training set is empty: expected at least 1 example, got 0"));
+            return Err(Error::bad_input(
+                "the training set is empty: expected at least 1 example, got 0",
+            ));
         }
         let phase = self.earlier.last().map_or(1, |record| record.phase + 1);
-        let about = About { phase, trains: self.trains.clone(), train: self.spec.clone(), identity: self.identity.clone() };
+        let about = About {
+            phase,
+            trains: self.trains.clone(),
+            train: self.spec.clone(),
+            identity: self.identity.clone(),
+        };
         let training = Training {
             params: self.params,
             trains: &self.trains,
@@ -194,15 +209,28 @@ impl<'a> Fit<'a> {
     ///
     /// # Errors
     /// As [`Fit::step_on`], and when the batch cannot be made.
-    pub fn step(&self, optimizer: &mut Optimizer, rows: &[u32], draws: StepSeed, lr: f64) -> Result<Vec<TermValue>> {
+    pub fn step(
+        &self,
+        optimizer: &mut Optimizer,
+        rows: &[u32],
+        draws: StepSeed,
+        lr: f64,
+    ) -> Result<Vec<TermValue>> {
         self.step_on(optimizer, &self.examples.batch(rows, draws, self.device)?, draws, lr)
     }
 
-    /// One step on a batch that [`Examples::batch`] made of the same `draws`: forward, backward and update. Returns the loss terms.
+    /// One step on a batch that [`Examples::batch`] made of the same `draws`: forward, backward and
+    /// update. Returns the loss terms.
     ///
     /// # Errors
     /// [`Error::NonFinite`] when a term is not finite; the parameters are left alone then.
-    pub fn step_on(&self, optimizer: &mut Optimizer, batch: &Batch, draws: StepSeed, lr: f64) -> Result<Vec<TermValue>> {
+    pub fn step_on(
+        &self,
+        optimizer: &mut Optimizer,
+        batch: &Batch,
+        draws: StepSeed,
+        lr: f64,
+    ) -> Result<Vec<TermValue>> {
         if self.spec.optimizer.splits() {
             let ([task, teacher], values) = self.gradients_apart(batch, draws)?;
             optimizer.step_apart(&task, &teacher, lr)?;
@@ -215,12 +243,17 @@ impl<'a> Fit<'a> {
 
     fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
         self.walked(batch, draws, |terms| {
-            let loss = total(terms.iter())?.ok_or_else(|| Error::bad_input("the method gave no loss term"))?;
+            let loss = total(terms.iter())?
+                .ok_or_else(|| Error::bad_input("the method gave no loss term"))?;
             Ok(backward(&loss)?)
         })
     }
 
-    fn gradients_apart(&self, batch: &Batch, draws: StepSeed) -> Result<([Gradients; 2], Vec<TermValue>)> {
+    fn gradients_apart(
+        &self,
+        batch: &Batch,
+        draws: StepSeed,
+    ) -> Result<([Gradients; 2], Vec<TermValue>)> {
         self.walked(batch, draws, |terms| {
             let of = |pull| total(terms.iter().filter(|term| term.pull == pull));
             // The two losses share a graph: the first pass leaves in it what the second needs.
@@ -231,10 +264,22 @@ impl<'a> Fit<'a> {
     }
 
     /// The forward pass of a step, `backward` over its terms, and what the method remembers of it.
-    fn walked<G>(&self, batch: &Batch, draws: StepSeed, backward: impl Fn(&[Term]) -> Result<G>) -> Result<(G, Vec<TermValue>)> {
+    fn walked<G>(
+        &self,
+        batch: &Batch,
+        draws: StepSeed,
+        backward: impl Fn(&[Term]) -> Result<G>,
+    ) -> Result<(G, Vec<TermValue>)> {
         let wants = self.method.wants();
-        let student =
-            if wants.student { Some(self.model.forward(&batch.inputs, &names(&wants.student_taps), Mode::Train(draws))?) } else { None };
+        let student = if wants.student {
+            Some(self.model.forward(
+                &batch.inputs,
+                &names(&wants.student_taps),
+                Mode::Train(draws),
+            )?)
+        } else {
+            None
+        };
         let teacher = self.teaching(&wants.teaching, batch)?;
         let step = Step {
             student: student.as_ref(),
@@ -252,11 +297,14 @@ impl<'a> Fit<'a> {
         Ok((gradients, values))
     }
 
-    /// What the method takes of the teacher: stored logits where they will do and are there, and otherwise what it says of the batch.
+    /// What the method takes of the teacher: stored logits where they will do and are there, and
+    /// otherwise what it says of the batch.
     fn teaching(&self, teaching: &Teaching, batch: &Batch) -> Result<Option<Outputs>> {
         let taps = match (teaching, &batch.teacher_logits) {
             (Teaching::None, _) => return Ok(None),
-            (Teaching::Logits, Some(logits)) => return Ok(Some(Outputs { logits: logits.clone(), taps: Vec::new() })),
+            (Teaching::Logits, Some(logits)) => {
+                return Ok(Some(Outputs { logits: logits.clone(), taps: Vec::new() }));
+            }
             (Teaching::Logits, None) => Vec::new(),
             (Teaching::Live { taps }, _) => names(taps),
         };
@@ -273,16 +321,24 @@ fn values(terms: &[Term]) -> Result<Vec<TermValue>> {
     if terms.is_empty() {
         return Ok(Vec::new());
     }
-    let scalars = terms.iter().map(|term| term.value.detach().reshape(1)?.to_dtype(DType::F32)).collect::<Result<Vec<_>, _>>()?;
+    let scalars = terms
+        .iter()
+        .map(|term| term.value.detach().reshape(1)?.to_dtype(DType::F32))
+        .collect::<Result<Vec<_>, _>>()?;
     let read = Tensor::cat(&scalars, 0)?.to_vec1::<f32>()?;
-    Ok(terms.iter().zip(read).map(|(term, value)| TermValue { name: term.name, weight: term.weight, value }).collect())
+    Ok(terms
+        .iter()
+        .zip(read)
+        .map(|(term, value)| TermValue { name: term.name, weight: term.weight, value })
+        .collect())
 }
 
 /// The weighted sum of the terms; none where there are none.
 fn total<'a>(terms: impl Iterator<Item = &'a Term>) -> Result<Option<Tensor>> {
     let mut loss: Option<Tensor> = None;
     for term in terms {
-        let weighted = if term.weight == 1. { term.value.clone() } else { (&term.value * term.weight)? };
+        let weighted =
+            if term.weight == 1. { term.value.clone() } else { (&term.value * term.weight)? };
         loss = Some(match loss {
             Some(sum) => (sum + weighted)?,
             None => weighted,
@@ -303,7 +359,8 @@ impl Images<'_> {
         // The value is whole at any time: it is replaced at once.
         let mut known = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != epoch || known.1.is_empty() {
-            let order = self.fit.seed.stream("shuffle", epoch, 0).permutation(self.fit.examples.len());
+            let order =
+                self.fit.seed.stream("shuffle", epoch, 0).permutation(self.fit.examples.len());
             *known = (epoch, order.into_iter().map(|row| row as u32).collect());
         }
         known.1.clone()
@@ -325,14 +382,19 @@ impl Task for Images<'_> {
 
     fn learning_rate(&self, epoch: usize, step: usize) -> f64 {
         let spec = self.fit.spec;
-        spec.learning_rate * spec.schedule.factor(epoch, step, spec.epochs, self.fit.steps(), spec.warm_up_epochs)
+        spec.learning_rate
+            * spec.schedule.factor(epoch, step, spec.epochs, self.fit.steps(), spec.warm_up_epochs)
     }
 
     fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
         self.fit.gradients(batch, draws)
     }
 
-    fn gradients_apart(&self, batch: &Batch, draws: StepSeed) -> Result<([Gradients; 2], Vec<TermValue>)> {
+    fn gradients_apart(
+        &self,
+        batch: &Batch,
+        draws: StepSeed,
+    ) -> Result<([Gradients; 2], Vec<TermValue>)> {
         self.fit.gradients_apart(batch, draws)
     }
 

@@ -6,11 +6,13 @@ use super::TrainSpec;
 use crate::method::{MethodSpec, PREFIX, Recipe};
 use crate::{Error, Result};
 
-/// Which parameters a phase trains, as an experiment file writes it: `"all"`, `"method"`, or `{ only = ["layer1.", "method.connector"] }`.
+/// Which parameters a phase trains, as an experiment file writes it: `"all"`, `"method"`, or `{
+/// only = ["layer1.", "method.connector"] }`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Trains {
-    /// The student's and the method's. One that the loss does not depend on gets no gradient, and stays as it is.
+    /// The student's and the method's. One that the loss does not depend on gets no gradient, and
+    /// stays as it is.
     #[default]
     All,
     /// The method's alone.

@@ -16,8 +16,8 @@ use crate::model::Model;
 use crate::params::Params;
 use crate::{Error, Result, Seed};
 
-/// A training run by [`Phase`]s. Later phases go on from the parameters and the method's variables of earlier ones, with an optimiser of
-/// their own.
+/// A training run by [`Phase`]s. Later phases go on from the parameters and the method's variables
+/// of earlier ones, with an optimiser of their own.
 pub struct Phases<'a> {
     /// The network.
     pub model: &'a dyn Model,
@@ -31,7 +31,8 @@ pub struct Phases<'a> {
     pub teacher: Option<&'a Teacher>,
     /// The training set.
     pub examples: &'a dyn Examples,
-    /// The classes of all examples of the data set, in their order; may be empty where no method asks for them.
+    /// The classes of all examples of the data set, in their order; may be empty where no method
+    /// asks for them.
     pub labels: &'a [u8],
     /// The seed.
     pub seed: Seed,
@@ -50,7 +51,8 @@ pub struct Phases<'a> {
 }
 
 impl Phases<'_> {
-    /// Trains through all phases and returns the records of all epochs. A run that finds a state goes on from its phase and epoch.
+    /// Trains through all phases and returns the records of all epochs. A run that finds a state
+    /// goes on from its phase and epoch.
     ///
     /// # Errors
     /// As [`Fit::run`], and bad input when a method does not fit the networks.
@@ -58,21 +60,34 @@ impl Phases<'_> {
         let saved = self.state.as_deref().map(saved_records).transpose()?.unwrap_or_default();
         let reached = saved.last().map_or(0, |record| record.phase);
         if let (Some(path), true) = (&self.state, reached > phases.len()) {
-            let what = format!("the state of another run: phase: expected at most {}, got {reached}", phases.len());
-            return Err(Error::bad_input(format!("{}: {what}; delete it to start anew", path.display())));
+            let what = format!(
+                "the state of another run: phase: expected at most {}, got {reached}",
+                phases.len()
+            );
+            return Err(Error::bad_input(format!(
+                "{}: {what}; delete it to start anew",
+                path.display()
+            )));
         }
         let mut records: Vec<EpochRecord> = Vec::new();
         for (number, phase) in (1..).zip(phases) {
-            let context = Context::new(self.model, self.teacher, self.labels, self.params, self.vb).with_precision(self.precision);
+            let context = Context::new(self.model, self.teacher, self.labels, self.params, self.vb)
+                .with_precision(self.precision);
             let method = phase.method.build(&context)?;
             if number < reached {
-                // Trained by an earlier process; the state of a later phase holds the outcome, the method's variables included.
+                // Trained by an earlier process; the state of a later phase holds the outcome, the
+                // method's variables included.
                 let done = saved.iter().filter(|record| record.phase == number);
                 records.extend(done.inspect(|record| observer.resumed(record)).cloned());
                 continue;
             }
-            let method_name = serde_json::to_string(&phase.method).map_err(|e| Error::bad_input(format!("method: {e}")))?;
-            let identity = Identity { method: method_name, teacher: self.teacher_name.clone(), data: self.data_name.clone() };
+            let method_name = serde_json::to_string(&phase.method)
+                .map_err(|e| Error::bad_input(format!("method: {e}")))?;
+            let identity = Identity {
+                method: method_name,
+                teacher: self.teacher_name.clone(),
+                data: self.data_name.clone(),
+            };
             let fit = Fit {
                 trains: phase.trains.clone(),
                 teacher: self.teacher,
@@ -83,7 +98,15 @@ impl Phases<'_> {
                 resume: number == reached,
                 earlier: records.clone(),
                 measure: self.measure,
-                ..Fit::new(self.model, self.params, &*method, self.examples, &phase.train, self.seed, self.device)
+                ..Fit::new(
+                    self.model,
+                    self.params,
+                    &*method,
+                    self.examples,
+                    &phase.train,
+                    self.seed,
+                    self.device,
+                )
             };
             records.extend(fit.run(observer)?);
         }

@@ -6,7 +6,12 @@ use crate::{Error, Result};
 
 /// How the learning rate moves, as a factor on the base rate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+#[serde(
+    tag = "kind",
+    deny_unknown_fields,
+    rename_all = "kebab-case",
+    rename_all_fields = "kebab-case"
+)]
 pub enum Schedule {
     /// 1 throughout.
     Constant {},
@@ -35,16 +40,28 @@ impl Schedule {
     /// Bad input that names the field, what it must be and what it is.
     pub fn check(&self) -> Result<()> {
         match self {
-            Self::Exponential { factor } | Self::Steps { factor, .. } if !(0. ..=1.).contains(factor) => {
-                Err(Error::bad_input(format!("train.schedule: expected a factor from 0 to 1, got {factor}")))
+            Self::Exponential { factor } | Self::Steps { factor, .. }
+                if !(0. ..=1.).contains(factor) =>
+            {
+                Err(Error::bad_input(format!(
+                    "train.schedule: expected a factor from 0 to 1, got {factor}"
+                )))
             }
             _ => Ok(()),
         }
     }
 
-    /// The factor at a step: `epoch` and `step` count from 0, `epochs` and `steps` are the totals (steps per epoch). For the
-    /// first `warm_up` epochs it is multiplied by a ramp that grows linearly with the steps, reaching 1 at the last of them.
-    pub fn factor(&self, epoch: usize, step: usize, epochs: usize, steps: usize, warm_up: usize) -> f64 {
+    /// The factor at a step: `epoch` and `step` count from 0, `epochs` and `steps` are the totals
+    /// (steps per epoch). For the first `warm_up` epochs it is multiplied by a ramp that grows
+    /// linearly with the steps, reaching 1 at the last of them.
+    pub fn factor(
+        &self,
+        epoch: usize,
+        step: usize,
+        epochs: usize,
+        steps: usize,
+        warm_up: usize,
+    ) -> f64 {
         let done = (epoch * steps + step) as f64;
         let t = done / (epochs * steps).max(1) as f64;
         let factor = match self {
@@ -52,7 +69,9 @@ impl Schedule {
             Self::Cosine {} => (1. + (std::f64::consts::PI * t).cos()) / 2.,
             Self::Linear {} => 1. - t,
             Self::Exponential { factor } => factor.powi(epoch as i32),
-            Self::Steps { at, factor } => factor.powi(at.iter().filter(|&&e| epoch >= e).count() as i32),
+            Self::Steps { at, factor } => {
+                factor.powi(at.iter().filter(|&&e| epoch >= e).count() as i32)
+            }
         };
         let ramp = (warm_up * steps) as f64;
         if done + 1. < ramp { factor * (done + 1.) / ramp } else { factor }
@@ -81,11 +100,17 @@ mod tests {
             let both = [Schedule::Exponential { factor }, Schedule::Steps { at: vec![3], factor }];
             for error in both.map(|schedule| schedule.check().expect_err("no fraction")) {
                 assert!(error.is_bad_input());
-                assert_eq!(error.to_string(), format!("train.schedule: expected a factor from 0 to 1, got {factor}"));
+                assert_eq!(
+                    error.to_string(),
+                    format!("train.schedule: expected a factor from 0 to 1, got {factor}")
+                );
             }
         }
         for factor in [0., 0.998, 1.] {
-            assert!(Schedule::Exponential { factor }.check().is_ok() && Schedule::Steps { at: vec![], factor }.check().is_ok());
+            assert!(
+                Schedule::Exponential { factor }.check().is_ok()
+                    && Schedule::Steps { at: vec![], factor }.check().is_ok()
+            );
         }
     }
 

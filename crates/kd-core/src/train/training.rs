@@ -1,4 +1,5 @@
-//! The one training loop: epochs of steps, the optimiser, the average of the last epochs, and a state from which a killed run goes on.
+//! The one training loop: epochs of steps, the optimiser, the average of the last epochs, and a
+//! state from which a killed run goes on.
 //!
 //! What a step is made of, images and a method's loss terms or sentence pairs, is a [`Task`].
 
@@ -68,13 +69,15 @@ pub struct Moment {
     pub loss: f64,
 }
 
-/// Who is told how a run goes. A closure `|record: &EpochRecord|` is told of the epochs alone, `()` of nothing.
+/// Who is told how a run goes. A closure `|record: &EpochRecord|` is told of the epochs alone, `()`
+/// of nothing.
 pub trait Observer {
     /// A step is done that does not end its epoch.
     fn step(&mut self, _moment: Moment) {}
     /// An epoch is done.
     fn epoch(&mut self, record: &EpochRecord);
-    /// An epoch was done by an earlier process, from whose state this one goes on. By default it is told as any other.
+    /// An epoch was done by an earlier process, from whose state this one goes on. By default it is
+    /// told as any other.
     fn resumed(&mut self, record: &EpochRecord) {
         self.epoch(record);
     }
@@ -93,7 +96,8 @@ impl<F: FnMut(&EpochRecord)> Observer for F {
 
 /// What is trained on, step by step.
 pub trait Task: Sync {
-    /// What a step needs. It is a function of the step's draws, so it can be made ahead of its step, on another thread.
+    /// What a step needs. It is a function of the step's draws, so it can be made ahead of its
+    /// step, on another thread.
     type Batch: Send;
 
     /// Steps of an epoch, counted from 0, and how many examples they show in all.
@@ -115,14 +119,25 @@ pub trait Task: Sync {
     ///
     /// # Errors
     /// [`Error::NonFinite`] when a term is not finite.
-    fn gradients(&self, batch: &Self::Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)>;
+    fn gradients(
+        &self,
+        batch: &Self::Batch,
+        draws: StepSeed,
+    ) -> Result<(Gradients, Vec<TermValue>)>;
 
-    /// The same, with the gradients of the terms by which the labels pull and of those by which the teacher pulls apart.
+    /// The same, with the gradients of the terms by which the labels pull and of those by which the
+    /// teacher pulls apart.
     ///
     /// # Errors
     /// As [`Task::gradients`]. Bad input, by default: the terms of most tasks do not say who pulls.
-    fn gradients_apart(&self, _batch: &Self::Batch, _draws: StepSeed) -> Result<([Gradients; 2], Vec<TermValue>)> {
-        Err(Error::bad_input("optimizer: dot needs a distillation method, whose terms say who pulls"))
+    fn gradients_apart(
+        &self,
+        _batch: &Self::Batch,
+        _draws: StepSeed,
+    ) -> Result<([Gradients; 2], Vec<TermValue>)> {
+        Err(Error::bad_input(
+            "optimizer: dot needs a distillation method, whose terms say who pulls",
+        ))
     }
 
     /// What is measured after an epoch, counted from 0, by name; by default nothing.
@@ -140,14 +155,18 @@ pub trait Task: Sync {
 /// [`Error::NonFinite`] with the first such term.
 pub fn check_finite(values: &[TermValue], draws: StepSeed) -> Result<()> {
     match values.iter().find(|term| !term.value.is_finite()) {
-        Some(&TermValue { name, value, .. }) => {
-            Err(Error::NonFinite { term: name.to_owned(), value, epoch: draws.epoch + 1, step: draws.step + 1 })
-        }
+        Some(&TermValue { name, value, .. }) => Err(Error::NonFinite {
+            term: name.to_owned(),
+            value,
+            epoch: draws.epoch + 1,
+            step: draws.step + 1,
+        }),
         None => Ok(()),
     }
 }
 
-/// A training run, or one phase of it. `S` says what it is of, as it is written to the state file: a state of anything else is refused.
+/// A training run, or one phase of it. `S` says what it is of, as it is written to the state file:
+/// a state of anything else is refused.
 pub struct Training<'a, S> {
     /// The parameters, with what belongs to them.
     pub params: &'a Params,
@@ -159,7 +178,8 @@ pub struct Training<'a, S> {
     pub earlier: &'a [EpochRecord],
     /// Passes.
     pub epochs: usize,
-    /// How many of the last epochs give their final weights to the average that becomes the network; 0 or 1 for the last alone.
+    /// How many of the last epochs give their final weights to the average that becomes the
+    /// network; 0 or 1 for the last alone.
     pub average_epochs: usize,
     /// The optimiser.
     pub optimizer: &'a OptimizerSpec,
@@ -169,12 +189,13 @@ pub struct Training<'a, S> {
     pub seed: Seed,
     /// Where it runs.
     pub device: &'a Device,
-    /// Where its state is kept while it trains, if anywhere: a run that finds a state there goes on from it, and ends with the
-    /// same weights, to the bit, as one that was never stopped.
+    /// Where its state is kept while it trains, if anywhere: a run that finds a state there goes
+    /// on from it, and ends with the same weights, to the bit, as one that was never stopped.
     pub state: Option<PathBuf>,
     /// Whether a state that is there is gone on from.
     pub resume: bool,
-    /// Least time between two writes of the state. It decides how much is lost when the run is killed, never what comes out.
+    /// Least time between two writes of the state. It decides how much is lost when the run is
+    /// killed, never what comes out.
     pub save_every: Duration,
 }
 
@@ -207,17 +228,21 @@ pub(super) fn saved_records(path: &Path) -> Result<Vec<EpochRecord>> {
 }
 
 impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
-    /// Trains on `task` and returns the record of every epoch of the phase; the parameters hold the result. `observer` is told of
-    /// each step and epoch as it comes, and first of the epochs of an earlier process.
+    /// Trains on `task` and returns the record of every epoch of the phase; the parameters hold the
+    /// result. `observer` is told of each step and epoch as it comes, and first of the epochs
+    /// of an earlier process.
     ///
     /// # Errors
     /// Those of the task, and bad input when the state file is of another run.
     pub fn run<T: Task>(&self, task: &T, observer: &mut dyn Observer) -> Result<Vec<EpochRecord>> {
-        let trained = self.params.named().into_iter().filter(|(name, _)| self.trains.takes(name)).collect();
+        let trained =
+            self.params.named().into_iter().filter(|(name, _)| self.trains.takes(name)).collect();
         let mut optimizer = Optimizer::over(self.optimizer, self.max_norm, trained)?;
         let mut average = Average::default();
         let mut records = match &self.state {
-            Some(path) if self.resume && path.exists() => self.restore(path, &mut optimizer, &mut average)?,
+            Some(path) if self.resume && path.exists() => {
+                self.restore(path, &mut optimizer, &mut average)?
+            }
             _ => Vec::new(),
         };
         records.iter().for_each(|record| observer.resumed(record));
@@ -242,7 +267,13 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
         Ok(records)
     }
 
-    fn epoch<T: Task>(&self, task: &T, epoch: usize, optimizer: &mut Optimizer, observer: &mut dyn Observer) -> Result<EpochRecord> {
+    fn epoch<T: Task>(
+        &self,
+        task: &T,
+        epoch: usize,
+        optimizer: &mut Optimizer,
+        observer: &mut dyn Observer,
+    ) -> Result<EpochRecord> {
         let started = Instant::now();
         // Later phases go on counting, so that their draws are new ones.
         let overall = self.earlier.len() + epoch;
@@ -257,7 +288,8 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
             |step, batch| {
                 lr = task.learning_rate(epoch, step);
                 let values = if self.optimizer.splits() {
-                    let ([by_task, by_teacher], values) = task.gradients_apart(&batch, draws(step))?;
+                    let ([by_task, by_teacher], values) =
+                        task.gradients_apart(&batch, draws(step))?;
                     optimizer.step_apart(&by_task, &by_teacher, lr)?;
                     values
                 } else {
@@ -271,7 +303,12 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
                 }
                 let done = step + 1;
                 if done < steps {
-                    observer.step(Moment { epoch: overall + 1, step: done, steps, loss: total / done as f64 });
+                    observer.step(Moment {
+                        epoch: overall + 1,
+                        step: done,
+                        steps,
+                        loss: total / done as f64,
+                    });
                 }
                 Ok(())
             },
@@ -281,10 +318,25 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
         let measured = task.measure(epoch)?;
         let seconds = started.elapsed().as_secs_f64();
         let phase = self.earlier.last().map_or(1, |record| record.phase + 1);
-        Ok(EpochRecord { epoch: overall + 1, phase, learning_rate: lr, loss: total / n, terms, measured, examples, seconds })
+        Ok(EpochRecord {
+            epoch: overall + 1,
+            phase,
+            learning_rate: lr,
+            loss: total / n,
+            terms,
+            measured,
+            examples,
+            seconds,
+        })
     }
 
-    fn save(&self, path: &Path, optimizer: &Optimizer, average: &Average, records: &[EpochRecord]) -> Result<()> {
+    fn save(
+        &self,
+        path: &Path,
+        optimizer: &Optimizer,
+        average: &Average,
+        records: &[EpochRecord],
+    ) -> Result<()> {
         let mut tensors = BTreeMap::new();
         let state = optimizer.state()?;
         let progress = Progress {
@@ -295,24 +347,45 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
             earlier: self.earlier.to_vec(),
             optimizer: state.keys().cloned().collect(),
         };
-        for (part, values) in [("model", self.params.snapshot()?), ("optimizer", state), ("average", average.mean.clone())] {
+        for (part, values) in [
+            ("model", self.params.snapshot()?),
+            ("optimizer", state),
+            ("average", average.mean.clone()),
+        ] {
             tensors.extend(values.into_iter().map(|(n, t)| (format!("{part}/{n}"), t)));
         }
         checkpoint::save(path, &tensors, &progress)
     }
 
-    fn restore(&self, path: &Path, optimizer: &mut Optimizer, average: &mut Average) -> Result<Vec<EpochRecord>> {
-        let fault = |what: String| Err(Error::bad_input(format!("{}: {what}; delete it to start anew", path.display())));
-        let (tensors, progress) = checkpoint::load::<Progress<serde_json::Value>>(path, self.device)?;
-        let mine = serde_json::to_value(self.spec).map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
+    fn restore(
+        &self,
+        path: &Path,
+        optimizer: &mut Optimizer,
+        average: &mut Average,
+    ) -> Result<Vec<EpochRecord>> {
+        let fault = |what: String| {
+            Err(Error::bad_input(format!("{}: {what}; delete it to start anew", path.display())))
+        };
+        let (tensors, progress) =
+            checkpoint::load::<Progress<serde_json::Value>>(path, self.device)?;
+        let mine = serde_json::to_value(self.spec)
+            .map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
         if let Some(difference) = first_difference(&mine, &progress.spec) {
             return fault(format!("the state of another run: {difference}"));
         }
         if progress.seed != self.seed.0 {
-            return fault(format!("the state of another run: seed: expected {}, got {}", self.seed.0, progress.seed));
+            return fault(format!(
+                "the state of another run: seed: expected {}, got {}",
+                self.seed.0, progress.seed
+            ));
         }
         let part = |name: &str| -> BTreeMap<String, Tensor> {
-            tensors.iter().filter_map(|(n, t)| Some((n.strip_prefix(name)?.strip_prefix('/')?.to_owned(), t.clone()))).collect()
+            tensors
+                .iter()
+                .filter_map(|(n, t)| {
+                    Some((n.strip_prefix(name)?.strip_prefix('/')?.to_owned(), t.clone()))
+                })
+                .collect()
         };
         let state = part("optimizer");
         if let Some(missing) = progress.optimizer.iter().find(|name| !state.contains_key(*name)) {
@@ -330,17 +403,22 @@ fn first_difference(expected: &serde_json::Value, got: &serde_json::Value) -> Op
     use serde_json::Value;
     let short = |value: Option<&Value>| {
         let text = value.map_or("nothing".to_owned(), Value::to_string);
-        if text.chars().count() > 60 { text.chars().take(57).chain("...".chars()).collect() } else { text }
+        if text.chars().count() > 60 {
+            text.chars().take(57).chain("...".chars()).collect()
+        } else {
+            text
+        }
     };
     if let (Value::Object(a), Value::Object(b)) = (expected, got) {
         return a.keys().chain(b.keys()).find_map(|key| match (a.get(key), b.get(key)) {
-            (Some(a), Some(b)) => {
-                first_difference(a, b).map(|rest| if rest.starts_with(':') { format!("{key}{rest}") } else { format!("{key}.{rest}") })
-            }
+            (Some(a), Some(b)) => first_difference(a, b).map(|rest| {
+                if rest.starts_with(':') { format!("{key}{rest}") } else { format!("{key}.{rest}") }
+            }),
             (a, b) => Some(format!("{key}: expected {}, got {}", short(a), short(b))),
         });
     }
-    (expected != got).then(|| format!(": expected {}, got {}", short(Some(expected)), short(Some(got))))
+    (expected != got)
+        .then(|| format!(": expected {}, got {}", short(Some(expected)), short(Some(got))))
 }
 
 /// The running mean of the parameters and buffers at the ends of the last epochs.

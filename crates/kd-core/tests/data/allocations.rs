@@ -1,4 +1,5 @@
-//! The largest block that anything in this test program has asked for: a reader that believes a forged size shows here.
+//! The largest block that anything in this test program has asked for: a reader that believes a
+//! forged size shows here.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -36,8 +37,8 @@ unsafe impl GlobalAlloc for Recording {
 #[global_allocator]
 static ALLOCATOR: Recording = Recording;
 
-/// Fails if a block of more than 200 MB was asked for; forged sizes ask for gigabytes, and the largest honest block, a real file with the
-/// growth of its buffer, is below 128 MB.
+/// Fails if a block of more than 200 MB was asked for; forged sizes ask for gigabytes, and the
+/// largest honest block, a real file with the growth of its buffer, is below 128 MB.
 pub fn assert_modest() {
     let largest = LARGEST.load(Ordering::Relaxed);
     assert!(largest < 200 << 20, "a block of {largest} bytes was asked for");

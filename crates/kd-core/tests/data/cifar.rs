@@ -29,7 +29,8 @@ fn every_archive_is_read_unpacked_and_packed_in_order() {
         let cifar = pictures(kind);
         for archive in Archive::of(kind) {
             let dir = TempDir::new().unwrap();
-            let [below, itself, packed] = ["below", "itself", "packed"].map(|name| dir.path().join(name));
+            let [below, itself, packed] =
+                ["below", "itself", "packed"].map(|name| dir.path().join(name));
             write(&below.join(archive.folder), &files(archive, &cifar));
             write(&itself, &files(archive, &cifar));
             write(&packed, &[(archive.file, tar_gz(archive, &cifar))]);
@@ -56,7 +57,14 @@ fn every_archive_is_read_unpacked_and_packed_in_order() {
 fn unpacked_files_are_preferred_to_archives_and_binary_ones_to_pickles() {
     let (dir, cifar) = (TempDir::new().unwrap(), pictures(Kind::Cifar100));
     let [bin, py] = [Format::Binary, Format::Python].map(|f| archive(Kind::Cifar100, f));
-    let place = || directory::load(Kind::Cifar100, dir.path()).unwrap().place.strip_prefix(dir.path()).unwrap().to_path_buf();
+    let place = || {
+        directory::load(Kind::Cifar100, dir.path())
+            .unwrap()
+            .place
+            .strip_prefix(dir.path())
+            .unwrap()
+            .to_path_buf()
+    };
     write(dir.path(), &[(py.file, tar_gz(py, &cifar))]);
     assert_eq!(place(), Path::new(py.file));
     write(dir.path(), &[(bin.file, tar_gz(bin, &cifar))]);
@@ -73,10 +81,12 @@ fn a_directory_is_said_not_to_be_the_original_and_an_archive_to_have_another_md5
     let notes = KINDS.map(|kind| {
         let archive = archive(kind, Format::Binary);
         write(dir.path(), &[(archive.file, tar_gz(archive, &pictures(kind)))]);
-        let (cifar, provenance) = load(&Request::new(Source::Cifar(kind), Some(dir.path().to_path_buf()))).unwrap();
+        let (cifar, provenance) =
+            load(&Request::new(Source::Cifar(kind), Some(dir.path().to_path_buf()))).unwrap();
         assert_eq!(cifar, pictures(kind));
         assert_eq!((provenance.dataset, &provenance.content), (kind.name(), &cifar.content_hash()));
-        let (head, tail) = provenance.note.as_ref().and_then(|note| note.split_once("MD5 ")).unwrap();
+        let (head, tail) =
+            provenance.note.as_ref().and_then(|note| note.split_once("MD5 ")).unwrap();
         // Our archive's own hash is the compressor's affair.
         message(format!("{head}MD5 HASH{}", &tail[32..]), dir.path())
     });
@@ -88,13 +98,21 @@ fn a_directory_is_said_not_to_be_the_original_and_an_archive_to_have_another_md5
 
 #[test]
 fn sources_have_names_and_generated_data_takes_no_directory() {
-    for source in [Source::Auto, Source::Cifar(Kind::Cifar10), Source::Cifar(Kind::Cifar100), Source::Embedded] {
+    for source in [
+        Source::Auto,
+        Source::Cifar(Kind::Cifar10),
+        Source::Cifar(Kind::Cifar100),
+        Source::Embedded,
+    ] {
         assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
     }
     let error = "mnist".parse::<Source>().unwrap_err();
     assert_eq!(error.to_string(), "data: expected auto, cifar10, cifar100 or embedded, got mnist");
     let error = load(&Request::new(Source::Embedded, Some("shapes".into()))).unwrap_err();
-    assert_eq!(error.to_string(), "shapes: expected no data directory with generated data, got one");
+    assert_eq!(
+        error.to_string(),
+        "shapes: expected no data directory with generated data, got one"
+    );
 }
 
 /// Writes an archive's files with one of them changed, unpacked, and returns the message.
@@ -177,7 +195,9 @@ fn packed(bytes: &[u8]) -> Result<Cifar, String> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("cifar.tar.gz");
     fs::write(&path, bytes).unwrap();
-    directory::load(Kind::Cifar100, &path).map(|found: Found| found.cifar).map_err(|e| message(e, dir.path()))
+    directory::load(Kind::Cifar100, &path)
+        .map(|found: Found| found.cifar)
+        .map_err(|e| message(e, dir.path()))
 }
 
 /// A tar header of an entry that claims `size` bytes.

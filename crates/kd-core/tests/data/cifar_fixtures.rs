@@ -18,8 +18,18 @@ fn set(kind: Kind, purpose: usize, n: usize) -> LabelledImages {
     let stream = Seed(3).stream("pictures", purpose, 0);
     let images = (0..n * PIXELS).map(|i| stream.u32_at(i as u64) as u8).collect();
     let labels: Vec<u8> = (0..n).map(|i| (i * 37 % kind.classes()) as u8).collect();
-    let coarse = kind.groups().map(|classes| CoarseLabels { labels: labels.iter().map(|l| l / 5).collect(), classes });
-    LabelledImages { images, labels, coarse, channels: 3, rows: 32, cols: 32, classes: kind.classes() }
+    let coarse = kind
+        .groups()
+        .map(|classes| CoarseLabels { labels: labels.iter().map(|l| l / 5).collect(), classes });
+    LabelledImages {
+        images,
+        labels,
+        coarse,
+        channels: 3,
+        rows: 32,
+        cols: 32,
+        classes: kind.classes(),
+    }
 }
 
 /// The official archive of this kind and format.
@@ -34,7 +44,9 @@ pub fn files(archive: Archive, cifar: &Cifar) -> Vec<(&'static str, Vec<u8>)> {
         Format::Python => pickle(set),
     };
     let each = cifar.train.len() / archive.train.len();
-    let part = |i: usize| cifar.train.subset(&(0..each).map(|r| (i * each + r) as u32).collect::<Vec<_>>()).unwrap();
+    let part = |i: usize| {
+        cifar.train.subset(&(0..each).map(|r| (i * each + r) as u32).collect::<Vec<_>>()).unwrap()
+    };
     let train = archive.train.iter().enumerate().map(|(i, &name)| (name, encode(&part(i))));
     train.chain([(archive.test, encode(&cifar.test))]).collect()
 }
@@ -42,7 +54,9 @@ pub fn files(archive: Archive, cifar: &Cifar) -> Vec<(&'static str, Vec<u8>)> {
 /// Files in a folder as a tar archive, with a file beside them that is none of CIFAR's.
 pub fn tar(folder: &str, files: &[(&'static str, Vec<u8>)]) -> Vec<u8> {
     let mut builder = tar::Builder::new(Vec::new());
-    for (name, bytes) in files.iter().map(|(n, b)| (*n, &b[..])).chain([("readme.html", &b"<html>"[..])]) {
+    for (name, bytes) in
+        files.iter().map(|(n, b)| (*n, &b[..])).chain([("readme.html", &b"<html>"[..])])
+    {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
         header.set_mode(0o644);

@@ -30,7 +30,12 @@ fn fill(cache: &Path, kind: Kind, cifar: &Cifar) {
 
 fn request(source: Source, cache: &Path) -> Request {
     let endpoint = Some("http://127.0.0.1:1".to_string());
-    let hub = Hub { cache: Some(cache.to_path_buf()), endpoint, offline: false, patience: Duration::from_secs(10) };
+    let hub = Hub {
+        cache: Some(cache.to_path_buf()),
+        endpoint,
+        offline: false,
+        patience: Duration::from_secs(10),
+    };
     let mut request = Request { hub, original: false, ..Request::new(source, None) };
     (request.embedded.train, request.embedded.test) = (40, 20);
     request
@@ -39,9 +44,11 @@ fn request(source: Source, cache: &Path) -> Request {
 #[test]
 fn a_cached_data_set_needs_no_server() {
     let cache = TempDir::new().unwrap();
-    for (source, kind) in
-        [(Source::Cifar(Kind::Cifar10), Kind::Cifar10), (Source::Cifar(Kind::Cifar100), Kind::Cifar100), (Source::Auto, Kind::Cifar100)]
-    {
+    for (source, kind) in [
+        (Source::Cifar(Kind::Cifar10), Kind::Cifar10),
+        (Source::Cifar(Kind::Cifar100), Kind::Cifar100),
+        (Source::Auto, Kind::Cifar100),
+    ] {
         fill(cache.path(), kind, &pictures(kind));
         let (cifar, provenance) = load(&request(source, cache.path())).unwrap();
         assert_eq!(cifar, pictures(kind));
@@ -54,12 +61,18 @@ fn a_cached_data_set_needs_no_server() {
 fn without_a_server_auto_generates_and_says_so_and_a_named_data_set_fails() {
     let cache = TempDir::new().unwrap();
     let (cifar, provenance) = load(&request(Source::Auto, cache.path())).unwrap();
-    assert_eq!((cifar.train.len(), cifar.test.len(), cifar.train.classes, provenance.dataset), (40, 20, 20, "embedded"));
+    assert_eq!(
+        (cifar.train.len(), cifar.test.len(), cifar.train.classes, provenance.dataset),
+        (40, 20, 20, "embedded")
+    );
     assert_eq!(provenance.found, "generated: 40 + 20 shapes, seed 0");
     let error = load(&request(Source::Cifar(Kind::Cifar100), cache.path())).unwrap_err();
     let note = provenance.note.unwrap();
     assert!(note.starts_with("uoft-cs/cifar100: not in the Hugging Face cache and not downloaded from http://127.0.0.1:1: "), "{note}");
-    assert_eq!(note, format!("{error}; using generated shapes instead, whose results are not CIFAR-100's"));
+    assert_eq!(
+        note,
+        format!("{error}; using generated shapes instead, whose results are not CIFAR-100's")
+    );
     let error = load(&request(Source::Cifar(Kind::Cifar10), cache.path())).unwrap_err().to_string();
     assert!(error.starts_with("uoft-cs/cifar10: "), "{error}");
 }
@@ -80,14 +93,18 @@ fn tables_of_other_images_are_refused_where_the_original_is_asked_for() {
 
 #[test]
 fn rows_of_a_png_are_rows_of_the_planes() {
-    // Red grows to the right, green downwards, blue with neither: swapping height and width would swap the first two.
+    // Red grows to the right, green downwards, blue with neither: swapping height and width would
+    // swap the first two.
     let mut image = image::RgbImage::new(32, 32);
-    image.enumerate_pixels_mut().for_each(|(x, y, pixel)| *pixel = image::Rgb([8 * x as u8, 8 * y as u8, 99]));
+    image
+        .enumerate_pixels_mut()
+        .for_each(|(x, y, pixel)| *pixel = image::Rgb([8 * x as u8, 8 * y as u8, 99]));
     let mut png = std::io::Cursor::new(Vec::new());
     image.write_to(&mut png, image::ImageFormat::Png).unwrap();
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("0000.parquet");
-    fs::write(&path, parquet_rows(&[(Some(png.into_inner()), 3)], &layout(Kind::Cifar100))).unwrap();
+    fs::write(&path, parquet_rows(&[(Some(png.into_inner()), 3)], &layout(Kind::Cifar100)))
+        .unwrap();
     let set = table::read(&path, &Kind::Cifar100.form()).unwrap();
     for y in 0..32 {
         for x in 0..32 {
@@ -105,7 +122,9 @@ fn each_kind_of_bad_table_has_its_message() {
         fs::write(&path, bytes).unwrap();
         message(table::read(&path, &kind.form()).unwrap_err(), dir.path())
     };
-    let row = |label, cols, rows| (Some(colour_png(&vec![7; (3 * cols * rows) as usize], cols, rows)), label);
+    let row = |label, cols, rows| {
+        (Some(colour_png(&vec![7; (3 * cols * rows) as usize], cols, rows)), label)
+    };
     let table = |rows: &[_]| parquet_rows(rows, &layout(Kind::Cifar100));
     let messages = [
         read(Kind::Cifar10, &table(&[row(3, 32, 32)])),

@@ -51,7 +51,10 @@ pub fn gz(bytes: &[u8]) -> Vec<u8> {
 /// Grey pixels as a PNG.
 pub fn png(pixels: &[u8], cols: u32, rows: u32) -> Vec<u8> {
     let mut out = std::io::Cursor::new(Vec::new());
-    image::GrayImage::from_raw(cols, rows, pixels.to_vec()).unwrap().write_to(&mut out, image::ImageFormat::Png).unwrap();
+    image::GrayImage::from_raw(cols, rows, pixels.to_vec())
+        .unwrap()
+        .write_to(&mut out, image::ImageFormat::Png)
+        .unwrap();
     out.into_inner()
 }
 
@@ -85,7 +88,8 @@ pub fn parquet_rows(rows: &[Row], layout: &Layout) -> Vec<u8> {
         .set_writer_version(layout.version)
         .set_dictionary_enabled(layout.dictionary)
         .build();
-    let mut writer = SerializedFileWriter::new(Vec::new(), schema.clone(), Arc::new(properties)).unwrap();
+    let mut writer =
+        SerializedFileWriter::new(Vec::new(), schema.clone(), Arc::new(properties)).unwrap();
     for rows in rows.chunks(layout.group_rows) {
         let mut group = writer.next_row_group().unwrap();
         for descriptor in SchemaDescriptor::new(schema.clone()).columns() {
@@ -94,19 +98,34 @@ pub fn parquet_rows(rows: &[Row], layout: &Layout) -> Vec<u8> {
             let nullable = descriptor.max_def_level();
             match path.as_str() {
                 "image.bytes" | "img.bytes" => {
-                    let values: Vec<ByteArray> = rows.iter().filter_map(|(png, _)| png.clone().map(ByteArray::from)).collect();
-                    let levels: Vec<i16> = rows.iter().map(|(png, _)| if png.is_some() { nullable } else { nullable - 1 }).collect();
-                    column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).unwrap();
+                    let values: Vec<ByteArray> = rows
+                        .iter()
+                        .filter_map(|(png, _)| png.clone().map(ByteArray::from))
+                        .collect();
+                    let levels: Vec<i16> = rows
+                        .iter()
+                        .map(|(png, _)| if png.is_some() { nullable } else { nullable - 1 })
+                        .collect();
+                    column
+                        .typed::<ByteArrayType>()
+                        .write_batch(&values, Some(&levels), None)
+                        .unwrap();
                 }
                 "image.path" | "img.path" => {
                     let values = vec![ByteArray::from("a.png"); rows.len()];
-                    column.typed::<ByteArrayType>().write_batch(&values, Some(&vec![nullable; rows.len()]), None).unwrap();
+                    column
+                        .typed::<ByteArrayType>()
+                        .write_batch(&values, Some(&vec![nullable; rows.len()]), None)
+                        .unwrap();
                 }
                 "label" | "fine_label" | "coarse_label" => {
                     // Five classes make a group, as in CIFAR-100.
                     let share = if path == "coarse_label" { 5 } else { 1 };
                     let values: Vec<i64> = rows.iter().map(|r| r.1.div_euclid(share)).collect();
-                    column.typed::<Int64Type>().write_batch(&values, Some(&vec![nullable; rows.len()]), None).unwrap();
+                    column
+                        .typed::<Int64Type>()
+                        .write_batch(&values, Some(&vec![nullable; rows.len()]), None)
+                        .unwrap();
                 }
                 other => panic!("no values for column {other}"),
             }
@@ -120,7 +139,12 @@ pub fn parquet_rows(rows: &[Row], layout: &Layout) -> Vec<u8> {
 /// The rows of a set.
 pub fn rows_of(set: &LabelledImages) -> Vec<Row> {
     let images = set.images.chunks_exact(set.pixels());
-    images.zip(&set.labels).map(|(image, &label)| (Some(png(image, set.cols as u32, set.rows as u32)), i64::from(label))).collect()
+    images
+        .zip(&set.labels)
+        .map(|(image, &label)| {
+            (Some(png(image, set.cols as u32, set.rows as u32)), i64::from(label))
+        })
+        .collect()
 }
 
 /// A set as the hub's Parquet.

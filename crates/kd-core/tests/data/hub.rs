@@ -15,11 +15,17 @@ use crate::fixtures::{digits, message, parquet};
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 fn hub(cache: &Path, endpoint: &str) -> Hub {
-    Hub { cache: Some(cache.to_path_buf()), endpoint: Some(endpoint.to_string()), offline: false, patience: Duration::from_secs(10) }
+    Hub {
+        cache: Some(cache.to_path_buf()),
+        endpoint: Some(endpoint.to_string()),
+        offline: false,
+        patience: Duration::from_secs(10),
+    }
 }
 
 fn request(source: Source, hub: Hub) -> Request {
-    let mut request = Request { hub, content: Some(digits().content_hash()), ..Request::new(source, None) };
+    let mut request =
+        Request { hub, content: Some(digits().content_hash()), ..Request::new(source, None) };
     (request.embedded.train, request.embedded.test) = (20, 10);
     request
 }
@@ -70,8 +76,9 @@ fn answer(mut stream: TcpStream, serves: Serves) -> Option<TcpStream> {
     let body = parquet(&set);
     let (tag, n) = (request.contains("train"), body.len());
     let status = if serves == Serves::Errors { "503 Service Unavailable" } else { "200 OK" };
-    let head =
-        format!("HTTP/1.1 {status}\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {n}\r\nConnection: close\r\n\r\n");
+    let head = format!(
+        "HTTP/1.1 {status}\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {n}\r\nConnection: close\r\n\r\n"
+    );
     stream.write_all(head.as_bytes()).unwrap();
     if request.starts_with("GET") {
         let sent = if serves == Serves::HalfOfEachFile { n / 2 } else { n };
@@ -97,9 +104,13 @@ fn a_cached_data_set_needs_no_server() {
 #[test]
 fn a_server_is_asked_once_and_its_files_stay_in_the_cache() {
     let cache = TempDir::new().unwrap();
-    let (mnist, provenance) = load(&request(Source::Mnist, hub(cache.path(), &server(Serves::Everything)))).unwrap();
+    let (mnist, provenance) =
+        load(&request(Source::Mnist, hub(cache.path(), &server(Serves::Everything)))).unwrap();
     assert_eq!((mnist, provenance.note), (digits(), None));
-    assert_eq!(load(&request(Source::Mnist, hub(cache.path(), "http://127.0.0.1:1"))).unwrap().0, digits());
+    assert_eq!(
+        load(&request(Source::Mnist, hub(cache.path(), "http://127.0.0.1:1"))).unwrap().0,
+        digits()
+    );
 }
 
 #[test]
@@ -115,7 +126,10 @@ fn without_a_server_auto_generates_and_says_so_and_mnist_fails() {
     let note = provenance.note.unwrap();
     let why = "ylecun/mnist: not in the Hugging Face cache and not downloaded from http://127.0.0.1:1: client error (Connect): ";
     assert!(note.starts_with(why) && note.contains("refused"), "{note}");
-    assert_eq!(note, format!("{error}; using generated digits instead, whose results are not MNIST's"));
+    assert_eq!(
+        note,
+        format!("{error}; using generated digits instead, whose results are not MNIST's")
+    );
 }
 
 #[test]
@@ -129,10 +143,14 @@ fn offline_means_no_connection() {
 
 #[test]
 fn a_server_that_stays_silent_or_stops_halfway_is_given_up() {
-    for (serves, reason) in [(Serves::Nothing, "no answer within 0 s"), (Serves::HalfOfEachFile, "no more data for 0 s after")] {
+    for (serves, reason) in [
+        (Serves::Nothing, "no answer within 0 s"),
+        (Serves::HalfOfEachFile, "no more data for 0 s after"),
+    ] {
         let cache = TempDir::new().unwrap();
         let started = Instant::now();
-        let hub = Hub { patience: Duration::from_millis(400), ..hub(cache.path(), &server(serves)) };
+        let hub =
+            Hub { patience: Duration::from_millis(400), ..hub(cache.path(), &server(serves)) };
         let error = load(&request(Source::Mnist, hub)).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10));
@@ -142,8 +160,12 @@ fn a_server_that_stays_silent_or_stops_halfway_is_given_up() {
 #[test]
 fn a_server_in_trouble_counts_as_no_server() {
     let cache = TempDir::new().unwrap();
-    let error = load(&request(Source::Mnist, hub(cache.path(), &server(Serves::Errors)))).unwrap_err();
-    assert!(matches!(&error, DataError::Unreachable { reason, .. } if reason.contains("503")), "{error}");
+    let error =
+        load(&request(Source::Mnist, hub(cache.path(), &server(Serves::Errors)))).unwrap_err();
+    assert!(
+        matches!(&error, DataError::Unreachable { reason, .. } if reason.contains("503")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -151,9 +173,16 @@ fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
     let cache = TempDir::new().unwrap();
     fill(cache.path());
     let nowhere = hub(cache.path(), "http://127.0.0.1:1");
-    let foreign = Request { content: Some("0000000000000000".to_string()), ..request(Source::Auto, nowhere.clone()) };
+    let foreign = Request {
+        content: Some("0000000000000000".to_string()),
+        ..request(Source::Auto, nowhere.clone())
+    };
     let foreign = message(load(&foreign).unwrap_err(), cache.path());
-    let file = cache.path().join("datasets--ylecun--mnist/snapshots").join(COMMIT).join("mnist/test/0000.parquet");
+    let file = cache
+        .path()
+        .join("datasets--ylecun--mnist/snapshots")
+        .join(COMMIT)
+        .join("mnist/test/0000.parquet");
     fs::write(file, b"PAR1 and no more").unwrap();
     let corrupt = message(load(&request(Source::Auto, nowhere)).unwrap_err(), cache.path());
     insta::assert_snapshot!([foreign, corrupt].join("\n"), @r"

@@ -36,10 +36,12 @@ fn a_directory_serves_auto_and_mnist_and_is_said_not_to_be_the_original() {
     let dir = TempDir::new().unwrap();
     write_idx(dir.path(), &digits(), false);
     for source in [Source::Auto, Source::Mnist] {
-        let (mnist, provenance) = load(&Request::new(source, Some(dir.path().to_path_buf()))).unwrap();
+        let (mnist, provenance) =
+            load(&Request::new(source, Some(dir.path().to_path_buf()))).unwrap();
         assert_eq!(mnist, digits());
         assert_eq!((provenance.dataset, &provenance.content), ("mnist", &digits().content_hash()));
-        let note = message(provenance.note.unwrap(), dir.path()).replace(&provenance.content, "HASH");
+        let note =
+            message(provenance.note.unwrap(), dir.path()).replace(&provenance.content, "HASH");
         assert_eq!(note, "DIR: 30 + 20 images that are not the original MNIST (content HASH)");
     }
 }
@@ -69,7 +71,9 @@ fn broken(name: &str, change: impl Fn(&mut Vec<u8>)) -> String {
 
 #[test]
 fn each_kind_of_bad_file_has_its_message() {
-    let claim = |at: usize, n: u32| move |bytes: &mut Vec<u8>| bytes[at..at + 4].copy_from_slice(&n.to_be_bytes());
+    let claim = |at: usize, n: u32| {
+        move |bytes: &mut Vec<u8>| bytes[at..at + 4].copy_from_slice(&n.to_be_bytes())
+    };
     let messages = [
         broken(TRAIN_IMAGES, claim(0, 2049)),
         broken(TRAIN_IMAGES, claim(8, 32)),
@@ -112,7 +116,14 @@ fn a_gzip_that_is_cut_garbled_or_followed_by_more_has_its_message() {
     let trailer = garbled.len() - 6;
     garbled[trailer] ^= 1;
     let longer = gz(&[bytes.as_slice(), &[0; 9]].concat());
-    let messages = [&whole[..whole.len() / 2], &garbled, &[whole.as_slice(), b"more"].concat(), &longer, b"no"].map(|bytes| {
+    let messages = [
+        &whole[..whole.len() / 2],
+        &garbled,
+        &[whole.as_slice(), b"more"].concat(),
+        &longer,
+        b"no",
+    ]
+    .map(|bytes| {
         let dir = TempDir::new().unwrap();
         write_idx(dir.path(), &digits(), true);
         fs::write(dir.path().join(format!("{name}.gz")), bytes).unwrap();
@@ -146,7 +157,9 @@ fn a_gzip_that_unfolds_to_more_than_its_header_says_is_not_unfolded() {
 
 #[test]
 fn missing_files_are_named() {
-    let load = |dir: &Path| message(load(&Request::new(Source::Auto, Some(dir.to_path_buf()))).unwrap_err(), dir);
+    let load = |dir: &Path| {
+        message(load(&Request::new(Source::Auto, Some(dir.to_path_buf()))).unwrap_err(), dir)
+    };
     let empty = TempDir::new().unwrap();
     let partial = TempDir::new().unwrap();
     write_idx(partial.path(), &digits(), false);
@@ -161,7 +174,10 @@ fn missing_files_are_named() {
 #[test]
 fn a_directory_with_generated_data_is_an_error_and_so_is_an_unknown_source() {
     let error = load(&Request::new(Source::Embedded, Some("digits".into()))).unwrap_err();
-    assert_eq!(error.to_string(), "digits: expected no data directory with generated data, got one");
+    assert_eq!(
+        error.to_string(),
+        "digits: expected no data directory with generated data, got one"
+    );
     let error = "cifar".parse::<Source>().unwrap_err();
     assert_eq!(error.to_string(), "data: expected auto, mnist or embedded, got cifar");
     for source in [Source::Auto, Source::Mnist, Source::Embedded] {

@@ -1,4 +1,5 @@
-//! Reading data from files and servers: round trips, each kind of bad input with its message, and mutated bytes.
+//! Reading data from files and servers: round trips, each kind of bad input with its message, and
+//! mutated bytes.
 
 mod allocations;
 mod cifar;

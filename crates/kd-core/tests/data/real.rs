@@ -1,4 +1,5 @@
-//! Against the real MNIST and CIFAR-100, where they are on this machine; otherwise these tests say that they were skipped.
+//! Against the real MNIST and CIFAR-100, where they are on this machine; otherwise these tests say
+//! that they were skipped.
 
 use kd_core::data::cifar::{self, Kind, PIXELS};
 use kd_core::data::hub::Hub;
@@ -35,9 +36,13 @@ fn the_hub_tables_of_cifar_100_are_the_original_in_content_statistics_and_groups
         eprintln!("skipped: uoft-cs/cifar100 is not in the Hugging Face cache (HF_HOME)");
         return;
     };
-    // The content hash is that of the same images decoded by Pillow, heights and widths in its order.
+    // The content hash is that of the same images decoded by Pillow, heights and widths in its
+    // order.
     let cifar = cifar::hub::read(kind, &files, true).unwrap();
-    assert_eq!((cifar.train.class_counts(), cifar.test.class_counts()), (vec![500; 100], vec![100; 100]));
+    assert_eq!(
+        (cifar.train.class_counts(), cifar.test.class_counts()),
+        (vec![500; 100], vec![100; 100])
+    );
     let groups = cifar.train.coarse.as_ref().unwrap();
     let mut group_of = [None; 100];
     for (&fine, &group) in cifar.train.labels.iter().zip(&groups.labels) {
@@ -47,7 +52,15 @@ fn the_hub_tables_of_cifar_100_are_the_original_in_content_statistics_and_groups
     // RepDistiller's means, which are those of the training set to four digits.
     for (c, expected) in [0.5071, 0.4867, 0.4408].into_iter().enumerate() {
         let plane = PIXELS / 3;
-        let sum: u64 = cifar.train.images.chunks_exact(plane).skip(c).step_by(3).flatten().map(|&p| u64::from(p)).sum();
+        let sum: u64 = cifar
+            .train
+            .images
+            .chunks_exact(plane)
+            .skip(c)
+            .step_by(3)
+            .flatten()
+            .map(|&p| u64::from(p))
+            .sum();
         let mean = sum as f64 / 255.0 / (50_000 * plane) as f64;
         assert!((mean - expected).abs() < 2e-4, "{c}: {mean}");
     }

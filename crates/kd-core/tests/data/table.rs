@@ -11,7 +11,15 @@ use tempfile::TempDir;
 use crate::allocations::assert_modest;
 use crate::fixtures::{HUB, Layout, Row, digits, message, parquet, parquet_rows, png, rows_of};
 
-const FORM: Form = Form { image: "image.bytes", label: "label", classes: 10, coarse: None, channels: 1, rows: 28, cols: 28 };
+const FORM: Form = Form {
+    image: "image.bytes",
+    label: "label",
+    classes: 10,
+    coarse: None,
+    channels: 1,
+    rows: 28,
+    cols: 28,
+};
 
 fn read(bytes: &[u8]) -> Result<LabelledImages, String> {
     let dir = TempDir::new().unwrap();
@@ -22,12 +30,29 @@ fn read(bytes: &[u8]) -> Result<LabelledImages, String> {
 
 #[test]
 fn a_table_holds_what_was_written_in_each_layout() {
-    // Version 2 without dictionaries writes delta encodings, which are refused; see the messages below.
-    let kinds = [(WriterVersion::PARQUET_1_0, true), (WriterVersion::PARQUET_1_0, false), (WriterVersion::PARQUET_2_0, true)];
-    for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(Default::default()), Compression::LZ4_RAW] {
+    // Version 2 without dictionaries writes delta encodings, which are refused; see the messages
+    // below.
+    let kinds = [
+        (WriterVersion::PARQUET_1_0, true),
+        (WriterVersion::PARQUET_1_0, false),
+        (WriterVersion::PARQUET_2_0, true),
+    ];
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::ZSTD(Default::default()),
+        Compression::LZ4_RAW,
+    ] {
         for (version, dictionary) in kinds {
-            let bytes = parquet_rows(&rows_of(&digits().train), &Layout { compression, version, dictionary, ..HUB });
-            assert_eq!(read(&bytes).unwrap(), digits().train, "{compression} {version:?} {dictionary}");
+            let bytes = parquet_rows(
+                &rows_of(&digits().train),
+                &Layout { compression, version, dictionary, ..HUB },
+            );
+            assert_eq!(
+                read(&bytes).unwrap(),
+                digits().train,
+                "{compression} {version:?} {dictionary}"
+            );
         }
     }
 }
@@ -53,8 +78,14 @@ fn each_kind_of_bad_table_has_its_message() {
         read(&with(&|rows| rows[14].0 = Some(png(&vec![0; 300 * 300], 300, 300)))),
         read(&with(&|rows| rows.clear())),
         read(&parquet_rows(&rows, &only_label)),
-        read(&parquet_rows(&rows, &Layout { compression: Compression::GZIP(Default::default()), ..HUB })),
-        read(&parquet_rows(&rows, &Layout { version: WriterVersion::PARQUET_2_0, dictionary: false, ..HUB })),
+        read(&parquet_rows(
+            &rows,
+            &Layout { compression: Compression::GZIP(Default::default()), ..HUB },
+        )),
+        read(&parquet_rows(
+            &rows,
+            &Layout { version: WriterVersion::PARQUET_2_0, dictionary: false, ..HUB },
+        )),
     ];
     insta::assert_snapshot!(messages.map(|m| m.unwrap_err()).join("\n"), @r"
     DIR/0000.parquet: expected a Parquet table of images and labels, got Parquet error: Invalid Parquet file. Corrupt footer
@@ -107,9 +138,13 @@ proptest! {
 fn a_page_on_which_the_parquet_crate_panics_is_an_error() {
     let layout = Layout { dictionary: false, compression: Compression::UNCOMPRESSED, ..HUB };
     let mut bytes = parquet_rows(&rows_of(&digits().train), &layout);
-    // The first data header: 12 values, encoding 0 (plain), turned into indices of a dictionary that is not there.
+    // The first data header: 12 values, encoding 0 (plain), turned into indices of a dictionary
+    // that is not there.
     let header = bytes.windows(5).position(|w| w == [0x2C, 0x15, 24, 0x15, 0]).unwrap();
     bytes[header + 4] = 16;
     let error = read(&bytes).unwrap_err();
-    assert_eq!(error, "DIR/0000.parquet: expected a Parquet table of images and labels, got pages that cannot be decoded");
+    assert_eq!(
+        error,
+        "DIR/0000.parquet: expected a Parquet table of images and labels, got pages that cannot be decoded"
+    );
 }

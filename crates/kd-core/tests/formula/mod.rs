@@ -1,4 +1,5 @@
-//! Numbers that a PyTorch program makes too (`scripts/oracles/cifar_networks.py`), and what that program keeps of a tensor.
+//! Numbers that a PyTorch program makes too (`scripts/oracles/cifar_networks.py`), and what that
+//! program keeps of a tensor.
 #![allow(dead_code)] // Each test binary uses its own part.
 
 use candle_core::{DType, Device, Result, Tensor};
@@ -27,13 +28,17 @@ pub fn value(name: &str, dims: &[usize]) -> Result<Tensor> {
         (_, "running_var") => (0.5, 1.5),
         _ => (0.2, 0.),
     };
-    let values: Vec<f32> = noise(dims.iter().product(), name, 0).into_iter().map(|u| (u * scale + shift) as f32).collect();
+    let values: Vec<f32> = noise(dims.iter().product(), name, 0)
+        .into_iter()
+        .map(|u| (u * scale + shift) as f32)
+        .collect();
     Tensor::from_vec(values, dims, &Device::Cpu)
 }
 
 /// Images of noise, `[batch, 3, 32, 32]`.
 pub fn images(batch: usize, purpose: &str, seed: usize) -> Result<Tensor> {
-    let values: Vec<f32> = noise(batch * 3 * 32 * 32, purpose, seed).into_iter().map(|u| (1.5 * u) as f32).collect();
+    let values: Vec<f32> =
+        noise(batch * 3 * 32 * 32, purpose, seed).into_iter().map(|u| (1.5 * u) as f32).collect();
     Tensor::from_vec(values, (batch, 3, 32, 32), &Device::Cpu)
 }
 
@@ -44,7 +49,9 @@ pub fn values(tensor: &Tensor) -> Result<Vec<f64>> {
 
 /// The products of a tensor with fixed vectors of noise, as many as asked for.
 pub fn projections(values: &[f64], name: &str, count: usize) -> Vec<f64> {
-    let product = |seed: usize| noise(values.len(), name, seed + 1).iter().zip(values).map(|(u, v)| u * v).sum();
+    let product = |seed: usize| {
+        noise(values.len(), name, seed + 1).iter().zip(values).map(|(u, v)| u * v).sum()
+    };
     (0..count).map(product).collect()
 }
 

@@ -1,5 +1,5 @@
-//! Methods with trained adapters beside PyTorch (`scripts/oracles/method_adapters.py`): the term, and the gradients of features and
-//! adapters.
+//! Methods with trained adapters beside PyTorch (`scripts/oracles/method_adapters.py`): the term,
+//! and the gradients of features and adapters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,15 +14,27 @@ use super::{Pair, formula, step};
 const BATCH: usize = 3;
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("../golden/method_adapters.json")).expect("the golden file is JSON")
+    serde_json::from_str(include_str!("../golden/method_adapters.json"))
+        .expect("the golden file is JSON")
 }
 
 /// Features that are a formula of their name, of the shape that the network declares.
-fn features(network: &dyn kd_core::model::Model, who: &str, taps: &[String]) -> Result<Vec<Tensor>> {
+fn features(
+    network: &dyn kd_core::model::Model,
+    who: &str,
+    taps: &[String],
+) -> Result<Vec<Tensor>> {
     let tap = |name: &String| {
         let tap = network.tap(name)?;
-        let dims = if tap.stride == 0 { vec![BATCH, tap.channels] } else { vec![BATCH, tap.channels, tap.side(), tap.side()] };
-        let values: Vec<f32> = formula::noise(dims.iter().product(), &format!("{who}.{name}"), 0).into_iter().map(|u| u as f32).collect();
+        let dims = if tap.stride == 0 {
+            vec![BATCH, tap.channels]
+        } else {
+            vec![BATCH, tap.channels, tap.side(), tap.side()]
+        };
+        let values: Vec<f32> = formula::noise(dims.iter().product(), &format!("{who}.{name}"), 0)
+            .into_iter()
+            .map(|u| u as f32)
+            .collect();
         Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
     };
     taps.iter().map(tap).collect()
@@ -32,9 +44,16 @@ fn features(network: &dyn kd_core::model::Model, who: &str, taps: &[String]) -> 
 fn compare(grad: &Tensor, name: &str, sketch: &Value) -> Result<()> {
     let (values, sketch) = (formula::values(grad)?, formula::numbers(sketch));
     let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
-    assert!((norm - sketch[0]).abs() < 1e-5 * sketch[0], "{name}: norm {norm}, expected {}", sketch[0]);
+    assert!(
+        (norm - sketch[0]).abs() < 1e-5 * sketch[0],
+        "{name}: norm {norm}, expected {}",
+        sketch[0]
+    );
     for (a, b) in formula::projections(&values, name, sketch.len() - 1).iter().zip(&sketch[1..]) {
-        assert!((a - b).abs() < 1e-5 * sketch[0], "{name}: projection {a}, expected {b}, of norm {norm}");
+        assert!(
+            (a - b).abs() < 1e-5 * sketch[0],
+            "{name}: projection {a}, expected {b}, of norm {norm}"
+        );
     }
     Ok(())
 }
@@ -42,22 +61,30 @@ fn compare(grad: &Tensor, name: &str, sketch: &Value) -> Result<()> {
 fn agrees(spec: MethodSpec, term: &str, expected: &Value) -> Result<()> {
     let pair = Pair::new("resnet8", "resnet8x4")?;
     let method = pair.build(&spec)?;
-    let adapters: Vec<(String, Var)> = pair.params.named().into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
+    let adapters: Vec<(String, Var)> =
+        pair.params.named().into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
     for (name, var) in &adapters {
         var.set(&formula::value(name, var.dims())?)?;
     }
     let wants = method.wants();
     let Teaching::Live { taps } = &wants.teaching else { panic!("{:?}", wants.teaching) };
-    let student: Vec<Var> =
-        features(&*pair.student, "student", &wants.student_taps)?.iter().map(Var::from_tensor).collect::<candle_core::Result<_>>()?;
+    let student: Vec<Var> = features(&*pair.student, "student", &wants.student_taps)?
+        .iter()
+        .map(Var::from_tensor)
+        .collect::<candle_core::Result<_>>()?;
     let logits = || Tensor::zeros((BATCH, 10), DType::F32, &Device::Cpu);
-    let student_out = Outputs { logits: logits()?, taps: student.iter().map(|v| v.as_tensor().clone()).collect() };
-    let teacher_out = Outputs { logits: logits()?, taps: features(&**pair.teacher.model(), "teacher", taps)? };
+    let student_out = Outputs {
+        logits: logits()?,
+        taps: student.iter().map(|v| v.as_tensor().clone()).collect(),
+    };
+    let teacher_out =
+        Outputs { logits: logits()?, taps: features(&**pair.teacher.model(), "teacher", taps)? };
     let labels = Tensor::new(&[0u32, 1, 2], &Device::Cpu)?;
     let terms = method.terms(&step(&student_out, &teacher_out, &labels, &[0, 1, 2]))?;
     let [found] = &terms[..] else { panic!("{} terms", terms.len()) };
     assert_eq!((found.name, found.weight), (term, 1.));
-    let (value, wanted) = (formula::values(&found.value)?[0], expected["value"].as_f64().expect("a value"));
+    let (value, wanted) =
+        (formula::values(&found.value)?[0], expected["value"].as_f64().expect("a value"));
     assert!((value - wanted).abs() < 1e-5 * wanted, "{value}, expected {wanted}");
 
     let names = wants.student_taps.iter().map(|name| format!("student.{name}"));
@@ -77,7 +104,8 @@ fn agrees(spec: MethodSpec, term: &str, expected: &Value) -> Result<()> {
 
 #[test]
 fn vids_term_and_gradients_are_pytorchs() -> Result<()> {
-    let spec = vid::Spec { weight: 1., variance: 5., least_variance: 1e-5, hard_weight: 0., soft: None };
+    let spec =
+        vid::Spec { weight: 1., variance: 5., least_variance: 1e-5, hard_weight: 0., soft: None };
     agrees(spec.into(), "information", &golden()["vid"])
 }
 
@@ -90,9 +118,13 @@ fn ccs_term_and_gradients_are_pytorchs() -> Result<()> {
 #[test]
 fn every_variance_of_vid_begins_as_the_specification_says() -> Result<()> {
     let pair = Pair::new("resnet8", "resnet8x4")?;
-    pair.build(&vid::Spec { weight: 1., variance: 5., least_variance: 1e-5, hard_weight: 0., soft: None }.into())?;
+    pair.build(
+        &vid::Spec { weight: 1., variance: 5., least_variance: 1e-5, hard_weight: 0., soft: None }
+            .into(),
+    )?;
     let mut seen = 0;
-    for (_, var) in pair.params.named().into_iter().filter(|(name, _)| name.ends_with("log_scale")) {
+    for (_, var) in pair.params.named().into_iter().filter(|(name, _)| name.ends_with("log_scale"))
+    {
         for a in formula::values(&var)? {
             let variance = a.exp().ln_1p() + 1e-5;
             assert!((variance - 5.).abs() < 1e-5, "{variance}");

@@ -31,7 +31,12 @@ fn networks_of_different_numbers_of_stages_are_refused_by_methods_that_pair_them
 
 #[test]
 fn pairs_of_the_benchmark_fit() -> Result<()> {
-    for (student, teacher) in [("resnet8", "wrn-16-2"), ("shufflenet-v2", "resnet8x4"), ("mobilenet-v2", "vgg13"), ("vgg8", "resnet50")] {
+    for (student, teacher) in [
+        ("resnet8", "wrn-16-2"),
+        ("shufflenet-v2", "resnet8x4"),
+        ("mobilenet-v2", "vgg13"),
+        ("vgg8", "resnet50"),
+    ] {
         let pair = Pair::new(student, teacher)?;
         for spec in specs() {
             pair.build(&spec)?;
@@ -45,7 +50,9 @@ fn a_method_without_a_teacher_is_refused() -> Result<()> {
     let pair = Pair::new("resnet8", "resnet8")?;
     let (params, vb) = Params::seeded(Seed(0), &Device::Cpu);
     for spec in specs() {
-        let Err(error) = spec.build(&Context::new(&*pair.student, None, &[], &params, &vb)) else { panic!("{spec:?} was built") };
+        let Err(error) = spec.build(&Context::new(&*pair.student, None, &[], &params, &vb)) else {
+            panic!("{spec:?} was built")
+        };
         assert!(error.is_bad_input() && spec.needs_teacher(), "{error}");
         assert_eq!(error.to_string(), "method: this one needs a teacher, and there is none");
     }
@@ -56,14 +63,37 @@ fn a_method_without_a_teacher_is_refused() -> Result<()> {
 fn hyper_parameters_outside_their_domain_are_refused_by_name() {
     let (hard_weight, soft) = (1., None);
     let nan = f64::NAN;
-    let dkd = |temperature, alpha, beta| dkd::Spec { temperature, alpha, beta, warm_up_epochs: 20, hard_weight, soft };
-    let vid = |variance, least_variance| vid::Spec { weight: 1., variance, least_variance, hard_weight, soft };
+    let dkd = |temperature, alpha, beta| dkd::Spec {
+        temperature,
+        alpha,
+        beta,
+        warm_up_epochs: 20,
+        hard_weight,
+        soft,
+    };
+    let vid = |variance, least_variance| vid::Spec {
+        weight: 1.,
+        variance,
+        least_variance,
+        hard_weight,
+        soft,
+    };
     let cases: Vec<(MethodSpec, &str)> = vec![
         (at::Spec { weight: -1., hard_weight, soft }.into(), "method.weight: "),
         (at::Spec { weight: 1., hard_weight: nan, soft }.into(), "method.hard-weight: "),
-        (nst::Spec { weight: 1., hard_weight, soft: Some(Soft { temperature: 0., weight: 1. }) }.into(), "temperature"),
-        (rkd::Spec { distance_weight: nan, angle_weight: 1., hard_weight, soft }.into(), "method.distance-weight: "),
-        (rkd::Spec { distance_weight: 1., angle_weight: -1., hard_weight, soft }.into(), "method.angle-weight: "),
+        (
+            nst::Spec { weight: 1., hard_weight, soft: Some(Soft { temperature: 0., weight: 1. }) }
+                .into(),
+            "temperature",
+        ),
+        (
+            rkd::Spec { distance_weight: nan, angle_weight: 1., hard_weight, soft }.into(),
+            "method.distance-weight: ",
+        ),
+        (
+            rkd::Spec { distance_weight: 1., angle_weight: -1., hard_weight, soft }.into(),
+            "method.angle-weight: ",
+        ),
         (cc::Spec { weight: 1., width: 0, hard_weight, soft }.into(), "method.width: "),
         (vid(5., 0.).into(), "method.least-variance"),
         (vid(1e-5, 1e-5).into(), "method.least-variance"),
@@ -87,7 +117,10 @@ fn an_experiment_file_names_every_field_and_no_other() {
     let joined = format!("{text}soft = {{ temperature = 4.0, weight = 1.0 }}\n");
     let soft = Some(Soft { temperature: 4., weight: 1. });
     assert_eq!(read(&joined), Ok(at::Spec { weight: 1000., hard_weight: 1., soft }.into()));
-    for (text, part) in [(format!("{text}wait = 1\n"), "wait"), ("kind = 'at'\nweight = 1.0\n".into(), "hard-weight")] {
+    for (text, part) in [
+        (format!("{text}wait = 1\n"), "wait"),
+        ("kind = 'at'\nweight = 1.0\n".into(), "hard-weight"),
+    ] {
         let error = read(&text).expect_err("another specification");
         assert!(error.contains(part), "{error}");
     }

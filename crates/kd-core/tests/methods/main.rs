@@ -1,4 +1,5 @@
-//! Distillation methods as a training step sees them: what they want of a pair of networks, their terms, and gradients of their adapters.
+//! Distillation methods as a training step sees them: what they want of a pair of networks, their
+//! terms, and gradients of their adapters.
 
 #[path = "../formula/mod.rs"]
 mod formula;
@@ -10,7 +11,9 @@ mod wiring;
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use kd_core::frozen::{Frozen, Teacher};
-use kd_core::method::{Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cc, dkd, nst, pkt, rkd, sp, vid};
+use kd_core::method::{
+    Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cc, dkd, nst, pkt, rkd, sp, vid,
+};
 use kd_core::model::{Model, NetworkSpec, Outputs};
 use kd_core::params::Params;
 use kd_core::seed::StepSeed;
@@ -42,12 +45,18 @@ impl Pair {
 }
 
 /// A step of the second epoch on these outputs.
-fn step<'a>(student: &'a Outputs, teacher: &'a Outputs, labels: &'a Tensor, numbers: &'a [u32]) -> Step<'a> {
+fn step<'a>(
+    student: &'a Outputs,
+    teacher: &'a Outputs,
+    labels: &'a Tensor,
+    numbers: &'a [u32],
+) -> Step<'a> {
     let draws = StepSeed { seed: Seed(3), epoch: 1, step: 0 };
     Step { student: Some(student), teacher: Some(teacher), labels, numbers, epoch: 1, draws }
 }
 
-/// The eight methods of this file's tests, with RepDistiller's weights, on hard targets and joined with soft ones.
+/// The eight methods of this file's tests, with RepDistiller's weights, on hard targets and joined
+/// with soft ones.
 fn specs() -> Vec<MethodSpec> {
     let (hard_weight, soft) = (1., Some(Soft { temperature: 4., weight: 0.5 }));
     vec![
@@ -58,6 +67,7 @@ fn specs() -> Vec<MethodSpec> {
         rkd::Spec { distance_weight: 25., angle_weight: 50., hard_weight, soft }.into(),
         pkt::Spec { weight: 30_000., hard_weight, soft }.into(),
         nst::Spec { weight: 50., hard_weight, soft }.into(),
-        dkd::Spec { temperature: 4., alpha: 1., beta: 2., warm_up_epochs: 20, hard_weight, soft }.into(),
+        dkd::Spec { temperature: 4., alpha: 1., beta: 2., warm_up_epochs: 20, hard_weight, soft }
+            .into(),
     ]
 }

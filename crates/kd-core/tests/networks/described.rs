@@ -14,7 +14,8 @@ use super::{fill, formula, network};
 
 const TRAIN: Mode = Mode::Train(StepSeed { seed: Seed(0), epoch: 0, step: 0 });
 
-/// Name, parameters, multiply-adds in millions, entries of the state dict without PyTorch's counters: counted on the reference's networks.
+/// Name, parameters, multiply-adds in millions, entries of the state dict without PyTorch's
+/// counters: counted on the reference's networks.
 const SIZES: [(&str, usize, f64, usize); 16] = [
     ("resnet8", 83_892, 12.5, 47),
     ("resnet20", 278_324, 40.8, 107),
@@ -63,9 +64,16 @@ fn every_tap_comes_as_it_is_declared_and_alone_as_among_all() -> Result<()> {
             };
             assert_eq!(tensor.dims(), dims, "{}, {}", spec.name(), tap.name);
             let smallest = tensor.flatten_all()?.min(0)?.to_scalar::<f32>()?;
-            assert_eq!(smallest < 0., tap.activated == Activated::Before, "{}, {}: {smallest}", spec.name(), tap.name);
+            assert_eq!(
+                smallest < 0.,
+                tap.activated == Activated::Before,
+                "{}, {}: {smallest}",
+                spec.name(),
+                tap.name
+            );
         }
-        // Asking for one tap takes another path through the network than asking for all; both have to say the same.
+        // Asking for one tap takes another path through the network than asking for all; both have
+        // to say the same.
         for name in ["stage2", "stage2.pre"].into_iter().filter(|name| names.contains(name)) {
             let one = model.forward(&xs, &[name], Mode::Evaluate)?;
             let index = model.tap_index(name)?;
@@ -97,12 +105,17 @@ fn taps_have_the_shapes_of_the_literature() -> Result<()> {
         let (_, model) = network(name)?;
         let shape = |t: &Tap| (t.channels, 32 / t.stride.max(1));
         let stem = &model.taps()[model.tap_index("stem")?];
-        let outputs: Vec<_> = [stem].into_iter().chain(model.stages(Activated::After)).map(shape).collect();
+        let outputs: Vec<_> =
+            [stem].into_iter().chain(model.stages(Activated::After)).map(shape).collect();
         assert_eq!(outputs, maps, "{name}");
         let before: Vec<&Tap> = model.stages(Activated::Before);
         assert_eq!(before.iter().copied().map(shape).collect::<Vec<_>>(), maps[1..], "{name}");
         assert!(before.iter().all(|t| t.activated == Activated::Before), "{name}");
-        assert_eq!(before.iter().all(|t| t.name.ends_with(".pre")), name != "mobilenet-v2", "{name}");
+        assert_eq!(
+            before.iter().all(|t| t.name.ends_with(".pre")),
+            name != "mobilenet-v2",
+            "{name}"
+        );
         assert_eq!(model.taps()[model.tap_index("pooled")?].channels, pooled, "{name}");
     }
     Ok(())
@@ -110,9 +123,15 @@ fn taps_have_the_shapes_of_the_literature() -> Result<()> {
 
 #[test]
 fn the_norm_of_a_tap_is_the_one_whose_bias_shifts_it() -> Result<()> {
-    for (name, named) in
-        [("resnet20", 3), ("wrn-16-2", 3), ("vgg8", 4), ("resnet50", 4), ("shufflenet-v1", 0), ("shufflenet-v2", 0), ("mobilenet-v2", 0)]
-    {
+    for (name, named) in [
+        ("resnet20", 3),
+        ("wrn-16-2", 3),
+        ("vgg8", 4),
+        ("resnet50", 4),
+        ("shufflenet-v1", 0),
+        ("shufflenet-v2", 0),
+        ("mobilenet-v2", 0),
+    ] {
         let (params, model) = network(name)?;
         let taps: Vec<&Tap> = model.taps().iter().filter(|tap| tap.norm.is_some()).collect();
         assert_eq!(taps.len(), named, "{name}");
@@ -127,14 +146,23 @@ fn the_norm_of_a_tap_is_the_one_whose_bias_shifts_it() -> Result<()> {
         let images = formula::images(1, "norm", 0)?;
         for tap in taps {
             assert!(tap.name.ends_with(".pre"), "{name}: {}", tap.name);
-            let value = || -> Result<Vec<f64>> { Ok(formula::values(&model.forward(&images, &[&tap.name], Mode::Evaluate)?.taps[0])?) };
+            let value = || -> Result<Vec<f64>> {
+                Ok(formula::values(&model.forward(&images, &[&tap.name], Mode::Evaluate)?.taps[0])?)
+            };
             let before = value()?;
             let mut tensors = params.snapshot()?;
             let bias = format!("{}.bias", tap.norm.as_deref().unwrap_or_default());
             let shifted = (&tensors[&bias] + 1.)?;
             tensors.insert(bias, shifted);
             params.set(&tensors)?;
-            assert!(value()?.iter().zip(before).all(|(after, before)| (after - before - 1.).abs() < 1e-4), "{name}: {}", tap.name);
+            assert!(
+                value()?
+                    .iter()
+                    .zip(before)
+                    .all(|(after, before)| (after - before - 1.).abs() < 1e-4),
+                "{name}: {}",
+                tap.name
+            );
         }
     }
     Ok(())
@@ -143,7 +171,10 @@ fn the_norm_of_a_tap_is_the_one_whose_bias_shifts_it() -> Result<()> {
 fn moments(params: &Params, name: &str) -> Result<(f64, f64)> {
     let values = formula::values(&params.snapshot()?[name])?;
     let n = values.len() as f64;
-    Ok(((values.iter().map(|v| v * v).sum::<f64>() / n).sqrt(), values.iter().fold(0., |m: f64, v| m.max(v.abs()))))
+    Ok((
+        (values.iter().map(|v| v * v).sum::<f64>() / n).sqrt(),
+        values.iter().fold(0., |m: f64, v| m.max(v.abs())),
+    ))
 }
 
 #[test]
@@ -171,14 +202,22 @@ fn parameters_begin_as_in_the_reference_programs() -> Result<()> {
         let (params, _) = network(network_name)?;
         let (rms, largest) = moments(&params, name)?;
         let spread = 5. / (params.snapshot()?[name].elem_count() as f64).sqrt();
-        assert!((rms - expected).abs() <= expected * spread, "{network_name}, {name}: {rms}, expected {expected}");
+        assert!(
+            (rms - expected).abs() <= expected * spread,
+            "{network_name}, {name}: {rms}, expected {expected}"
+        );
         if expected == uniform(464) || name.starts_with("fc") {
             assert!(largest <= expected * 3f64.sqrt(), "{network_name}, {name}: {largest}");
         }
         for (name, var) in params.named().into_iter().chain(params.buffers()) {
-            let norm = var.rank() == 1 && !["fc", "classifier", "linear"].iter().any(|head| name.starts_with(head));
-            let start = if name.ends_with("weight") || name.ends_with("running_var") { 1. } else { 0. };
-            assert!(!norm || formula::values(&var)?.iter().all(|v| *v == start), "{network_name}, {name}");
+            let norm = var.rank() == 1
+                && !["fc", "classifier", "linear"].iter().any(|head| name.starts_with(head));
+            let start =
+                if name.ends_with("weight") || name.ends_with("running_var") { 1. } else { 0. };
+            assert!(
+                !norm || formula::values(&var)?.iter().all(|v| *v == start),
+                "{network_name}, {name}"
+            );
         }
     }
     Ok(())
@@ -191,7 +230,9 @@ fn running_statistics_move_in_training_and_no_optimiser_sees_them() -> Result<()
     assert_eq!(names.len(), 18);
     let sgd = OptimizerSpec::Sgd { momentum: 0.9, nesterov: true, weight_decay: 0.5 };
     let mut optimizer = Optimizer::new(&sgd, None, &params)?;
-    let buffers = || -> Result<Vec<Vec<f64>>> { params.buffers().iter().map(|(_, var)| Ok(formula::values(var)?)).collect() };
+    let buffers = || -> Result<Vec<Vec<f64>>> {
+        params.buffers().iter().map(|(_, var)| Ok(formula::values(var)?)).collect()
+    };
     let start = buffers()?;
     let xs = formula::images(4, "running", 0)?;
     model.forward(&xs, &[], Mode::Evaluate)?;
@@ -209,10 +250,15 @@ fn running_statistics_move_in_training_and_no_optimiser_sees_them() -> Result<()
 }
 
 #[test]
-fn a_frozen_network_uses_its_running_statistics_or_those_of_the_batch_and_records_no_graph() -> Result<()> {
+fn a_frozen_network_uses_its_running_statistics_or_those_of_the_batch_and_records_no_graph()
+-> Result<()> {
     let (params, model) = network("resnet8")?;
     fill(&params)?;
-    let frozen = || Frozen::build(params.snapshot()?, &Device::Cpu, |vb| NetworkSpec::from_name("resnet8", 100)?.build(vb));
+    let frozen = || {
+        Frozen::build(params.snapshot()?, &Device::Cpu, |vb| {
+            NetworkSpec::from_name("resnet8", 100)?.build(vb)
+        })
+    };
     let xs = formula::images(4, "frozen", 0)?;
     let taps = ["stage2.pre", "pooled"];
     let values = |out: kd_core::model::Outputs| -> Result<Vec<Vec<f64>>> {
@@ -248,7 +294,12 @@ fn networks_are_found_by_any_spelling_of_their_names_and_keep_them() -> Result<(
         assert_eq!(NetworkSpec::from_name(given, 10)?.name(), name);
     }
     let Err(e) = NetworkSpec::from_name("resnet18", 10) else { panic!("it was accepted") };
-    assert!(e.is_bad_input() && e.to_string().contains("resnet20, resnet32") && e.to_string().ends_with("got resnet18"), "{e}");
+    assert!(
+        e.is_bad_input()
+            && e.to_string().contains("resnet20, resnet32")
+            && e.to_string().ends_with("got resnet18"),
+        "{e}"
+    );
     Ok(())
 }
 
@@ -297,7 +348,9 @@ fn descriptions_are_read_from_toml_and_wrong_ones_are_refused() {
 fn an_unknown_tap_and_an_image_of_another_shape_are_errors() -> Result<()> {
     let (_, model) = network("vgg8")?;
     let xs = formula::images(1, "shape", 0)?;
-    let Err(e) = model.forward(&xs, &["stage5"], Mode::Evaluate) else { panic!("an unknown tap was accepted") };
+    let Err(e) = model.forward(&xs, &["stage5"], Mode::Evaluate) else {
+        panic!("an unknown tap was accepted")
+    };
     assert!(e.is_bad_input() && e.to_string().contains("stage4.pre, stage4, pooled"), "{e}");
     let grey = Tensor::zeros((1, 1, 32, 32), DType::F32, &Device::Cpu)?;
     assert!(model.forward(&grey, &[], Mode::Evaluate).is_err());

@@ -20,7 +20,8 @@ impl Step {
         let (params, vb) = Params::seeded(Seed(7), &Device::Cpu);
         let model = NetworkSpec::from_name("resnet8", 100)?.build_with(precision, vb)?;
         let draws = StepSeed { seed: Seed(0), epoch: 0, step: 0 };
-        let logits = model.forward(&formula::images(8, "images", 0)?, &[], Mode::Train(draws))?.logits;
+        let logits =
+            model.forward(&formula::images(8, "images", 0)?, &[], Mode::Train(draws))?.logits;
         Ok(Self { params, loss: logits.sqr()?.mean_all()? })
     }
 
@@ -29,7 +30,8 @@ impl Step {
         let gradients = kd_kernels::backward(&self.loss)?;
         let mut all = vec![self.loss.to_scalar::<f32>()?.to_bits()];
         for (name, var) in self.params.named() {
-            let gradient = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
+            let gradient =
+                gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{name} has no gradient"));
             all.extend(gradient.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits));
         }
         Ok(all)
@@ -40,7 +42,11 @@ impl Step {
 fn two_networks_of_different_precision_do_not_change_each_other() -> Result<()> {
     let precise = Step::record(Precision::Precise)?.bits()?;
     let fast = Step::record(Precision::Fast)?.bits()?;
-    assert_eq!(precise != fast, kd_kernels::kernels_enabled(), "the kernels have two precisions, the twins have one");
+    assert_eq!(
+        precise != fast,
+        kd_kernels::kernels_enabled(),
+        "the kernels have two precisions, the twins have one"
+    );
     // Both forward passes before either backward pass, which is the later one's first.
     let (first, second) = (Step::record(Precision::Precise)?, Step::record(Precision::Fast)?);
     assert!(second.bits()? == fast);
@@ -55,6 +61,9 @@ fn a_network_that_is_built_without_a_precision_is_precise() -> Result<()> {
         let model = build(&NetworkSpec::from_name("resnet8", 100)?, vb)?;
         Ok(model.forward(&formula::images(8, "images", 0)?, &[], Mode::BatchStatistics)?.logits.to_vec2()?)
     };
-    assert_eq!(logits(|spec, vb| spec.build(vb))?, logits(|spec, vb| spec.build_with(Precision::Precise, vb))?);
+    assert_eq!(
+        logits(|spec, vb| spec.build(vb))?,
+        logits(|spec, vb| spec.build_with(Precision::Precise, vb))?
+    );
     Ok(())
 }

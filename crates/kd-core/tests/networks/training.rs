@@ -1,4 +1,5 @@
-//! Training of image networks in the loop: the same to the bit when it is stopped in between, and on any number of threads.
+//! Training of image networks in the loop: the same to the bit when it is stopped in between, and
+//! on any number of threads.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,13 +23,22 @@ impl Examples for Noise {
     }
 
     fn batch(&self, rows: &[u32], _: StepSeed, device: &Device) -> Result<Batch> {
-        let images = rows.iter().map(|row| formula::images(1, "train", *row as usize)).collect::<candle_core::Result<Vec<_>>>()?;
+        let images = rows
+            .iter()
+            .map(|row| formula::images(1, "train", *row as usize))
+            .collect::<candle_core::Result<Vec<_>>>()?;
         let labels: Vec<u32> = rows.iter().map(|row| row % 3).collect();
-        Ok(Batch { inputs: Tensor::cat(&images, 0)?, labels: Tensor::new(labels, device)?, numbers: rows.to_vec(), teacher_logits: None })
+        Ok(Batch {
+            inputs: Tensor::cat(&images, 0)?,
+            labels: Tensor::new(labels, device)?,
+            numbers: rows.to_vec(),
+            teacher_logits: None,
+        })
     }
 }
 
-/// The bits of all parameters and running statistics after training; the run ends as if killed after epoch `stop_after`.
+/// The bits of all parameters and running statistics after training; the run ends as if killed
+/// after epoch `stop_after`.
 fn train(
     name: &str,
     epochs: usize,
@@ -49,14 +59,20 @@ fn train(
         average_epochs,
     };
     let method = HardTargets::default();
-    let fit = Fit { state, ..Fit::new(&model, &params, &method, &Noise, &spec, Seed(3), &Device::Cpu) };
-    let run =
-        std::panic::AssertUnwindSafe(|| fit.run(&mut |record: &EpochRecord| assert!(record.epoch <= stop_after, "stopped as if killed")));
+    let fit =
+        Fit { state, ..Fit::new(&model, &params, &method, &Noise, &spec, Seed(3), &Device::Cpu) };
+    let run = std::panic::AssertUnwindSafe(|| {
+        fit.run(&mut |record: &EpochRecord| {
+            assert!(record.epoch <= stop_after, "stopped as if killed")
+        })
+    });
     match std::panic::catch_unwind(run) {
         Ok(records) => assert_eq!(records?.len(), epochs),
         Err(_) => assert!(stop_after < epochs),
     }
-    let bits = |t: &Tensor| -> Result<Vec<u32>> { Ok(t.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect()) };
+    let bits = |t: &Tensor| -> Result<Vec<u32>> {
+        Ok(t.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
+    };
     params.snapshot()?.iter().map(|(name, t)| Ok((name.clone(), bits(t)?))).collect()
 }
 
@@ -77,7 +93,8 @@ fn a_stopped_run_goes_on_to_the_same_weights_and_running_statistics_to_the_bit()
 fn training_does_not_depend_on_the_number_of_threads() -> Result<()> {
     for name in ["resnet8", "wrn-16-1", "mobilenet-v2", "shufflenet-v2"] {
         let on = |threads: usize| -> Result<BTreeMap<String, Vec<u32>>> {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            let pool =
+                rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             pool.install(|| train(name, 1, 0, None, 1))
         };
         let one = on(1)?;

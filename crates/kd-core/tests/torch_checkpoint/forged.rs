@@ -1,4 +1,5 @@
-//! Files that no PyTorch wrote: one line that names the file, no panic, and no more memory than the file is worth.
+//! Files that no PyTorch wrote: one line that names the file, no panic, and no more memory than the
+//! file is worth.
 
 use std::io::Write;
 use std::path::Path;
@@ -31,17 +32,30 @@ fn refused(bytes: &[u8]) -> String {
 
 /// The old layout around a pickled object, the keys of its storages and what follows.
 fn old(object: &[u8], keys: &[u8], rest: &[u8]) -> Vec<u8> {
-    let head = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
+    let head =
+        b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.\x80\x02M\xe9\x03.\x80\x02}.";
     [head, object, keys, rest].concat()
 }
 
-/// A state dict of one tensor of these sizes in a storage of floats called `s`; each size is pickled as a signed 8-byte number.
+/// A state dict of one tensor of these sizes in a storage of floats called `s`; each size is
+/// pickled as a signed 8-byte number.
 fn tensor(offset: i64, shape: &[i64], strides: &[i64]) -> Vec<u8> {
     let number = |n: &i64| [b"\x8a\x08".as_slice(), &n.to_le_bytes()].concat();
-    let tuple = |sizes: &[i64]| [b"(".to_vec(), sizes.iter().flat_map(number).collect(), b"t".to_vec()].concat();
+    let tuple = |sizes: &[i64]| {
+        [b"(".to_vec(), sizes.iter().flat_map(number).collect(), b"t".to_vec()].concat()
+    };
     let storage = b"(U\x07storagectorch\nFloatStorage\nU\x01sU\x03cpuK\x04NtQ";
     let call = b"ctorch._utils\n_rebuild_tensor_v2\n(";
-    [b"\x80\x02}U\x01w".as_slice(), call, storage, &number(&offset), &tuple(shape), &tuple(strides), b"\x89NtRs."].concat()
+    [
+        b"\x80\x02}U\x01w".as_slice(),
+        call,
+        storage,
+        &number(&offset),
+        &tuple(shape),
+        &tuple(strides),
+        b"\x89NtRs.",
+    ]
+    .concat()
 }
 
 const KEYS: &[u8] = b"\x80\x02]U\x01sa.";
@@ -53,12 +67,17 @@ fn storage(count: u64, floats: usize) -> Vec<u8> {
 #[test]
 fn the_forger_of_these_tests_can_write_an_honest_file() {
     let dir = TempDir::new().expect("a folder");
-    assert_eq!(read(dir.path(), &old(&tensor(0, &[2, 2], &[2, 1]), KEYS, &storage(4, 4))).expect("an honest file"), 1);
+    assert_eq!(
+        read(dir.path(), &old(&tensor(0, &[2, 2], &[2, 1]), KEYS, &storage(4, 4)))
+            .expect("an honest file"),
+        1
+    );
 }
 
 #[test]
 fn a_file_that_is_no_checkpoint_or_is_cut_or_forged_is_one_line_that_says_what_was_expected() {
-    let deep = [b"\x80\x02".to_vec(), b"]".repeat(100_000), b"a".repeat(99_999), b".".to_vec()].concat();
+    let deep =
+        [b"\x80\x02".to_vec(), b"]".repeat(100_000), b"a".repeat(99_999), b".".to_vec()].concat();
     let files = [
         b"".to_vec(),
         b"\x89HDF\r\n".to_vec(),
@@ -107,15 +126,20 @@ fn a_file_that_is_no_checkpoint_or_is_cut_or_forged_is_one_line_that_says_what_w
 
 #[test]
 fn values_without_end_are_refused_before_they_fill_the_memory() {
-    let bytes = old(&[b"\x80\x02(".to_vec(), b"N".repeat(5 << 20), b"l.".to_vec()].concat(), b"", b"");
-    assert_eq!(refused(&bytes), "net.pth: from byte 25: pickle, byte 4194307: expected at most 4194304 values, got more");
+    let bytes =
+        old(&[b"\x80\x02(".to_vec(), b"N".repeat(5 << 20), b"l.".to_vec()].concat(), b"", b"");
+    assert_eq!(
+        refused(&bytes),
+        "net.pth: from byte 25: pickle, byte 4194307: expected at most 4194304 values, got more"
+    );
 }
 
 #[test]
 fn a_zip_file_without_a_pickle_and_one_with_a_compressed_or_missing_storage_are_refused() {
     let zip = |files: &[(&str, &[u8])]| {
         let mut writer = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        let how = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+        let how = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored);
         for (name, bytes) in files {
             writer.start_file(*name, how).expect("an entry");
             writer.write_all(bytes).expect("a write");
@@ -149,7 +173,9 @@ fn a_zip_file_without_a_pickle_and_one_with_a_compressed_or_missing_storage_are_
 fn read_or_refused(dir: &Path, bytes: &[u8]) -> Result<(), TestCaseError> {
     match read(dir, bytes) {
         Ok(_) => {}
-        Err(e @ (Error::BadInput(_) | Error::Io { .. })) => prop_assert!(!e.to_string().contains('\n'), "{e}"),
+        Err(e @ (Error::BadInput(_) | Error::Io { .. })) => {
+            prop_assert!(!e.to_string().contains('\n'), "{e}")
+        }
         Err(other) => prop_assert!(false, "not bad input: {other}"),
     }
     assert_modest();

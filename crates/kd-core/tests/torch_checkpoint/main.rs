@@ -1,5 +1,5 @@
-//! PyTorch checkpoints: files that a real PyTorch wrote (`scripts/oracles/torch_checkpoints.py`), files that hold something else, and
-//! files that were damaged or forged.
+//! PyTorch checkpoints: files that a real PyTorch wrote (`scripts/oracles/torch_checkpoints.py`),
+//! files that hold something else, and files that were damaged or forged.
 
 #[path = "../data/allocations.rs"]
 mod allocations;

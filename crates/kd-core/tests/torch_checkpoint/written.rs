@@ -39,8 +39,9 @@ fn expected(file: &serde_json::Value) -> BTreeMap<String, Listed> {
         "uint8" | "bool" => "u8",
         other => panic!("{other} is not in the table"),
     };
-    let numbers =
-        |v: &serde_json::Value| -> Vec<f64> { v.as_array().expect("numbers").iter().map(|x| x.as_f64().expect("a number")).collect() };
+    let numbers = |v: &serde_json::Value| -> Vec<f64> {
+        v.as_array().expect("numbers").iter().map(|x| x.as_f64().expect("a number")).collect()
+    };
     let one = |v: &serde_json::Value| Listed {
         shape: numbers(&v["shape"]).into_iter().map(|x| x as usize).collect(),
         dtype: dtype(v["dtype"].as_str().expect("a dtype")).to_owned(),
@@ -50,7 +51,8 @@ fn expected(file: &serde_json::Value) -> BTreeMap<String, Listed> {
 }
 
 #[test]
-fn every_file_that_pytorch_wrote_holds_the_names_shapes_types_and_values_that_pytorch_saw() -> Result<()> {
+fn every_file_that_pytorch_wrote_holds_the_names_shapes_types_and_values_that_pytorch_saw()
+-> Result<()> {
     let text = std::fs::read_to_string(golden().join("expected.json")).expect("the golden file");
     let golden: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let files = golden["files"].as_object().expect("files");
@@ -73,11 +75,20 @@ fn a_part_is_read_by_its_prefix() -> Result<()> {
 #[test]
 fn what_stands_beside_the_weights_is_told() -> Result<()> {
     let number = |n: f64| Remark::Number(n);
-    let told = |name: &str| -> Result<Vec<(String, Remark)>> { Ok(open(name)?.remarks()?.into_iter().collect()) };
+    let told = |name: &str| -> Result<Vec<(String, Remark)>> {
+        Ok(open(name)?.remarks()?.into_iter().collect())
+    };
     for name in ["teacher", "teacher_old"] {
-        assert_eq!(told(name)?, [("accuracy".into(), number(74.25)), ("epoch".into(), number(240.))]);
+        assert_eq!(
+            told(name)?,
+            [("accuracy".into(), number(74.25)), ("epoch".into(), number(240.))]
+        );
     }
-    let imagenet = [("arch".into(), Remark::Text("resnet18".into())), ("best_prec1".into(), number(71.5)), ("epoch".into(), number(100.))];
+    let imagenet = [
+        ("arch".into(), Remark::Text("resnet18".into())),
+        ("best_prec1".into(), number(71.5)),
+        ("epoch".into(), number(100.)),
+    ];
     assert_eq!(told("imagenet")?, imagenet);
     assert_eq!(told("views")?, [], "tensors at the top are the network's");
     Ok(())

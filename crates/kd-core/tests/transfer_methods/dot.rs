@@ -15,8 +15,10 @@ fn trained(optimizer: OptimizerSpec) -> Result<BTreeMap<String, Tensor>> {
     let pair = Pair::new("resnet8", "resnet14")?;
     let method = pair.method(KD)?;
     let spec = train(2, optimizer);
-    let fit =
-        Fit { teacher: Some(&pair.teacher), ..Fit::new(&*pair.student, &pair.params, &*method, &Noise, &spec, Seed(3), &Device::Cpu) };
+    let fit = Fit {
+        teacher: Some(&pair.teacher),
+        ..Fit::new(&*pair.student, &pair.params, &*method, &Noise, &spec, Seed(3), &Device::Cpu)
+    };
     fit.run(&mut ())?;
     pair.params.snapshot()
 }

@@ -16,7 +16,9 @@ fn the_term_is_the_sum_over_consecutive_maps_stem_included() -> Result<()> {
     let terms = pair.step(&*method, &[0, 1, 2, 5], 0, |step| {
         let (s, t) = (&step.student()?.taps, &step.teacher()?.taps);
         for i in 0..3 {
-            want += f64::from(solution_flow((&s[i], &s[i + 1]), (&t[i], &t[i + 1]))?.to_scalar::<f32>()?);
+            want += f64::from(
+                solution_flow((&s[i], &s[i + 1]), (&t[i], &t[i + 1]))?.to_scalar::<f32>()?,
+            );
         }
         Ok(())
     })?;

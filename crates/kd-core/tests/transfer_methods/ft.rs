@@ -10,7 +10,8 @@ use kd_kernels::conv2d::Precision;
 use super::pair::{Noise, Pair, SGD, labels, named, spec, train};
 
 const PARAPHRASER: &str = "kind = 'paraphraser'\nweight = 1.0\nrate = 0.5\nslope = 0.1";
-const FT: &str = "kind = 'ft'\nweight = 200.0\nrate = 0.5\nslope = 0.1\npower = 2\nnorm = 1\nhard-weight = 1.0";
+const FT: &str =
+    "kind = 'ft'\nweight = 200.0\nrate = 0.5\nslope = 0.1\npower = 2\nnorm = 1\nhard-weight = 1.0";
 
 #[test]
 fn the_paraphraser_learns_to_make_the_map_again_without_the_student() -> Result<()> {
@@ -24,8 +25,13 @@ fn the_paraphraser_learns_to_make_the_map_again_without_the_student() -> Result<
     let adapters = pair.adapters();
     assert_eq!(adapters.len(), 12, "{adapters:?}");
     assert_eq!(pair.pulled(&terms)?, adapters);
-    let shape = |name: &str| pair.params.get(&format!("method.paraphraser.{name}.weight")).map(|var| var.dims()[..2].to_vec());
-    let shapes = ["encoder.0", "encoder.1", "encoder.2", "decoder.0", "decoder.1", "decoder.2"].map(|name| shape(name).expect("a weight"));
+    let shape = |name: &str| {
+        pair.params
+            .get(&format!("method.paraphraser.{name}.weight"))
+            .map(|var| var.dims()[..2].to_vec())
+    };
+    let shapes = ["encoder.0", "encoder.1", "encoder.2", "decoder.0", "decoder.1", "decoder.2"]
+        .map(|name| shape(name).expect("a weight"));
     assert_eq!(shapes, [[64, 64], [32, 64], [32, 32], [32, 32], [64, 32], [64, 64]]);
     Ok(())
 }
@@ -79,7 +85,8 @@ fn every_layer_of_the_translator_learns_and_the_terms_have_their_weights() -> Re
     assert_eq!(weights, [("hard", 1.), ("factors", 200.)]);
     assert!(named(&terms, "factors")? > 0.);
     let pulled = pair.pulled(&terms)?;
-    let translator: Vec<_> = pair.adapters().into_iter().filter(|name| name.contains("translator")).collect();
+    let translator: Vec<_> =
+        pair.adapters().into_iter().filter(|name| name.contains("translator")).collect();
     assert_eq!(translator.len(), 9, "{translator:?}");
     assert!(translator.iter().all(|name| pulled.contains(name)), "{pulled:?}");
     assert!(!pulled.iter().any(|name| name.contains("paraphraser")), "{pulled:?}");
@@ -90,8 +97,14 @@ fn every_layer_of_the_translator_learns_and_the_terms_have_their_weights() -> Re
 fn numbers_outside_their_domains_are_errors_of_one_line_before_training() -> Result<()> {
     let pair = Pair::new("resnet8", "resnet14")?;
     let with = |from: &str, to: &str| pair.refused(&FT.replace(from, to));
-    assert_eq!(with("rate = 0.5", "rate = 0.0"), "method.rate: expected a number above 0 and at most 1, got 0");
-    assert_eq!(with("slope = 0.1", "slope = 2.0"), "method.slope: expected a number from 0 to 1, got 2");
+    assert_eq!(
+        with("rate = 0.5", "rate = 0.0"),
+        "method.rate: expected a number above 0 and at most 1, got 0"
+    );
+    assert_eq!(
+        with("slope = 0.1", "slope = 2.0"),
+        "method.slope: expected a number from 0 to 1, got 2"
+    );
     assert_eq!(with("power = 2", "power = 0"), "method.power: expected 1 to 8, got 0");
     assert_eq!(with("norm = 1", "norm = 9"), "method.norm: expected 1 to 8, got 9");
     Ok(())

@@ -1,4 +1,5 @@
-//! Methods on small networks: their terms, what they train, what they remember, and what they refuse.
+//! Methods on small networks: their terms, what they train, what they remember, and what they
+//! refuse.
 
 mod ab;
 mod crd;

@@ -1,4 +1,5 @@
-//! A student, its frozen teacher and a dozen images, on which one step of a method can be looked at.
+//! A student, its frozen teacher and a dozen images, on which one step of a method can be looked
+//! at.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,10 +40,20 @@ impl Pair {
         // Not all norms 1 and 0.
         let moved = |(name, t): (String, Tensor)| -> Result<(String, Tensor)> {
             let noise = noise(t.dims(), &name)?;
-            Ok(if t.rank() == 1 && !name.ends_with("running_var") { (name, (t + (noise * 0.3)?)?) } else { (name, t) })
+            Ok(if t.rank() == 1 && !name.ends_with("running_var") {
+                (name, (t + (noise * 0.3)?)?)
+            } else {
+                (name, t)
+            })
         };
-        let tensors = weights.snapshot()?.into_iter().map(moved).collect::<Result<BTreeMap<_, _>>>()?;
-        Ok(Self { params, vb, student, teacher: Frozen::build(tensors, &Device::Cpu, |vb| spec.build(vb))? })
+        let tensors =
+            weights.snapshot()?.into_iter().map(moved).collect::<Result<BTreeMap<_, _>>>()?;
+        Ok(Self {
+            params,
+            vb,
+            student,
+            teacher: Frozen::build(tensors, &Device::Cpu, |vb| spec.build(vb))?,
+        })
     }
 
     pub fn vb(&self) -> &VarBuilder<'static> {
@@ -52,7 +63,13 @@ impl Pair {
     /// The method that an experiment file writes so.
     pub fn method(&self, toml: &str) -> Result<Box<dyn Distillation>> {
         let labels = labels();
-        spec(toml).build(&Context::new(&*self.student, Some(&self.teacher), &labels, &self.params, &self.vb))
+        spec(toml).build(&Context::new(
+            &*self.student,
+            Some(&self.teacher),
+            &labels,
+            &self.params,
+            &self.vb,
+        ))
     }
 
     /// The message of the error that building it ends in.
@@ -64,13 +81,22 @@ impl Pair {
     }
 
     /// One step's outputs on images `numbers`, as the loop makes them.
-    pub fn outputs(&self, method: &dyn Distillation, numbers: &[u32], draws: StepSeed) -> Result<(Option<Outputs>, Option<Outputs>)> {
+    pub fn outputs(
+        &self,
+        method: &dyn Distillation,
+        numbers: &[u32],
+        draws: StepSeed,
+    ) -> Result<(Option<Outputs>, Option<Outputs>)> {
         let (wants, inputs) = (method.wants(), images(numbers)?);
         fn names(taps: &[String]) -> Vec<&str> {
             taps.iter().map(String::as_str).collect()
         }
         let student = match wants.student {
-            true => Some(self.student.forward(&inputs, &names(&wants.student_taps), Mode::Train(draws))?),
+            true => Some(self.student.forward(
+                &inputs,
+                &names(&wants.student_taps),
+                Mode::Train(draws),
+            )?),
             false => None,
         };
         let teacher = match &wants.teaching {
@@ -81,7 +107,8 @@ impl Pair {
         Ok((student, teacher))
     }
 
-    /// The terms of one step, and what the method remembers of it, if it is to; `look` sees the taps.
+    /// The terms of one step, and what the method remembers of it, if it is to; `look` sees the
+    /// taps.
     pub fn step(
         &self,
         method: &dyn Distillation,
@@ -91,8 +118,18 @@ impl Pair {
     ) -> Result<Vec<Term>> {
         let draws = StepSeed { seed: Seed(3), epoch: 0, step };
         let (student, teacher) = self.outputs(method, numbers, draws)?;
-        let labels = Tensor::new(numbers.iter().map(|n| n % CLASSES as u32).collect::<Vec<_>>(), &Device::Cpu)?;
-        let step = Step { student: student.as_ref(), teacher: teacher.as_ref(), labels: &labels, numbers, epoch: 0, draws };
+        let labels = Tensor::new(
+            numbers.iter().map(|n| n % CLASSES as u32).collect::<Vec<_>>(),
+            &Device::Cpu,
+        )?;
+        let step = Step {
+            student: student.as_ref(),
+            teacher: teacher.as_ref(),
+            labels: &labels,
+            numbers,
+            epoch: 0,
+            draws,
+        };
         let terms = method.terms(&step)?;
         look(&step)?;
         method.remember(&step)?;
@@ -119,12 +156,19 @@ impl Pair {
 
     /// The names of the method's parameters.
     pub fn adapters(&self) -> BTreeSet<String> {
-        self.params.named().into_iter().map(|(name, _)| name).filter(|name| name.starts_with("method.")).collect()
+        self.params
+            .named()
+            .into_iter()
+            .map(|(name, _)| name)
+            .filter(|name| name.starts_with("method."))
+            .collect()
     }
 
     /// The bits of all parameters and buffers.
     pub fn bits(&self) -> Result<BTreeMap<String, Vec<u32>>> {
-        let bits = |t: &Tensor| -> Result<Vec<u32>> { Ok(t.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect()) };
+        let bits = |t: &Tensor| -> Result<Vec<u32>> {
+            Ok(t.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
+        };
         self.params.snapshot()?.iter().map(|(name, t)| Ok((name.clone(), bits(t)?))).collect()
     }
 }
@@ -143,7 +187,10 @@ pub fn noise(dims: &[usize], purpose: &str) -> Result<Tensor> {
 }
 
 fn images(numbers: &[u32]) -> Result<Tensor> {
-    let images = numbers.iter().map(|n| noise(&[1, 3, 32, 32], &format!("image {n}"))).collect::<Result<Vec<_>>>()?;
+    let images = numbers
+        .iter()
+        .map(|n| noise(&[1, 3, 32, 32], &format!("image {n}")))
+        .collect::<Result<Vec<_>>>()?;
     Ok(Tensor::cat(&images, 0)?)
 }
 
@@ -157,7 +204,12 @@ impl Examples for Noise {
 
     fn batch(&self, rows: &[u32], _: StepSeed, device: &Device) -> Result<Batch> {
         let labels: Vec<u32> = rows.iter().map(|row| row % CLASSES as u32).collect();
-        Ok(Batch { inputs: images(rows)?, labels: Tensor::new(labels, device)?, numbers: rows.to_vec(), teacher_logits: None })
+        Ok(Batch {
+            inputs: images(rows)?,
+            labels: Tensor::new(labels, device)?,
+            numbers: rows.to_vec(),
+            teacher_logits: None,
+        })
     }
 }
 
@@ -175,7 +227,8 @@ pub fn train(epochs: usize, optimizer: OptimizerSpec) -> TrainSpec {
     }
 }
 
-pub const SGD: OptimizerSpec = OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
+pub const SGD: OptimizerSpec =
+    OptimizerSpec::Sgd { momentum: 0.9, nesterov: false, weight_decay: 5e-4 };
 
 pub fn value(term: &Term) -> Result<f64> {
     Ok(f64::from(term.value.to_scalar::<f32>()?))

@@ -12,8 +12,8 @@ use super::experiments;
 use super::output::{is_closed_pipe, output_error};
 use crate::result::current_commit;
 use crate::{
-    CellState, Error, Paper, Plan, References, Request, Result, Shard, Store, Table, TablePlan, check, execute as run_cells, expand,
-    pretty, table,
+    CellState, Error, Paper, Plan, References, Request, Result, Shard, Store, Table, TablePlan,
+    check, execute as run_cells, expand, pretty, table,
 };
 
 /// The commands that every binary has.
@@ -49,16 +49,26 @@ impl Default for Command {
     }
 }
 
-/// Executes a shared command and prints what it has to say to `out`. A closed pipe ends it without an error.
-pub fn execute<P: Paper>(command: &Command, application: &Application<P>, out: &mut dyn Write) -> Result<()> {
+/// Executes a shared command and prints what it has to say to `out`. A closed pipe ends it without
+/// an error.
+pub fn execute<P: Paper>(
+    command: &Command,
+    application: &Application<P>,
+    out: &mut dyn Write,
+) -> Result<()> {
     match run_command(command, application, out) {
         Err(error) if is_closed_pipe(&error) => Ok(()),
         done => done,
     }
 }
 
-fn run_command<P: Paper>(command: &Command, application: &Application<P>, out: &mut dyn Write) -> Result<()> {
-    let (Command::Run { tables } | Command::List { tables } | Command::Table { tables, .. }) = command;
+fn run_command<P: Paper>(
+    command: &Command,
+    application: &Application<P>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let (Command::Run { tables } | Command::List { tables } | Command::Table { tables, .. }) =
+        command;
     let options = application.options;
     let (mut experiments, references) = experiments::load(application)?;
     (application.adjust)(&mut experiments)?;
@@ -78,11 +88,23 @@ fn run_command<P: Paper>(command: &Command, application: &Application<P>, out: &
     if let Some(note) = &data.note {
         application.progress.note(note);
     }
-    let invocation = Invocation { application, references, store: Store::new(&options.runs_dir, application.name()), plan };
+    let invocation = Invocation {
+        application,
+        references,
+        store: Store::new(&options.runs_dir, application.name()),
+        plan,
+    };
     match command {
         Command::Run { .. } => {
             let shard = options.shard.unwrap_or(Shard::ALL);
-            run_cells(application.paper, &invocation.plan, &invocation.store, shard, &current_commit(), application.progress)?;
+            run_cells(
+                application.paper,
+                &invocation.plan,
+                &invocation.store,
+                shard,
+                &current_commit(),
+                application.progress,
+            )?;
             invocation.tables(false, out)
         }
         Command::List { .. } => invocation.list(out),
@@ -99,20 +121,26 @@ struct Invocation<'a, P> {
 }
 
 impl<P: Paper> Invocation<'_, P> {
-    /// Derives, writes and prints every table that is complete, or, with `partial`, every table that has a finished cell.
+    /// Derives, writes and prints every table that is complete, or, with `partial`, every table
+    /// that has a finished cell.
     fn tables(&self, partial: bool, out: &mut dyn Write) -> Result<()> {
         for table in &self.plan.tables {
             let (finished, count) = table::collect(&self.store, &self.plan, table)?;
             if !count.is_complete() && (!partial || count.finished == 0) {
-                writeln!(out, "{}: {} of {} cells are finished; not written", table.name, count.finished, count.cells)
-                    .map_err(output_error)?;
+                writeln!(
+                    out,
+                    "{}: {} of {} cells are finished; not written",
+                    table.name, count.finished, count.cells
+                )
+                .map_err(output_error)?;
                 continue;
             }
             let derived = table::derive(table, finished, &self.references)?;
             let paths = self.write(table, &derived)?;
             write!(out, "{}", pretty::render(&derived)).map_err(output_error)?;
             if !count.is_complete() {
-                writeln!(out, "partial: {} of {} cells are finished", count.finished, count.cells).map_err(output_error)?;
+                writeln!(out, "partial: {} of {} cells are finished", count.finished, count.cells)
+                    .map_err(output_error)?;
             }
             for path in paths {
                 writeln!(out, "-> {}", path.display()).map_err(output_error)?;
@@ -123,7 +151,12 @@ impl<P: Paper> Invocation<'_, P> {
     }
 
     fn write(&self, plan: &TablePlan, table: &Table) -> Result<Vec<PathBuf>> {
-        let dir = Table::dir(&self.application.options.out, self.application.name(), &plan.dataset, plan.preset);
+        let dir = Table::dir(
+            &self.application.options.out,
+            self.application.name(),
+            &plan.dataset,
+            plan.preset,
+        );
         let mut paths = vec![table.write_csv(&dir)?];
         let of_table = |error| Error::Table { table: plan.name.clone(), source: Box::new(error) };
         paths.extend(self.application.paper.decorate(table, &dir).map_err(of_table)?);
@@ -140,22 +173,34 @@ impl<P: Paper> Invocation<'_, P> {
         let mut left = Some(0.0);
         for cell in mine.iter().map(|index| &self.plan.cells[*index]) {
             let state = self.store.state(cell)?;
-            let cost = specs.get(&cell.id).and_then(|parsed| self.application.paper.cost(&parsed.spec));
+            let cost =
+                specs.get(&cell.id).and_then(|parsed| self.application.paper.cost(&parsed.spec));
             if state == CellState::Done {
                 done += 1;
             } else {
                 left = left.zip(cost).map(|(left, cost)| left + cost);
             }
             let place = cell.short_label();
-            let place = place.strip_suffix(&format!(" seed {}", cell.seed)).unwrap_or(&place).to_string();
+            let place =
+                place.strip_suffix(&format!(" seed {}", cell.seed)).unwrap_or(&place).to_string();
             let cost = cost.map(|cost| format!("~{}", duration(cost))).unwrap_or_default();
-            rows.push(vec![cell.id.to_string(), place, cell.seed.to_string(), state.name().to_string(), cost]);
+            rows.push(vec![
+                cell.id.to_string(),
+                place,
+                cell.seed.to_string(),
+                state.name().to_string(),
+                cost,
+            ]);
         }
         let left = match left {
             Some(left) if left > 0.0 => format!(", about {} left", duration(left)),
             _ => String::new(),
         };
-        let total = format!("{} cells, {done} done{left}; preset {}\n", mine.len(), self.application.options.preset);
+        let total = format!(
+            "{} cells, {done} done{left}; preset {}\n",
+            mine.len(),
+            self.application.options.preset
+        );
         write!(out, "{}{total}", pretty::align(&rows)).map_err(output_error)
     }
 }

@@ -1,6 +1,7 @@
 //! Arguments and commands that every binary shares.
 //!
-//! A binary flattens [`Options`] and [`Command`] into its own arguments and adds what is special to it:
+//! A binary flattens [`Options`] and [`Command`] into its own arguments and adds what is special to
+//! it:
 //!
 //! ```no_run
 //! use clap::{Parser, Subcommand};
@@ -25,8 +26,9 @@
 //! let arguments: Arguments = cli::parse(&["auto", "mnist", "embedded"]);
 //! ```
 //!
-//! and hands the shared commands to [`execute`], which prints tables to the writer it is given and progress to the terminal.
-//! Exit codes: 0 done; 2 bad input, clap's own errors included; 1 our failure. Messages are one line on the standard error.
+//! and hands the shared commands to [`execute`], which prints tables to the writer it is given and
+//! progress to the terminal. Exit codes: 0 done; 2 bad input, clap's own errors included; 1 our
+//! failure. Messages are one line on the standard error.
 
 mod application;
 mod commands;
@@ -49,8 +51,8 @@ pub use options::Options;
 pub use output::{finish, output_error, say};
 pub use progress::{Bars, PlainLines, progress};
 
-/// Parses the process's arguments, with `data` as the choices of `--data`. On `--help` and on errors the process ends here, as clap does
-/// it: code 0 and 2.
+/// Parses the process's arguments, with `data` as the choices of `--data`. On `--help` and on
+/// errors the process ends here, as clap does it: code 0 and 2.
 pub fn parse<T: clap::CommandFactory + clap::FromArgMatches>(data: &'static [&'static str]) -> T {
     try_parse(data, std::env::args_os()).unwrap_or_else(|error| error.exit())
 }

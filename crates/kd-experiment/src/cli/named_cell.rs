@@ -7,12 +7,16 @@ use super::experiments;
 use crate::result::current_commit;
 use crate::{Cell, Error, Paper, Plan, Request, Result, Seeds, Shard, Store, execute, expand};
 
-/// The file of a saved network: a file as it is, the one called `file` in a cell's folder, or that of `TABLE/ROW[#SEED]`, the cell of that row
-/// at the chosen preset.
+/// The file of a saved network: a file as it is, the one called `file` in a cell's folder, or that
+/// of `TABLE/ROW[#SEED]`, the cell of that row at the chosen preset.
 ///
 /// # Errors
 /// Bad input when the name means none of these, or the cell is not finished.
-pub fn find_network<P: Paper>(name: &str, file: &str, application: &Application<P>) -> Result<PathBuf> {
+pub fn find_network<P: Paper>(
+    name: &str,
+    file: &str,
+    application: &Application<P>,
+) -> Result<PathBuf> {
     let path = PathBuf::from(name);
     if path.is_dir() {
         return Ok(path.join(file));
@@ -23,10 +27,11 @@ pub fn find_network<P: Paper>(name: &str, file: &str, application: &Application<
     Ok(finished_cell(name, application)?.join(file))
 }
 
-/// The folder of the finished cell that `name` means: `TABLE/ROW` or `TABLE/ROW#SEED`, at the chosen preset; without a seed,
-/// the first of the preset's.
+/// The folder of the finished cell that `name` means: `TABLE/ROW` or `TABLE/ROW#SEED`, at the
+/// chosen preset; without a seed, the first of the preset's.
 ///
-/// Errors: a name of another form, an unknown table or row, several cells that fit (a row with grids), a cell that is not finished.
+/// Errors: a name of another form, an unknown table or row, several cells that fit (a row with
+/// grids), a cell that is not finished.
 pub fn finished_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<PathBuf> {
     let paper = application.name();
     let (_, cell) = named_cell(name, application)?;
@@ -34,13 +39,18 @@ pub fn finished_cell<P: Paper>(name: &str, application: &Application<P>) -> Resu
     match store.result(&cell)? {
         Some(_) => Ok(store.dir(&cell)),
         None => {
-            let what = format!("{name}: the cell {} is not finished; run `{paper} run {}` first", cell.label(), cell.table);
+            let what = format!(
+                "{name}: the cell {} is not finished; run `{paper} run {}` first",
+                cell.label(),
+                cell.table
+            );
             Err(Error::bad_input(what))
         }
     }
 }
 
-/// Runs the cell that `name` means, as in [`finished_cell`], after those that it needs, as far as they are not finished, and gives its folder.
+/// Runs the cell that `name` means, as in [`finished_cell`], after those that it needs, as far as
+/// they are not finished, and gives its folder.
 ///
 /// Errors: as [`finished_cell`], and those of the cells.
 pub fn run_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<PathBuf> {
@@ -61,8 +71,11 @@ pub fn run_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<Pa
 /// The plan of the table, and in it the cell.
 fn named_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<(Plan, Cell)> {
     let wrong = |what: String| Error::bad_input(format!("{name}: {what}"));
-    let (place, seed) = name.split_once('#').map_or((name, None), |(place, seed)| (place, Some(seed)));
-    let seed = seed.map(|s| s.parse::<u64>().map_err(|_| wrong(format!("expected a seed after #, got `{s}`")))).transpose()?;
+    let (place, seed) =
+        name.split_once('#').map_or((name, None), |(place, seed)| (place, Some(seed)));
+    let seed = seed
+        .map(|s| s.parse::<u64>().map_err(|_| wrong(format!("expected a seed after #, got `{s}`"))))
+        .transpose()?;
     let Some((table, row)) = place.split_once('/') else {
         return Err(wrong("no such file; expected a network's file or TABLE/ROW[#SEED]".into()));
     };
@@ -73,8 +86,18 @@ fn named_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<(Pla
     let seeds = seed.and_then(|s| Seeds::new(vec![s]).ok());
     let (paper, preset) = (application.name(), application.options.preset);
     let seeds = seeds.as_ref().or(application.options.seeds.as_ref());
-    let plan = expand(&Request { paper, experiments: &experiments, selected: &selected, preset, data: &data, seeds })?;
-    let fits = plan.cells.iter().filter(|c| c.table == table && c.row == row && seed.is_none_or(|s| s == c.seed));
+    let plan = expand(&Request {
+        paper,
+        experiments: &experiments,
+        selected: &selected,
+        preset,
+        data: &data,
+        seeds,
+    })?;
+    let fits = plan
+        .cells
+        .iter()
+        .filter(|c| c.table == table && c.row == row && seed.is_none_or(|s| s == c.seed));
     let fits: Vec<_> = fits.collect();
     let Some(&first) = fits.first() else {
         return Err(wrong(format!("table `{table}` has no such row at preset {preset}")));

@@ -13,7 +13,8 @@ pub struct Options {
     /// Budget: quick (minutes), laptop (hours on two cores), paper (as published)
     #[arg(long, global = true, default_value = "quick")]
     pub preset: Preset,
-    /// Data set; `auto` looks in --data-dir, then in the Hugging Face cache, then downloads, and falls back to generated data
+    /// Data set; `auto` looks in --data-dir, then in the Hugging Face cache, then downloads, and
+    /// falls back to generated data
     #[arg(long, global = true, default_value = "auto", value_name = "NAME")]
     pub data: String,
     /// Folder with the data set's files
@@ -34,7 +35,8 @@ pub struct Options {
     /// Folder of the tables
     #[arg(long, global = true, value_name = "DIR", default_value = "results")]
     pub out: PathBuf,
-    /// Folder of the experiment files [default: `experiments` here or in a parent folder, else the built-in ones]
+    /// Folder of the experiment files [default: `experiments` here or in a parent folder, else the
+    /// built-in ones]
     #[arg(long, global = true, value_name = "DIR")]
     pub experiments: Option<PathBuf>,
     /// Least seconds between two saves of a network that is training: what a killed run may lose
@@ -46,8 +48,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Gives the process's rayon pool the number of threads that was asked for. To be called once, before anything computes;
-    /// an error where the pool has been started already.
+    /// Gives the process's rayon pool the number of threads that was asked for. To be called once,
+    /// before anything computes; an error where the pool has been started already.
     pub fn start_threads(&self) -> Result<(), Error> {
         let Some(threads) = self.threads else { return Ok(()) };
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();

@@ -8,7 +8,8 @@ use kd_base::{FileError, message};
 
 use crate::error::{Error, Result};
 
-/// Ends a program: prints an error as one line, `error: ...`, and turns it into the exit code, 2 for bad input and 1 for our failure.
+/// Ends a program: prints an error as one line, `error: ...`, and turns it into the exit code, 2
+/// for bad input and 1 for our failure.
 pub fn finish(outcome: Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,8 +28,8 @@ pub fn say(out: &mut dyn Write, line: impl Display) -> Result<()> {
     writeln!(out, "{line}").map_err(output_error)
 }
 
-/// The error of a write to the program's output. A reader that closed the pipe (`... | head`) has seen enough: that is no error, and
-/// [`execute`](super::execute()) then ends quietly.
+/// The error of a write to the program's output. A reader that closed the pipe (`... | head`) has
+/// seen enough: that is no error, and [`execute`](super::execute()) then ends quietly.
 pub fn output_error(error: io::Error) -> Error {
     Error::Io(FileError { action: "write", path: "standard output".into(), source: error })
 }

@@ -12,7 +12,11 @@ use crate::{Cell, CellResult, Progress, Update};
 
 /// Bars where the standard error is a terminal, plain lines where it is not.
 pub fn progress() -> Box<dyn Progress> {
-    if std::io::stderr().is_terminal() { Box::new(Bars::new()) } else { Box::new(PlainLines::new(std::io::stderr())) }
+    if std::io::stderr().is_terminal() {
+        Box::new(Bars::new())
+    } else {
+        Box::new(PlainLines::new(std::io::stderr()))
+    }
 }
 
 /// `train epoch 3/20, loss 0.1234, test-errors 146, 12300 examples/s`.
@@ -33,7 +37,8 @@ fn describe(update: &Update) -> String {
     text
 }
 
-/// What is done and what there is to do, in thousandths of an epoch: how many steps an epoch has may change from one to the next.
+/// What is done and what there is to do, in thousandths of an epoch: how many steps an epoch has
+/// may change from one to the next.
 fn steps(update: &Update) -> (u64, u64) {
     let inside = 1000 * update.step / update.steps.max(1);
     ((1000 * update.epoch.saturating_sub(1) + inside) as u64, 1000 * update.epochs.max(1) as u64)
@@ -45,7 +50,8 @@ pub struct Bars {
     all: MultiProgress,
     cells: ProgressBar,
     current: ProgressBar,
-    /// The phase that the current bar counts: a new one starts the estimate of the time left again.
+    /// The phase that the current bar counts: a new one starts the estimate of the time left
+    /// again.
     phase: Mutex<String>,
 }
 
@@ -53,9 +59,13 @@ impl Bars {
     /// Bars that show nothing until the first cell starts.
     pub fn new() -> Self {
         let all = MultiProgress::new();
-        let style = |template| ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let cells = all.add(ProgressBar::hidden().with_style(style("cells {pos}/{len} {wide_msg}")));
-        let current = all.add(ProgressBar::hidden().with_style(style("{bar:24} {eta:>4} left  {wide_msg}")));
+        let style = |template| {
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+        };
+        let cells =
+            all.add(ProgressBar::hidden().with_style(style("cells {pos}/{len} {wide_msg}")));
+        let current =
+            all.add(ProgressBar::hidden().with_style(style("{bar:24} {eta:>4} left  {wide_msg}")));
         Self { all, cells, current, phase: Mutex::new(String::new()) }
     }
 }
@@ -84,7 +94,8 @@ impl Progress for Bars {
             && (*phase != update.phase || update.resumed)
         {
             update.phase.clone_into(&mut phase);
-            // A cell that continues starts in the middle; what was done before must not count as speed.
+            // A cell that continues starts in the middle; what was done before must not count as
+            // speed.
             self.current.set_length(all);
             self.current.set_position(done);
             self.current.reset_eta();
@@ -111,12 +122,17 @@ impl Progress for Bars {
 
 /// `done table/row seed 1: test-errors 146 (12s)`, with the first few metrics.
 fn finished_line(cell: &Cell, result: &CellResult) -> String {
-    let metrics: Vec<String> = result.metrics.iter().take(3).map(|(name, value)| format!("{name} {}", significant(*value, 4))).collect();
+    let metrics: Vec<String> = result
+        .metrics
+        .iter()
+        .take(3)
+        .map(|(name, value)| format!("{name} {}", significant(*value, 4)))
+        .collect();
     format!("done {}: {} ({})", cell.short_label(), metrics.join(", "), duration(result.seconds))
 }
 
-/// Lines for logs: one when a cell starts and one when it is finished; between them at most one for each epoch, and none more often
-/// than every two seconds but for the last of a phase.
+/// Lines for logs: one when a cell starts and one when it is finished; between them at most one for
+/// each epoch, and none more often than every two seconds but for the last of a phase.
 #[derive(Debug)]
 pub struct PlainLines<W: Write + Send> {
     state: Mutex<PlainState<W>>,
@@ -138,7 +154,13 @@ const LONG_EPOCH: Duration = Duration::from_secs(15);
 impl<W: Write + Send> PlainLines<W> {
     /// Lines to `out`.
     pub fn new(out: W) -> Self {
-        let state = PlainState { out, cell: String::new(), phase: String::new(), started: (Instant::now(), 0), printed: None };
+        let state = PlainState {
+            out,
+            cell: String::new(),
+            phase: String::new(),
+            started: (Instant::now(), 0),
+            printed: None,
+        };
         Self { state: Mutex::new(state) }
     }
 
@@ -179,7 +201,13 @@ impl<W: Write + Send> Progress for PlainLines<W> {
             let left = match done.saturating_sub(before) {
                 0 => String::new(),
                 _ if last => String::new(),
-                new => format!(", {} left", duration(since.elapsed().as_secs_f64() * (all.saturating_sub(done)) as f64 / new as f64)),
+                new => format!(
+                    ", {} left",
+                    duration(
+                        since.elapsed().as_secs_f64() * (all.saturating_sub(done)) as f64
+                            / new as f64
+                    )
+                ),
             };
             writeln!(state.out, "{}: {}{left}", state.cell, describe(update))
         });
@@ -204,7 +232,15 @@ mod tests {
         for epoch in 1..=20 {
             for step in 1..=5 {
                 let loss = Some(1.0 / epoch as f64);
-                lines.update(&Update { phase: "train", epoch, epochs: 20, step, steps: 5, loss, ..Update::default() });
+                lines.update(&Update {
+                    phase: "train",
+                    epoch,
+                    epochs: 20,
+                    step,
+                    steps: 5,
+                    loss,
+                    ..Update::default()
+                });
             }
         }
         let text = String::from_utf8(lines.state.into_inner().unwrap().out).unwrap();
@@ -215,7 +251,15 @@ mod tests {
     fn epochs_of_an_earlier_process_do_not_count_as_speed() {
         let lines = PlainLines::new(Vec::new());
         let update = |epoch, resumed| {
-            lines.update(&Update { phase: "train", epoch, epochs: 100, step: 1, steps: 1, resumed, ..Update::default() });
+            lines.update(&Update {
+                phase: "train",
+                epoch,
+                epochs: 100,
+                step: 1,
+                steps: 1,
+                resumed,
+                ..Update::default()
+            });
         };
         (1..=90).for_each(|epoch| update(epoch, true));
         lines.state.lock().unwrap().started.0 -= Duration::from_secs(20);
@@ -226,7 +270,13 @@ mod tests {
 
     #[test]
     fn an_update_is_described_with_what_it_knows() {
-        let update = Update { phase: "train", epoch: 3, epochs: 20, metric: Some(("test-errors", 146.0)), ..Update::default() };
+        let update = Update {
+            phase: "train",
+            epoch: 3,
+            epochs: 20,
+            metric: Some(("test-errors", 146.0)),
+            ..Update::default()
+        };
         assert_eq!(describe(&update), "train epoch 3/20, test-errors 146");
         assert_eq!(describe(&Update { phase: "evaluate", ..Update::default() }), "evaluate");
     }

@@ -1,7 +1,8 @@
 //! Drawing on an SVG in pixels: the few shapes that the plots need, on plotters' SVG backend.
 //!
-//! The layout is ours rather than plotters' chart builder: that one measures text with a font file, and an SVG is rendered with whatever
-//! sans-serif the reader has. Text widths are estimated generously instead.
+//! The layout is ours rather than plotters' chart builder: that one measures text with a font file,
+//! and an SVG is rendered with whatever sans-serif the reader has. Text widths are estimated
+//! generously instead.
 
 use plotters::prelude::{Color, DrawingBackend, IntoFont, RGBColor, SVGBackend, ShapeStyle};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -17,7 +18,8 @@ pub(crate) const INK: RGBColor = RGBColor(34, 34, 34);
 /// For lines that stay in the background.
 pub(crate) const GRID: RGBColor = RGBColor(225, 225, 225);
 
-/// Colours that stay apart for people with any common colour blindness (Okabe and Ito 2008), yellow left out: it vanishes on white.
+/// Colours that stay apart for people with any common colour blindness (Okabe and Ito 2008), yellow
+/// left out: it vanishes on white.
 pub(crate) const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -49,7 +51,13 @@ impl<'a> Canvas<'a> {
         Ok(canvas)
     }
 
-    pub fn line(&mut self, from: Pixel, to: Pixel, color: RGBColor, width: u32) -> Result<(), Error> {
+    pub fn line(
+        &mut self,
+        from: Pixel,
+        to: Pixel,
+        color: RGBColor,
+        width: u32,
+    ) -> Result<(), Error> {
         self.backend.draw_line(from, to, &stroke(color, width)).map_err(failed)
     }
 
@@ -58,7 +66,13 @@ impl<'a> Canvas<'a> {
     }
 
     /// A horizontal or slanted line of dashes.
-    pub fn dashes(&mut self, from: Pixel, to: Pixel, color: RGBColor, width: u32) -> Result<(), Error> {
+    pub fn dashes(
+        &mut self,
+        from: Pixel,
+        to: Pixel,
+        color: RGBColor,
+        width: u32,
+    ) -> Result<(), Error> {
         const DASH: f64 = 7.0;
         const GAP: f64 = 5.0;
         let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
@@ -79,7 +93,8 @@ impl<'a> Canvas<'a> {
         self.backend.draw_rect(from, to, &color.filled(), true).map_err(failed)
     }
 
-    /// A marker of the `index`-th series: the shape changes with the colour, so that series stay apart in grey too.
+    /// A marker of the `index`-th series: the shape changes with the colour, so that series stay
+    /// apart in grey too.
     pub fn marker(&mut self, (x, y): Pixel, index: usize) -> Result<(), Error> {
         let color = color(index);
         let style = color.filled();
@@ -87,7 +102,9 @@ impl<'a> Canvas<'a> {
             0 => self.backend.draw_circle((x, y), 4, &style, true),
             1 => self.backend.draw_rect((x - 4, y - 4), (x + 4, y + 4), &style, true),
             2 => self.backend.fill_polygon([(x, y - 5), (x + 5, y + 4), (x - 5, y + 4)], &style),
-            _ => self.backend.fill_polygon([(x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y)], &style),
+            _ => {
+                self.backend.fill_polygon([(x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y)], &style)
+            }
         }
         .map_err(failed)
     }
@@ -102,7 +119,14 @@ impl<'a> Canvas<'a> {
         self.styled(text, at, size, Align::Middle, FontTransform::Rotate270)
     }
 
-    fn styled(&mut self, text: &str, at: Pixel, size: u32, align: Align, transform: FontTransform) -> Result<(), Error> {
+    fn styled(
+        &mut self,
+        text: &str,
+        at: Pixel,
+        size: u32,
+        align: Align,
+        transform: FontTransform,
+    ) -> Result<(), Error> {
         let h_pos = match align {
             Align::Left => HPos::Left,
             Align::Middle => HPos::Center,

@@ -38,7 +38,9 @@ impl HeatMap {
     pub fn to_svg(&self) -> Result<String> {
         let (rows, columns) = (self.rows.len(), self.columns.len());
         if self.values.len() != rows || self.values.iter().any(|row| row.len() != columns) {
-            return Err(Error::failure(format!("heat map: expected {rows} rows of {columns} values")));
+            return Err(Error::failure(format!(
+                "heat map: expected {rows} rows of {columns} values"
+            )));
         }
         let width = (LEFT + CELL.0 * columns as i32 + 40).max(520);
         let title = wrap(&self.title, 16, width - 40);
@@ -60,13 +62,28 @@ impl HeatMap {
                 let Some(value) = value.filter(|value| value.is_finite()) else { continue };
                 let share = if reach > 0. { (value - self.center) / reach } else { 0. };
                 canvas.rect((x + 1, y + 1), (x + CELL.0 - 1, y + CELL.1 - 1), shade(share))?;
-                canvas.text(&format!("{value:.2}"), (x + CELL.0 / 2, y + CELL.1 / 2), TEXT, Align::Middle)?;
+                canvas.text(
+                    &format!("{value:.2}"),
+                    (x + CELL.0 / 2, y + CELL.1 / 2),
+                    TEXT,
+                    Align::Middle,
+                )?;
             }
         }
         for (j, name) in (0..).zip(&self.columns) {
-            canvas.text(name, (LEFT + CELL.0 * j + CELL.0 / 2, bottom + 18), TEXT, Align::Middle)?;
+            canvas.text(
+                name,
+                (LEFT + CELL.0 * j + CELL.0 / 2, bottom + 18),
+                TEXT,
+                Align::Middle,
+            )?;
         }
-        canvas.text(&self.x_label, (LEFT + CELL.0 * columns as i32 / 2, bottom + 46), TEXT, Align::Middle)?;
+        canvas.text(
+            &self.x_label,
+            (LEFT + CELL.0 * columns as i32 / 2, bottom + 46),
+            TEXT,
+            Align::Middle,
+        )?;
         canvas.text_upwards(&self.y_label, (24, (top + bottom) / 2), TEXT)?;
         canvas.text(&self.note, (width / 2, bottom + 76), 13, Align::Middle)?;
         canvas.finish()?;
@@ -111,7 +128,10 @@ mod tests {
 
     #[test]
     fn squares_are_white_at_the_centre_and_take_the_colour_of_their_side() {
-        assert_eq!([shade(0.), shade(1.), shade(-1.)], [RGBColor(255, 255, 255), RGBColor(86, 180, 233), RGBColor(230, 159, 0)]);
+        assert_eq!(
+            [shade(0.), shade(1.), shade(-1.)],
+            [RGBColor(255, 255, 255), RGBColor(86, 180, 233), RGBColor(230, 159, 0)]
+        );
     }
 
     #[test]

@@ -5,7 +5,8 @@ use plotters::prelude::RGBColor;
 use super::canvas::{Align, Canvas, GRID, INK, color, text_width, wrap};
 use crate::error::Error;
 
-/// A row for each image: the image, and a bar chart for each column, such as the probabilities at several temperatures.
+/// A row for each image: the image, and a bar chart for each column, such as the probabilities at
+/// several temperatures.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ImageBars {
     /// Above the picture.
@@ -36,7 +37,8 @@ pub struct ImageRow {
 pub struct GrayImage {
     /// Pixels in a row.
     pub width: usize,
-    /// Rows of pixels, top to bottom: 0 is the background (drawn white) and 255 full ink (drawn black).
+    /// Rows of pixels, top to bottom: 0 is the background (drawn white) and 255 full ink (drawn
+    /// black).
     pub pixels: Vec<u8>,
 }
 
@@ -53,15 +55,23 @@ const AXIS: i32 = 40;
 const MARGIN: i32 = 24;
 
 impl ImageBars {
-    /// The picture as an SVG. The same picture gives the same bytes. The bars of a column share a linear
-    /// axis from 0 to the first of 0.1, 0.2, 0.5 and 1 that holds them all.
+    /// The picture as an SVG. The same picture gives the same bytes. The bars of a column share a
+    /// linear axis from 0 to the first of 0.1, 0.2, 0.5 and 1 that holds them all.
     ///
-    /// Errors: an image that is not rectangular, a row whose charts or values do not fit `columns` and `classes`.
+    /// Errors: an image that is not rectangular, a row whose charts or values do not fit `columns`
+    /// and `classes`.
     pub fn to_svg(&self) -> Result<String, Error> {
         self.check()?;
-        let caption = self.rows.iter().map(|row| text_width(&row.caption, SMALL)).max().unwrap_or(0).max(SIDE);
+        let caption = self
+            .rows
+            .iter()
+            .map(|row| text_width(&row.caption, SMALL))
+            .max()
+            .unwrap_or(0)
+            .max(SIDE);
         let chart = PITCH * self.classes.len() as i32;
-        let width = (2 * MARGIN + caption + (AXIS + chart + 12) * self.columns.len() as i32).max(320);
+        let width =
+            (2 * MARGIN + caption + (AXIS + chart + 12) * self.columns.len() as i32).max(320);
         let title = wrap(&self.title, TITLE, width - 2 * MARGIN);
         let top = 24 + 21 * title.len() as i32 + 34;
         let height = top + ROW * self.rows.len() as i32;
@@ -70,17 +80,33 @@ impl ImageBars {
         for (index, line) in title.iter().enumerate() {
             canvas.text(line, (MARGIN, 24 + 21 * index as i32), TITLE, Align::Left)?;
         }
-        let chart_left = |column: usize| MARGIN + caption + AXIS + (AXIS + chart + 12) * column as i32;
+        let chart_left =
+            |column: usize| MARGIN + caption + AXIS + (AXIS + chart + 12) * column as i32;
         for (column, heading) in self.columns.iter().enumerate() {
-            canvas.text(heading, (chart_left(column) + chart / 2, top - 20), HEADING, Align::Middle)?;
+            canvas.text(
+                heading,
+                (chart_left(column) + chart / 2, top - 20),
+                HEADING,
+                Align::Middle,
+            )?;
         }
         let tops: Vec<f64> = (0..self.columns.len()).map(|column| self.axis_top(column)).collect();
         for (index, row) in self.rows.iter().enumerate() {
             let y = top + ROW * index as i32;
             image(&mut canvas, &row.image, (MARGIN + (caption - SIDE) / 2, y))?;
-            canvas.text(&row.caption, (MARGIN + caption / 2, y + SIDE + 13), SMALL, Align::Middle)?;
+            canvas.text(
+                &row.caption,
+                (MARGIN + caption / 2, y + SIDE + 13),
+                SMALL,
+                Align::Middle,
+            )?;
             for (column, values) in row.bars.iter().enumerate() {
-                self.bars(&mut canvas, (values, tops[column]), row.highlight, (chart_left(column), y))?;
+                self.bars(
+                    &mut canvas,
+                    (values, tops[column]),
+                    row.highlight,
+                    (chart_left(column), y),
+                )?;
             }
         }
         canvas.finish()?;
@@ -90,7 +116,8 @@ impl ImageBars {
     fn check(&self) -> Result<(), Error> {
         for (index, row) in self.rows.iter().enumerate() {
             let image = &row.image;
-            if image.width == 0 || image.pixels.is_empty() || image.pixels.len() % image.width != 0 {
+            if image.width == 0 || image.pixels.is_empty() || image.pixels.len() % image.width != 0
+            {
                 let (got, width) = (image.pixels.len(), image.width);
                 return Err(Error::failure(format!(
                     "picture row {index}: expected a rectangular image, got {got} pixels in rows of {width}"
@@ -104,7 +131,9 @@ impl ImageBars {
                 )));
             }
             for values in &row.bars {
-                if values.len() != self.classes.len() || !values.iter().all(|value| (0.0..=1.0).contains(value)) {
+                if values.len() != self.classes.len()
+                    || !values.iter().all(|value| (0.0..=1.0).contains(value))
+                {
                     return Err(Error::failure(format!(
                         "picture row {index}: expected {} values in 0..=1, got {values:?}",
                         self.classes.len()
@@ -117,7 +146,8 @@ impl ImageBars {
 
     /// Where the axis of a column ends.
     fn axis_top(&self, column: usize) -> f64 {
-        let largest = self.rows.iter().flat_map(|row| &row.bars[column]).copied().fold(0.0, f64::max);
+        let largest =
+            self.rows.iter().flat_map(|row| &row.bars[column]).copied().fold(0.0, f64::max);
         [0.1, 0.2, 0.5].into_iter().find(|&top| largest <= top).unwrap_or(1.0)
     }
 
@@ -150,7 +180,8 @@ impl ImageBars {
     }
 }
 
-/// Draws an image with one rectangle for each run of like shades in a row; 16 shades, the background left out.
+/// Draws an image with one rectangle for each run of like shades in a row; 16 shades, the
+/// background left out.
 fn image(canvas: &mut Canvas, image: &GrayImage, (left, top): (i32, i32)) -> Result<(), Error> {
     let rows = image.pixels.len() / image.width;
     let scale = SIDE as f64 / image.width.max(rows) as f64;
@@ -159,10 +190,17 @@ fn image(canvas: &mut Canvas, image: &GrayImage, (left, top): (i32, i32)) -> Res
         let mut start = 0;
         while start < row.len() {
             let shade = row[start] >> 4;
-            let end = row[start..].iter().position(|pixel| pixel >> 4 != shade).map_or(row.len(), |length| start + length);
+            let end = row[start..]
+                .iter()
+                .position(|pixel| pixel >> 4 != shade)
+                .map_or(row.len(), |length| start + length);
             if shade > 0 {
                 let grey = 255 - shade * 17;
-                canvas.rect((edge(left, start), edge(top, y)), (edge(left, end), edge(top, y + 1)), RGBColor(grey, grey, grey))?;
+                canvas.rect(
+                    (edge(left, start), edge(top, y)),
+                    (edge(left, end), edge(top, y + 1)),
+                    RGBColor(grey, grey, grey),
+                )?;
             }
             start = end;
         }

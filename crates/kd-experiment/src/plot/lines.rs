@@ -43,7 +43,8 @@ pub struct PlotPoint {
     pub std: Option<f64>,
 }
 
-/// A number without a place on the horizontal axis: a dashed line over the whole width, or a dashed polyline where it has points.
+/// A number without a place on the horizontal axis: a dashed line over the whole width, or a dashed
+/// polyline where it has points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReferenceLine {
     /// In the legend, for instance `paper: 67`.
@@ -71,7 +72,8 @@ const LEGEND_WIDTH: i32 = 240;
 const MARKERS: usize = 30;
 
 impl LinePlot {
-    /// The plot as an SVG. The same plot gives the same bytes. Numbers that are not finite, or not positive on a log axis, are left out.
+    /// The plot as an SVG. The same plot gives the same bytes. Numbers that are not finite, or not
+    /// positive on a log axis, are left out.
     pub fn to_svg(&self) -> Result<String, Error> {
         let mut svg = String::new();
         let mut canvas = Canvas::new(&mut svg, (WIDTH as u32, HEIGHT as u32))?;
@@ -92,7 +94,12 @@ impl LinePlot {
         let title = wrap(&self.title, TITLE, WIDTH - 40);
         let top = 24 + 21 * title.len().max(1) as i32;
         let bottom = HEIGHT - 62;
-        let points = || self.series.iter().flat_map(|series| &series.points).filter(|point| self.shows(point.x, point.mean));
+        let points = || {
+            self.series
+                .iter()
+                .flat_map(|series| &series.points)
+                .filter(|point| self.shows(point.x, point.mean))
+        };
         let published = self.references.iter().flat_map(|reference| match &reference.value {
             ReferenceValue::Level(_) => &[],
             ReferenceValue::Points(points) => points.as_slice(),
@@ -105,11 +112,24 @@ impl LinePlot {
             let std = point.std.unwrap_or(0.0);
             [point.mean, point.mean - std, point.mean + std]
         });
-        let y = Axis::new(self.y_scale, ends.chain(published.clone().map(|(_, y)| *y)).chain(levels), bottom, top, 48);
-        let widest = y.ticks.iter().map(|tick| text_width(&tick_text(*tick), TICK)).max().unwrap_or(0);
+        let y = Axis::new(
+            self.y_scale,
+            ends.chain(published.clone().map(|(_, y)| *y)).chain(levels),
+            bottom,
+            top,
+            48,
+        );
+        let widest =
+            y.ticks.iter().map(|tick| text_width(&tick_text(*tick), TICK)).max().unwrap_or(0);
         let left = 48 + widest;
         let right = WIDTH - LEGEND_WIDTH;
-        let x = Axis::new(self.x_scale, points().map(|point| point.x).chain(published.map(|(x, _)| *x)), left + 14, right - 14, 56);
+        let x = Axis::new(
+            self.x_scale,
+            points().map(|point| point.x).chain(published.map(|(x, _)| *x)),
+            left + 14,
+            right - 14,
+            56,
+        );
         Layout { title, top, bottom, left, right, x, y }
     }
 
@@ -145,15 +165,26 @@ impl LinePlot {
         canvas.text_upwards(&self.y_label, (18, (top + bottom) / 2), LABEL)
     }
 
-    fn line(&self, canvas: &mut Canvas, layout: &Layout, series: &PlotSeries, index: usize) -> Result<(), Error> {
-        let shown: Vec<&PlotPoint> = series.points.iter().filter(|point| self.shows(point.x, point.mean)).collect();
+    fn line(
+        &self,
+        canvas: &mut Canvas,
+        layout: &Layout,
+        series: &PlotSeries,
+        index: usize,
+    ) -> Result<(), Error> {
+        let shown: Vec<&PlotPoint> =
+            series.points.iter().filter(|point| self.shows(point.x, point.mean)).collect();
         let place = |point: &PlotPoint| (layout.x.pixel(point.x), layout.y.pixel(point.mean));
         for point in &shown {
             let Some(std) = point.std.filter(|std| std.is_finite() && *std > 0.0) else { continue };
             let x = layout.x.pixel(point.x);
             let high = layout.y.pixel(point.mean + std);
             // On a log axis the lower end may lie below every positive number.
-            let low = if self.y_scale.shows(point.mean - std) { layout.y.pixel(point.mean - std) } else { layout.bottom };
+            let low = if self.y_scale.shows(point.mean - std) {
+                layout.y.pixel(point.mean - std)
+            } else {
+                layout.bottom
+            };
             canvas.line((x, high), (x, low), color(index), 1)?;
             for end in [high, low] {
                 canvas.line((x - 4, end), (x + 4, end), color(index), 1)?;
@@ -171,7 +202,13 @@ impl LinePlot {
         Ok(())
     }
 
-    fn reference(&self, canvas: &mut Canvas, layout: &Layout, reference: &ReferenceLine, index: usize) -> Result<(), Error> {
+    fn reference(
+        &self,
+        canvas: &mut Canvas,
+        layout: &Layout,
+        reference: &ReferenceLine,
+        index: usize,
+    ) -> Result<(), Error> {
         match &reference.value {
             ReferenceValue::Level(level) if self.y_scale.shows(*level) => {
                 let y = layout.y.pixel(*level);
@@ -180,7 +217,8 @@ impl LinePlot {
             ReferenceValue::Level(_) => Ok(()),
             ReferenceValue::Points(points) => {
                 let shown = points.iter().filter(|(x, y)| self.shows(*x, *y));
-                let shown: Vec<_> = shown.map(|(x, y)| (layout.x.pixel(*x), layout.y.pixel(*y))).collect();
+                let shown: Vec<_> =
+                    shown.map(|(x, y)| (layout.x.pixel(*x), layout.y.pixel(*y))).collect();
                 for pair in shown.windows(2) {
                     canvas.dashes(pair[0], pair[1], color(index), 2)?;
                 }
@@ -195,7 +233,8 @@ impl LinePlot {
         let names = self.series.iter().map(|series| (&series.name, false));
         let names = names.chain(self.references.iter().map(|reference| (&reference.name, true)));
         let is_level = |index: usize| {
-            let reference = index.checked_sub(self.series.len()).and_then(|index| self.references.get(index));
+            let reference =
+                index.checked_sub(self.series.len()).and_then(|index| self.references.get(index));
             reference.is_some_and(|reference| matches!(reference.value, ReferenceValue::Level(_)))
         };
         for (index, (name, dashed)) in names.enumerate() {

@@ -1,4 +1,5 @@
-//! Plots and pictures as SVG: readable fonts, colours that colour-blind people can tell apart, the same bytes for the same input.
+//! Plots and pictures as SVG: readable fonts, colours that colour-blind people can tell apart, the
+//! same bytes for the same input.
 
 mod canvas;
 mod heat_map;
@@ -16,7 +17,11 @@ mod tests {
     use super::*;
 
     fn curve(name: &str, offset: f64) -> PlotSeries {
-        let points = [1.0, 2.0, 4.0, 8.0, 16.0].map(|x: f64| PlotPoint { x, mean: offset + 60.0 / x, std: Some(4.0) });
+        let points = [1.0, 2.0, 4.0, 8.0, 16.0].map(|x: f64| PlotPoint {
+            x,
+            mean: offset + 60.0 / x,
+            std: Some(4.0),
+        });
         PlotSeries { name: name.into(), points: points.to_vec() }
     }
 
@@ -27,21 +32,38 @@ mod tests {
             y_label: "test errors".into(),
             x_scale: Scale::Log,
             y_scale: Scale::Linear,
-            series: vec![curve("300 units", 70.0), curve("30 units", 85.0), curve("a & b <c>", 95.0)],
+            series: vec![
+                curve("300 units", 70.0),
+                curve("30 units", 85.0),
+                curve("a & b <c>", 95.0),
+            ],
             references: vec![
-                ReferenceLine { name: "paper: 74 errors (section 3, page 4)".into(), value: ReferenceValue::Level(74.0) },
-                ReferenceLine { name: "paper, by temperature".into(), value: ReferenceValue::Points(vec![(1.0, 120.0), (8.0, 80.0)]) },
+                ReferenceLine {
+                    name: "paper: 74 errors (section 3, page 4)".into(),
+                    value: ReferenceValue::Level(74.0),
+                },
+                ReferenceLine {
+                    name: "paper, by temperature".into(),
+                    value: ReferenceValue::Points(vec![(1.0, 120.0), (8.0, 80.0)]),
+                },
             ],
         }
     }
 
     fn picture() -> ImageBars {
-        let pixels = (0..28 * 28).map(|i| if (i % 28 + i / 28) % 9 < 3 { 40 + (i % 200) as u8 } else { 0 }).collect();
+        let pixels = (0..28 * 28)
+            .map(|i| if (i % 28 + i / 28) % 9 < 3 { 40 + (i % 200) as u8 } else { 0 })
+            .collect();
         let image = GrayImage { width: 28, pixels };
         let mut sharp = vec![0.001; 10];
         sharp[2] = 0.991;
         let soft = vec![0.05, 0.05, 0.4, 0.2, 0.02, 0.05, 0.03, 0.1, 0.05, 0.05];
-        let row = ImageRow { caption: "label 2".into(), image, bars: vec![sharp, soft], highlight: Some(2) };
+        let row = ImageRow {
+            caption: "label 2".into(),
+            image,
+            bars: vec![sharp, soft],
+            highlight: Some(2),
+        };
         ImageBars {
             title: "Digits beside their soft targets".into(),
             columns: vec!["T = 1".into(), "T = 20".into()],
@@ -81,6 +103,12 @@ mod tests {
         assert!(short.to_svg().unwrap_err().to_string().contains("expected 10 values"));
         let mut ragged = picture();
         ragged.rows[1].image.pixels.pop();
-        assert!(ragged.to_svg().unwrap_err().to_string().contains("row 1: expected a rectangular image"));
+        assert!(
+            ragged
+                .to_svg()
+                .unwrap_err()
+                .to_string()
+                .contains("row 1: expected a rectangular image")
+        );
     }
 }

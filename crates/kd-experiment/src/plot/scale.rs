@@ -39,9 +39,16 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// An axis over `values` from pixel `from` to pixel `to` (upwards where `from > to`), with about one tick for each `spacing` pixels.
-    /// A log axis with few distinct values has its ticks at the values themselves: they are the settings of an experiment.
-    pub fn new(scale: Scale, values: impl IntoIterator<Item = f64>, from: i32, to: i32, spacing: i32) -> Self {
+    /// An axis over `values` from pixel `from` to pixel `to` (upwards where `from > to`), with
+    /// about one tick for each `spacing` pixels. A log axis with few distinct values has its
+    /// ticks at the values themselves: they are the settings of an experiment.
+    pub fn new(
+        scale: Scale,
+        values: impl IntoIterator<Item = f64>,
+        from: i32,
+        to: i32,
+        spacing: i32,
+    ) -> Self {
         let mut values: Vec<f64> = values.into_iter().filter(|value| scale.shows(*value)).collect();
         values.sort_by(f64::total_cmp);
         values.dedup();
@@ -71,25 +78,54 @@ pub(crate) fn tick_text(x: f64) -> String {
 
 fn linear(first: f64, last: f64, count: usize, from: i32, to: i32) -> Axis {
     // One value only: a range around it.
-    let (first, last) = if first == last { (first - 0.5 * first.abs().max(1.0), last + 0.5 * last.abs().max(1.0)) } else { (first, last) };
+    let (first, last) = if first == last {
+        (first - 0.5 * first.abs().max(1.0), last + 0.5 * last.abs().max(1.0))
+    } else {
+        (first, last)
+    };
     let step = nice_step((last - first) / count as f64);
     let (low, high) = ((first / step).floor(), (last / step).ceil());
     // Rounded, so that 3 * 0.1 is written 0.3.
-    let ticks = (low as i64..=high as i64).map(|k| significant(k as f64 * step, 10).parse().unwrap_or(k as f64 * step)).collect();
+    let ticks = (low as i64..=high as i64)
+        .map(|k| significant(k as f64 * step, 10).parse().unwrap_or(k as f64 * step))
+        .collect();
     Axis { scale: Scale::Linear, low: low * step, high: high * step, from, to, ticks }
 }
 
 /// The smallest of 1, 2, 5 × a power of ten that is at least `step`.
 fn nice_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
-    [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|nice| *nice >= step * 0.999).unwrap_or(10.0 * power)
+    [1.0, 2.0, 5.0, 10.0]
+        .into_iter()
+        .map(|factor| factor * power)
+        .find(|nice| *nice >= step * 0.999)
+        .unwrap_or(10.0 * power)
 }
 
-fn log(values: &[f64], first: f64, last: f64, count: usize, from: i32, to: i32, spacing: i32) -> Axis {
+fn log(
+    values: &[f64],
+    first: f64,
+    last: f64,
+    count: usize,
+    from: i32,
+    to: i32,
+    spacing: i32,
+) -> Axis {
     // A little air on both sides, in equal ratio.
     let air = (last / first).powf(0.04).max(1.05);
-    let mut axis = Axis { scale: Scale::Log, low: first / air, high: last * air, from, to, ticks: values.to_vec() };
-    let apart = |axis: &Axis| axis.ticks.windows(2).all(|pair| (axis.pixel(pair[1]) - axis.pixel(pair[0])).abs() >= spacing.min(34));
+    let mut axis = Axis {
+        scale: Scale::Log,
+        low: first / air,
+        high: last * air,
+        from,
+        to,
+        ticks: values.to_vec(),
+    };
+    let apart = |axis: &Axis| {
+        axis.ticks
+            .windows(2)
+            .all(|pair| (axis.pixel(pair[1]) - axis.pixel(pair[0])).abs() >= spacing.min(34))
+    };
     if values.len() <= count.max(12) && apart(&axis) {
         return axis;
     }
@@ -97,7 +133,10 @@ fn log(values: &[f64], first: f64, last: f64, count: usize, from: i32, to: i32, 
     for factors in [&[1.0, 2.0, 5.0][..], &[1.0][..]] {
         let decades = axis.low.log10().floor() as i32..=axis.high.log10().ceil() as i32;
         let inside = |x: &f64| (axis.low..=axis.high).contains(x);
-        axis.ticks = decades.flat_map(|decade| factors.iter().map(move |factor| factor * 10f64.powi(decade))).filter(inside).collect();
+        axis.ticks = decades
+            .flat_map(|decade| factors.iter().map(move |factor| factor * 10f64.powi(decade)))
+            .filter(inside)
+            .collect();
         if apart(&axis) {
             break;
         }
@@ -120,7 +159,8 @@ mod tests {
     fn a_log_axis_of_few_values_has_its_ticks_there() {
         let axis = Axis::new(Scale::Log, [1.0, 2.0, 4.0, 8.0, 0.0, -1.0], 0, 500, 40);
         assert_eq!(axis.ticks, [1.0, 2.0, 4.0, 8.0]);
-        let gaps: Vec<i32> = axis.ticks.windows(2).map(|pair| axis.pixel(pair[1]) - axis.pixel(pair[0])).collect();
+        let gaps: Vec<i32> =
+            axis.ticks.windows(2).map(|pair| axis.pixel(pair[1]) - axis.pixel(pair[0])).collect();
         assert!(gaps.iter().all(|gap| (gap - gaps[0]).abs() <= 1), "{gaps:?}");
     }
 
@@ -143,6 +183,9 @@ mod tests {
 
     #[test]
     fn tick_texts_are_short() {
-        assert_eq!([0.0, 0.3, 1200.0, 1e-5, 2e7].map(tick_text), ["0", "0.3", "1200", "1e-5", "2e7"]);
+        assert_eq!(
+            [0.0, 0.3, 1200.0, 1e-5, 2e7].map(tick_text),
+            ["0", "0.3", "1200", "1e-5", "2e7"]
+        );
     }
 }

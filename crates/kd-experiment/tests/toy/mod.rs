@@ -1,5 +1,5 @@
-//! A paper of nobody's, small enough to be killed at any moment: nothing is trained, but epochs take time, leave checkpoints and depend
-//! on what came before.
+//! A paper of nobody's, small enough to be killed at any moment: nothing is trained, but epochs
+//! take time, leave checkpoints and depend on what came before.
 
 #![allow(dead_code)]
 
@@ -12,9 +12,13 @@ use clap::Parser;
 use kd_base::atomic;
 use kd_experiment::cli::Files;
 use kd_experiment::cli::{self, Application};
-use kd_experiment::{Cell, CellResult, DataIdentity, Error, Job, Needs, Paper, Result, Role, Series, Silent, Table, Update};
+use kd_experiment::{
+    Cell, CellResult, DataIdentity, Error, Job, Needs, Paper, Result, Role, Series, Silent, Table,
+    Update,
+};
 
-pub const EXPERIMENTS: [(&str, &str); 2] = [("nets", include_str!("nets.toml")), ("shift", include_str!("shift.toml"))];
+pub const EXPERIMENTS: [(&str, &str); 2] =
+    [("nets", include_str!("nets.toml")), ("shift", include_str!("shift.toml"))];
 pub const REFERENCE: &str = include_str!("reference.csv");
 
 #[derive(serde::Deserialize)]
@@ -67,7 +71,11 @@ impl Paper for Toy {
     }
 
     fn metrics(&self, spec: &ToySpec, _needs: &Needs<ToySpec>) -> Result<Option<Vec<String>>> {
-        let names = if spec.trains { ["test-errors", "loss"] } else { ["before.test-errors", "after.test-errors"] };
+        let names = if spec.trains {
+            ["test-errors", "loss"]
+        } else {
+            ["before.test-errors", "after.test-errors"]
+        };
         Ok(Some(names.map(str::to_string).to_vec()))
     }
 
@@ -79,10 +87,14 @@ impl Paper for Toy {
         }
         let members = needed.all("members");
         let mut state = cell.seed as f64 + 100.0 * spec.temperature;
-        let read = |text: &str| text.split_once(' ').and_then(|(epoch, state)| Some((epoch.parse().ok()?, state.parse::<f64>().ok()?)));
+        let read = |text: &str| {
+            text.split_once(' ')
+                .and_then(|(epoch, state)| Some((epoch.parse().ok()?, state.parse::<f64>().ok()?)))
+        };
         let torn = || Error::failure("a torn checkpoint");
         if *trains && !needed.all("teacher").is_empty() {
-            let checkpoint = std::fs::read_to_string(needed.one("teacher")?.dir.join("checkpoint")).expect("a checkpoint");
+            let checkpoint = std::fs::read_to_string(needed.one("teacher")?.dir.join("checkpoint"))
+                .expect("a checkpoint");
             state += read(&checkpoint).ok_or_else(torn)?.1;
         }
         let mut start = 0;
@@ -93,7 +105,14 @@ impl Paper for Toy {
             std::thread::sleep(self.epoch);
             state = (state * (1.0 + spec.rate)) % 97.0 + epoch as f64;
             dir.write("checkpoint", format!("{} {state:?}", epoch + 1).as_bytes())?;
-            progress.update(&Update { phase: "train", epoch: epoch + 1, epochs: spec.epochs, step: 1, steps: 1, ..Update::default() });
+            progress.update(&Update {
+                phase: "train",
+                epoch: epoch + 1,
+                epochs: spec.epochs,
+                step: 1,
+                steps: 1,
+                ..Update::default()
+            });
         }
         if self.fail_on == Some(cell.seed) {
             return Err(Error::failure("train: term `kd` is not finite at step 3"));
@@ -106,14 +125,19 @@ impl Paper for Toy {
             ..CellResult::default()
         };
         if !trains {
-            let mean = members.iter().map(|member| member.result.metrics["test-errors"]).sum::<f64>() / members.len() as f64;
+            let mean =
+                members.iter().map(|member| member.result.metrics["test-errors"]).sum::<f64>()
+                    / members.len() as f64;
             result.metrics.insert("before.test-errors".into(), mean);
             result.metrics.insert("after.test-errors".into(), mean / 2.0);
         } else {
             result.metrics.insert("test-errors".into(), state.round());
             result.metrics.insert("loss".into(), state / 97.0);
         }
-        result.series.insert("curve".into(), Series { columns: vec!["epoch".into(), "state".into()], rows: vec![vec![1.0, state]] });
+        result.series.insert(
+            "curve".into(),
+            Series { columns: vec!["epoch".into(), "state".into()], rows: vec![vec![1.0, state]] },
+        );
         Ok(result)
     }
 
@@ -125,7 +149,10 @@ impl Paper for Toy {
         let path = out_dir.join(format!("{}-curve.csv", table.plan.name));
         let mut text = String::from("cell,state\n");
         for finished in table.cells.values() {
-            text.push_str(&format!("{},{}\n", finished.cell.id, finished.result.series["curve"].rows[0][1]));
+            text.push_str(&format!(
+                "{},{}\n",
+                finished.cell.id, finished.result.series["curve"].rows[0][1]
+            ));
         }
         atomic::write_if_changed(&path, text.as_bytes())?;
         Ok(vec![path])
@@ -149,14 +176,22 @@ pub struct Arguments {
 /// The arguments as a binary would parse them; the message of clap where it refuses them.
 pub fn parse(arguments: &[&str]) -> Result<Arguments, String> {
     let data = &["auto", "mnist", "embedded"];
-    cli::try_parse(data, std::iter::once(&"toy").chain(arguments)).map_err(|error| error.to_string())
+    cli::try_parse(data, std::iter::once(&"toy").chain(arguments))
+        .map_err(|error| error.to_string())
 }
 
-/// Runs the toy binary within this process and returns what it prints. The working directory has no experiments folder for it.
+/// Runs the toy binary within this process and returns what it prints. The working directory has no
+/// experiments folder for it.
 pub fn main(toy: &Toy, arguments: &[&str]) -> Result<String> {
     let arguments = parse(arguments).expect("the test's arguments are well-formed");
     let files = Files { experiments: &EXPERIMENTS, reference: REFERENCE };
-    let application = Application { paper: toy, options: &arguments.options, files, adjust: &|_| Ok(()), progress: &Silent };
+    let application = Application {
+        paper: toy,
+        options: &arguments.options,
+        files,
+        adjust: &|_| Ok(()),
+        progress: &Silent,
+    };
     let mut out = Vec::new();
     cli::execute(&arguments.command.unwrap_or_default(), &application, &mut out)?;
     Ok(String::from_utf8(out).expect("the output is text"))

@@ -26,7 +26,8 @@ struct Coefficients {
     eps: f32,
 }
 
-/// Candle hands an in-place op shared, while the moments it carries are to be written: hence the cell.
+/// Candle hands an in-place op shared, while the moments it carries are to be written: hence the
+/// cell.
 pub(super) struct Adam<'a> {
     coefficients: Coefficients,
     moments: RefCell<(&'a mut [f32], &'a mut [f32])>,
@@ -59,7 +60,13 @@ impl InplaceOp2 for Adam<'_> {
         "adam"
     }
 
-    fn cpu_fwd(&self, var: &mut CpuStorage, var_l: &Layout, grad: &CpuStorage, grad_l: &Layout) -> Result<()> {
+    fn cpu_fwd(
+        &self,
+        var: &mut CpuStorage,
+        var_l: &Layout,
+        grad: &CpuStorage,
+        grad_l: &Layout,
+    ) -> Result<()> {
         let weight = contiguous_f32_mut(var, var_l, self.name())?;
         let grad = contiguous_f32(grad, grad_l, self.name())?;
         let Ok(mut moments) = self.moments.try_borrow_mut() else {

@@ -38,7 +38,8 @@ impl AdamConfig {
         Self { lr, beta1: 0.9, beta2: 0.999, eps: 1e-8, decay: Decay::L2(0.0) }
     }
 
-    /// PyTorch's defaults of `torch.optim.AdamW`: as [`AdamConfig::adam`], with a decoupled decay of 0.01.
+    /// PyTorch's defaults of `torch.optim.AdamW`: as [`AdamConfig::adam`], with a decoupled decay
+    /// of 0.01.
     pub fn adamw(lr: f64) -> Self {
         Self { decay: Decay::Decoupled(0.01), ..Self::adam(lr) }
     }
@@ -104,14 +105,15 @@ impl AdamState {
     }
 
     /// One step on `var` `[..]` with `grad` of the same shape, in place:
-    /// w *= 1 − η·λ (decoupled decay), or d = g + λ·w (L2; otherwise d = g); m = m + (1 − β₁)·(d − m); v = β₂·v + (1 − β₂)·d²;
-    /// w −= η/(1 − β₁^t) · m / (√v/√(1 − β₂^t) + ε), with t counted from 1 and both moments 0 before the first step.
+    /// w *= 1 − η·λ (decoupled decay), or d = g + λ·w (L2; otherwise d = g); m = m + (1 − β₁)·(d −
+    /// m); v = β₂·v + (1 − β₂)·d²; w −= η/(1 − β₁^t) · m / (√v/√(1 − β₂^t) + ε), with t counted
+    /// from 1 and both moments 0 before the first step.
     ///
-    /// This is PyTorch's `torch.optim.Adam` and `AdamW` without AMSGrad. A variable that is not f32 on the CPU takes the twin from
-    /// stock ops. A step that fails leaves the count as it was.
+    /// This is PyTorch's `torch.optim.Adam` and `AdamW` without AMSGrad. A variable that is not f32
+    /// on the CPU takes the twin from stock ops. A step that fails leaves the count as it was.
     ///
-    /// Errors: a config out of its domain, a gradient or saved moment of another shape, and a gradient that shares memory with the
-    /// variable.
+    /// Errors: a config out of its domain, a gradient or saved moment of another shape, and a
+    /// gradient that shares memory with the variable.
     pub fn step(&mut self, var: &Var, grad: &Tensor, cfg: &AdamConfig) -> Result<()> {
         cfg.check()?;
         check_grad(var, grad, "adam")?;
@@ -121,7 +123,8 @@ impl AdamState {
             var.inplace_op2(&grad.contiguous()?, &cpu::Adam::new(cfg, t, m, v))?;
         } else {
             let (m, v) = (self.m.tensor(var, "adam")?, self.v.tensor(var, "adam")?);
-            let (weight, m, v) = reference::step(&var.as_detached_tensor(), &grad.detach(), &m, &v, t, cfg)?;
+            let (weight, m, v) =
+                reference::step(&var.as_detached_tensor(), &grad.detach(), &m, &v, t, cfg)?;
             var.set(&weight)?;
             (self.m, self.v) = (Moment::new(m), Moment::new(v));
         }

@@ -4,8 +4,16 @@ use candle_core::{Result, Tensor};
 
 use super::{AdamConfig, Decay, bias_corrections};
 
-/// The twin of [`super::AdamState::step`], which returns the new weight and both moments after step `t` >= 1; any device and float dtype.
-pub fn step(weight: &Tensor, grad: &Tensor, m: &Tensor, v: &Tensor, t: u64, cfg: &AdamConfig) -> Result<(Tensor, Tensor, Tensor)> {
+/// The twin of [`super::AdamState::step`], which returns the new weight and both moments after step
+/// `t` >= 1; any device and float dtype.
+pub fn step(
+    weight: &Tensor,
+    grad: &Tensor,
+    m: &Tensor,
+    v: &Tensor,
+    t: u64,
+    cfg: &AdamConfig,
+) -> Result<(Tensor, Tensor, Tensor)> {
     let (weight, grad) = match cfg.decay {
         Decay::L2(decay) if decay != 0.0 => (weight.clone(), (grad + (weight * decay)?)?),
         Decay::L2(_) => (weight.clone(), grad.clone()),

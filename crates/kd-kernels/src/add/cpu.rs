@@ -22,7 +22,8 @@ pub(super) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
                 add_into(x, y, unsafe { out.part(task * TASK, x.len()) });
             });
         };
-        // SAFETY: the tasks cover x, which is as long as y and the result, and `add_into` writes all of a part.
+        // SAFETY: the tasks cover x, which is as long as y and the result, and `add_into` writes
+        // all of a part.
         unsafe { written(xs.len(), write) }.0
     };
     record(&[&x, &y], sums, x.shape(), false, || Ok(Add))
@@ -31,7 +32,12 @@ pub(super) fn add(x: &Tensor, y: &Tensor) -> Result<Tensor> {
 struct Add;
 
 impl Backward for Add {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         Ok(sum(grad)?.twice()?.into_iter().map(Some).collect())
     }
 }

@@ -1,7 +1,9 @@
-//! Products of the small matrices of one head: some ten to hundred rows and columns that lie in the first two caches.
+//! Products of the small matrices of one head: some ten to hundred rows and columns that lie in the
+//! first two caches.
 //!
-//! The product of `crate::gemm` packs both operands and shares the work among threads; here a head is one task's, and rows of the right
-//! operand are read where they lie. Only where a product runs along the rows of both operands is one of them transposed first.
+//! The product of `crate::gemm` packs both operands and shares the work among threads; here a head
+//! is one task's, and rows of the right operand are read where they lie. Only where a product runs
+//! along the rows of both operands is one of them transposed first.
 
 use crate::vector::{Kernel, Vector};
 
@@ -49,7 +51,13 @@ impl Kernel for Product {
 
 impl Product {
     #[inline(always)]
-    unsafe fn rows<V: Vector, const NV: usize>(&self, row: usize, rows: usize, col: usize, width: usize) {
+    unsafe fn rows<V: Vector, const NV: usize>(
+        &self,
+        row: usize,
+        rows: usize,
+        col: usize,
+        width: usize,
+    ) {
         // SAFETY: the caller's promise.
         unsafe {
             match rows {
@@ -67,18 +75,28 @@ impl Product {
     }
 
     #[inline(always)]
-    unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(&self, row: usize, col: usize, width: usize) {
+    unsafe fn tile<V: Vector, const MR: usize, const NV: usize>(
+        &self,
+        row: usize,
+        col: usize,
+        width: usize,
+    ) {
         let last = width - (NV - 1) * V::LANES;
         let mask = V::FULL >> (V::LANES - last);
         // SAFETY: rows, k and the unmasked columns lie inside the operands.
         unsafe {
             let mut sums = [[V::splat(0.0); NV]; MR];
-            let (mut a, mut b) = (self.a.wrapping_add(row * self.a_strides.0), self.b.wrapping_add(col));
+            let (mut a, mut b) =
+                (self.a.wrapping_add(row * self.a_strides.0), self.b.wrapping_add(col));
             for _ in 0..self.k {
                 let mut cols = [V::splat(0.0); NV];
                 for (v, x) in cols.iter_mut().enumerate() {
                     let from = b.wrapping_add(v * V::LANES);
-                    *x = if v + 1 == NV && mask != V::FULL { V::load_lanes(from, 1, mask) } else { V::load(from) };
+                    *x = if v + 1 == NV && mask != V::FULL {
+                        V::load_lanes(from, 1, mask)
+                    } else {
+                        V::load(from)
+                    };
                 }
                 for (i, sums) in sums.iter_mut().enumerate() {
                     let x = V::splat(*a.wrapping_add(i * self.a_strides.0));
@@ -93,7 +111,11 @@ impl Product {
                 let to = self.c.wrapping_add((row + i) * self.c_row + col);
                 for (v, sum) in sums.iter().enumerate() {
                     let to = to.wrapping_add(v * V::LANES);
-                    if v + 1 == NV && mask != V::FULL { sum.store_lanes(to, mask) } else { sum.store(to) }
+                    if v + 1 == NV && mask != V::FULL {
+                        sum.store_lanes(to, mask)
+                    } else {
+                        sum.store(to)
+                    }
                 }
             }
         }
@@ -119,7 +141,10 @@ impl Kernel for Transposed {
         let whole = (self.rows - self.rows % V::LANES, self.cols - self.cols % V::LANES);
         for i in (0..whole.0).step_by(V::LANES) {
             for j in (0..whole.1).step_by(V::LANES) {
-                let (from, to) = (self.from.wrapping_add(i * self.from_row + j), self.to.wrapping_add(j * self.to_row + i));
+                let (from, to) = (
+                    self.from.wrapping_add(i * self.from_row + j),
+                    self.to.wrapping_add(j * self.to_row + i),
+                );
                 // SAFETY: the square lies inside both.
                 unsafe { V::transpose(from, self.from_row, to, self.to_row) };
             }
@@ -127,7 +152,9 @@ impl Kernel for Transposed {
         for i in 0..self.rows {
             for j in (if i < whole.0 { whole.1 } else { 0 })..self.cols {
                 // SAFETY: i and j are below the numbers of rows and columns.
-                unsafe { *self.to.add(j * self.to_row + i) = *self.from.add(i * self.from_row + j) };
+                unsafe {
+                    *self.to.add(j * self.to_row + i) = *self.from.add(i * self.from_row + j)
+                };
             }
         }
     }
@@ -157,8 +184,12 @@ impl Kernel for Scores {
         let mask = (1u32 << rest) - 1;
         for j in 0..self.keys {
             for h in 0..self.heads {
-                let (q, k) = (self.q.wrapping_add(h * self.head), self.k.wrapping_add(j * self.k_row + h * self.head));
-                // SAFETY: the head's columns lie inside q and row j of k; to has a place for each key of each head.
+                let (q, k) = (
+                    self.q.wrapping_add(h * self.head),
+                    self.k.wrapping_add(j * self.k_row + h * self.head),
+                );
+                // SAFETY: the head's columns lie inside q and row j of k; to has a place for each
+                // key of each head.
                 unsafe {
                     let mut sum = V::splat(0.0);
                     for c in (0..self.head - rest).step_by(V::LANES) {
@@ -166,7 +197,8 @@ impl Kernel for Scores {
                     }
                     if rest > 0 {
                         let c = self.head - rest;
-                        sum = V::load_lanes(q.wrapping_add(c), 1, mask).mul_add(V::load_lanes(k.wrapping_add(c), 1, mask), sum);
+                        sum = V::load_lanes(q.wrapping_add(c), 1, mask)
+                            .mul_add(V::load_lanes(k.wrapping_add(c), 1, mask), sum);
                     }
                     sum.store(lanes.as_mut_ptr());
                     let mut half = V::LANES / 2;

@@ -1,4 +1,5 @@
-//! Attention from stock Candle ops: the oracle of the kernel, and what runs on other devices and types.
+//! Attention from stock Candle ops: the oracle of the kernel, and what runs on other devices and
+//! types.
 
 use candle_core::{Result, Tensor};
 
@@ -7,9 +8,18 @@ use crate::dropout::{self, Dropout};
 use crate::softmax::reference::softmax;
 
 /// The same function as [`super::attention`], which checks p first.
-pub fn attention(q: &Tensor, k: &Tensor, v: &Tensor, heads: usize, mask: Mask, dropout: Option<Dropout>) -> Result<Tensor> {
+pub fn attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    heads: usize,
+    mask: Mask,
+    dropout: Option<Dropout>,
+) -> Result<Tensor> {
     let Sizes { b, tq, tk, head, head_v, .. } = Sizes::of(q, k, v, heads, &mask)?;
-    let split = |t: &Tensor, len: usize, head: usize| t.reshape((b, len, heads, head))?.transpose(1, 2)?.contiguous();
+    let split = |t: &Tensor, len: usize, head: usize| {
+        t.reshape((b, len, heads, head))?.transpose(1, 2)?.contiguous()
+    };
     let (q, k, v) = (split(q, tq, head)?, split(k, tk, head)?, split(v, tk, head_v)?);
     let mut scores = (q.matmul(&k.t()?.contiguous()?)? * (1.0 / (head as f64).sqrt()))?;
     if mask.causal || mask.key_lengths.is_some() {

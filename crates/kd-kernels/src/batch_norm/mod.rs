@@ -12,8 +12,8 @@ use candle_core::{Result, Tensor, Var, bail};
 /// Where the mean and the variance come from.
 #[derive(Clone, Copy, Debug)]
 pub enum Statistics<'a> {
-    /// From x, over batch and pixels, as in training; the running statistics, if given, are moved towards them. Gradients flow through the
-    /// statistics.
+    /// From x, over batch and pixels, as in training; the running statistics, if given, are moved
+    /// towards them. Gradients flow through the statistics.
     Batch(Option<Running<'a>>),
     /// Given, as in evaluation: constants.
     Stored {
@@ -24,8 +24,8 @@ pub enum Statistics<'a> {
     },
 }
 
-/// The running averages of a layer: running ← (1 − momentum) · running + momentum · batch, with the batch's mean and its unbiased variance,
-/// as PyTorch's.
+/// The running averages of a layer: running ← (1 − momentum) · running + momentum · batch, with the
+/// batch's mean and its unbiased variance, as PyTorch's.
 #[derive(Clone, Copy, Debug)]
 pub struct Running<'a> {
     /// The averaged means: a variable, `[c]`, written in place.
@@ -36,19 +36,22 @@ pub struct Running<'a> {
     pub momentum: f64,
 }
 
-/// y = act((x − mean) / √(var + eps) · weight + bias + residual), by channel: PyTorch's `F.batch_norm`, then the sum and the activation.
+/// y = act((x − mean) / √(var + eps) · weight + bias + residual), by channel: PyTorch's
+/// `F.batch_norm`, then the sum and the activation.
 ///
 /// * `x`: `[n, c, h, w]` or `[n, c]`.
 /// * `weight`, `bias`: `[c]`.
 /// * `eps`: added to the variance; at least 0.
-/// * `statistics`: with [`Statistics::Batch`], mean and variance are those of x over n, h and w, the variance divided by their product.
+/// * `statistics`: with [`Statistics::Batch`], mean and variance are those of x over n, h and w,
+///   the variance divided by their product.
 /// * `residual`: of x's shape.
 /// * result: of x's shape, contiguous.
 ///
-/// Gradients flow to `x`, `weight`, `bias` and `residual`, as far as each tracks one. `f32` tensors on the CPU run the
-/// kernel while [`crate::kernels_enabled`]; all others run [`reference::batch_norm`]. Results do not depend on the number of threads. Fails on
-/// shapes that do not fit, on running statistics
-/// that are not variables, and, as PyTorch, on batch statistics of a single value a channel.
+/// Gradients flow to `x`, `weight`, `bias` and `residual`, as far as each tracks one. `f32` tensors
+/// on the CPU run the kernel while [`crate::kernels_enabled`]; all others run
+/// [`reference::batch_norm`]. Results do not depend on the number of threads. Fails on shapes that
+/// do not fit, on running statistics that are not variables, and, as PyTorch, on batch statistics
+/// of a single value a channel.
 pub fn batch_norm(
     x: &Tensor,
     weight: &Tensor,
@@ -84,7 +87,13 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(x: &Tensor, weight: &Tensor, bias: &Tensor, statistics: &Statistics, residual: Option<&Tensor>) -> Result<Self> {
+    fn of(
+        x: &Tensor,
+        weight: &Tensor,
+        bias: &Tensor,
+        statistics: &Statistics,
+        residual: Option<&Tensor>,
+    ) -> Result<Self> {
         let sizes = match x.dims() {
             &[n, c] => Self { n, c, pixels: 1 },
             &[n, c, h, w] => Self { n, c, pixels: h * w },
@@ -95,25 +104,43 @@ impl Sizes {
         match statistics {
             Statistics::Batch(running) => {
                 if sizes.count() < 2 {
-                    bail!("batch_norm: x has shape {:?}, expected at least 2 values a channel for batch statistics", x.dims())
+                    bail!(
+                        "batch_norm: x has shape {:?}, expected at least 2 values a channel for batch statistics",
+                        x.dims()
+                    )
                 }
                 if let Some(running) = running {
-                    vectors.extend([("running mean", running.mean), ("running variance", running.var)]);
+                    vectors.extend([
+                        ("running mean", running.mean),
+                        ("running variance", running.var),
+                    ]);
                     if !running.mean.is_variable() || !running.var.is_variable() {
-                        bail!("batch_norm: expected running statistics that are variables, got a tensor that is not")
+                        bail!(
+                            "batch_norm: expected running statistics that are variables, got a tensor that is not"
+                        )
                     }
                 }
             }
-            Statistics::Stored { mean, var } => vectors.extend([("mean", *mean), ("variance", *var)]),
+            Statistics::Stored { mean, var } => {
+                vectors.extend([("mean", *mean), ("variance", *var)])
+            }
         }
         for (name, vector) in vectors {
             if vector.dims() != [c] {
-                bail!("batch_norm: {name} has shape {:?}, expected [{c}] for x of shape {:?}", vector.dims(), x.dims())
+                bail!(
+                    "batch_norm: {name} has shape {:?}, expected [{c}] for x of shape {:?}",
+                    vector.dims(),
+                    x.dims()
+                )
             }
         }
         match residual {
             Some(residual) if residual.dims() != x.dims() => {
-                bail!("batch_norm: residual has shape {:?}, expected that of x, {:?}", residual.dims(), x.dims())
+                bail!(
+                    "batch_norm: residual has shape {:?}, expected that of x, {:?}",
+                    residual.dims(),
+                    x.dims()
+                )
             }
             _ => Ok(sizes),
         }
@@ -126,7 +153,8 @@ impl Sizes {
 }
 
 impl Running<'_> {
-    /// Moves the averages towards a batch's mean and biased variance, `[c]`, of `count` values a channel.
+    /// Moves the averages towards a batch's mean and biased variance, `[c]`, of `count` values a
+    /// channel.
     fn update(&self, mean: &Tensor, var: &Tensor, count: usize) -> Result<()> {
         let unbiased = count as f64 / (count - 1) as f64;
         self.move_towards(self.mean, mean, 1.0)?;
@@ -135,7 +163,8 @@ impl Running<'_> {
 
     fn move_towards(&self, average: &Tensor, batch: &Tensor, scale: f64) -> Result<()> {
         let batch = batch.detach().to_dtype(average.dtype())?;
-        let moved = (average.detach().affine(1.0 - self.momentum, 0.0)? + batch.affine(self.momentum * scale, 0.0)?)?;
+        let moved = (average.detach().affine(1.0 - self.momentum, 0.0)?
+            + batch.affine(self.momentum * scale, 0.0)?)?;
         Var::from_tensor(average)?.set(&moved)
     }
 }

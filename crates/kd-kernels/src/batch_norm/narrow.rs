@@ -1,5 +1,5 @@
-//! The passes over planes of few pixels: factors are laid out a value each, so that loops run over all channels of a group, and sums are taken
-//! a value each over the images.
+//! The passes over planes of few pixels: factors are laid out a value each, so that loops run over
+//! all channels of a group, and sums are taken a value each over the images.
 
 use std::mem::MaybeUninit;
 
@@ -23,7 +23,10 @@ fn gathered(sums: &[f64], group: &Group) -> Vec<f64> {
 /// As `wide::moments`.
 pub(super) fn moments(x: &[f32], group: &Group) -> Vec<(f64, f64)> {
     let first = &x[group.start(0)..][..group.run()];
-    let near: Vec<f32> = first.chunks_exact(group.pixels).map(|plane| plane.iter().sum::<f32>() / group.pixels as f32).collect();
+    let near: Vec<f32> = first
+        .chunks_exact(group.pixels)
+        .map(|plane| plane.iter().sum::<f32>() / group.pixels as f32)
+        .collect();
     let (mut sums, mut squares) = (vec![0f64; group.run()], vec![0f64; group.run()]);
     deviations(x, group, &spread(&near, group, |n| *n), &mut sums, &mut squares);
     let count = (group.images * group.pixels) as f64;
@@ -62,8 +65,19 @@ fn settle(short: &mut [f32], long: &mut [f64]) {
 }
 
 /// As `wide::normalise`.
-pub(super) fn normalise(x: &[f32], residual: Option<&[f32]>, y: &Parts<MaybeUninit<f32>>, group: &Group, affine: &[Affine], relu: bool) {
-    let factors = [spread(affine, group, |a| a.mean), spread(affine, group, |a| a.scale), spread(affine, group, |a| a.shift)];
+pub(super) fn normalise(
+    x: &[f32],
+    residual: Option<&[f32]>,
+    y: &Parts<MaybeUninit<f32>>,
+    group: &Group,
+    affine: &[Affine],
+    relu: bool,
+) {
+    let factors = [
+        spread(affine, group, |a| a.mean),
+        spread(affine, group, |a| a.scale),
+        spread(affine, group, |a| a.shift),
+    ];
     normalise_runs(x, residual, y, group, &factors, relu)
 }
 
@@ -93,8 +107,18 @@ multiversioned! {
 }
 
 /// As `wide::reduce`.
-pub(super) fn reduce(x: &[f32], grad: &Incoming, mask: Mask, group: &Group, affine: &[Affine]) -> Vec<(f64, f64)> {
-    let factors = [spread(affine, group, |a| a.mean), spread(affine, group, |a| a.scale), spread(affine, group, |a| a.shift)];
+pub(super) fn reduce(
+    x: &[f32],
+    grad: &Incoming,
+    mask: Mask,
+    group: &Group,
+    affine: &[Affine],
+) -> Vec<(f64, f64)> {
+    let factors = [
+        spread(affine, group, |a| a.mean),
+        spread(affine, group, |a| a.scale),
+        spread(affine, group, |a| a.shift),
+    ];
     let (mut sums, mut products) = (vec![0f64; group.run()], vec![0f64; group.run()]);
     reduce_runs(x, grad, mask, group, &factors, &mut sums, &mut products);
     gathered(&sums, group).into_iter().zip(gathered(&products, group)).collect()
@@ -143,7 +167,13 @@ multiversioned! {
 }
 
 /// As `wide::gradient`.
-pub(super) fn gradient(x: &[f32], g: &Parts<f32>, dx: Option<&Parts<MaybeUninit<f32>>>, group: &Group, slopes: &[Slope]) {
+pub(super) fn gradient(
+    x: &[f32],
+    g: &Parts<f32>,
+    dx: Option<&Parts<MaybeUninit<f32>>>,
+    group: &Group,
+    slopes: &[Slope],
+) {
     let factors = [
         spread(slopes, group, |s| s.mean),
         spread(slopes, group, |s| s.scale),

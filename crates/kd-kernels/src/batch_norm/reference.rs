@@ -1,4 +1,5 @@
-//! Batch normalisation from stock Candle ops: the oracle of the kernel, and what runs on other devices and types.
+//! Batch normalisation from stock Candle ops: the oracle of the kernel, and what runs on other
+//! devices and types.
 
 use super::{Sizes, Statistics};
 use crate::Activation;
@@ -29,10 +30,15 @@ pub fn batch_norm(
             }
             (centred, var)
         }
-        Statistics::Stored { mean, var } => (flat.broadcast_sub(&per_channel(&mean.detach())?)?, per_channel(&var.detach())?),
+        Statistics::Stored { mean, var } => {
+            (flat.broadcast_sub(&per_channel(&mean.detach())?)?, per_channel(&var.detach())?)
+        }
     };
     let normal = centred.broadcast_div(&(var + eps)?.sqrt()?)?;
-    let mut y = normal.broadcast_mul(&per_channel(weight)?)?.broadcast_add(&per_channel(bias)?)?.reshape(x.dims())?;
+    let mut y = normal
+        .broadcast_mul(&per_channel(weight)?)?
+        .broadcast_add(&per_channel(bias)?)?
+        .reshape(x.dims())?;
     if let Some(residual) = residual {
         y = (y + residual)?;
     }

@@ -1,4 +1,5 @@
-//! The passes over planes of at least [`LANES`] pixels: each plane has one mean and one set of factors.
+//! The passes over planes of at least [`LANES`] pixels: each plane has one mean and one set of
+//! factors.
 
 use std::mem::MaybeUninit;
 
@@ -39,11 +40,14 @@ impl Sums {
     }
 }
 
-/// Mean and biased variance of each channel, from sums of x − k and of its square. k, the mean of the channel's first plane, keeps the
-/// difference of the two from cancelling.
+/// Mean and biased variance of each channel, from sums of x − k and of its square. k, the mean of
+/// the channel's first plane, keeps the difference of the two from cancelling.
 pub(super) fn moments(x: &[f32], group: &Group) -> Vec<(f64, f64)> {
     let first = &x[group.start(0)..][..group.run()];
-    let near: Vec<f32> = first.chunks_exact(group.pixels).map(|plane| plane.iter().sum::<f32>() / group.pixels as f32).collect();
+    let near: Vec<f32> = first
+        .chunks_exact(group.pixels)
+        .map(|plane| plane.iter().sum::<f32>() / group.pixels as f32)
+        .collect();
     let mut sums = vec![Sums::ZERO; group.channels.len()];
     deviations(x, group, &near, &mut sums);
     let count = (group.images * group.pixels) as f64;
@@ -113,13 +117,25 @@ multiversioned! {
 }
 
 /// y = act((x − mean) · scale + shift + residual) over the group.
-pub(super) fn normalise(x: &[f32], residual: Option<&[f32]>, y: &Parts<MaybeUninit<f32>>, group: &Group, affine: &[Affine], relu: bool) {
+pub(super) fn normalise(
+    x: &[f32],
+    residual: Option<&[f32]>,
+    y: &Parts<MaybeUninit<f32>>,
+    group: &Group,
+    affine: &[Affine],
+    relu: bool,
+) {
     normalise_planes(x, residual, y, group, affine, relu)
 }
 
 /// One plane. `r` is read where it is the `RESIDUAL`.
 #[inline(always)]
-fn plane<const RESIDUAL: bool, const RELU: bool>(x: &[f32], r: &[f32], y: &mut [MaybeUninit<f32>], a: Affine) {
+fn plane<const RESIDUAL: bool, const RELU: bool>(
+    x: &[f32],
+    r: &[f32],
+    y: &mut [MaybeUninit<f32>],
+    a: Affine,
+) {
     for ((y, x), r) in y.iter_mut().zip(x).zip(r) {
         let mut z = (x - a.mean) * a.scale + a.shift;
         if RESIDUAL {
@@ -136,7 +152,13 @@ fn rectified(y: f32) -> f32 {
 }
 
 /// g′ over the gradient, and the sums of g′ and of g′ · (x − mean) for each channel.
-pub(super) fn reduce(x: &[f32], grad: &Incoming, mask: Mask, group: &Group, affine: &[Affine]) -> Vec<(f64, f64)> {
+pub(super) fn reduce(
+    x: &[f32],
+    grad: &Incoming,
+    mask: Mask,
+    group: &Group,
+    affine: &[Affine],
+) -> Vec<(f64, f64)> {
     let mut sums = vec![Sums::ZERO; group.channels.len()];
     reduce_planes(x, grad, mask, group, affine, &mut sums);
     sums.iter().map(Sums::totals).collect()
@@ -181,7 +203,8 @@ multiversioned! {
     }
 }
 
-/// The gradient that the rectifier lets pass where its result is `y`: all of it for NaN, as in PyTorch.
+/// The gradient that the rectifier lets pass where its result is `y`: all of it for NaN, as in
+/// PyTorch.
 #[inline(always)]
 fn through(g: f32, y: f32) -> f32 {
     if y <= 0.0 { 0.0 } else { g }
@@ -191,9 +214,17 @@ const NONE: u8 = 0;
 const FROM_X: u8 = 1;
 const FROM_Y: u8 = 2;
 
-/// One plane, or what is left of it. `add` is read where it is to be `ADD`ed, and `y` where the `MASK` is from it.
+/// One plane, or what is left of it. `add` is read where it is to be `ADD`ed, and `y` where the
+/// `MASK` is from it.
 #[inline(always)]
-fn part<const ADD: bool, const MASK: u8>(x: &[f32], add: &[f32], y: &[f32], g: &mut [f32], a: Affine, sums: &mut Sums) {
+fn part<const ADD: bool, const MASK: u8>(
+    x: &[f32],
+    add: &[f32],
+    y: &[f32],
+    g: &mut [f32],
+    a: Affine,
+    sums: &mut Sums,
+) {
     let [mut s, mut q] = sums.short;
     let mut one = |x: f32, add: f32, y: f32, g: &mut f32, l: usize| {
         let d = x - a.mean;
@@ -255,6 +286,12 @@ multiversioned! {
 }
 
 /// The gradient of x over the group.
-pub(super) fn gradient(x: &[f32], g: &Parts<f32>, dx: Option<&Parts<MaybeUninit<f32>>>, group: &Group, slopes: &[Slope]) {
+pub(super) fn gradient(
+    x: &[f32],
+    g: &Parts<f32>,
+    dx: Option<&Parts<MaybeUninit<f32>>>,
+    group: &Group,
+    slopes: &[Slope],
+) {
     gradient_planes(x, g, dx, group, slopes)
 }

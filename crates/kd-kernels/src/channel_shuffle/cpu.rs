@@ -41,7 +41,12 @@ struct Shuffle {
 }
 
 impl Backward for Shuffle {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         Ok(vec![Some(Grad::Owned(shuffled(&grad.values()?, self.c, self.pixels, self.groups)))])
     }

@@ -7,10 +7,17 @@ use crate::vector::Isa;
 use candle_core::{Result, Tensor};
 
 /// Applies the kernel. The shape is that of the operands; all tensors are `f32` on the CPU.
-pub(super) fn conv2d(x: &Tensor, w: &Tensor, b: Option<&Tensor>, shape: Shape, precision: Precision) -> Result<Tensor> {
+pub(super) fn conv2d(
+    x: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    shape: Shape,
+    precision: Precision,
+) -> Result<Tensor> {
     let op = Conv2d { shape, precision };
     let (x, w, b) = (x.contiguous()?, w.contiguous()?, b.map(|b| b.contiguous()).transpose()?);
-    let y = op.forward(&values(&x)?, &values(&w)?, b.as_ref().map(values).transpose()?.as_deref())?;
+    let y =
+        op.forward(&values(&x)?, &values(&w)?, b.as_ref().map(values).transpose()?.as_deref())?;
     let mut inputs = vec![&x, &w];
     inputs.extend(&b);
     let dims = (shape.n, shape.cout, shape.ho, shape.wo);
@@ -25,11 +32,18 @@ struct Recorded {
 }
 
 impl Backward for Recorded {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let g = grad.values()?;
-        let dx = if wanted[0] { Some(self.op.input_gradient(&g, &values(&self.w)?)?) } else { None };
-        let dw = if wanted[1] { Some(self.op.weight_gradient(&values(&self.x)?, &g)?) } else { None };
+        let dx =
+            if wanted[0] { Some(self.op.input_gradient(&g, &values(&self.w)?)?) } else { None };
+        let dw =
+            if wanted[1] { Some(self.op.weight_gradient(&values(&self.x)?, &g)?) } else { None };
         let db = (wanted.len() > 2 && wanted[2]).then(|| self.op.bias_gradient(&g));
         Ok([dx, dw, db].into_iter().take(wanted.len()).map(|grad| grad.map(Grad::Owned)).collect())
     }
@@ -64,8 +78,9 @@ fn choose(shape: &Shape, pass: Pass, precision: Precision) -> Algorithm {
     if depthwise::serves(shape) {
         return Algorithm::Depthwise;
     }
-    // An image's three channels leave Winograd's products too short: 3 > 64 at 32x32 takes 0.56 ms directly, 0.84 (F2) or 0.72 (F4) there,
-    // and the gradient of w 0.86 against 1.54 or 0.96; 16 images on one thread. From four channels on it is at least a tie.
+    // An image's three channels leave Winograd's products too short: 3 > 64 at 32x32 takes 0.56 ms
+    // directly, 0.84 (F2) or 0.72 (F4) there, and the gradient of w 0.86 against 1.54 or 0.96;
+    // 16 images on one thread. From four channels on it is at least a tie.
     let image = shape.cin <= 3 && pass != Pass::InputGradient;
     if !image && winograd::serves(shape, precision) {
         return Algorithm::Winograd;
@@ -102,7 +117,9 @@ impl Conv2d {
     fn bias_gradient(&self, g: &[f32]) -> Vec<f32> {
         use rayon::prelude::*;
         let (pixels, cout) = (self.shape.ho * self.shape.wo, self.shape.cout);
-        let channel = |o: usize| (0..self.shape.n).map(|i| plane_sum(&g[(i * cout + o) * pixels..][..pixels])).sum();
+        let channel = |o: usize| {
+            (0..self.shape.n).map(|i| plane_sum(&g[(i * cout + o) * pixels..][..pixels])).sum()
+        };
         (0..cout).into_par_iter().map(channel).collect()
     }
 }

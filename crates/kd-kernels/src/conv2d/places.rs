@@ -1,11 +1,14 @@
-//! Where the pixels under a kernel lie, worked out once per call for a block of images and used for all channels and blocks.
+//! Where the pixels under a kernel lie, worked out once per call for a block of images and used for
+//! all channels and blocks.
 //!
-//! The columns of a block are its output pixels one after another, cut into registers. A register's lanes may come from several rows of
-//! an image, or from several images where maps are small, and some lie outside. So a register is described by parts: an offset and
-//! a mask for each stretch of lanes that one masked load brings. Rows that continue each other in memory share a part, so that a whole
-//! map without strides needs one masked load per register, whatever its width.
+//! The columns of a block are its output pixels one after another, cut into registers. A register's
+//! lanes may come from several rows of an image, or from several images where maps are small, and
+//! some lie outside. So a register is described by parts: an offset and a mask for each stretch of
+//! lanes that one masked load brings. Rows that continue each other in memory share a part, so that
+//! a whole map without strides needs one masked load per register, whatever its width.
 
-/// A walk over the pixels of images: column (image, i, j) reads the pixel (i·step + dy, j·step + dx).
+/// A walk over the pixels of images: column (image, i, j) reads the pixel (i·step + dy, j·step +
+/// dx).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Walk {
     /// Columns of an image: `rows` by `cols`.
@@ -60,7 +63,8 @@ impl Places {
                     while j < to {
                         let (vector, lane) = ((column + j) / lanes, (column + j) % lanes);
                         let count = (lanes - lane).min(to - j);
-                        let offset = left + j as isize * walk.step as isize - (lane * walk.step) as isize;
+                        let offset =
+                            left + j as isize * walk.step as isize - (lane * walk.step) as isize;
                         let mask = (((1u64 << count) - 1) << lane) as u32;
                         let fresh = first + vector >= starts.len();
                         while starts.len() <= first + vector {
@@ -105,7 +109,9 @@ mod tests {
     fn read(places: &Places, x: &[f32], tap: usize, vector: usize, lanes: usize) -> Vec<f32> {
         let mut register = vec![0.0; lanes];
         for part in places.parts(tap, vector) {
-            for (l, value) in register.iter_mut().enumerate().filter(|(l, _)| part.mask >> l & 1 == 1) {
+            for (l, value) in
+                register.iter_mut().enumerate().filter(|(l, _)| part.mask >> l & 1 == 1)
+            {
                 *value = x[(part.offset + (l * places.step) as isize) as usize];
             }
         }
@@ -114,25 +120,54 @@ mod tests {
 
     #[test]
     fn every_column_is_the_pixel_under_its_tap() {
-        for (height, width, step, padding, kernel, images) in
-            [(5, 7, 1, 1, 3, 3), (8, 8, 2, 1, 3, 2), (4, 4, 1, 0, 1, 5), (9, 6, 3, 2, 4, 2), (1, 1, 2, 3, 3, 4), (2, 20, 1, 5, 2, 1)]
-        {
+        for (height, width, step, padding, kernel, images) in [
+            (5, 7, 1, 1, 3, 3),
+            (8, 8, 2, 1, 3, 2),
+            (4, 4, 1, 0, 1, 5),
+            (9, 6, 3, 2, 4, 2),
+            (1, 1, 2, 3, 3, 4),
+            (2, 20, 1, 5, 2, 1),
+        ] {
             let out = |size: usize| (size + 2 * padding - kernel) / step + 1;
-            let walk = Walk { rows: out(height), cols: out(width), height, width, step, image: height * width + 3 };
+            let walk = Walk {
+                rows: out(height),
+                cols: out(width),
+                height,
+                width,
+                step,
+                image: height * width + 3,
+            };
             let x: Vec<f32> = (1..=images * walk.image).map(|v| v as f32).collect();
             let near = |k: usize| k as isize - padding as isize;
-            let taps: Vec<_> = (0..kernel * kernel).map(|t| (near(t / kernel), near(t % kernel))).collect();
+            let taps: Vec<_> =
+                (0..kernel * kernel).map(|t| (near(t / kernel), near(t % kernel))).collect();
             for lanes in [8, 16] {
                 let places = Places::new(walk, &taps, images, lanes);
                 for (t, (dy, dx)) in taps.iter().enumerate() {
-                    let got: Vec<f32> = (0..places.vectors).flat_map(|v| read(&places, &x, t, v, lanes)).collect();
+                    let got: Vec<f32> =
+                        (0..places.vectors).flat_map(|v| read(&places, &x, t, v, lanes)).collect();
                     let columns = images * walk.rows * walk.cols;
                     for (column, got) in got.iter().enumerate() {
-                        let (image, i, j) = (column / walk.cols / walk.rows, column / walk.cols % walk.rows, column % walk.cols);
+                        let (image, i, j) = (
+                            column / walk.cols / walk.rows,
+                            column / walk.cols % walk.rows,
+                            column % walk.cols,
+                        );
                         let (y, x_) = ((i * step) as isize + dy, (j * step) as isize + dx);
-                        let outside = y < 0 || x_ < 0 || y >= height as isize || x_ >= width as isize || column >= columns;
-                        let want = if outside { 0.0 } else { x[image * walk.image + y as usize * width + x_ as usize] };
-                        assert_eq!(*got, want, "column {column} of {walk:?} under {dy},{dx} in {lanes} lanes");
+                        let outside = y < 0
+                            || x_ < 0
+                            || y >= height as isize
+                            || x_ >= width as isize
+                            || column >= columns;
+                        let want = if outside {
+                            0.0
+                        } else {
+                            x[image * walk.image + y as usize * width + x_ as usize]
+                        };
+                        assert_eq!(
+                            *got, want,
+                            "column {column} of {walk:?} under {dy},{dx} in {lanes} lanes"
+                        );
                     }
                 }
             }
@@ -142,10 +177,20 @@ mod tests {
     #[test]
     fn a_map_without_strides_needs_one_part_per_register() {
         for side in [2, 4, 8, 16, 32] {
-            let walk = Walk { rows: side, cols: side, height: side, width: side, step: 1, image: side * side };
+            let walk = Walk {
+                rows: side,
+                cols: side,
+                height: side,
+                width: side,
+                step: 1,
+                image: side * side,
+            };
             let taps: Vec<_> = (0..9).map(|t| (t / 3 - 1, t % 3 - 1)).collect();
             let places = Places::new(walk, &taps, 1, 16);
-            assert!((0..9).all(|t| (0..places.vectors).all(|v| places.parts(t, v).len() <= 1)), "side {side}");
+            assert!(
+                (0..9).all(|t| (0..places.vectors).all(|v| places.parts(t, v).len() <= 1)),
+                "side {side}"
+            );
         }
     }
 }

@@ -10,7 +10,18 @@ type Sizes = [usize; 10];
 
 fn shape([n, cin, h, w, cout, kh, kw, stride, padding, groups]: Sizes) -> Shape {
     let out = |size: usize, kernel: usize| (size + 2 * padding - kernel) / stride + 1;
-    Shape { n, cin, h, w, cout, kh, kw, ho: out(h, kh), wo: out(w, kw), geometry: Geometry { stride, padding, groups } }
+    Shape {
+        n,
+        cin,
+        h,
+        w,
+        cout,
+        kh,
+        kw,
+        ho: out(h, kh),
+        wo: out(w, kw),
+        geometry: Geometry { stride, padding, groups },
+    }
 }
 
 fn random(seed: u64, len: usize) -> Vec<f32> {
@@ -22,7 +33,9 @@ fn random(seed: u64, len: usize) -> Vec<f32> {
 /// Calls `f` with the places in x, w and y of each product in the definition of the convolution.
 fn products(s: &Shape, mut f: impl FnMut(usize, usize, usize)) {
     let (channels, out) = (s.cin / s.geometry.groups, s.cout / s.geometry.groups);
-    let under = |i: usize, k: usize, size: usize| (i * s.geometry.stride + k).checked_sub(s.geometry.padding).filter(|&p| p < size);
+    let under = |i: usize, k: usize, size: usize| {
+        (i * s.geometry.stride + k).checked_sub(s.geometry.padding).filter(|&p| p < size)
+    };
     for image in 0..s.n {
         for o in 0..s.cout {
             for c in 0..channels {
@@ -31,7 +44,11 @@ fn products(s: &Shape, mut f: impl FnMut(usize, usize, usize)) {
                     for (k, l) in (0..s.kh * s.kw).map(|t| (t / s.kw, t % s.kw)) {
                         if let (Some(y), Some(x)) = (under(i, k, s.h), under(j, l, s.w)) {
                             let w = ((o * channels + c) * s.kh + k) * s.kw + l;
-                            f((from * s.h + y) * s.w + x, w, ((image * s.cout + o) * s.ho + i) * s.wo + j);
+                            f(
+                                (from * s.h + y) * s.w + x,
+                                w,
+                                ((image * s.cout + o) * s.ho + i) * s.wo + j,
+                            );
                         }
                     }
                 }
@@ -45,7 +62,11 @@ fn assert_near(got: &[f32], want: &[f64], what: &str) {
     assert_eq!(got.len(), want.len(), "{what}");
     let size = want.iter().fold(1e-30f64, |m, v| m.max(v.abs()));
     // Not the largest error by `max`, which passes over NaN.
-    let off = got.iter().zip(want).map(|(g, w)| (*g as f64 - w).abs() / size).find(|off| off.is_nan() || *off > 5e-6);
+    let off = got
+        .iter()
+        .zip(want)
+        .map(|(g, w)| (*g as f64 - w).abs() / size)
+        .find(|off| off.is_nan() || *off > 5e-6);
     assert_eq!(off, None, "{what}: off by so much of the largest value");
 }
 
@@ -56,20 +77,31 @@ type Gradient = fn(Isa, &Shape, &[f32], &[f32]) -> Vec<f32>;
 fn check(sizes: &[Sizes], forward: Forward, input_gradient: Gradient, weight_gradient: Gradient) {
     for &sizes in sizes {
         let s = shape(sizes);
-        let (x, w, b, g) = (random(1, s.x_len()), random(2, s.w_len()), random(3, s.cout), random(4, s.y_len()));
+        let (x, w, b, g) =
+            (random(1, s.x_len()), random(2, s.w_len()), random(3, s.cout), random(4, s.y_len()));
         let pixels = s.ho * s.wo;
-        let (mut y, mut dx, mut dw) = (vec![0f64; s.y_len()], vec![0f64; s.x_len()], vec![0f64; s.w_len()]);
+        let (mut y, mut dx, mut dw) =
+            (vec![0f64; s.y_len()], vec![0f64; s.x_len()], vec![0f64; s.w_len()]);
         products(&s, |at_x, at_w, at_y| {
             y[at_y] += x[at_x] as f64 * w[at_w] as f64;
             dx[at_x] += g[at_y] as f64 * w[at_w] as f64;
             dw[at_w] += x[at_x] as f64 * g[at_y] as f64;
         });
-        let with_bias: Vec<f64> = y.iter().enumerate().map(|(i, y)| y + b[i / pixels % s.cout] as f64).collect();
+        let with_bias: Vec<f64> =
+            y.iter().enumerate().map(|(i, y)| y + b[i / pixels % s.cout] as f64).collect();
         for isa in Isa::available() {
             assert_near(&forward(isa, &s, &x, &w, None), &y, &format!("{isa:?} y of {sizes:?}"));
-            assert_near(&forward(isa, &s, &x, &w, Some(&b)), &with_bias, &format!("{isa:?} y with bias of {sizes:?}"));
+            assert_near(
+                &forward(isa, &s, &x, &w, Some(&b)),
+                &with_bias,
+                &format!("{isa:?} y with bias of {sizes:?}"),
+            );
             assert_near(&input_gradient(isa, &s, &g, &w), &dx, &format!("{isa:?} dx of {sizes:?}"));
-            assert_near(&weight_gradient(isa, &s, &x, &g), &dw, &format!("{isa:?} dw of {sizes:?}"));
+            assert_near(
+                &weight_gradient(isa, &s, &x, &g),
+                &dw,
+                &format!("{isa:?} dw of {sizes:?}"),
+            );
         }
     }
 }

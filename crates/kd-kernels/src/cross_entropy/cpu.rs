@@ -8,12 +8,13 @@ use crate::kept_grad::KeptGrad;
 use crate::multiversion::multiversioned;
 use crate::operand::{TASK, contiguous_f32, flushed};
 
-/// Gradients below this size are 0: no weight changes by them, and the products of the layers below would be subnormal, on which many
-/// processors are slow. Once the small net of MNIST had learnt its training images by heart, its steps took three times
-/// as long for this reason.
+/// Gradients below this size are 0: no weight changes by them, and the products of the layers below
+/// would be subnormal, on which many processors are slow. Once the small net of MNIST had learnt
+/// its training images by heart, its steps took three times as long for this reason.
 const TOO_SMALL: f32 = 1e-24;
 
-/// Keeps the gradient that the forward pass computed; the backward pass scales it by the gradient of the loss.
+/// Keeps the gradient that the forward pass computed; the backward pass scales it by the gradient
+/// of the loss.
 pub(super) struct CrossEntropy {
     labels: Vec<u32>,
     with_grad: bool,
@@ -47,7 +48,9 @@ impl CustomOp1 for CrossEntropy {
             inputs.zip(outputs).for_each(|((z, y), (l, g))| cross_entropy_rows(z, y, scale, l, g));
         } else {
             let inputs = logits.par_chunks(rows * c).zip(self.labels.par_chunks(rows));
-            inputs.zip(losses.par_chunks_mut(rows)).for_each(|((z, y), l)| cross_entropy_rows(z, y, scale, l, &mut []));
+            inputs
+                .zip(losses.par_chunks_mut(rows))
+                .for_each(|((z, y), l)| cross_entropy_rows(z, y, scale, l, &mut []));
         }
         if self.with_grad {
             self.grad.keep(grad);

@@ -10,11 +10,12 @@ use crate::switch::takes_kernel;
 
 /// Cross-entropy: (1/b) · Σ_i (ln Σ_k e^(z_ik) − z_i,y_i), the mean over the batch, in nats.
 ///
-/// `logits` `[b, c]` (not probabilities), `labels` u32 `[b]` → scalar of the logits' dtype. Backward: (softmax(z_i) − onehot(y_i))/b,
-/// computed in the forward pass where a gradient can be asked for; the kernel gives 0 for parts below 1e-24. The labels get none.
+/// `logits` `[b, c]` (not probabilities), `labels` u32 `[b]` → scalar of the logits' dtype.
+/// Backward: (softmax(z_i) − onehot(y_i))/b, computed in the forward pass where a gradient can be
+/// asked for; the kernel gives 0 for parts below 1e-24. The labels get none.
 ///
-/// Errors: shapes that do not fit, labels that are not u32, and a label of c or more, naming its index. The check reads the labels on
-/// the host, which on an accelerator waits for them.
+/// Errors: shapes that do not fit, labels that are not u32, and a label of c or more, naming its
+/// index. The check reads the labels on the host, which on an accelerator waits for them.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -26,7 +27,11 @@ use crate::switch::takes_kernel;
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let (b, c) = logits_dims(logits, "cross_entropy", "logits")?;
     if labels.dtype() != DType::U32 || labels.dims() != [b] {
-        bail!("cross_entropy: expected labels u32 [{b}], got {:?} {:?}", labels.dtype(), labels.dims());
+        bail!(
+            "cross_entropy: expected labels u32 [{b}], got {:?} {:?}",
+            labels.dtype(),
+            labels.dims()
+        );
     }
     let host = labels.to_vec1::<u32>()?;
     if let Some((i, y)) = host.iter().enumerate().find(|&(_, &y)| y as usize >= c) {

@@ -1,4 +1,5 @@
-//! The kernel behind [`super::dropout`]: words are drawn into a buffer on the stack and used at once.
+//! The kernel behind [`super::dropout`]: words are drawn into a buffer on the stack and used at
+//! once.
 
 use std::mem::MaybeUninit;
 
@@ -52,7 +53,8 @@ impl CustomOp1 for Sieve {
                 tasks.for_each(|(task, (out, xs))| sift_into(self, (task * TASK) as u64, xs, out));
             }
         };
-        // SAFETY: the tasks cover the memory, which is as long as `xs`, and `sift_into` writes all that it is given.
+        // SAFETY: the tasks cover the memory, which is as long as `xs`, and `sift_into` writes all
+        // that it is given.
         let (out, ()) = unsafe { written(xs.len(), write) };
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }

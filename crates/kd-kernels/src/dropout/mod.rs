@@ -21,17 +21,21 @@ impl Dropout {
     /// Errors where p is outside its domain, naming `op`.
     pub(crate) fn check(dropout: Option<Dropout>, op: &str) -> Result<()> {
         match dropout {
-            Some(Dropout { p, .. }) if !(0.0..1.0).contains(&p) => bail!("{op}: expected dropout with p in [0, 1), got {p}"),
+            Some(Dropout { p, .. }) if !(0.0..1.0).contains(&p) => {
+                bail!("{op}: expected dropout with p in [0, 1), got {p}")
+            }
             _ => Ok(()),
         }
     }
 }
 
-/// Inverted dropout: y_i = x_i/(1 − p) where element i is kept, and 0 where it is not, so that the expectation of y is x.
+/// Inverted dropout: y_i = x_i/(1 − p) where element i is kept, and 0 where it is not, so that the
+/// expectation of y is x.
 ///
-/// `xs` of any shape → the same shape. Element i, counted in row-major order of the logical shape whatever the strides, is kept iff
-/// `stream.u32_at(i) >= p·2^32`. Backward: ∂x_i = ∂y_i/(1 − p) where kept, else 0; the mask is derived again from the stream, not kept.
-/// `p` = 0 returns `xs` itself.
+/// `xs` of any shape → the same shape. Element i, counted in row-major order of the logical shape
+/// whatever the strides, is kept iff `stream.u32_at(i) >= p·2^32`. Backward: ∂x_i = ∂y_i/(1 − p)
+/// where kept, else 0; the mask is derived again from the stream, not kept. `p` = 0 returns `xs`
+/// itself.
 ///
 /// Errors: p outside [0, 1).
 ///
@@ -49,7 +53,11 @@ pub fn dropout(xs: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
     if p == 0.0 {
         return Ok(xs.clone());
     }
-    if takes_kernel(&[xs])? { xs.contiguous()?.apply_op1(cpu::Sieve::new(p, stream)) } else { reference::dropout(xs, p, stream) }
+    if takes_kernel(&[xs])? {
+        xs.contiguous()?.apply_op1(cpu::Sieve::new(p, stream))
+    } else {
+        reference::dropout(xs, p, stream)
+    }
 }
 
 /// [`reference::dropout`] where there is one to apply.

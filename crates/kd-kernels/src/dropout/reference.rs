@@ -4,7 +4,8 @@ use candle_core::{Result, Tensor};
 
 use crate::stream::Stream;
 
-/// The twin of [`super::dropout`]; any device and float dtype. The mask is filled on the host and sent to the device.
+/// The twin of [`super::dropout`]; any device and float dtype. The mask is filled on the host and
+/// sent to the device.
 pub fn dropout(xs: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
     let mut words = vec![0u32; xs.elem_count()];
     stream.fill_u32(0, &mut words);

@@ -1,8 +1,9 @@
 //! The kernel behind [`super::embedding`].
 //!
-//! Backward: a task owns a range of the table's rows and adds the gradients of the places whose id lies in it, in the order of the places. So
-//! no two tasks write to one row, and sums do not depend on the number of threads. In this crate's own backward pass they are added to what
-//! other uses of the table have left there.
+//! Backward: a task owns a range of the table's rows and adds the gradients of the places whose id
+//! lies in it, in the order of the places. So no two tasks write to one row, and sums do not depend
+//! on the number of threads. In this crate's own backward pass they are added to what other uses of
+//! the table have left there.
 
 use std::mem::MaybeUninit;
 
@@ -36,7 +37,12 @@ pub(super) fn embedding(
                 for (i, &id) in ids.iter().enumerate().skip(task * each).take(each) {
                     // SAFETY: each place belongs to one task.
                     let y = unsafe { out.part(i * d, d) };
-                    place(&rows[id as usize * d..][..d], scale, places.map_or(&[], |p| &p[i % t * d..][..d]), y);
+                    place(
+                        &rows[id as usize * d..][..d],
+                        scale,
+                        places.map_or(&[], |p| &p[i % t * d..][..d]),
+                        y,
+                    );
                 }
             });
         };
@@ -48,7 +54,18 @@ pub(super) fn embedding(
     let mut inputs = vec![&table];
     inputs.extend(&positions);
     let places = positions.as_ref().map_or(Ok(0), |p| p.dim(0))?;
-    let op = || Ok(Embedding { ids, t, v, d, scale, padding, variable: Some(table.clone()).filter(Tensor::is_variable), places });
+    let op = || {
+        Ok(Embedding {
+            ids,
+            t,
+            v,
+            d,
+            scale,
+            padding,
+            variable: Some(table.clone()).filter(Tensor::is_variable),
+            places,
+        })
+    };
     record(&inputs, ys, dims, false, op)
 }
 
@@ -66,10 +83,17 @@ struct Embedding {
 }
 
 impl Backward for Embedding {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let grad = grad.values()?;
-        let row = |i: usize| Some(self.ids[i]).filter(|id| Some(*id) != self.padding).map(|id| id as usize);
+        let row = |i: usize| {
+            Some(self.ids[i]).filter(|id| Some(*id) != self.padding).map(|id| id as usize)
+        };
         let scatter = |all: &mut [f32]| self.scatter(&grad, row, self.scale, all);
         let deposited = match &self.variable {
             Some(table) if wanted[0] => deposit_in_place(table, scatter)?,
@@ -91,7 +115,13 @@ impl Backward for Embedding {
 
 impl Embedding {
     /// Adds scale · the gradient of each place i to row `of(i)` of `all`.
-    fn scatter(&self, grad: &[f32], of: impl Fn(usize) -> Option<usize>, scale: f32, all: &mut [f32]) {
+    fn scatter(
+        &self,
+        grad: &[f32],
+        of: impl Fn(usize) -> Option<usize>,
+        scale: f32,
+        all: &mut [f32],
+    ) {
         let (d, each) = (self.d, per_task(self.d));
         let mut places = vec![Vec::new(); all.len().div_ceil(each * d)];
         for i in 0..self.ids.len() {

@@ -10,17 +10,17 @@ use candle_core::{DType, Result, Tensor, bail};
 ///
 /// * `ids`: u32 `[.., t]`, of any strides, each below V.
 /// * `table`: `[V, d]`.
-/// * `positions`: `[p, d]` with p ≥ t, of which the first t rows are added; for a later part of a sequence, give a narrowed view. `None`
-///   adds nothing.
+/// * `positions`: `[p, d]` with p ≥ t, of which the first t rows are added; for a later part of a
+///   sequence, give a narrowed view. `None` adds nothing.
 /// * `padding`: an id whose row of the table gets no gradient. Its value is used like any other.
 /// * result: `[.., t, d]`, contiguous.
 ///
-/// Gradients flow to `table` (rows of the same id are added up in the order of their places) and to `positions` (added up over the batch),
-/// as far as each tracks one. `f32` tensors on the CPU run the kernel while [`crate::kernels_enabled`]; all others run
-/// [`reference::embedding`].
+/// Gradients flow to `table` (rows of the same id are added up in the order of their places) and to
+/// `positions` (added up over the batch), as far as each tracks one. `f32` tensors on the CPU run
+/// the kernel while [`crate::kernels_enabled`]; all others run [`reference::embedding`].
 ///
-/// Errors: ids that are not u32, shapes that do not fit, and an id of V or more, naming its index. The check reads the ids on the
-/// host, which on an accelerator waits for them.
+/// Errors: ids that are not u32, shapes that do not fit, and an id of V or more, naming its index.
+/// The check reads the ids on the host, which on an accelerator waits for them.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -32,7 +32,13 @@ use candle_core::{DType, Result, Tensor, bail};
 /// assert_eq!(embedding(&ids, &table, 2.0, Some(&positions), None)?.to_vec3::<f32>()?, [[[6.5, 8.0], [2.0, 4.5]]]);
 /// # Ok::<(), candle_core::Error>(())
 /// ```
-pub fn embedding(ids: &Tensor, table: &Tensor, scale: f64, positions: Option<&Tensor>, padding: Option<u32>) -> Result<Tensor> {
+pub fn embedding(
+    ids: &Tensor,
+    table: &Tensor,
+    scale: f64,
+    positions: Option<&Tensor>,
+    padding: Option<u32>,
+) -> Result<Tensor> {
     let host = check(ids, table, positions)?;
     let mut all = vec![table];
     all.extend(positions);
@@ -45,8 +51,12 @@ pub fn embedding(ids: &Tensor, table: &Tensor, scale: f64, positions: Option<&Te
 
 /// The ids on the host, all within the table.
 fn check(ids: &Tensor, table: &Tensor, positions: Option<&Tensor>) -> Result<Vec<u32>> {
-    let &[v, d] = table.dims() else { bail!("embedding: table has shape {:?}, expected [V, d]", table.dims()) };
-    let Some(&t) = ids.dims().last() else { bail!("embedding: expected ids [.., t], got a scalar") };
+    let &[v, d] = table.dims() else {
+        bail!("embedding: table has shape {:?}, expected [V, d]", table.dims())
+    };
+    let Some(&t) = ids.dims().last() else {
+        bail!("embedding: expected ids [.., t], got a scalar")
+    };
     if ids.dtype() != DType::U32 {
         bail!("embedding: expected ids of u32, got {:?}", ids.dtype())
     }
@@ -58,7 +68,9 @@ fn check(ids: &Tensor, table: &Tensor, positions: Option<&Tensor>) -> Result<Vec
     }
     let host = ids.flatten_all()?.to_vec1::<u32>()?;
     match host.iter().enumerate().find(|&(_, &id)| id as usize >= v) {
-        Some((i, id)) => bail!("embedding: id {id} at index {i} is out of range for a table of {v} rows"),
+        Some((i, id)) => {
+            bail!("embedding: id {id} at index {i} is out of range for a table of {v} rows")
+        }
         None => Ok(host),
     }
 }

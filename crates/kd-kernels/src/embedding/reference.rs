@@ -1,9 +1,16 @@
-//! The embedding from stock Candle ops: the oracle of the kernel, and what runs on other devices and types.
+//! The embedding from stock Candle ops: the oracle of the kernel, and what runs on other devices
+//! and types.
 
 use candle_core::{Result, Tensor};
 
 /// The same function as [`super::embedding`], which checks the arguments first.
-pub fn embedding(ids: &Tensor, table: &Tensor, scale: f64, positions: Option<&Tensor>, padding: Option<u32>) -> Result<Tensor> {
+pub fn embedding(
+    ids: &Tensor,
+    table: &Tensor,
+    scale: f64,
+    positions: Option<&Tensor>,
+    padding: Option<u32>,
+) -> Result<Tensor> {
     let d = table.dim(1)?;
     let flat = ids.flatten_all()?;
     let mut rows = table.index_select(&flat, 0)?;

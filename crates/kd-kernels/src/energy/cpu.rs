@@ -1,4 +1,5 @@
-//! The kernel behind [`super::channel_energy`]: an image at a time, whose sums stay in cache while its channels go by.
+//! The kernel behind [`super::channel_energy`]: an image at a time, whose sums stay in cache while
+//! its channels go by.
 
 use std::mem::MaybeUninit;
 
@@ -37,7 +38,12 @@ struct Energy {
 }
 
 impl Backward for Energy {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let (grad, xs) = (grad.values()?, values(&self.x)?);
         let (grad, xs): (&[f32], &[f32]) = (&grad, &xs);
@@ -47,7 +53,12 @@ impl Backward for Energy {
             tasks(self.images, |i| {
                 // SAFETY: each image belongs to one task.
                 let dx = unsafe { dx.part(i * image, image) };
-                spread(&xs[i * image..][..image], &grad[i * pixels..][..pixels], dx, 2.0 / self.channels as f32);
+                spread(
+                    &xs[i * image..][..image],
+                    &grad[i * pixels..][..pixels],
+                    dx,
+                    2.0 / self.channels as f32,
+                );
             });
         };
         // SAFETY: the tasks cover the images, and `spread` writes all of one.

@@ -1,5 +1,6 @@
-//! The kernel behind [`super::gated_sum`]: one pass forward; one backward, which writes the gradient of x over the incoming one and sums those
-//! of the gates while it goes through the channels.
+//! The kernel behind [`super::gated_sum`]: one pass forward; one backward, which writes the
+//! gradient of x over the incoming one and sums those of the gates while it goes through the
+//! channels.
 
 use std::mem::MaybeUninit;
 
@@ -22,7 +23,13 @@ pub(super) fn gated_sum(x: &Tensor, y: &Tensor, gates: &Tensor) -> Result<Tensor
             sizes.images(xs).for_each(|i| {
                 let [x, y] = [xs, ys].map(|t| &t[i * sizes.image()..][..sizes.image()]);
                 // SAFETY: each image belongs to one task.
-                mix(x, y, sizes.gates(gs, i), unsafe { out.part(i * sizes.image(), sizes.image()) }, sizes.pixels);
+                mix(
+                    x,
+                    y,
+                    sizes.gates(gs, i),
+                    unsafe { out.part(i * sizes.image(), sizes.image()) },
+                    sizes.pixels,
+                );
             });
         };
         // SAFETY: the tasks cover the images, and `mix` writes all of one.
@@ -61,7 +68,12 @@ struct GatedSum {
 }
 
 impl Backward for GatedSum {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let mut dx = sum(grad)?.into_vec()?;
         let (xs, ys, gs) = (values(&self.x)?, values(&self.y)?, values(&self.gates)?);
         let (xs, ys, gs) = (&*xs, &*ys, &*gs);
@@ -69,12 +81,19 @@ impl Backward for GatedSum {
         let mut dgates = vec![0f32; gs.len()];
         let write = |dy: &mut [MaybeUninit<f32>]| {
             let (dy, over) = (Parts::of(dy), Parts::of(&mut dx));
-            sizes.images(xs).zip(dgates.par_chunks_mut((2 * sizes.pixels).max(1))).for_each(|(i, dgates)| {
-                let [x, y] = [xs, ys].map(|t| &t[i * sizes.image()..][..sizes.image()]);
-                // SAFETY: each image belongs to one task.
-                let (dx, dy) = unsafe { (over.part(i * sizes.image(), sizes.image()), dy.part(i * sizes.image(), sizes.image())) };
-                unmix(x, y, sizes.gates(gs, i), dx, dy, dgates, sizes.pixels);
-            });
+            sizes.images(xs).zip(dgates.par_chunks_mut((2 * sizes.pixels).max(1))).for_each(
+                |(i, dgates)| {
+                    let [x, y] = [xs, ys].map(|t| &t[i * sizes.image()..][..sizes.image()]);
+                    // SAFETY: each image belongs to one task.
+                    let (dx, dy) = unsafe {
+                        (
+                            over.part(i * sizes.image(), sizes.image()),
+                            dy.part(i * sizes.image(), sizes.image()),
+                        )
+                    };
+                    unmix(x, y, sizes.gates(gs, i), dx, dy, dgates, sizes.pixels);
+                },
+            );
         };
         // SAFETY: the tasks cover the images, and `unmix` writes all of one.
         let dy = unsafe { written(xs.len(), write) }.0;

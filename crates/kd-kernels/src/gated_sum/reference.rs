@@ -1,4 +1,5 @@
-//! The gated sum from stock Candle ops: the oracle of the kernel, and what runs on other devices and types.
+//! The gated sum from stock Candle ops: the oracle of the kernel, and what runs on other devices
+//! and types.
 
 use candle_core::{Result, Tensor};
 

@@ -1,4 +1,5 @@
-//! Scratch memory for packed operands, kept by each thread between calls so that the steady state allocates nothing.
+//! Scratch memory for packed operands, kept by each thread between calls so that the steady state
+//! allocates nothing.
 
 use std::cell::Cell;
 use std::thread::LocalKey;
@@ -13,9 +14,14 @@ pub(crate) type Spare = Cell<Vec<Line>>;
 
 /// Calls `f` with at least `lines` lines of scratch memory of unspecified content.
 ///
-/// The buffer is taken out of the thread's cell for the time of the call: a thread that waits for others inside `f` may be
-/// given another product to work on by rayon, and that one then finds the cell empty and allocates its own.
-pub(crate) fn with_lines<R>(spare: &'static LocalKey<Spare>, lines: usize, f: impl FnOnce(*mut f32) -> R) -> R {
+/// The buffer is taken out of the thread's cell for the time of the call: a thread that waits for
+/// others inside `f` may be given another product to work on by rayon, and that one then finds the
+/// cell empty and allocates its own.
+pub(crate) fn with_lines<R>(
+    spare: &'static LocalKey<Spare>,
+    lines: usize,
+    f: impl FnOnce(*mut f32) -> R,
+) -> R {
     let mut buffer = spare.take();
     if buffer.len() < lines {
         buffer.resize(lines, Line([0.0; 16]));

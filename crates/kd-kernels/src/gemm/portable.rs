@@ -4,8 +4,9 @@ use super::{Epilogue, MatRef};
 use gemm::Parallelism;
 use rayon::prelude::*;
 
-/// Rows or columns of the result per task. Fixed, and not derived from the number of threads, so that every element takes the
-/// same path through the crate's kernels whatever the number of threads is.
+/// Rows or columns of the result per task. Fixed, and not derived from the number of threads, so
+/// that every element takes the same path through the crate's kernels whatever the number of
+/// threads is.
 const CHUNK: usize = 128;
 
 /// # Safety
@@ -17,8 +18,13 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
     let tasks = if by_columns { n } else { m }.div_ceil(CHUNK);
     (0..tasks).into_par_iter().for_each(|task| {
         let from = task * CHUNK;
-        let (row, col, rows, cols) = if by_columns { (0, from, m, CHUNK.min(n - from)) } else { (from, 0, CHUNK.min(m - from), n) };
-        // SAFETY: the task's block lies inside C, and no other task writes to it; A and B were checked by `MatRef::new`.
+        let (row, col, rows, cols) = if by_columns {
+            (0, from, m, CHUNK.min(n - from))
+        } else {
+            (from, 0, CHUNK.min(m - from), n)
+        };
+        // SAFETY: the task's block lies inside C, and no other task writes to it; A and B were
+        // checked by `MatRef::new`.
         unsafe {
             block(
                 (rows, cols, k),

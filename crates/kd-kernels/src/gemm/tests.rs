@@ -38,7 +38,8 @@ fn strides(lie: Lie, rows: usize, cols: usize) -> (usize, usize) {
 /// The product in f64, and the sum of magnitudes that bounds the rounding error.
 fn exact(a: MatRef, b: MatRef, i: usize, j: usize) -> (f64, f64) {
     (0..a.cols).fold((0.0, 0.0), |(sum, size), k| {
-        let x = a.data[i * a.row_stride + k * a.col_stride] as f64 * b.data[k * b.row_stride + j * b.col_stride] as f64;
+        let x = a.data[i * a.row_stride + k * a.col_stride] as f64
+            * b.data[k * b.row_stride + j * b.col_stride] as f64;
         (sum + x, size + x.abs())
     })
 }
@@ -53,7 +54,10 @@ fn assert_product(a: MatRef, b: MatRef, bias: Option<&[f32]>, relu: bool, c: &[f
             }
             let got = c[i * b.cols + j] as f64;
             let slack = 1e-6 * (a.cols as f64).sqrt().max(1.0) * (size + 1.0);
-            assert!((got - want).abs() <= slack, "({i}, {j}): got {got}, expected {want} within {slack}");
+            assert!(
+                (got - want).abs() <= slack,
+                "({i}, {j}): got {got}, expected {want} within {slack}"
+            );
         }
     }
 }
@@ -81,8 +85,14 @@ fn paths_of_bfloat16() -> Vec<(&'static str, Path)> {
     all
 }
 
-/// The product on each path, the last of which must be what [`gemm()`] takes where the switch leaves all to the processor.
-fn products(paths: &[(&'static str, Path)], a: MatRef, b: MatRef, epilogue: Epilogue) -> Vec<Vec<f32>> {
+/// The product on each path, the last of which must be what [`gemm()`] takes where the switch
+/// leaves all to the processor.
+fn products(
+    paths: &[(&'static str, Path)],
+    a: MatRef,
+    b: MatRef,
+    epilogue: Epilogue,
+) -> Vec<Vec<f32>> {
     let product = |(_, path): &(&str, Path)| {
         let mut c = vec![f32::NAN; a.rows * b.cols];
         // SAFETY: the sizes fit, and the machine can run the path.
@@ -102,10 +112,14 @@ fn the_product_takes_the_path_that_the_switch_and_the_processor_name() {
     let bits = |c: Vec<f32>| c.into_iter().map(f32::to_bits).collect::<Vec<_>>();
     // Long sums, so that two orders of adding give different bits.
     let (da, db) = (values(20 * 5000, 1), values(5000 * 40, 2));
-    let (a, b) = (MatRef::row_major(&da, 20, 5000).unwrap(), MatRef::row_major(&db, 5000, 40).unwrap());
+    let (a, b) =
+        (MatRef::row_major(&da, 20, 5000).unwrap(), MatRef::row_major(&db, 5000, 40).unwrap());
     let limited = matches!(kernels().unwrap(), Kernels::Portable | Kernels::Avx2);
-    for (precision, paths) in [(Precision::Float32, paths()), (Precision::Bfloat16, paths_of_bfloat16())] {
-        let products: Vec<_> = products(&paths, a, b, Epilogue::Identity).into_iter().map(bits).collect();
+    for (precision, paths) in
+        [(Precision::Float32, paths()), (Precision::Bfloat16, paths_of_bfloat16())]
+    {
+        let products: Vec<_> =
+            products(&paths, a, b, Epilogue::Identity).into_iter().map(bits).collect();
         let taken = if limited { 0 } else { paths.len() - 1 };
         let got = bits(gemm(a, b, Epilogue::Identity, precision).unwrap());
         for (i, (product, (name, _))) in products.iter().zip(&paths).enumerate() {
@@ -141,11 +155,18 @@ proptest! {
     }
 }
 
-/// Every order of work, on one, two and three threads: shapes that pack A once, that pack B once, that run serially, and whose
-/// sums are split.
+/// Every order of work, on one, two and three threads: shapes that pack A once, that pack B once,
+/// that run serially, and whose sums are split.
 #[test]
 fn result_is_bitwise_the_same_on_any_number_of_threads() {
-    for (m, k, n) in [(100, 784, 1200), (1000, 784, 130), (100, 1200, 10), (600, 3000, 40), (20, 9000, 70), (7, 50, 64)] {
+    for (m, k, n) in [
+        (100, 784, 1200),
+        (1000, 784, 130),
+        (100, 1200, 10),
+        (600, 3000, 40),
+        (20, 9000, 70),
+        (7, 50, 64),
+    ] {
         let (da, db, bias) = (values(m * k, 1), values(k * n, 2), values(n, 3));
         let a = MatRef::row_major(&da, m, k).unwrap();
         let b = MatRef::row_major(&db, n, k).unwrap().t();
@@ -157,7 +178,10 @@ fn result_is_bitwise_the_same_on_any_number_of_threads() {
                 out.iter().map(|c| c.iter().map(|x| x.to_bits()).collect()).collect()
             })
             .collect();
-        assert!(runs[0] == runs[1] && runs[0] == runs[2], "{m}x{k}x{n} differs between thread counts");
+        assert!(
+            runs[0] == runs[1] && runs[0] == runs[2],
+            "{m}x{k}x{n} differs between thread counts"
+        );
     }
 }
 
@@ -208,9 +232,22 @@ fn wrong_sizes_are_errors_that_say_which() {
     let a = MatRef::row_major(&x, 3, 4).unwrap();
     let message = |r: Result<Vec<f32>>| r.unwrap_err().to_string();
     assert!(message(gemm(a, a, Epilogue::Identity, Precision::Float32)).contains("3x4 times 3x4"));
-    assert!(message(gemm(a, a.t(), Epilogue::Bias(&x), Precision::Float32)).contains("12 values, expected 3"));
-    assert!(gemm_into(a, a.t(), Epilogue::Identity, Precision::Float32, &mut [0.0; 8]).unwrap_err().to_string().contains("expected 3x3"));
-    assert!(MatRef::new(&x, 3, 4, 5, 1).unwrap_err().to_string().contains("does not fit in 12 elements"));
+    assert!(
+        message(gemm(a, a.t(), Epilogue::Bias(&x), Precision::Float32))
+            .contains("12 values, expected 3")
+    );
+    assert!(
+        gemm_into(a, a.t(), Epilogue::Identity, Precision::Float32, &mut [0.0; 8])
+            .unwrap_err()
+            .to_string()
+            .contains("expected 3x3")
+    );
+    assert!(
+        MatRef::new(&x, 3, 4, 5, 1)
+            .unwrap_err()
+            .to_string()
+            .contains("does not fit in 12 elements")
+    );
     assert!(MatRef::new(&x, 2, 2, usize::MAX, 1).is_err());
 }
 
@@ -218,9 +255,15 @@ fn wrong_sizes_are_errors_that_say_which() {
 fn a_product_with_more_elements_than_memory_is_an_error() {
     let one = [1.0];
     for (rows, cols) in [(1 << 40, 1 << 40), (1 << 32, 1 << 32), (1 << 31, 1 << 31)] {
-        let (a, b) = (MatRef::new(&one, rows, 1, 0, 0).unwrap(), MatRef::new(&one, 1, cols, 0, 0).unwrap());
+        let (a, b) =
+            (MatRef::new(&one, rows, 1, 0, 0).unwrap(), MatRef::new(&one, 1, cols, 0, 0).unwrap());
         for precision in [Precision::Float32, Precision::Bfloat16] {
-            assert!(gemm(a, b, Epilogue::Identity, precision).unwrap_err().to_string().contains("too large"));
+            assert!(
+                gemm(a, b, Epilogue::Identity, precision)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("too large")
+            );
             assert!(gemm_into(a, b, Epilogue::Identity, precision, &mut []).is_err());
             assert!(gemm_add(a, b, precision, &mut []).is_err());
         }
@@ -317,14 +360,18 @@ fn bfloat16_is_bitwise_the_same_on_any_number_of_threads() {
                 out.iter().map(|c| c.iter().map(|x| x.to_bits()).collect()).collect()
             })
             .collect();
-        assert!(runs[0] == runs[1] && runs[0] == runs[2], "{m}x{k}x{n} differs between thread counts");
+        assert!(
+            runs[0] == runs[1] && runs[0] == runs[2],
+            "{m}x{k}x{n} differs between thread counts"
+        );
     }
 }
 
 #[test]
 fn a_product_in_bfloat16_is_added_to_what_is_there() {
     for (m, n, k) in [(1, 1, 1), (33, 40, 17), (64, 64, 64), (20, 5, 5000), (3, 4, 0)] {
-        let (a, b, before) = (rounded(&values(m * k, 1)), rounded(&values(k * n, 2)), values(m * n, 3));
+        let (a, b, before) =
+            (rounded(&values(m * k, 1)), rounded(&values(k * n, 2)), values(m * n, 3));
         let (a, b) = (MatRef::row_major(&a, m, k).unwrap(), MatRef::row_major(&b, k, n).unwrap());
         let on_path = |(_, path): &(&str, Path)| {
             let mut sums = before.clone();
@@ -338,7 +385,8 @@ fn a_product_in_bfloat16_is_added_to_what_is_there() {
             for i in 0..m {
                 for j in 0..n {
                     let (sum, size) = exact(a, b, i, j);
-                    let (got, want) = (f64::from(sums[i * n + j]), sum + f64::from(before[i * n + j]));
+                    let (got, want) =
+                        (f64::from(sums[i * n + j]), sum + f64::from(before[i * n + j]));
                     assert!(
                         (got - want).abs() <= 1e-6 * (k as f64).sqrt().max(1.0) * (size + 1.0),
                         "({i}, {j}): got {got}, expected {want}"

@@ -54,7 +54,9 @@ impl Grad {
 /// The sum of the parts, in their order, over the first that is owned.
 pub(crate) fn sum(parts: Vec<Grad>) -> Result<Grad> {
     let mut parts = parts.into_iter();
-    let Some(mut total) = parts.next() else { bail!("backward: a node was reached without a gradient") };
+    let Some(mut total) = parts.next() else {
+        bail!("backward: a node was reached without a gradient")
+    };
     for part in parts {
         // The sum of two does not depend on which is first.
         let (mut over, other) = match (total, part) {
@@ -91,7 +93,13 @@ impl Deref for Values<'_> {
 pub(crate) fn values(tensor: &Tensor) -> Result<Values<'_>> {
     let (storage, layout) = tensor.storage_and_layout();
     match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Ok(Values::Tensor(Box::new(storage), start, end)),
-        _ => bail!("expected a contiguous f32 tensor on the CPU, got {:?} of strides {:?}", tensor.dtype(), layout.stride()),
+        (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => {
+            Ok(Values::Tensor(Box::new(storage), start, end))
+        }
+        _ => bail!(
+            "expected a contiguous f32 tensor on the CPU, got {:?} of strides {:?}",
+            tensor.dtype(),
+            layout.stride()
+        ),
     }
 }

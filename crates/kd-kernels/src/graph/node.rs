@@ -3,25 +3,36 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor, TensorId, bail};
+use candle_core::{
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, DType, Device, Layout, Result, Shape, Tensor,
+    TensorId, bail,
+};
 
 use super::grad::{Grad, sum};
 use super::sink::{deposit, frees_activations};
 
 /// The backward pass of a recorded op.
 pub(crate) trait Backward: Send + Sync + 'static {
-    /// The gradients of the inputs, in the order in which they were recorded, for the gradient of the result. `y` is the result, if it was
-    /// to be kept. An input that is not `wanted` may get `None`.
-    fn backward(&self, y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>>;
+    /// The gradients of the inputs, in the order in which they were recorded, for the gradient of
+    /// the result. `y` is the result, if it was to be kept. An input that is not `wanted` may
+    /// get `None`.
+    fn backward(
+        &self,
+        y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>>;
 
-    /// Whether the op stays for a further pass when [`crate::backward`] has walked it; the others go, with what they have kept.
+    /// Whether the op stays for a further pass when [`crate::backward`] has walked it; the others
+    /// go, with what they have kept.
     fn stays(&self) -> bool {
         false
     }
 }
 
-/// The tensor of `values` and `shape` as the result of an op on `inputs`. `op` makes its backward pass, where an input tracks gradients;
-/// what it keeps must be detached, or a tensor would hold itself. `keep` says whether that pass needs the result.
+/// The tensor of `values` and `shape` as the result of an op on `inputs`. `op` makes its backward
+/// pass, where an input tracks gradients; what it keeps must be detached, or a tensor would hold
+/// itself. `keep` says whether that pass needs the result.
 pub(crate) fn record<B: Backward>(
     inputs: &[&Tensor],
     values: Vec<f32>,
@@ -46,7 +57,12 @@ pub(crate) fn record<B: Backward>(
     }
     let slot = Arc::new(Slot::default());
     let y = Arc::new(OnceLock::new());
-    let node = Node { slot: slot.clone(), inputs: slots, y: y.clone(), op: Mutex::new(Some(Box::new(op()?))) };
+    let node = Node {
+        slot: slot.clone(),
+        inputs: slots,
+        y: y.clone(),
+        op: Mutex::new(Some(Box::new(op()?))),
+    };
     while tokens.len() > 3 {
         let last = tokens.split_off(tokens.len() - 3);
         tokens.push(last[0].apply_op3(&last[1], &last[2], Walk(None))?);
@@ -58,7 +74,11 @@ pub(crate) fn record<B: Backward>(
         _ => bail!("graph: expected 1 to 3 tokens, got {}", tokens.len()),
     };
     let id = Arc::new(OnceLock::new());
-    let result = token.apply_op1(Exit { values: Mutex::new(Some((values, shape))), slot: slot.clone(), id: id.clone() })?;
+    let result = token.apply_op1(Exit {
+        values: Mutex::new(Some((values, shape))),
+        slot: slot.clone(),
+        id: id.clone(),
+    })?;
     if keep {
         let _ = y.set(result.detach());
     }
@@ -91,7 +111,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The token and the slot of a tensor that tracks gradients: those of its node, or new ones that hand the gradient to Candle.
+/// The token and the slot of a tensor that tracks gradients: those of its node, or new ones that
+/// hand the gradient to Candle.
 fn producer(input: &Tensor) -> Result<(Tensor, Arc<Slot>)> {
     if let Some((token, slot)) = locked(&PRODUCERS).get(&input.id()) {
         return Ok((token.clone(), slot.clone()));
@@ -157,7 +178,8 @@ impl CustomOp1 for Exit {
 impl Drop for Exit {
     fn drop(&mut self) {
         if let Some(id) = self.id.get() {
-            // Bound, so that the lock is free when the token is dropped, which may drop further tensors.
+            // Bound, so that the lock is free when the token is dropped, which may drop further
+            // tensors.
             let _gone = locked(&PRODUCERS).remove(id);
         }
     }
@@ -222,11 +244,23 @@ impl CustomOp2 for Walk {
         Self::NAME
     }
 
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         Ok(token_storage())
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         self.walk()?;
         Ok((token_gradient()?, token_gradient()?))
     }
@@ -237,11 +271,26 @@ impl CustomOp3 for Walk {
         Self::NAME
     }
 
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         Ok(token_storage())
     }
 
-    fn bwd(&self, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor, _: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+        _: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         self.walk()?;
         Ok((token_gradient()?, token_gradient()?, token_gradient()?))
     }
@@ -255,13 +304,19 @@ mod tests {
     struct Copied;
 
     impl Backward for Copied {
-        fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+        fn backward(
+            &self,
+            _y: Option<&Tensor>,
+            grad: Vec<Grad>,
+            _wanted: &[bool],
+        ) -> Result<Vec<Option<Grad>>> {
             Ok(vec![Some(sum(grad)?)])
         }
     }
 
     fn copied(x: &Tensor) -> Tensor {
-        record(&[x], super::super::values(x).unwrap().to_vec(), x.shape(), false, || Ok(Copied)).unwrap()
+        record(&[x], super::super::values(x).unwrap().to_vec(), x.shape(), false, || Ok(Copied))
+            .unwrap()
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The kernel behind [`super::layer_norm`] and [`super::residual_norm`].
 //!
-//! A task is a run of rows. Forward: the residual sum goes to the result's memory, where the moments and the result of a row are taken while
-//! it is in the first cache. Kept is the normalised row before gain and bias, beside 1/std, so that the backward pass reads one tensor and
+//! A task is a run of rows. Forward: the residual sum goes to the result's memory, where the
+//! moments and the result of a row are taken while it is in the first cache. Kept is the normalised
+//! row before gain and bias, beside 1/std, so that the backward pass reads one tensor and
 //! not two and a mask; the gradient of x is written over the one that came in.
 
 use std::mem::MaybeUninit;
@@ -14,8 +15,16 @@ use crate::multiversion::multiversioned;
 use crate::output::{Parts, copied, written};
 use crate::rows::{self, in_order, per_task, tasks};
 
-/// Applies the kernel: without a sublayer, plain normalisation. Shapes are checked; all tensors are `f32` on the CPU.
-pub(super) fn norm(x: &Tensor, sublayer: Option<&Tensor>, gain: &Tensor, bias: &Tensor, eps: f64, sieve: Option<Sieve>) -> Result<Tensor> {
+/// Applies the kernel: without a sublayer, plain normalisation. Shapes are checked; all tensors are
+/// `f32` on the CPU.
+pub(super) fn norm(
+    x: &Tensor,
+    sublayer: Option<&Tensor>,
+    gain: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    sieve: Option<Sieve>,
+) -> Result<Tensor> {
     let (x, gain, bias) = (x.contiguous()?, gain.contiguous()?, bias.contiguous()?);
     let sublayer = sublayer.map(Tensor::contiguous).transpose()?;
     let d = gain.elem_count();
@@ -23,7 +32,12 @@ pub(super) fn norm(x: &Tensor, sublayer: Option<&Tensor>, gain: &Tensor, bias: &
     inputs.extend(&sublayer);
     let tracked = inputs.iter().any(|t| t.track_op());
     let (ys, normal, rstd) = {
-        let (xs, gs, bs, ss) = (values(&x)?, values(&gain)?, values(&bias)?, sublayer.as_ref().map(values).transpose()?);
+        let (xs, gs, bs, ss) = (
+            values(&x)?,
+            values(&gain)?,
+            values(&bias)?,
+            sublayer.as_ref().map(values).transpose()?,
+        );
         let (xs, gs, bs, ss) = (&*xs, &*gs, &*bs, ss.as_deref());
         let each = per_task(d) * d;
         let mut rstd = vec![0f32; xs.len() / d];
@@ -34,19 +48,31 @@ pub(super) fn norm(x: &Tensor, sublayer: Option<&Tensor>, gain: &Tensor, bias: &
                 let start = task * each;
                 let x = &xs[start..(start + each).min(xs.len())];
                 // SAFETY: each task has parts of its own.
-                let (y, normal, rstd) =
-                    unsafe { (y.part(start, x.len()), normal.part(start, x.len()), rstds.part(start / d, x.len() / d)) };
+                let (y, normal, rstd) = unsafe {
+                    (
+                        y.part(start, x.len()),
+                        normal.part(start, x.len()),
+                        rstds.part(start / d, x.len() / d),
+                    )
+                };
                 let y = copied(y, x);
                 match (ss, &sieve) {
                     (None, _) => {}
-                    (Some(s), Some(sieve)) => add_sifted(sieve, start as u64, &s[start..][..x.len()], y),
+                    (Some(s), Some(sieve)) => {
+                        add_sifted(sieve, start as u64, &s[start..][..x.len()], y)
+                    }
                     (Some(s), None) => crate::elementwise::add(y, &s[start..][..x.len()]),
                 }
                 normalise(y, gs, bs, eps, normal, rstd);
             });
         };
-        // SAFETY: the tasks cover all rows; each copies to its part of the first, and `normalise` writes its part of the second, if there is one.
-        let (ys, (normal, ())) = unsafe { written(xs.len(), |y| written(if tracked { xs.len() } else { 0 }, |normal| write(y, normal))) };
+        // SAFETY: the tasks cover all rows; each copies to its part of the first, and `normalise`
+        // writes its part of the second, if there is one.
+        let (ys, (normal, ())) = unsafe {
+            written(xs.len(), |y| {
+                written(if tracked { xs.len() } else { 0 }, |normal| write(y, normal))
+            })
+        };
         (ys, normal, rstd)
     };
     let op = || Ok(Norm { normal, rstd, gain: gain.detach(), sieve });
@@ -63,7 +89,12 @@ struct Norm {
 }
 
 impl Backward for Norm {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let mut dx = sum(grad)?.into_vec()?;
         let gain = values(&self.gain)?;
         let gain: &[f32] = &gain;
@@ -79,7 +110,13 @@ impl Backward for Norm {
                 // SAFETY: each task has a part of its own.
                 let g = unsafe { over.part(start, each) };
                 let mut sums = vec![0f32; 2 * d];
-                gradient(g, &self.normal[start..][..g.len()], &self.rstd[start / d..][..g.len() / d], gain, &mut sums);
+                gradient(
+                    g,
+                    &self.normal[start..][..g.len()],
+                    &self.rstd[start / d..][..g.len() / d],
+                    gain,
+                    &mut sums,
+                );
                 if let Some(sieve) = sieve {
                     // SAFETY: as above.
                     sift_into(sieve, start as u64, g, unsafe { dropped.part(start, g.len()) });

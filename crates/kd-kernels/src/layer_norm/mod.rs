@@ -7,16 +7,19 @@ use crate::dropout::{Dropout, cpu::Sieve};
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
-/// y = (x − mean(x)) / √(var(x) + eps) ⊙ gain + bias, mean and variance over the last dimension, the variance with 1/d.
+/// y = (x − mean(x)) / √(var(x) + eps) ⊙ gain + bias, mean and variance over the last dimension,
+/// the variance with 1/d.
 ///
 /// * `xs`: `[.., d]`, of any strides, d ≥ 1.
 /// * `gain`, `bias`: `[d]`.
 /// * result: the shape of `xs`, contiguous.
 ///
-/// Gradients flow to all three, as far as each tracks one. `f32` tensors on the CPU run the kernel while [`crate::kernels_enabled`]; all
-/// others run [`reference::layer_norm`]. Fails on shapes that do not fit.
+/// Gradients flow to all three, as far as each tracks one. `f32` tensors on the CPU run the kernel
+/// while [`crate::kernels_enabled`]; all others run [`reference::layer_norm`]. Fails on shapes that
+/// do not fit.
 ///
-/// Source: J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016; the numbers of PyTorch's `nn.LayerNorm`.
+/// Source: J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer normalization", 2016; the numbers of
+/// PyTorch's `nn.LayerNorm`.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -29,23 +32,42 @@ use candle_core::{Result, Tensor, bail};
 /// ```
 pub fn layer_norm(xs: &Tensor, gain: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
     check(xs, gain, bias, "layer_norm")?;
-    if takes_kernel(&[xs, gain, bias])? { cpu::norm(xs, None, gain, bias, eps, None) } else { reference::layer_norm(xs, gain, bias, eps) }
+    if takes_kernel(&[xs, gain, bias])? {
+        cpu::norm(xs, None, gain, bias, eps, None)
+    } else {
+        reference::layer_norm(xs, gain, bias, eps)
+    }
 }
 
-/// [`layer_norm`] of x + dropout(sublayer): the end of a Transformer's block whose normalisation comes last (post-norm).
+/// [`layer_norm`] of x + dropout(sublayer): the end of a Transformer's block whose normalisation
+/// comes last (post-norm).
 ///
-/// * `x`: `[.., d]`, the block's input; `sublayer`: of the same shape, what attention or feed-forward made of it.
+/// * `x`: `[.., d]`, the block's input; `sublayer`: of the same shape, what attention or
+///   feed-forward made of it.
 /// * `gain`, `bias`: `[d]`.
-/// * `dropout`: as [`crate::dropout::dropout`] of `sublayer`, bit for bit the same mask; `None` in evaluation.
+/// * `dropout`: as [`crate::dropout::dropout`] of `sublayer`, bit for bit the same mask; `None` in
+///   evaluation.
 /// * result: `[.., d]`, contiguous.
 ///
-/// Gradients flow to all four tensors. `f32` tensors on the CPU run the kernel while [`crate::kernels_enabled`]; all others run
-/// [`reference::residual_norm`]. Fails on shapes that do not fit and on p outside [0, 1).
-pub fn residual_norm(x: &Tensor, sublayer: &Tensor, gain: &Tensor, bias: &Tensor, eps: f64, dropout: Option<Dropout>) -> Result<Tensor> {
+/// Gradients flow to all four tensors. `f32` tensors on the CPU run the kernel while
+/// [`crate::kernels_enabled`]; all others run [`reference::residual_norm`]. Fails on shapes that do
+/// not fit and on p outside [0, 1).
+pub fn residual_norm(
+    x: &Tensor,
+    sublayer: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    dropout: Option<Dropout>,
+) -> Result<Tensor> {
     check(x, gain, bias, "residual_norm")?;
     Dropout::check(dropout, "residual_norm")?;
     if sublayer.dims() != x.dims() {
-        bail!("residual_norm: sublayer has shape {:?}, expected that of x, {:?}", sublayer.dims(), x.dims())
+        bail!(
+            "residual_norm: sublayer has shape {:?}, expected that of x, {:?}",
+            sublayer.dims(),
+            x.dims()
+        )
     }
     if takes_kernel(&[x, sublayer, gain, bias])? {
         cpu::norm(x, Some(sublayer), gain, bias, eps, Sieve::of(dropout))
@@ -61,7 +83,11 @@ fn check(x: &Tensor, gain: &Tensor, bias: &Tensor, op: &str) -> Result<()> {
     };
     for (what, t) in [("gain", gain), ("bias", bias)] {
         if t.dims() != [d] {
-            bail!("{op}: {what} has shape {:?}, expected [{d}] for x of shape {:?}", t.dims(), x.dims())
+            bail!(
+                "{op}: {what} has shape {:?}, expected [{d}] for x of shape {:?}",
+                t.dims(),
+                x.dims()
+            )
         }
     }
     Ok(())

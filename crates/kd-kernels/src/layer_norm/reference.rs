@@ -1,4 +1,5 @@
-//! Layer normalisation from stock Candle ops: the oracle of the kernel, and what runs on other devices and types.
+//! Layer normalisation from stock Candle ops: the oracle of the kernel, and what runs on other
+//! devices and types.
 
 use candle_core::{D, Result, Tensor};
 
@@ -12,6 +13,13 @@ pub fn layer_norm(xs: &Tensor, gain: &Tensor, bias: &Tensor, eps: f64) -> Result
 }
 
 /// The same function as [`super::residual_norm`], which checks the arguments first.
-pub fn residual_norm(x: &Tensor, sublayer: &Tensor, gain: &Tensor, bias: &Tensor, eps: f64, dropout: Option<Dropout>) -> Result<Tensor> {
+pub fn residual_norm(
+    x: &Tensor,
+    sublayer: &Tensor,
+    gain: &Tensor,
+    bias: &Tensor,
+    eps: f64,
+    dropout: Option<Dropout>,
+) -> Result<Tensor> {
     layer_norm(&x.add(&dropout::reference_of(sublayer, dropout)?)?, gain, bias, eps)
 }

@@ -1,5 +1,6 @@
-//! The dense layer on the CPU: one product with a fused epilogue forward; backward two products, and one pass that applies the
-//! activation's mask to the gradient where it lies and sums the bias gradient.
+//! The dense layer on the CPU: one product with a fused epilogue forward; backward two products,
+//! and one pass that applies the activation's mask to the gradient where it lies and sums the bias
+//! gradient.
 
 use crate::dropout::cpu::{Sieve, sift};
 use crate::gemm::{Epilogue, MatRef, gemm};
@@ -10,9 +11,17 @@ use crate::{Activation, Precision};
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
-/// Applies the kernel. Shapes are checked; all tensors are `f32` on the CPU. A sieve comes with ReLU only.
-pub(super) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation, sieve: Option<Sieve>) -> Result<Tensor> {
-    // A view whose batch dimensions do not lie at one stride has no row stride, so it is copied, once.
+/// Applies the kernel. Shapes are checked; all tensors are `f32` on the CPU. A sieve comes with
+/// ReLU only.
+pub(super) fn linear(
+    x: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    act: Activation,
+    sieve: Option<Sieve>,
+) -> Result<Tensor> {
+    // A view whose batch dimensions do not lie at one stride has no row stride, so it is copied,
+    // once.
     let copy = if rows_of(x.layout()).is_none() { Some(x.contiguous()?) } else { None };
     let x = copy.as_ref().unwrap_or(x);
     // A bias may be a strided view too, but it is short.
@@ -30,7 +39,9 @@ pub(super) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation
         gemm(matrix_of(&xs, xl)?, matrix_of(&ws, wl)?.t(), epilogue, precision)?
     };
     if let Some(sieve) = &sieve {
-        y.par_chunks_mut(TASK).enumerate().for_each(|(task, y)| sift(sieve, (task * TASK) as u64, y));
+        y.par_chunks_mut(TASK)
+            .enumerate()
+            .for_each(|(task, y)| sift(sieve, (task * TASK) as u64, y));
     }
     let mut dims = x.dims().to_vec();
     if let Some(last) = dims.last_mut() {
@@ -39,7 +50,9 @@ pub(super) fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation
     let mut inputs = vec![x, w];
     inputs.extend(&b);
     let scale = sieve.map(|sieve| sieve.scale());
-    let op = || Ok(Linear { x: x.detach(), w: w.detach(), relu: act == Activation::Relu, scale, precision });
+    let op = || {
+        Ok(Linear { x: x.detach(), w: w.detach(), relu: act == Activation::Relu, scale, precision })
+    };
     record(&inputs, y, dims, act == Activation::Relu, op)
 }
 
@@ -54,7 +67,12 @@ struct Linear {
 
 impl Backward for Linear {
     /// With G = grad ⊙ act'(y): dx = G · w, dw = Gᵀ · x, db = sum of G's rows.
-    fn backward(&self, y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let (Linear { x, w, .. }, out) = (self, self.w.dim(0)?);
         let mut grad = sum(grad)?;
         let db_wanted = wanted.get(2) == Some(&true);
@@ -85,17 +103,19 @@ impl Backward for Linear {
         Ok(vec![dx, dw, db_wanted.then_some(Grad::Owned(sums))])
     }
 
-    // A layer's graph could always be walked again, and callers do; its input is kept by the tensors around it in any case.
+    // A layer's graph could always be walked again, and callers do; its input is kept by the
+    // tensors around it in any case.
     fn stays(&self) -> bool {
         true
     }
 }
 
-/// Rows that one task masks and sums. Sums of sums keep the rounding error of a long batch small; the cut is fixed, so the
-/// result does not depend on the number of threads.
+/// Rows that one task masks and sums. Sums of sums keep the rounding error of a long batch small;
+/// the cut is fixed, so the result does not depend on the number of threads.
 const ROWS_PER_TASK: usize = 16;
 
-/// Clears `g`, rows of `out` values, where `y` is 0 or less, and grows the rest by `scale`; returns the sums of its columns, if wanted.
+/// Clears `g`, rows of `out` values, where `y` is 0 or less, and grows the rest by `scale`; returns
+/// the sums of its columns, if wanted.
 fn mask_and_sum(g: &mut [f32], y: &[f32], out: usize, scale: Option<f32>, sums: bool) -> Vec<f32> {
     let block = ROWS_PER_TASK * out.max(1);
     let parts = g.par_chunks_mut(block).zip(y.par_chunks(block)).map(|(g, y)| {
@@ -168,7 +188,11 @@ fn rows_of(layout: &Layout) -> Option<(usize, usize)> {
 /// The layout `[.., n]` as a matrix of rows by n.
 fn matrix<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<MatRef<'a>> {
     let Some((rows, stride)) = rows_of(layout) else {
-        bail!("linear: a view of shape {:?} and strides {:?} has no row stride", layout.dims(), layout.stride())
+        bail!(
+            "linear: a view of shape {:?} and strides {:?} has no row stride",
+            layout.dims(),
+            layout.stride()
+        )
     };
     let last = layout.dims().len() - 1;
     MatRef::new(floats(storage, layout)?, rows, layout.dims()[last], stride, layout.stride()[last])

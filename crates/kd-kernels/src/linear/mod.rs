@@ -15,10 +15,11 @@ use candle_core::{Result, Tensor, bail};
 /// * `b`: `[out]`.
 /// * result: `[.., out]`, contiguous.
 ///
-/// Gradients flow to `x`, `w` and `b`, as far as each of them tracks one. A batch of 0 gives an empty result, and gradients of
-/// 0 from the kernel, none from the twin (Candle's product of an empty matrix records no graph). `f32` tensors on the CPU run
-/// the kernel while [`crate::kernels_enabled`]; all others run [`reference::linear`]. Products follow [`crate::Precision`].
-/// Fails on shapes that do not fit.
+/// Gradients flow to `x`, `w` and `b`, as far as each of them tracks one. A batch of 0 gives an
+/// empty result, and gradients of 0 from the kernel, none from the twin (Candle's product of an
+/// empty matrix records no graph). `f32` tensors on the CPU run the kernel while
+/// [`crate::kernels_enabled`]; all others run [`reference::linear`]. Products follow
+/// [`crate::Precision`]. Fails on shapes that do not fit.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -35,11 +36,15 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation) -> Re
     check(x, w, b)?;
     let mut all = vec![x, w];
     all.extend(b);
-    if takes_kernel(&all)? { cpu::linear(x, w, b, act, None) } else { reference::linear(x, w, b, act) }
+    if takes_kernel(&all)? {
+        cpu::linear(x, w, b, act, None)
+    } else {
+        reference::linear(x, w, b, act)
+    }
 }
 
-/// [`linear`] with ReLU, followed by dropout, in one op: what is dropped is 0 like what the rectifier stopped, so the backward pass needs no
-/// mask. All tensors are `f32` on the CPU.
+/// [`linear`] with ReLU, followed by dropout, in one op: what is dropped is 0 like what the
+/// rectifier stopped, so the backward pass needs no mask. All tensors are `f32` on the CPU.
 pub(crate) fn sifted(x: &Tensor, w: &Tensor, b: &Tensor, sieve: Option<Sieve>) -> Result<Tensor> {
     check(x, w, Some(b))?;
     cpu::linear(x, w, Some(b), Activation::Relu, sieve)
@@ -52,10 +57,16 @@ fn check(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<()> {
     };
     match x.dims().last() {
         Some(&last) if last == inner => {}
-        _ => bail!("linear: x has shape {:?}, expected [.., {inner}] for w of shape {:?}", x.dims(), w.dims()),
+        _ => bail!(
+            "linear: x has shape {:?}, expected [.., {inner}] for w of shape {:?}",
+            x.dims(),
+            w.dims()
+        ),
     }
     match b {
-        Some(b) if b.dims() != [out] => bail!("linear: b has shape {:?}, expected [{out}]", b.dims()),
+        Some(b) if b.dims() != [out] => {
+            bail!("linear: b has shape {:?}, expected [{out}]", b.dims())
+        }
         _ => Ok(()),
     }
 }

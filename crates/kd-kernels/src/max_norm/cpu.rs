@@ -34,7 +34,8 @@ pub(crate) fn row_len(layout: &Layout) -> usize {
     layout.dims().iter().skip(1).product::<usize>().max(1)
 }
 
-/// Scales one row where it is longer than `cap`. The norm is summed in f64, in one order whatever the machine.
+/// Scales one row where it is longer than `cap`. The norm is summed in f64, in one order whatever
+/// the machine.
 #[inline(always)]
 pub(crate) fn max_norm_row(row: &mut [f32], cap: f64) {
     let norm = dot(row, row).sqrt();

@@ -7,18 +7,22 @@ use candle_core::{Result, Tensor, Var, bail};
 
 use crate::switch::takes_kernel;
 
-/// A row is scaled to this fraction of the cap, 2^-22 below it, so that its rounded values do not exceed the cap and a second
-/// application changes nothing.
+/// A row is scaled to this fraction of the cap, 2^-22 below it, so that its rounded values do not
+/// exceed the cap and a second application changes nothing.
 const MARGIN: f64 = 1.0 - 1.0 / 4194304.0;
 
-/// Max-norm: each row w of the weight with ‖w‖₂ > `cap` becomes w·cap/‖w‖₂, in place; shorter rows stay as they are.
+/// Max-norm: each row w of the weight with ‖w‖₂ > `cap` becomes w·cap/‖w‖₂, in place; shorter rows
+/// stay as they are.
 ///
-/// `weight` `[out, ..]`: a row is all that belongs to one index of the first dimension, the incoming weights of one unit. A scaled row
-/// comes out about 2·10^-7 shorter than `cap`, relative to it, which makes the op idempotent. Not differentiated.
+/// `weight` `[out, ..]`: a row is all that belongs to one index of the first dimension, the
+/// incoming weights of one unit. A scaled row comes out about 2·10^-7 shorter than `cap`, relative
+/// to it, which makes the op idempotent. Not differentiated.
 ///
-/// Errors: a weight of rank below 2 (a bias has no rows: do not pass it), and a cap that is not finite and above 0.
+/// Errors: a weight of rank below 2 (a bias has no rows: do not pass it), and a cap that is not
+/// finite and above 0.
 ///
-/// Source: G. E. Hinton et al., "Improving neural networks by preventing co-adaptation of feature detectors", 2012, section 2.
+/// Source: G. E. Hinton et al., "Improving neural networks by preventing co-adaptation of feature
+/// detectors", 2012, section 2.
 ///
 /// ```
 /// use candle_core::{Device, Var};

@@ -1,5 +1,5 @@
-//! The kernels behind [`super::multiply_add`] and [`super::tanh_multiply_add`]: one pass forward and one backward, in which the incoming
-//! gradient becomes that of the shift.
+//! The kernels behind [`super::multiply_add`] and [`super::tanh_multiply_add`]: one pass forward
+//! and one backward, in which the incoming gradient becomes that of the shift.
 
 use std::mem::MaybeUninit;
 
@@ -52,10 +52,13 @@ pub(super) fn tanh_multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> R
         unsafe { written(xs.len(), |bent| written(xs.len(), |out| write(bent, out)).0) }
     };
     let bent = Tensor::from_vec(bent, x.shape(), x.device())?;
-    record(&[&x, &scale, &shift], out, x.shape(), false, || Ok(MultiplyAdd { x: bent, scale: scale.detach(), bent: true }))
+    record(&[&x, &scale, &shift], out, x.shape(), false, || {
+        Ok(MultiplyAdd { x: bent, scale: scale.detach(), bent: true })
+    })
 }
 
-/// Calls `task` with the borders of each task's part of `len` values: where it starts, and how long it is.
+/// Calls `task` with the borders of each task's part of `len` values: where it starts, and how long
+/// it is.
 fn each_task(len: usize, task: impl Fn(usize, usize) + Sync + Send) {
     tasks(len.div_ceil(TASK), |i| task(i * TASK, TASK.min(len - i * TASK)));
 }
@@ -71,7 +74,12 @@ struct MultiplyAdd {
 }
 
 impl Backward for MultiplyAdd {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let (dx, dscale) = {
             let (gs, xs, scales) = (grad.values()?, values(&self.x)?, values(&self.scale)?);
@@ -79,21 +87,28 @@ impl Backward for MultiplyAdd {
             let filled = |fill: Fill| {
                 let write = |out: &mut [MaybeUninit<f32>]| {
                     let out = Parts::of(out);
-                    // SAFETY: each task has a part of its own.
-                    each_task(gs.len(), |start, len| fill(start, len, unsafe { out.part(start, len) }));
+                    each_task(gs.len(), |start, len| {
+                        // SAFETY: each task has a part of its own.
+                        fill(start, len, unsafe { out.part(start, len) })
+                    });
                 };
-                // SAFETY: the tasks cover the vector, and each of the functions below writes all of a part.
+                // SAFETY: the tasks cover the vector, and each of the functions below writes all of
+                // a part.
                 Some(Grad::Owned(unsafe { written(gs.len(), write) }.0))
             };
             let dx = match (wanted[0], self.bent) {
                 (false, _) => None,
-                (true, false) => filled(&|start, len, dx| product(&gs[start..][..len], &scales[start..][..len], dx)),
+                (true, false) => filled(&|start, len, dx| {
+                    product(&gs[start..][..len], &scales[start..][..len], dx)
+                }),
                 (true, true) => filled(&|start, len, dx| {
                     let [gs, scales, bent] = [gs, scales, xs].map(|t| &t[start..][..len]);
                     tanh_gradient(gs, scales, bent, dx);
                 }),
             };
-            let dscale = wanted[1].then(|| filled(&|start, len, ds| product(&gs[start..][..len], &xs[start..][..len], ds)));
+            let dscale = wanted[1].then(|| {
+                filled(&|start, len, ds| product(&gs[start..][..len], &xs[start..][..len], ds))
+            });
             (dx, dscale.flatten())
         };
         Ok(vec![dx, dscale, Some(grad)])
@@ -138,7 +153,8 @@ multiversioned! {
 
 /// tanh x, to about 2e-7 of its value; NaN for NaN.
 ///
-/// Near 0 by the odd polynomial of Cephes' `tanhf`, elsewhere as (1 − e)/(1 + e) with e = e^(−2|x|), which would lose the small results.
+/// Near 0 by the odd polynomial of Cephes' `tanhf`, elsewhere as (1 − e)/(1 + e) with e =
+/// e^(−2|x|), which would lose the small results.
 #[inline(always)]
 fn tanh(x: f32) -> f32 {
     let (size, square) = (x.abs(), x * x);

@@ -12,8 +12,9 @@ use crate::switch::takes_kernel;
 /// * `x`, `scale`, `shift`: of one shape, any.
 /// * result: that shape, contiguous.
 ///
-/// Gradients flow to those of the three that track them; a constant x costs nothing backward. `f32` tensors on the CPU run the kernel while
-/// [`crate::kernels_enabled`]; all others run [`reference::multiply_add`]. Fails on shapes that differ.
+/// Gradients flow to those of the three that track them; a constant x costs nothing backward. `f32`
+/// tensors on the CPU run the kernel while [`crate::kernels_enabled`]; all others run
+/// [`reference::multiply_add`]. Fails on shapes that differ.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -24,15 +25,24 @@ use crate::switch::takes_kernel;
 /// ```
 pub fn multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
     check("multiply_add", x, scale, shift)?;
-    if takes_kernel(&[x, scale, shift])? { cpu::multiply_add(x, scale, shift) } else { reference::multiply_add(x, scale, shift) }
+    if takes_kernel(&[x, scale, shift])? {
+        cpu::multiply_add(x, scale, shift)
+    } else {
+        reference::multiply_add(x, scale, shift)
+    }
 }
 
-/// y = scale ⊙ tanh x + shift: how "Weight Distillation" (Lin et al. 2021) ends the generation of a weight.
+/// y = scale ⊙ tanh x + shift: how "Weight Distillation" (Lin et al. 2021) ends the generation of a
+/// weight.
 ///
 /// As [`multiply_add`]. Backward: ∂x = ∂y ⊙ scale ⊙ (1 − tanh² x).
 pub fn tanh_multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
     check("tanh_multiply_add", x, scale, shift)?;
-    if takes_kernel(&[x, scale, shift])? { cpu::tanh_multiply_add(x, scale, shift) } else { reference::tanh_multiply_add(x, scale, shift) }
+    if takes_kernel(&[x, scale, shift])? {
+        cpu::tanh_multiply_add(x, scale, shift)
+    } else {
+        reference::tanh_multiply_add(x, scale, shift)
+    }
 }
 
 fn check(op: &str, x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<()> {

@@ -1,4 +1,5 @@
-//! The kernel behind [`super::noise_contrast`]: blocks of the memory, one after another, from scores to gradients in cache.
+//! The kernel behind [`super::noise_contrast`]: blocks of the memory, one after another, from
+//! scores to gradients in cache.
 
 use std::ops::Range;
 
@@ -15,13 +16,20 @@ use crate::kept_grad::KeptGrad;
 use crate::multiversion::multiversioned;
 use crate::operand::contiguous_f32;
 
-/// Rows of the memory whose scores are made at once: with 128 anchors of 128 values, 256 KiB of scores. A multiple of 64, the picks of a word.
+/// Rows of the memory whose scores are made at once: with 128 anchors of 128 values, 256 KiB of
+/// scores. A multiple of 64, the picks of a word.
 const BLOCK: usize = 512;
 
-/// Blocks of one task, whose gradients of the anchors are summed in a matrix of its own. Fixed, so that sums do not depend on the number of threads.
+/// Blocks of one task, whose gradients of the anchors are summed in a matrix of its own. Fixed, so
+/// that sums do not depend on the number of threads.
 const BLOCKS_PER_TASK: usize = 8;
 
-pub(super) fn noise_contrast(anchors: &Tensor, memory: &Tensor, pairs: &Pairs, normaliser: f64) -> Result<Tensor> {
+pub(super) fn noise_contrast(
+    anchors: &Tensor,
+    memory: &Tensor,
+    pairs: &Pairs,
+    normaliser: f64,
+) -> Result<Tensor> {
     let memory = memory.contiguous()?;
     let op = NoiseContrast { memory, pairs: *pairs, normaliser, with_grad: anchors.track_op() };
     let anchors = anchors.contiguous()?;
@@ -83,14 +91,22 @@ impl NoiseContrast<'_> {
                 for (i, scores) in scores.chunks_exact_mut(width).enumerate() {
                     picked.gather(&self.pairs, i, start, scores);
                     loss += terms.negatives(&mut picked.scores, picked.negatives, noise);
-                    loss += picked.scores.get_mut(picked.negatives).map_or(0.0, |positive| terms.positive(positive));
+                    loss += picked
+                        .scores
+                        .get_mut(picked.negatives)
+                        .map_or(0.0, |positive| terms.positive(positive));
                     if self.with_grad {
                         scores.fill(0.0);
                         picked.scatter(scores);
                     }
                 }
                 if self.with_grad {
-                    gemm_add(MatRef::row_major(scores, b, width)?, rows, Precision::Float32, &mut grad)?;
+                    gemm_add(
+                        MatRef::row_major(scores, b, width)?,
+                        rows,
+                        Precision::Float32,
+                        &mut grad,
+                    )?;
                 }
                 Ok(())
             })?;
@@ -112,7 +128,8 @@ fn in_tasks<R: Send>(n: usize, task: impl Fn(Range<usize>) -> R + Sync + Send) -
     (0..n.div_ceil(rows)).into_par_iter().map(|t| task(t * rows..((t + 1) * rows).min(n))).collect()
 }
 
-/// Calls `f` with the first row, the number of rows, the scores and the rows themselves of each block of the memory `w` in `range`.
+/// Calls `f` with the first row, the number of rows, the scores and the rows themselves of each
+/// block of the memory `w` in `range`.
 fn each_block(
     range: Range<usize>,
     (a, b, d): (&[f32], usize, usize),
@@ -131,7 +148,8 @@ fn each_block(
     Ok(())
 }
 
-/// The scores of one anchor in one block that the loss is of, close together: its negatives, and then its positive where it lies there.
+/// The scores of one anchor in one block that the loss is of, close together: its negatives, and
+/// then its positive where it lies there.
 #[derive(Default)]
 struct Picked {
     columns: Vec<u16>,

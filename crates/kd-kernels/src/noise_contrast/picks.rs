@@ -32,7 +32,9 @@ impl Picks {
             for &column in row.as_ref() {
                 let column = column as usize;
                 if column >= columns {
-                    bail!("picks: column {column} of row {i} is out of range for {columns} columns");
+                    bail!(
+                        "picks: column {column} of row {i} is out of range for {columns} columns"
+                    );
                 }
                 if !insert(&mut picks.words[i * per_row..][..per_row], column) {
                     bail!("picks: column {column} stands twice in row {i}");
@@ -75,7 +77,10 @@ impl Picks {
 
     /// The set of row `i`, ascending; empty where there is no such row.
     pub fn row(&self, i: usize) -> impl Iterator<Item = usize> + '_ {
-        self.words_of(i).iter().enumerate().flat_map(|(at, &word)| Ones(word).map(move |bit| at * BITS + bit))
+        self.words_of(i)
+            .iter()
+            .enumerate()
+            .flat_map(|(at, &word)| Ones(word).map(move |bit| at * BITS + bit))
     }
 
     /// 1 where a column is in its row's set and 0 elsewhere, f32 `[rows, columns]`.
@@ -87,7 +92,8 @@ impl Picks {
         Tensor::from_vec(mask, (self.rows, self.columns), device)
     }
 
-    /// The words of columns `start .. start + 64·count` of row `i`, with `start` a multiple of 64; fewer at the end.
+    /// The words of columns `start .. start + 64·count` of row `i`, with `start` a multiple of 64;
+    /// fewer at the end.
     #[inline(always)]
     pub(super) fn words(&self, i: usize, start: usize, count: usize) -> &[u64] {
         let words = self.words_of(i);
@@ -115,7 +121,8 @@ pub struct RowMut<'a> {
 }
 
 impl RowMut<'_> {
-    /// Puts column `j` into the set. False, and nothing changes, where it is in it already or is no column.
+    /// Puts column `j` into the set. False, and nothing changes, where it is in it already or is no
+    /// column.
     #[inline]
     pub fn insert(&mut self, j: usize) -> bool {
         j < self.columns && insert(self.words, j)

@@ -1,10 +1,17 @@
-//! [`super::noise_contrast`] from stock Candle ops: the oracle of the kernel, and what runs on other devices and types.
+//! [`super::noise_contrast`] from stock Candle ops: the oracle of the kernel, and what runs on
+//! other devices and types.
 
 use super::{EPSILON, Pairs};
 use candle_core::{Result, Tensor};
 
-/// The twin of [`super::noise_contrast`], which checks its arguments first. Keeps several matrices of anchors by memory.
-pub fn noise_contrast(anchors: &Tensor, memory: &Tensor, pairs: &Pairs, normaliser: f64) -> Result<Tensor> {
+/// The twin of [`super::noise_contrast`], which checks its arguments first. Keeps several matrices
+/// of anchors by memory.
+pub fn noise_contrast(
+    anchors: &Tensor,
+    memory: &Tensor,
+    pairs: &Pairs,
+    normaliser: f64,
+) -> Result<Tensor> {
     super::check(anchors, memory, pairs)?;
     let (n, m) = (memory.dim(0)? as f64, pairs.negatives.count(0) as f64);
     let noise = m / n;
@@ -22,7 +29,12 @@ pub fn normaliser(anchors: &Tensor, memory: &Tensor, pairs: &Pairs) -> Result<f6
     super::check(anchors, memory, pairs)?;
     let scores = exponentials(&anchors.detach(), &memory.detach(), pairs)?;
     let positive = scores.gather(&positives(pairs, anchors)?, 1)?.sum_all()?;
-    let total = scores.mul(&mask(pairs, anchors)?)?.sum_all()?.add(&positive)?.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?;
+    let total = scores
+        .mul(&mask(pairs, anchors)?)?
+        .sum_all()?
+        .add(&positive)?
+        .to_dtype(candle_core::DType::F64)?
+        .to_scalar::<f64>()?;
     let count = pairs.positives.len() * (1 + pairs.negatives.count(0));
     Ok(total / count as f64 * memory.dim(0)? as f64)
 }

@@ -1,5 +1,6 @@
-//! The kernel behind [`super::polynomial_mmd`]: products of channels an image at a time. The forward pass keeps, for each image, the two
-//! small matrices that turn x and y into the gradient of x.
+//! The kernel behind [`super::polynomial_mmd`]: products of channels an image at a time. The
+//! forward pass keeps, for each image, the two small matrices that turn x and y into the gradient
+//! of x.
 
 use candle_core::{Result, Tensor};
 use rayon::prelude::*;
@@ -20,7 +21,9 @@ pub(super) fn polynomial_mmd(x: &Tensor, y: &Tensor) -> Result<Tensor> {
         tasks(n, |i| sizes.image(xs, ys, i, tracked)).into_iter().collect::<Result<Vec<_>>>()?
     };
     let value = images.iter().map(|image| image.value).sum::<f64>() / n as f64;
-    record(&[&x], vec![value as f32], (), false, || Ok(Mmd { x: x.detach(), y: y.detach(), sizes, images }))
+    record(&[&x], vec![value as f32], (), false, || {
+        Ok(Mmd { x: x.detach(), y: y.detach(), sizes, images })
+    })
 }
 
 #[derive(Clone, Copy)]
@@ -31,7 +34,8 @@ struct Sizes {
     places: usize,
 }
 
-/// What an image adds to the mean, and its part of the gradient of x: `own` · x + `other` · y, row-major `c × c` and `c × d`, or empty.
+/// What an image adds to the mean, and its part of the gradient of x: `own` · x + `other` · y,
+/// row-major `c × c` and `c × d`, or empty.
 struct Image {
     value: f64,
     own: Vec<f32>,
@@ -39,7 +43,12 @@ struct Image {
 }
 
 impl Sizes {
-    fn matrices<'a>(&self, xs: &'a [f32], ys: &'a [f32], i: usize) -> Result<(MatRef<'a>, MatRef<'a>)> {
+    fn matrices<'a>(
+        &self,
+        xs: &'a [f32],
+        ys: &'a [f32],
+        i: usize,
+    ) -> Result<(MatRef<'a>, MatRef<'a>)> {
         let (own, other) = (self.c * self.places, self.d * self.places);
         let x = MatRef::row_major(&xs[i * own..][..own], self.c, self.places)?;
         Ok((x, MatRef::row_major(&ys[i * other..][..other], self.d, self.places)?))
@@ -52,18 +61,31 @@ impl Sizes {
         let (c, d) = (self.c as f64, self.d as f64);
         let (r, q) = (inverse_lengths(&own, self.c), inverse_lengths(&both, self.d));
         // Three sums in one order, so that they cancel exactly where y is x.
-        let targets: f64 = both.chunks_exact(self.d).zip(&q).map(|(row, q_k)| squares(row, *q_k, &q) / (d * d)).sum();
+        let targets: f64 = both
+            .chunks_exact(self.d)
+            .zip(&q)
+            .map(|(row, q_k)| squares(row, *q_k, &q) / (d * d))
+            .sum();
         let (mut within, mut across) = (0f64, 0f64);
-        // With s_i = r_i·x_i and t_j = q_j·y_j the derivative by s_i is u_i = 4/n · [Σ_j (s_i·s_j)·s_j/c² − Σ_j (s_i·t_j)·t_j/(c·d)], and
-        // by x_i it is r_i · (u_i − (u_i·s_i)·s_i).
-        for (k, (own, other)) in own.chunks_exact_mut(self.c).zip(other.chunks_exact_mut(self.d)).enumerate() {
-            let (near, far) = (squares(own, r[k], &r) / (c * c), squares(other, r[k], &q) / (c * d));
+        // With s_i = r_i·x_i and t_j = q_j·y_j the derivative by s_i is u_i = 4/n · [Σ_j
+        // (s_i·s_j)·s_j/c² − Σ_j (s_i·t_j)·t_j/(c·d)], and by x_i it is r_i · (u_i −
+        // (u_i·s_i)·s_i).
+        for (k, (own, other)) in
+            own.chunks_exact_mut(self.c).zip(other.chunks_exact_mut(self.d)).enumerate()
+        {
+            let (near, far) =
+                (squares(own, r[k], &r) / (c * c), squares(other, r[k], &q) / (c * d));
             within += near;
             across += far;
             if tracked {
                 let scale = 4.0 * r[k] * r[k] / self.n as f64;
-                own.iter_mut().zip(&r).for_each(|(v, r)| *v = (scale / (c * c) * f64::from(*v) * r * r) as f32);
-                other.iter_mut().zip(&q).for_each(|(v, q)| *v = (-scale / (c * d) * f64::from(*v) * q * q) as f32);
+                own.iter_mut()
+                    .zip(&r)
+                    .for_each(|(v, r)| *v = (scale / (c * c) * f64::from(*v) * r * r) as f32);
+                other
+                    .iter_mut()
+                    .zip(&q)
+                    .for_each(|(v, q)| *v = (-scale / (c * d) * f64::from(*v) * q * q) as f32);
                 own[k] = (f64::from(own[k]) - scale * (near - far)) as f32;
             }
         }
@@ -80,7 +102,12 @@ fn inverse_lengths(products: &[f32], size: usize) -> Vec<f64> {
 
 /// Σ of the squared cosines of a row: products over the lengths of what was multiplied.
 fn squares(products: &[f32], row: f64, columns: &[f64]) -> f64 {
-    products.iter().zip(columns).map(|(product, column)| f64::from(*product) * row * column).map(|cosine| cosine * cosine).sum()
+    products
+        .iter()
+        .zip(columns)
+        .map(|(product, column)| f64::from(*product) * row * column)
+        .map(|cosine| cosine * cosine)
+        .sum()
 }
 
 struct Mmd {
@@ -91,7 +118,12 @@ struct Mmd {
 }
 
 impl Backward for Mmd {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let upstream = grad.values()?[0];
         let (xs, ys) = (values(&self.x)?, values(&self.y)?);
@@ -100,9 +132,16 @@ impl Backward for Mmd {
         let mut dx = vec![0f32; xs.len()];
         dx.par_chunks_mut(c * places).enumerate().try_for_each(|(i, dx)| -> Result<()> {
             let (x, y) = self.sizes.matrices(xs, ys, i)?;
-            let scaled = |matrix: &[f32]| -> Vec<f32> { matrix.iter().map(|v| upstream * v).collect() };
+            let scaled =
+                |matrix: &[f32]| -> Vec<f32> { matrix.iter().map(|v| upstream * v).collect() };
             let (own, other) = (scaled(&self.images[i].own), scaled(&self.images[i].other));
-            gemm_into(MatRef::row_major(&own, c, c)?, x, Epilogue::Identity, Precision::Float32, dx)?;
+            gemm_into(
+                MatRef::row_major(&own, c, c)?,
+                x,
+                Epilogue::Identity,
+                Precision::Float32,
+                dx,
+            )?;
             gemm_add(MatRef::row_major(&other, c, d)?, y, Precision::Float32, dx)
         })?;
         Ok(vec![Some(Grad::Owned(dx))])

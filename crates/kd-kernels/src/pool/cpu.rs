@@ -1,5 +1,5 @@
-//! The kernels behind the poolings. A plane is pooled a row of windows at a time: for each place of the window, one loop runs over the row, so
-//! that it vectorises whatever the kernel's size.
+//! The kernels behind the poolings. A plane is pooled a row of windows at a time: for each place of
+//! the window, one loop runs over the row, so that it vectorises whatever the kernel's size.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -31,7 +31,10 @@ impl Windows {
     #[inline(always)]
     fn reach(&self, l: usize) -> (Range<usize>, usize) {
         let first = self.padding.saturating_sub(l).div_ceil(self.stride);
-        let last = (self.w + self.padding).checked_sub(l + 1).map_or(0, |room| room / self.stride + 1).min(self.wo);
+        let last = (self.w + self.padding)
+            .checked_sub(l + 1)
+            .map_or(0, |room| room / self.stride + 1)
+            .min(self.wo);
         (first.min(last)..last, (first * self.stride + l).saturating_sub(self.padding))
     }
 
@@ -51,12 +54,24 @@ pub(super) fn max_pool2d(x: &Tensor, windows: Windows) -> Result<Tensor> {
         let mut places = vec![0u16; n * c * windows.to()];
         let write = |y: &mut [MaybeUninit<f32>]| {
             let y = Parts::of(y);
-            let tasks = xs.par_chunks(windows.from() * PLANES).zip(places.par_chunks_mut(windows.to() * PLANES));
+            let tasks = xs
+                .par_chunks(windows.from() * PLANES)
+                .zip(places.par_chunks_mut(windows.to() * PLANES));
             tasks.enumerate().for_each(|(task, (x, places))| {
                 let mut best = vec![0i32; windows.wo];
-                for (i, (x, places)) in x.chunks_exact(windows.from()).zip(places.chunks_exact_mut(windows.to())).enumerate() {
+                for (i, (x, places)) in x
+                    .chunks_exact(windows.from())
+                    .zip(places.chunks_exact_mut(windows.to()))
+                    .enumerate()
+                {
                     // SAFETY: each plane belongs to one task.
-                    max_plane(x, unsafe { y.part((task * PLANES + i) * windows.to(), windows.to()) }, places, &mut best, &windows);
+                    max_plane(
+                        x,
+                        unsafe { y.part((task * PLANES + i) * windows.to(), windows.to()) },
+                        places,
+                        &mut best,
+                        &windows,
+                    );
                 }
             });
         };
@@ -72,17 +87,28 @@ struct Max {
 }
 
 impl Backward for Max {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let g = grad.values()?;
         let windows = &self.windows;
-        let tasks = g.par_chunks(windows.to() * PLANES).zip(self.places.par_chunks(windows.to() * PLANES));
+        let tasks =
+            g.par_chunks(windows.to() * PLANES).zip(self.places.par_chunks(windows.to() * PLANES));
         let write = |dx: &mut [MaybeUninit<f32>]| {
             let dx = Parts::of(dx);
             tasks.enumerate().for_each(|(task, (g, places))| {
-                for (i, (g, places)) in g.chunks_exact(windows.to()).zip(places.chunks_exact(windows.to())).enumerate() {
+                for (i, (g, places)) in
+                    g.chunks_exact(windows.to()).zip(places.chunks_exact(windows.to())).enumerate()
+                {
                     // SAFETY: each plane belongs to one task.
-                    let dx = filled(unsafe { dx.part((task * PLANES + i) * windows.from(), windows.from()) }, 0.0);
+                    let dx = filled(
+                        unsafe { dx.part((task * PLANES + i) * windows.from(), windows.from()) },
+                        0.0,
+                    );
                     scatter(dx, g, places, windows);
                 }
             });
@@ -95,12 +121,15 @@ impl Backward for Max {
 
 /// Adds each window's gradient at its place.
 fn scatter(dx: &mut [f32], g: &[f32], places: &[u16], windows: &Windows) {
-    for (i, (g, places)) in g.chunks_exact(windows.wo).zip(places.chunks_exact(windows.wo)).enumerate() {
+    for (i, (g, places)) in
+        g.chunks_exact(windows.wo).zip(places.chunks_exact(windows.wo)).enumerate()
+    {
         for (j, (g, place)) in g.iter().zip(places).enumerate() {
             let place = usize::from(*place);
             let (k, l) = (place / windows.kernel, place % windows.kernel);
             // Windows hold at least one pixel, and padding never wins.
-            dx[(i * windows.stride + k - windows.padding) * windows.w + j * windows.stride + l - windows.padding] += g;
+            dx[(i * windows.stride + k - windows.padding) * windows.w + j * windows.stride + l
+                - windows.padding] += g;
         }
     }
 }
@@ -158,7 +187,12 @@ pub(super) fn avg_pool2d(x: &Tensor, windows: Windows, shares: Vec<f32>) -> Resu
             xs.par_chunks(windows.from() * PLANES).enumerate().for_each(|(task, x)| {
                 for (i, x) in x.chunks_exact(windows.from()).enumerate() {
                     // SAFETY: each plane belongs to one task.
-                    avg_plane(x, unsafe { y.part((task * PLANES + i) * windows.to(), windows.to()) }, &shares, &windows);
+                    avg_plane(
+                        x,
+                        unsafe { y.part((task * PLANES + i) * windows.to(), windows.to()) },
+                        &shares,
+                        &windows,
+                    );
                 }
             });
         };
@@ -174,7 +208,12 @@ struct Avg {
 }
 
 impl Backward for Avg {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let g = grad.values()?;
         let (windows, shares) = (&self.windows, &self.shares);
@@ -184,7 +223,10 @@ impl Backward for Avg {
                 let mut row = vec![0f32; windows.wo];
                 for (i, g) in g.chunks_exact(windows.to()).enumerate() {
                     // SAFETY: each plane belongs to one task.
-                    let dx = filled(unsafe { dx.part((task * PLANES + i) * windows.from(), windows.from()) }, 0.0);
+                    let dx = filled(
+                        unsafe { dx.part((task * PLANES + i) * windows.from(), windows.from()) },
+                        0.0,
+                    );
                     spread_plane(dx, g, shares, &mut row, windows);
                 }
             });
@@ -255,7 +297,12 @@ struct Global {
 }
 
 impl Backward for Global {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let g = grad.values()?;
         let share = 1.0 / self.pixels as f32;

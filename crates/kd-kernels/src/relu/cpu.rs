@@ -26,14 +26,20 @@ fn written_relu(x: &[f32]) -> Vec<f32> {
             rectify(x, unsafe { y.part(task * TASK, x.len()) });
         });
     };
-    // SAFETY: the tasks cover x, which is as long as the result, and `rectify` writes all of a part.
+    // SAFETY: the tasks cover x, which is as long as the result, and `rectify` writes all of a
+    // part.
     unsafe { written(x.len(), write) }.0
 }
 
 struct Relu;
 
 impl Backward for Relu {
-    fn backward(&self, y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let mut grad = sum(grad)?.into_vec()?;
         if let Some(y) = y {
             let y = values(y)?;

@@ -1,4 +1,5 @@
-//! The kernel behind [`super::residual_add`]: one pass forward; backward one over the sublayer's gradient, none over that of x.
+//! The kernel behind [`super::residual_add`]: one pass forward; backward one over the sublayer's
+//! gradient, none over that of x.
 
 use std::mem::MaybeUninit;
 
@@ -34,7 +35,12 @@ pub(super) fn residual_add(x: &Tensor, sublayer: &Tensor, sieve: Sieve) -> Resul
 struct ResidualAdd(Sieve);
 
 impl Backward for ResidualAdd {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         if !wanted[1] {
             return Ok(vec![Some(grad), None]);

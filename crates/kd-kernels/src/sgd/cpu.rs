@@ -1,4 +1,5 @@
-//! The kernel behind [`super::SgdState::step`]: one pass over weight, gradient and momentum, each row capped while it is in cache.
+//! The kernel behind [`super::SgdState::step`]: one pass over weight, gradient and momentum, each
+//! row capped while it is in cache.
 
 use std::cell::RefCell;
 
@@ -20,7 +21,8 @@ struct Coefficients {
     max_norm: Option<f64>,
 }
 
-/// Candle hands an in-place op shared, while the momentum it carries is to be written: hence the cell.
+/// Candle hands an in-place op shared, while the momentum it carries is to be written: hence the
+/// cell.
 pub(super) struct Sgd<'a> {
     coefficients: Coefficients,
     momentum: RefCell<Option<&'a mut [f32]>>,
@@ -45,8 +47,15 @@ impl InplaceOp2 for Sgd<'_> {
         "sgd"
     }
 
-    fn cpu_fwd(&self, var: &mut CpuStorage, var_l: &Layout, grad: &CpuStorage, grad_l: &Layout) -> Result<()> {
-        // Rows matter to max-norm only; without it a long run keeps the loops of short rows and of biases from crawling.
+    fn cpu_fwd(
+        &self,
+        var: &mut CpuStorage,
+        var_l: &Layout,
+        grad: &CpuStorage,
+        grad_l: &Layout,
+    ) -> Result<()> {
+        // Rows matter to max-norm only; without it a long run keeps the loops of short rows and of
+        // biases from crawling.
         let row = if self.coefficients.max_norm.is_some() { row_len(var_l) } else { TASK };
         let weight = contiguous_f32_mut(var, var_l, self.name())?;
         let grad = contiguous_f32(grad, grad_l, self.name())?;
@@ -56,13 +65,21 @@ impl InplaceOp2 for Sgd<'_> {
             bail!("sgd: the momentum is in use by another step");
         };
         match momentum.as_deref_mut() {
-            Some(momentum) if weight.len() <= task => sgd_momentum_rows(weight, momentum, grad, row, &c),
+            Some(momentum) if weight.len() <= task => {
+                sgd_momentum_rows(weight, momentum, grad, row, &c)
+            }
             Some(momentum) => {
                 let states = momentum.par_chunks_mut(task).zip(grad.par_chunks(task));
-                weight.par_chunks_mut(task).zip(states).for_each(|(w, (v, g))| sgd_momentum_rows(w, v, g, row, &c));
+                weight
+                    .par_chunks_mut(task)
+                    .zip(states)
+                    .for_each(|(w, (v, g))| sgd_momentum_rows(w, v, g, row, &c));
             }
             None if weight.len() <= task => sgd_plain_rows(weight, grad, row, &c),
-            None => weight.par_chunks_mut(task).zip(grad.par_chunks(task)).for_each(|(w, g)| sgd_plain_rows(w, g, row, &c)),
+            None => weight
+                .par_chunks_mut(task)
+                .zip(grad.par_chunks(task))
+                .for_each(|(w, g)| sgd_plain_rows(w, g, row, &c)),
         }
         Ok(())
     }

@@ -19,7 +19,8 @@ pub struct SgdConfig {
     pub nesterov: bool,
     /// Weight decay λ >= 0, added to the gradient as λ·w.
     pub weight_decay: f64,
-    /// Cap on the length of each row of the weight after the step, as in [`crate::max_norm::max_norm`].
+    /// Cap on the length of each row of the weight after the step, as in
+    /// [`crate::max_norm::max_norm`].
     pub max_norm: Option<f64>,
 }
 
@@ -30,7 +31,9 @@ impl SgdConfig {
     }
 
     fn check(&self) -> Result<()> {
-        for (name, value) in [("lr", self.lr), ("momentum", self.momentum), ("weight_decay", self.weight_decay)] {
+        for (name, value) in
+            [("lr", self.lr), ("momentum", self.momentum), ("weight_decay", self.weight_decay)]
+        {
             if !(value.is_finite() && value >= 0.0) {
                 bail!("sgd: expected a finite {name} of at least 0, got {value}");
             }
@@ -67,13 +70,16 @@ impl SgdState {
     }
 
     /// One step on `var` `[..]` with `grad` of the same shape, in place:
-    /// d = g + λ·w; v = μ·v + d (v = 0 before the first step); w −= η·v, or η·(d + μ·v) with Nesterov, or η·d with μ = 0;
-    /// then, with max-norm, each row of w is scaled down to the cap.
+    /// d = g + λ·w; v = μ·v + d (v = 0 before the first step); w −= η·v, or η·(d + μ·v) with
+    /// Nesterov, or η·d with μ = 0; then, with max-norm, each row of w is scaled down to the
+    /// cap.
     ///
-    /// This is PyTorch's `torch.optim.SGD` with dampening 0. A variable that is not f32 on the CPU takes the twin from stock ops.
+    /// This is PyTorch's `torch.optim.SGD` with dampening 0. A variable that is not f32 on the CPU
+    /// takes the twin from stock ops.
     ///
-    /// Errors: a config out of its domain, a gradient or saved momentum of another shape, a gradient that shares memory with the
-    /// variable, and max-norm on a variable of rank below 2.
+    /// Errors: a config out of its domain, a gradient or saved momentum of another shape, a
+    /// gradient that shares memory with the variable, and max-norm on a variable of rank below
+    /// 2.
     pub fn step(&mut self, var: &Var, grad: &Tensor, cfg: &SgdConfig) -> Result<()> {
         cfg.check()?;
         check_grad(var, grad, "sgd")?;
@@ -81,7 +87,8 @@ impl SgdState {
             crate::max_norm::check(var, cap, "sgd")?;
         }
         if takes_kernel(&[var, grad])? {
-            let momentum = if cfg.momentum == 0.0 { None } else { Some(self.momentum.host(var, "sgd")?) };
+            let momentum =
+                if cfg.momentum == 0.0 { None } else { Some(self.momentum.host(var, "sgd")?) };
             var.inplace_op2(&grad.contiguous()?, &cpu::Sgd::new(cfg, momentum))
         } else {
             self.step_reference(var, grad, cfg)
@@ -90,7 +97,8 @@ impl SgdState {
 
     fn step_reference(&mut self, var: &Var, grad: &Tensor, cfg: &SgdConfig) -> Result<()> {
         let momentum = self.momentum.tensor(var, "sgd")?;
-        let (weight, momentum) = reference::step(&var.as_detached_tensor(), &grad.detach(), &momentum, cfg)?;
+        let (weight, momentum) =
+            reference::step(&var.as_detached_tensor(), &grad.detach(), &momentum, cfg)?;
         var.set(&weight)?;
         if cfg.momentum != 0.0 {
             self.momentum = Moment::new(momentum);

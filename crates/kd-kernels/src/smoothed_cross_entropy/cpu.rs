@@ -1,8 +1,10 @@
-//! The kernels behind [`super::label_smoothed_cross_entropy`] and [`super::soft_cross_entropy`]: a pass over the logits forward and one backward.
+//! The kernels behind [`super::label_smoothed_cross_entropy`] and [`super::soft_cross_entropy`]: a
+//! pass over the logits forward and one backward.
 //!
-//! A row of a vocabulary is some ten thousand values and stays in the first two caches for the passes that it needs. Exponentials are taken in
-//! f32 and summed in f64 by blocks: for a teacher's 1,024 rows of 10,000 words, both passes of [`super::soft_cross_entropy`] took 0.4 of the time
-//! of [`crate::softened_kl`], whose T² asks for f64 throughout.
+//! A row of a vocabulary is some ten thousand values and stays in the first two caches for the
+//! passes that it needs. Exponentials are taken in f32 and summed in f64 by blocks: for a teacher's
+//! 1,024 rows of 10,000 words, both passes of [`super::soft_cross_entropy`] took 0.4 of the time of
+//! [`crate::softened_kl`], whose T² asks for f64 throughout.
 
 use std::mem::MaybeUninit;
 
@@ -15,8 +17,13 @@ use crate::output::{Parts, assume_init, filled, written};
 use crate::rows::{per_task, tasks};
 
 /// A scalar loss and its count as the public functions return them.
-pub(super) fn smoothed(losses: &[Losses], targets: &Targets, record: impl FnOnce(f32) -> Result<Tensor>) -> Result<Smoothed> {
-    let (nll, smooth) = losses.iter().fold((0f64, 0f64), |(nll, smooth), row| (nll + row.nll, smooth + row.smooth));
+pub(super) fn smoothed(
+    losses: &[Losses],
+    targets: &Targets,
+    record: impl FnOnce(f32) -> Result<Tensor>,
+) -> Result<Smoothed> {
+    let (nll, smooth) =
+        losses.iter().fold((0f64, 0f64), |(nll, smooth), row| (nll + row.nll, smooth + row.smooth));
     let loss = record(((1.0 - targets.epsilon) * nll + targets.epsilon * smooth) as f32)?;
     let nll = Tensor::new(nll as f32, loss.device())?;
     Ok(Smoothed { loss, nll, rows: targets.rows })
@@ -37,15 +44,19 @@ pub(super) fn label_smoothed(logits: &Tensor, targets: Targets) -> Result<Smooth
             }
             None => Default::default(),
         };
-        tasks(n.div_ceil(each), |task| (task * each..((task + 1) * each).min(n)).map(row).collect::<Vec<_>>())
-            .into_iter()
-            .flatten()
-            .collect()
+        tasks(n.div_ceil(each), |task| {
+            (task * each..((task + 1) * each).min(n)).map(row).collect::<Vec<_>>()
+        })
+        .into_iter()
+        .flatten()
+        .collect()
     };
     let (softmax, losses): (Vec<Softmax>, Vec<Losses>) = rows.into_iter().unzip();
     let (ids, epsilon) = (targets.ids.clone(), targets.epsilon);
     smoothed(&losses, &targets, |loss| {
-        record(&[&logits], vec![loss], (), false, || Ok(LabelSmoothed { logits: logits.detach(), ids, epsilon, softmax }))
+        record(&[&logits], vec![loss], (), false, || {
+            Ok(LabelSmoothed { logits: logits.detach(), ids, epsilon, softmax })
+        })
     })
 }
 
@@ -57,7 +68,12 @@ struct LabelSmoothed {
 }
 
 impl Backward for LabelSmoothed {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let scale = upstream(grad)?;
         let (n, v) = self.logits.dims2()?;
         let zs = values(&self.logits)?;
@@ -65,7 +81,13 @@ impl Backward for LabelSmoothed {
         let row = |i: usize, g: &mut [MaybeUninit<f32>]| match self.ids[i] {
             Some(target) => {
                 let Softmax { max, total } = self.softmax[i];
-                gradient(&zs[i * v..][..v], max, (scale / total) as f32, (scale * self.epsilon / v as f64) as f32, g);
+                gradient(
+                    &zs[i * v..][..v],
+                    max,
+                    (scale / total) as f32,
+                    (scale * self.epsilon / v as f64) as f32,
+                    g,
+                );
                 // SAFETY: `gradient` has written all of the row.
                 let g = unsafe { assume_init(g) };
                 g[target as usize] -= (scale * (1.0 - self.epsilon)) as f32;
@@ -96,14 +118,18 @@ pub(super) fn soft(logits: &Tensor, teacher: &Tensor, counts: Option<&[bool]>) -
             // −Σ q·(z − max − ln total), with q = e/Σe.
             (softmax.total.ln() - cross / teacher.total, Some([softmax, teacher]))
         };
-        tasks(n.div_ceil(each), |task| (task * each..((task + 1) * each).min(n)).map(row).collect::<Vec<_>>())
-            .into_iter()
-            .flatten()
-            .collect()
+        tasks(n.div_ceil(each), |task| {
+            (task * each..((task + 1) * each).min(n)).map(row).collect::<Vec<_>>()
+        })
+        .into_iter()
+        .flatten()
+        .collect()
     };
     let loss = rows.iter().map(|row| row.0).sum::<f64>() as f32;
     let rows = rows.into_iter().map(|row| row.1).collect();
-    record(&[&logits], vec![loss], (), false, || Ok(Soft { logits: logits.detach(), teacher: teacher.detach(), rows }))
+    record(&[&logits], vec![loss], (), false, || {
+        Ok(Soft { logits: logits.detach(), teacher: teacher.detach(), rows })
+    })
 }
 
 struct Soft {
@@ -114,14 +140,20 @@ struct Soft {
 }
 
 impl Backward for Soft {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let scale = upstream(grad)?;
         let (n, v) = self.logits.dims2()?;
         let (zs, ts) = (values(&self.logits)?, values(&self.teacher)?);
         let (zs, ts): (&[f32], &[f32]) = (&zs, &ts);
         let row = |i: usize, g: &mut [MaybeUninit<f32>]| match &self.rows[i] {
             Some(softmaxes) => {
-                let [of_z, of_teacher] = softmaxes.map(|softmax| (softmax.max, (scale / softmax.total) as f32));
+                let [of_z, of_teacher] =
+                    softmaxes.map(|softmax| (softmax.max, (scale / softmax.total) as f32));
                 gradient_soft(&zs[i * v..][..v], of_z, &ts[i * v..][..v], of_teacher, g);
             }
             None => {
@@ -142,7 +174,11 @@ pub(super) fn upstream(grad: Vec<Grad>) -> Result<f64> {
 ///
 /// # Safety
 /// `row` writes all of the row that it is given.
-unsafe fn by_rows(n: usize, v: usize, row: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync + Send) -> Vec<f32> {
+unsafe fn by_rows(
+    n: usize,
+    v: usize,
+    row: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync + Send,
+) -> Vec<f32> {
     let each = per_task(v);
     let write = |out: &mut [MaybeUninit<f32>]| {
         let out = Parts::of(out);

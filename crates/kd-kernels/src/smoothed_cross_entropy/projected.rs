@@ -1,9 +1,11 @@
-//! The kernel behind [`super::projected_cross_entropy`]: runs of rows go from hidden states to gradients while their logits are in cache.
+//! The kernel behind [`super::projected_cross_entropy`]: runs of rows go from hidden states to
+//! gradients while their logits are in cache.
 //!
-//! For 1,024 rows of width 256 and 10,000 words, both passes took 0.98 to 1.1 of the time of a layer and the loss of its logits, on a busy
-//! machine: a tie at best, since the table is packed again for each run; runs of 64 rows took up to 1.24, of 512 and 1,024 as long as of 256.
-//! What is gained is memory, 10 MiB of logits rather than 80 of logits and their gradient, and the time of rows that do not count, which are
-//! not computed.
+//! For 1,024 rows of width 256 and 10,000 words, both passes took 0.98 to 1.1 of the time of a
+//! layer and the loss of its logits, on a busy machine: a tie at best, since the table is packed
+//! again for each run; runs of 64 rows took up to 1.24, of 512 and 1,024 as long as of 256. What is
+//! gained is memory, 10 MiB of logits rather than 80 of logits and their gradient, and the time of
+//! rows that do not count, which are not computed.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -34,7 +36,8 @@ pub(super) fn projected(hidden: &Tensor, table: &Tensor, targets: Targets) -> Re
         let (hs, ts) = (values(&hidden)?, values(&table)?);
         let ts = MatRef::row_major(&ts, v, d)?;
         // Rows that count, one after another: what they have no part in is not computed.
-        let (places, ids): (Vec<usize>, Vec<u32>) = targets.ids.iter().enumerate().filter_map(|(i, id)| id.map(|id| (i, id))).unzip();
+        let (places, ids): (Vec<usize>, Vec<u32>) =
+            targets.ids.iter().enumerate().filter_map(|(i, id)| id.map(|id| (i, id))).unzip();
         let gathered: Vec<f32>;
         let hs = if places.len() == n {
             &*hs
@@ -51,7 +54,8 @@ pub(super) fn projected(hidden: &Tensor, table: &Tensor, targets: Targets) -> Re
             let h = MatRef::row_major(&hs[start * d..][..rows * d], rows, d)?;
             let z = &mut logits[..rows * v];
             gemm_into(h, ts.t(), Epilogue::Identity, precision, z)?;
-            let (out, of_rows) = (Parts::of(z), Rows { ids: &ids[start..][..rows], epsilon: targets.epsilon });
+            let (out, of_rows) =
+                (Parts::of(z), Rows { ids: &ids[start..][..rows], epsilon: targets.epsilon });
             let found = tasks(rows, |i| {
                 // SAFETY: each row belongs to one task.
                 let z = unsafe { out.part(i * v, v) };
@@ -75,7 +79,9 @@ pub(super) fn projected(hidden: &Tensor, table: &Tensor, targets: Targets) -> Re
         }
         (losses, [wanted_hidden.then_some(dh), wanted_table.then_some(dt)])
     };
-    smoothed(&losses, &targets, |loss| record(&[&hidden, &table], vec![loss], (), false, || Ok(Projected(Mutex::new(gradients)))))
+    smoothed(&losses, &targets, |loss| {
+        record(&[&hidden, &table], vec![loss], (), false, || Ok(Projected(Mutex::new(gradients))))
+    })
 }
 
 /// The targets of a run of rows.
@@ -105,7 +111,12 @@ impl Rows<'_> {
 struct Projected(Mutex<[Option<Vec<f32>>; 2]>);
 
 impl Backward for Projected {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let scale = upstream(grad)? as f32;
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // A pass that frees takes them; another one may come again.

@@ -36,7 +36,10 @@ impl Losses {
     /// Of the row `z` with the sum of its values.
     pub(super) fn of(z: &[f32], target: u32, softmax: &Softmax, sum: f64) -> Self {
         let log_sum = softmax.log_sum();
-        Self { nll: log_sum - f64::from(z[target as usize]), smooth: log_sum - sum / z.len() as f64 }
+        Self {
+            nll: log_sum - f64::from(z[target as usize]),
+            smooth: log_sum - sum / z.len() as f64,
+        }
     }
 }
 

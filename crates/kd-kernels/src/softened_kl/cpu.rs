@@ -1,4 +1,5 @@
-//! The kernel behind [`super::softened_kl`]: value and gradient in one pass over the rows, in f64 because T² multiplies the rounding.
+//! The kernel behind [`super::softened_kl`]: value and gradient in one pass over the rows, in f64
+//! because T² multiplies the rounding.
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -8,7 +9,8 @@ use crate::kept_grad::KeptGrad;
 use crate::multiversion::multiversioned;
 use crate::operand::{TASK, contiguous_f32};
 
-/// Keeps the gradient that the forward pass computed; the backward pass scales it by the gradient of the loss.
+/// Keeps the gradient that the forward pass computed; the backward pass scales it by the gradient
+/// of the loss.
 pub(super) struct SoftenedKl {
     temperature: f64,
     with_grad: bool,
@@ -26,12 +28,19 @@ impl CustomOp2 for SoftenedKl {
         "softened_kl"
     }
 
-    fn cpu_fwd(&self, student: &CpuStorage, student_l: &Layout, teacher: &CpuStorage, teacher_l: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        student: &CpuStorage,
+        student_l: &Layout,
+        teacher: &CpuStorage,
+        teacher_l: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let student = contiguous_f32(student, student_l, self.name())?;
         let teacher = contiguous_f32(teacher, teacher_l, self.name())?;
         let (b, c) = student_l.shape().dims2()?;
         let rows = (TASK / c).max(1);
-        let softness = Softness { inv_t: 1.0 / self.temperature, grad_scale: self.temperature / b as f64 };
+        let softness =
+            Softness { inv_t: 1.0 / self.temperature, grad_scale: self.temperature / b as f64 };
         let mut losses = vec![0f64; b];
         let mut grad = vec![0f32; if self.with_grad { student.len() } else { 0 }];
         if b <= rows {
@@ -39,10 +48,14 @@ impl CustomOp2 for SoftenedKl {
         } else if self.with_grad {
             let inputs = student.par_chunks(rows * c).zip(teacher.par_chunks(rows * c));
             let outputs = losses.par_chunks_mut(rows).zip(grad.par_chunks_mut(rows * c));
-            inputs.zip(outputs).for_each(|((z, v), (l, g))| softened_kl_rows(z, v, &softness, l, g));
+            inputs
+                .zip(outputs)
+                .for_each(|((z, v), (l, g))| softened_kl_rows(z, v, &softness, l, g));
         } else {
             let inputs = student.par_chunks(rows * c).zip(teacher.par_chunks(rows * c));
-            inputs.zip(losses.par_chunks_mut(rows)).for_each(|((z, v), l)| softened_kl_rows(z, v, &softness, l, &mut []));
+            inputs
+                .zip(losses.par_chunks_mut(rows))
+                .for_each(|((z, v), l)| softened_kl_rows(z, v, &softness, l, &mut []));
         }
         if self.with_grad {
             self.grad.keep(grad);
@@ -51,7 +64,13 @@ impl CustomOp2 for SoftenedKl {
         Ok((CpuStorage::F32(vec![value as f32]), Shape::from(())))
     }
 
-    fn bwd(&self, student: &Tensor, _teacher: &Tensor, _loss: &Tensor, upstream: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(
+        &self,
+        student: &Tensor,
+        _teacher: &Tensor,
+        _loss: &Tensor,
+        upstream: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let grad = self.grad.scaled(student.shape(), upstream, self.name())?;
         Ok((Some(grad), None))
     }

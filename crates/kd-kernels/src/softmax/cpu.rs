@@ -1,4 +1,5 @@
-//! The kernels behind [`super::softmax`], [`super::log_softmax`] and [`super::log_sum_exp`]: contiguous f32 rows, one at a time.
+//! The kernels behind [`super::softmax`], [`super::log_softmax`] and [`super::log_sum_exp`]:
+//! contiguous f32 rows, one at a time.
 
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, D, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
@@ -59,7 +60,9 @@ impl CustomOp1 for LogSumExp {
         if xs.len() <= task {
             log_sums(xs, &mut out);
         } else {
-            out.par_chunks_mut(task / row).zip(xs.par_chunks(task)).for_each(|(out, xs)| log_sums(xs, out));
+            out.par_chunks_mut(task / row)
+                .zip(xs.par_chunks(task))
+                .for_each(|(out, xs)| log_sums(xs, out));
         }
         let outer = &layout.dims()[..layout.dims().len() - 1];
         Ok((CpuStorage::F32(out), Shape::from(outer)))
@@ -76,7 +79,13 @@ impl CustomOp2 for SoftmaxGrad {
         "softmax-backward"
     }
 
-    fn cpu_fwd(&self, ys: &CpuStorage, ys_l: &Layout, grad: &CpuStorage, grad_l: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        ys: &CpuStorage,
+        ys_l: &Layout,
+        grad: &CpuStorage,
+        grad_l: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let ys = contiguous_f32(ys, ys_l, self.name())?;
         zip_rows(ys, contiguous_f32(grad, grad_l, self.name())?, ys_l, softmax_grad_rows)
     }
@@ -87,19 +96,30 @@ impl CustomOp2 for LogSoftmaxGrad {
         "log_softmax-backward"
     }
 
-    fn cpu_fwd(&self, ys: &CpuStorage, ys_l: &Layout, grad: &CpuStorage, grad_l: &Layout) -> Result<(CpuStorage, Shape)> {
+    fn cpu_fwd(
+        &self,
+        ys: &CpuStorage,
+        ys_l: &Layout,
+        grad: &CpuStorage,
+        grad_l: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
         let ys = contiguous_f32(ys, ys_l, self.name())?;
         zip_rows(ys, contiguous_f32(grad, grad_l, self.name())?, ys_l, log_softmax_grad_rows)
     }
 }
 
-/// The length of a row and of a task's run of whole rows. The public functions have refused rows of length 0.
+/// The length of a row and of a task's run of whole rows. The public functions have refused rows of
+/// length 0.
 fn row_and_task(layout: &Layout) -> (usize, usize) {
     let row = layout.dims().last().copied().unwrap_or(1).max(1);
     (row, row * (TASK / row).max(1))
 }
 
-fn map_rows(xs: &[f32], layout: &Layout, rows: fn(&[f32], usize, &mut [f32])) -> Result<(CpuStorage, Shape)> {
+fn map_rows(
+    xs: &[f32],
+    layout: &Layout,
+    rows: fn(&[f32], usize, &mut [f32]),
+) -> Result<(CpuStorage, Shape)> {
     let (row, task) = row_and_task(layout);
     let mut out = vec![0f32; xs.len()];
     if xs.len() <= task {
@@ -110,7 +130,12 @@ fn map_rows(xs: &[f32], layout: &Layout, rows: fn(&[f32], usize, &mut [f32])) ->
     Ok((CpuStorage::F32(out), layout.shape().clone()))
 }
 
-fn zip_rows(ys: &[f32], grad: &[f32], layout: &Layout, rows: fn(&[f32], &[f32], usize, &mut [f32])) -> Result<(CpuStorage, Shape)> {
+fn zip_rows(
+    ys: &[f32],
+    grad: &[f32],
+    layout: &Layout,
+    rows: fn(&[f32], &[f32], usize, &mut [f32]),
+) -> Result<(CpuStorage, Shape)> {
     let (row, task) = row_and_task(layout);
     let mut out = vec![0f32; ys.len()];
     if ys.len() <= task {

@@ -9,9 +9,9 @@ use crate::switch::takes_kernel;
 
 /// Softmax over the last dimension: y_j = e^(x_j) / Σ_k e^(x_k).
 ///
-/// `xs` `[.., c]`, logits of any rank of at least 1, finite or −∞ (a row of nothing but −∞ gives NaN) → the same shape. The row's largest
-/// value is taken off first, so that no logit overflows. Candle's own fused softmax has no backward; this one has:
-/// ∂x = y ⊙ (∂y − Σ_k ∂y_k·y_k).
+/// `xs` `[.., c]`, logits of any rank of at least 1, finite or −∞ (a row of nothing but −∞ gives
+/// NaN) → the same shape. The row's largest value is taken off first, so that no logit overflows.
+/// Candle's own fused softmax has no backward; this one has: ∂x = y ⊙ (∂y − Σ_k ∂y_k·y_k).
 ///
 /// Errors: no dimension, or a last dimension of 0.
 ///
@@ -23,7 +23,11 @@ use crate::switch::takes_kernel;
 /// ```
 pub fn softmax(xs: &Tensor) -> Result<Tensor> {
     check(xs, "softmax")?;
-    if takes_kernel(&[xs])? { xs.contiguous()?.apply_op1(cpu::Softmax) } else { reference::softmax(xs) }
+    if takes_kernel(&[xs])? {
+        xs.contiguous()?.apply_op1(cpu::Softmax)
+    } else {
+        reference::softmax(xs)
+    }
 }
 
 /// Logarithm of the softmax over the last dimension: y_j = x_j − ln Σ_k e^(x_k).
@@ -33,19 +37,29 @@ pub fn softmax(xs: &Tensor) -> Result<Tensor> {
 /// Errors: no dimension, or a last dimension of 0.
 pub fn log_softmax(xs: &Tensor) -> Result<Tensor> {
     check(xs, "log_softmax")?;
-    if takes_kernel(&[xs])? { xs.contiguous()?.apply_op1(cpu::LogSoftmax) } else { reference::log_softmax(xs) }
+    if takes_kernel(&[xs])? {
+        xs.contiguous()?.apply_op1(cpu::LogSoftmax)
+    } else {
+        reference::log_softmax(xs)
+    }
 }
 
-/// Logarithm of the sum of exponentials over the last dimension, which is what [`log_softmax`] takes off each logit: y = ln Σ_k e^(x_k).
+/// Logarithm of the sum of exponentials over the last dimension, which is what [`log_softmax`]
+/// takes off each logit: y = ln Σ_k e^(x_k).
 ///
-/// `xs` `[.., c]`, logits as for [`softmax`] → `[..]`. For f32 on a CPU exponentials are taken in f32 and summed in f64, to about 1e-6 of
-/// the sum: where only some of a row's log-probabilities are looked at, this takes a fraction of the time of [`log_softmax`]. Backward:
-/// ∂x = e^(x − y) · ∂y.
+/// `xs` `[.., c]`, logits as for [`softmax`] → `[..]`. For f32 on a CPU exponentials are taken in
+/// f32 and summed in f64, to about 1e-6 of the sum: where only some of a row's log-probabilities
+/// are looked at, this takes a fraction of the time of [`log_softmax`]. Backward: ∂x = e^(x − y) ·
+/// ∂y.
 ///
 /// Errors: no dimension, or a last dimension of 0.
 pub fn log_sum_exp(xs: &Tensor) -> Result<Tensor> {
     check(xs, "log_sum_exp")?;
-    if takes_kernel(&[xs])? { xs.contiguous()?.apply_op1(cpu::LogSumExp) } else { reference::log_sum_exp(xs) }
+    if takes_kernel(&[xs])? {
+        xs.contiguous()?.apply_op1(cpu::LogSumExp)
+    } else {
+        reference::log_sum_exp(xs)
+    }
 }
 
 fn check(xs: &Tensor, op: &str) -> Result<()> {

@@ -1,8 +1,10 @@
-//! The transform of Box and Muller from basic arithmetic, so that its bits are the same on every machine.
+//! The transform of Box and Muller from basic arithmetic, so that its bits are the same on every
+//! machine.
 
 use crate::multiversion::multiversioned;
 
-/// Two independent standard normals from two words: the first gives the radius, the second the angle.
+/// Two independent standard normals from two words: the first gives the radius, the second the
+/// angle.
 #[inline(always)]
 pub(super) fn pair(radius: u32, angle: u32) -> (f32, f32) {
     let r = (-2.0 * ln_unit(radius)).sqrt();
@@ -32,7 +34,8 @@ multiversioned! {
 
 /// ln((w + ½)·2^-32), to about 1e-13.
 ///
-/// The argument is m·2^e with m in [√½, √2), and ln m = 2·artanh(s), s = (m − 1)/(m + 1), by its series to s^15.
+/// The argument is m·2^e with m in [√½, √2), and ln m = 2·artanh(s), s = (m − 1)/(m + 1), by its
+/// series to s^15.
 #[inline(always)]
 fn ln_unit(w: u32) -> f64 {
     let u = f64::from(w) + 0.5;
@@ -54,7 +57,8 @@ fn ln_unit(w: u32) -> f64 {
     2.0 * s * p + ((e as i32) - 32) as f64 * std::f64::consts::LN_2
 }
 
-/// (cos, sin) of w·2^-32 turns, to about 1e-13: the nearest quarter turn exactly, and Taylor series over the rest, at most an eighth.
+/// (cos, sin) of w·2^-32 turns, to about 1e-13: the nearest quarter turn exactly, and Taylor series
+/// over the rest, at most an eighth.
 #[inline(always)]
 fn cos_sin_turn(w: u32) -> (f64, f64) {
     let quarter = w.wrapping_add(1 << 29) >> 30;
@@ -87,7 +91,8 @@ mod tests {
     use super::*;
 
     fn words() -> impl Iterator<Item = u32> {
-        let borders = (0..=16u32).flat_map(|k| (-2i32..=2).map(move |d| (k << 28).wrapping_add_signed(d)));
+        let borders =
+            (0..=16u32).flat_map(|k| (-2i32..=2).map(move |d| (k << 28).wrapping_add_signed(d)));
         borders.chain((0..100_000u32).map(|i| i.wrapping_mul(0x9E37_79B9)))
     }
 
@@ -95,7 +100,10 @@ mod tests {
     fn the_logarithm_agrees_with_the_standard_library() {
         for w in words() {
             let (got, want) = (ln_unit(w), ((f64::from(w) + 0.5) / 4294967296.0).ln());
-            assert!((got - want).abs() <= 1e-12 * want.abs().max(1e-9), "word {w}: got {got}, expected {want}");
+            assert!(
+                (got - want).abs() <= 1e-12 * want.abs().max(1e-9),
+                "word {w}: got {got}, expected {want}"
+            );
         }
     }
 
@@ -103,7 +111,8 @@ mod tests {
     fn the_angle_agrees_with_the_standard_library() {
         for w in words() {
             let (cos, sin) = cos_sin_turn(w);
-            let (want_sin, want_cos) = (f64::from(w) * (std::f64::consts::TAU / 4294967296.0)).sin_cos();
+            let (want_sin, want_cos) =
+                (f64::from(w) * (std::f64::consts::TAU / 4294967296.0)).sin_cos();
             assert!((cos - want_cos).abs() < 1e-12 && (sin - want_sin).abs() < 1e-12, "word {w}");
         }
     }

@@ -1,5 +1,6 @@
-//! The kernels behind [`super::squared_distances`] and [`super::angle_distance`]. Angles are looked at a corner at a time, and never
-//! all in memory; corners are summed in groups of a fixed size, so that the sum does not depend on threads.
+//! The kernels behind [`super::squared_distances`] and [`super::angle_distance`]. Angles are looked
+//! at a corner at a time, and never all in memory; corners are summed in groups of a fixed size, so
+//! that the sum does not depend on threads.
 
 use candle_core::{Result, Tensor};
 
@@ -34,7 +35,12 @@ struct Distances {
 }
 
 impl Backward for Distances {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let (grad, xs) = (grad.values()?, values(&self.x)?);
         let (grad, xs): (&[f32], &[f32]) = (&grad, &xs);
@@ -45,7 +51,12 @@ impl Backward for Distances {
             for (i, out) in out.chunks_exact_mut(d).enumerate() {
                 let i = task * group + i;
                 for (j, other) in xs.chunks_exact(d).enumerate() {
-                    add_scaled_difference(&xs[i * d..][..d], other, 2.0 * (grad[i * b + j] + grad[j * b + i]), out);
+                    add_scaled_difference(
+                        &xs[i * d..][..d],
+                        other,
+                        2.0 * (grad[i * b + j] + grad[j * b + i]),
+                        out,
+                    );
                 }
             }
             out
@@ -97,7 +108,8 @@ pub(super) fn angle_distance(squares: &Tensor, target: &Tensor) -> Result<Tensor
         let (s, t) = (values(&squares)?, values(&target)?);
         let (s, t) = (Distance::of(&s), Distance::of(&t));
         let groups = tasks(b.div_ceil(GROUP), |group| {
-            let mut found = Found { losses: vec![0f32; b], grad: vec![0f32; if tracked { b * b } else { 0 }] };
+            let mut found =
+                Found { losses: vec![0f32; b], grad: vec![0f32; if tracked { b * b } else { 0 }] };
             let mut loss = 0f64;
             for i in group * GROUP..b.min((group + 1) * GROUP) {
                 found.losses.fill(0.0);
@@ -110,7 +122,9 @@ pub(super) fn angle_distance(squares: &Tensor, target: &Tensor) -> Result<Tensor
         (losses.iter().sum::<f64>(), in_order(grads, 0))
     };
     let triples = (b * b * b) as f64;
-    record(&[&squares], vec![(loss / triples) as f32], (), false, || Ok(Angles { grad, share: (1.0 / triples) as f32 }))
+    record(&[&squares], vec![(loss / triples) as f32], (), false, || {
+        Ok(Angles { grad, share: (1.0 / triples) as f32 })
+    })
 }
 
 /// Squared distances, and 1 over the distances, 0 where they count as 0.
@@ -121,12 +135,14 @@ struct Distance<'a> {
 
 impl<'a> Distance<'a> {
     fn of(squares: &'a [f32]) -> Self {
-        let inverse = |s: &f32| if f64::from(*s) > super::NEAREST_SQUARED { 1.0 / s.sqrt() } else { 0.0 };
+        let inverse =
+            |s: &f32| if f64::from(*s) > super::NEAREST_SQUARED { 1.0 / s.sqrt() } else { 0.0 };
         Self { squares, inverse: squares.iter().map(inverse).collect() }
     }
 }
 
-/// What is summed over corners: losses by their third member, and the gradient by squared distances, without the division by b³.
+/// What is summed over corners: losses by their third member, and the gradient by squared
+/// distances, without the division by b³.
 struct Found {
     losses: Vec<f32>,
     grad: Vec<f32>,
@@ -181,7 +197,12 @@ struct Angles {
 }
 
 impl Backward for Angles {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let factor = sum(grad)?.values()?[0] * self.share;
         Ok(vec![Some(Grad::Owned(self.grad.iter().map(|g| g * factor).collect()))])
     }

@@ -12,7 +12,8 @@ pub fn squared_distances(x: &Tensor) -> Result<Tensor> {
 pub fn angle_distance(squares: &Tensor, target: &Tensor) -> Result<Tensor> {
     super::check_squares(squares, target)?;
     let gap = (cosines(squares)? - cosines(&target.detach())?)?;
-    // With c = the gap cut to [−1, 1], the value is c·gap − ½c² and the derivative c, so that c may be taken for a constant.
+    // With c = the gap cut to [−1, 1], the value is c·gap − ½c² and the derivative c, so that c may
+    // be taken for a constant.
     let cut = gap.detach().clamp(-1.0, 1.0)?;
     (gap.mul(&cut)? - (cut.sqr()? * 0.5)?)?.mean_all()
 }
@@ -21,6 +22,9 @@ pub fn angle_distance(squares: &Tensor, target: &Tensor) -> Result<Tensor> {
 fn cosines(squares: &Tensor) -> Result<Tensor> {
     let apart = squares.gt(super::NEAREST_SQUARED)?.to_dtype(squares.dtype())?;
     let inverse = (squares.maximum(super::NEAREST_SQUARED)?.sqrt()?.recip()? * apart)?;
-    let legs = squares.unsqueeze(2)?.broadcast_add(&squares.unsqueeze(1)?)?.broadcast_sub(&squares.unsqueeze(0)?)?;
+    let legs = squares
+        .unsqueeze(2)?
+        .broadcast_add(&squares.unsqueeze(1)?)?
+        .broadcast_sub(&squares.unsqueeze(0)?)?;
     legs.broadcast_mul(&inverse.unsqueeze(2)?)?.broadcast_mul(&inverse.unsqueeze(1)?)? * 0.5
 }

@@ -1,4 +1,5 @@
-//! The kernel behind [`super::upsample_nearest`]: each row is stretched once and copied; backward, rows are summed first, then pixels.
+//! The kernel behind [`super::upsample_nearest`]: each row is stretched once and copied; backward,
+//! rows are summed first, then pixels.
 
 use std::mem::MaybeUninit;
 
@@ -45,7 +46,12 @@ struct Map {
 }
 
 impl Backward for Map {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, _wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        _wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let g = grad.values()?;
         let (from, to) = (self.h * self.w, self.rows.len() * self.columns.len());

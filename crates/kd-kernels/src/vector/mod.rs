@@ -1,8 +1,10 @@
 //! Registers of `f32` under one name for three instruction sets, so that a kernel is written once.
 //!
-//! A kernel is a [`Kernel`] whose `run` is generic over [`Vector`], one register of the set, and `#[inline(always)]`; [`Isa::run`] compiles it
-//! inside a function that has the instruction set switched on. A kernel whose data come in sixteens uses [`Vector::Sixteen`], one register or
-//! two. Sums use fused multiply-add where the set has one, so results differ between sets in the last bits.
+//! A kernel is a [`Kernel`] whose `run` is generic over [`Vector`], one register of the set, and
+//! `#[inline(always)]`; [`Isa::run`] compiles it inside a function that has the instruction set
+//! switched on. A kernel whose data come in sixteens uses [`Vector::Sixteen`], one register or two.
+//! Sums use fused multiply-add where the set has one, so results differ between sets in the last
+//! bits.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -17,8 +19,9 @@ pub(crate) use sixteen::{Permutation, Sixteen};
 /// Some lanes of `f32`. Lane `l` of a mask is its bit `l`.
 ///
 /// # Safety
-/// Every function may be called only where the processor has the instruction set, as inside [`Kernel::run`]; pointers are valid for the lanes
-/// that the mask names, and for all lanes where there is none. They may point outside an allocation where the mask is 0. They need no alignment,
+/// Every function may be called only where the processor has the instruction set, as inside
+/// [`Kernel::run`]; pointers are valid for the lanes that the mask names, and for all lanes where
+/// there is none. They may point outside an allocation where the mask is 0. They need no alignment,
 /// except that of [`Lanes::stream`].
 pub(crate) trait Lanes: Copy {
     /// How many.
@@ -42,9 +45,11 @@ pub(crate) trait Lanes: Copy {
     unsafe fn store(self, p: *mut f32);
     /// Writes lane l to `p[l]` where the mask has it.
     unsafe fn store_lanes(self, p: *mut f32, mask: u32);
-    /// Writes all lanes past the caches; `p` is a multiple of 64 bytes. Other threads may read them only after a [`Lanes::fence`] of this one.
+    /// Writes all lanes past the caches; `p` is a multiple of 64 bytes. Other threads may read them
+    /// only after a [`Lanes::fence`] of this one.
     unsafe fn stream(self, p: *mut f32);
-    /// Puts what this thread has written by [`Lanes::stream`] before what it writes from now on, so that whoever sees the latter sees the former.
+    /// Puts what this thread has written by [`Lanes::stream`] before what it writes from now on, so
+    /// that whoever sees the latter sees the former.
     unsafe fn fence();
     /// Brings the line at `p` into the first-level cache; it may point anywhere.
     unsafe fn prefetch(p: *const f32);
@@ -81,7 +86,8 @@ pub(crate) trait Vector: Lanes {
 /// Widest stride of [`Vector::load_lanes`]: instructions that gather count bytes in 32 bits.
 pub(crate) const WIDEST_STRIDE: usize = 1 << 24;
 
-/// Defines inlined functions of the traits above, whose bodies rest on nothing but the traits' promises.
+/// Defines inlined functions of the traits above, whose bodies rest on nothing but the traits'
+/// promises.
 macro_rules! promised {
     ($($(#[$meta:meta])* fn $name:ident($($args:tt)*) $(-> $ret:ty)? { $($body:tt)* })*) => {$(
         $(#[$meta])*
@@ -99,8 +105,9 @@ use promised;
 pub(crate) trait Kernel {
     /// What the work returns.
     type Output;
-    /// Does the work. Implementations are `#[inline(always)]`, as is all that they call with `V`: a function of its own, which a closure is
-    /// too, has no instruction set switched on, and each operation in it is a call.
+    /// Does the work. Implementations are `#[inline(always)]`, as is all that they call with `V`: a
+    /// function of its own, which a closure is too, has no instruction set switched on, and
+    /// each operation in it is a call.
     ///
     /// # Safety
     /// The processor has V's instruction set, and what the kernel says of its fields holds.
@@ -157,7 +164,8 @@ impl Isa {
     /// What the kernel says of its fields holds.
     pub(crate) unsafe fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
-            // SAFETY: the processor has the set, since there is an `Isa` of it; the rest is the caller's promise.
+            // SAFETY: the processor has the set, since there is an `Isa` of it; the rest is the
+            // caller's promise.
             #[cfg(target_arch = "x86_64")]
             Level::Avx512 => unsafe { avx512::run(kernel) },
             // SAFETY: as above.

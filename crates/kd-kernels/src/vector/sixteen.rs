@@ -2,7 +2,8 @@
 
 use super::{Lanes, Vector, promised};
 
-/// The order of lanes that a shift needs: lane i of the result is lane `from[i]`, or 0 where that is negative.
+/// The order of lanes that a shift needs: lane i of the result is lane `from[i]`, or 0 where that
+/// is negative.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
 pub(crate) struct Permutation {
@@ -21,7 +22,8 @@ pub(crate) trait Sixteen: Lanes {
 
     unsafe fn shift(by: &Permutation) -> Self::Shift;
     unsafe fn permute(self, by: Self::Shift) -> Self;
-    /// Transposes the 4×4 values that each group of four lanes holds in four vectors; its own inverse.
+    /// Transposes the 4×4 values that each group of four lanes holds in four vectors; its own
+    /// inverse.
     unsafe fn transpose4(v: [Self; 4]) -> [Self; 4];
     /// Within each group of four lanes, the even and the odd values: (a0 a2 b0 b2, a1 a3 b1 b3).
     unsafe fn split(a: Self, b: Self) -> [Self; 2];
@@ -45,7 +47,10 @@ pub(crate) trait Sixteen: Lanes {
                 Self::transpose_groups([a[2], b[2], c[2], d[2]]),
                 Self::transpose_groups([a[3], b[3], c[3], d[3]]),
             ];
-            [a[0], b[0], c[0], d[0], a[1], b[1], c[1], d[1], a[2], b[2], c[2], d[2], a[3], b[3], c[3], d[3]]
+            [
+                a[0], b[0], c[0], d[0], a[1], b[1], c[1], d[1], a[2], b[2], c[2], d[2], a[3], b[3],
+                c[3], d[3],
+            ]
         }
     }
 }
@@ -166,8 +171,12 @@ mod tests {
             let by = Permutation { from: [3, -1, 15, 8, 7, 0, 0, 1, 9, 10, -1, 11, 12, 4, 2, 14] };
             // SAFETY: the caller's promise; arrays have sixteen values.
             unsafe {
-                let [a, b, c, d] = [0, 16, 32, 48].map(|first| V::Sixteen::load(counted(first).as_ptr()));
-                let mut all = vec![a.permute(V::Sixteen::shift(&by)), a.load_over(counted(100).as_ptr(), 0b1000_0001_0000_0110)];
+                let [a, b, c, d] =
+                    [0, 16, 32, 48].map(|first| V::Sixteen::load(counted(first).as_ptr()));
+                let mut all = vec![
+                    a.permute(V::Sixteen::shift(&by)),
+                    a.load_over(counted(100).as_ptr(), 0b1000_0001_0000_0110),
+                ];
                 all.extend(V::Sixteen::split(a, b));
                 all.extend(V::Sixteen::join(a, b));
                 all.extend(V::Sixteen::transpose4([a, b, c, d]));
@@ -189,14 +198,33 @@ mod tests {
     #[test]
     fn lanes_move_to_the_same_places_on_every_instruction_set() {
         // SAFETY: the kernel asks nothing of its caller.
-        let results: Vec<_> = Isa::available().into_iter().map(|isa| (isa, unsafe { isa.run(Moves) })).collect();
+        let results: Vec<_> =
+            Isa::available().into_iter().map(|isa| (isa, unsafe { isa.run(Moves) })).collect();
         let portable = &results.last().unwrap().1;
-        assert_eq!(portable[0], [3., 0., 15., 8., 7., 0., 0., 1., 9., 10., 0., 11., 12., 4., 2., 14.]);
-        assert_eq!(portable[1], [0., 101., 102., 3., 4., 5., 6., 7., 108., 9., 10., 11., 12., 13., 14., 115.]);
-        assert_eq!(portable[2], [0., 2., 16., 18., 4., 6., 20., 22., 8., 10., 24., 26., 12., 14., 28., 30.]);
-        assert_eq!(portable[4], [0., 16., 1., 17., 4., 20., 5., 21., 8., 24., 9., 25., 12., 28., 13., 29.]);
-        assert_eq!(portable[6], [0., 16., 32., 48., 4., 20., 36., 52., 8., 24., 40., 56., 12., 28., 44., 60.]);
-        assert_eq!(portable[10], [0., 1., 2., 3., 16., 17., 18., 19., 32., 33., 34., 35., 48., 49., 50., 51.]);
+        assert_eq!(
+            portable[0],
+            [3., 0., 15., 8., 7., 0., 0., 1., 9., 10., 0., 11., 12., 4., 2., 14.]
+        );
+        assert_eq!(
+            portable[1],
+            [0., 101., 102., 3., 4., 5., 6., 7., 108., 9., 10., 11., 12., 13., 14., 115.]
+        );
+        assert_eq!(
+            portable[2],
+            [0., 2., 16., 18., 4., 6., 20., 22., 8., 10., 24., 26., 12., 14., 28., 30.]
+        );
+        assert_eq!(
+            portable[4],
+            [0., 16., 1., 17., 4., 20., 5., 21., 8., 24., 9., 25., 12., 28., 13., 29.]
+        );
+        assert_eq!(
+            portable[6],
+            [0., 16., 32., 48., 4., 20., 36., 52., 8., 24., 40., 56., 12., 28., 44., 60.]
+        );
+        assert_eq!(
+            portable[10],
+            [0., 1., 2., 3., 16., 17., 18., 19., 32., 33., 34., 35., 48., 49., 50., 51.]
+        );
         assert_eq!(portable[14][..6], [0., 201., 202., 203., 4., 5.]);
         for (isa, result) in &results {
             assert!(result == portable, "{isa:?}: {result:?}");

@@ -1,5 +1,5 @@
-//! The kernel behind [`super::weighted_sum`]: a run of values of the sum at a time, over all of `xs`, so that the sum itself goes through
-//! memory once.
+//! The kernel behind [`super::weighted_sum`]: a run of values of the sum at a time, over all of
+//! `xs`, so that the sum itself goes through memory once.
 
 use std::mem::MaybeUninit;
 
@@ -45,7 +45,12 @@ struct WeightedSum {
 }
 
 impl Backward for WeightedSum {
-    fn backward(&self, _y: Option<&Tensor>, grad: Vec<Grad>, wanted: &[bool]) -> Result<Vec<Option<Grad>>> {
+    fn backward(
+        &self,
+        _y: Option<&Tensor>,
+        grad: Vec<Grad>,
+        wanted: &[bool],
+    ) -> Result<Vec<Option<Grad>>> {
         let grad = sum(grad)?;
         let (grad, all, ws) = (grad.values()?, values(&self.xs)?, values(&self.weights)?);
         let (grad, all, ws): (&[f32], &[f32], &[f32]) = (&grad, &all, &ws);
@@ -71,7 +76,8 @@ impl Backward for WeightedSum {
                 (0..ws.len()).map(|k| dot(&all[k * n..][part(task)], grad)).collect()
             };
             let parts = tasks(n.div_ceil(TASK), dots);
-            let sums = (0..ws.len()).map(|k| parts.iter().map(|dots| f64::from(dots[k])).sum::<f64>() as f32);
+            let sums = (0..ws.len())
+                .map(|k| parts.iter().map(|dots| f64::from(dots[k])).sum::<f64>() as f32);
             Grad::Owned(sums.collect())
         });
         Ok(vec![dxs, dweights])

@@ -6,5 +6,8 @@ use candle_core::{Result, Tensor};
 pub fn weighted_sum(xs: &Tensor, weights: &Tensor) -> Result<Tensor> {
     super::check(xs, weights)?;
     let (k, shape) = (xs.dim(0)?, &xs.dims()[1..]);
-    weights.reshape((1, k))?.matmul(&xs.reshape((k, shape.iter().product::<usize>()))?)?.reshape(shape)
+    weights
+        .reshape((1, k))?
+        .matmul(&xs.reshape((k, shape.iter().product::<usize>()))?)?
+        .reshape(shape)
 }

@@ -12,7 +12,8 @@ pub fn random(seed: u64, dims: &[usize]) -> Tensor {
     Tensor::from_vec(values, dims, &Device::Cpu).unwrap()
 }
 
-/// The largest difference relative to the largest value of `want`; infinite where one is NaN and the other is not.
+/// The largest difference relative to the largest value of `want`; infinite where one is NaN and
+/// the other is not.
 pub fn distance(got: &Tensor, want: &Tensor) -> f64 {
     assert_eq!(got.dims(), want.dims());
     let (got, want) = (flat(got), flat(want));
@@ -26,9 +27,15 @@ pub fn distance(got: &Tensor, want: &Tensor) -> f64 {
     got.iter().zip(&want).map(apart).fold(0.0, f64::max)
 }
 
-/// y = f(inputs) in `dtype`, followed by the gradient of Σ up ⊙ y with respect to each input, for one fixed random `up`.
-pub fn passes(inputs: &[Tensor], dtype: DType, f: impl Fn(&[Tensor]) -> Result<Tensor>) -> Vec<Tensor> {
-    let vars: Vec<Var> = inputs.iter().map(|t| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap()).collect();
+/// y = f(inputs) in `dtype`, followed by the gradient of Σ up ⊙ y with respect to each input, for
+/// one fixed random `up`.
+pub fn passes(
+    inputs: &[Tensor],
+    dtype: DType,
+    f: impl Fn(&[Tensor]) -> Result<Tensor>,
+) -> Vec<Tensor> {
+    let vars: Vec<Var> =
+        inputs.iter().map(|t| Var::from_tensor(&t.to_dtype(dtype).unwrap()).unwrap()).collect();
     let y = f(&vars.iter().map(|v| v.as_tensor().clone()).collect::<Vec<_>>()).unwrap();
     let up = random(99, y.dims()).to_dtype(dtype).unwrap();
     let grads = kd_kernels::backward(&(&y * up).unwrap().sum_all().unwrap()).unwrap();
@@ -37,7 +44,8 @@ pub fn passes(inputs: &[Tensor], dtype: DType, f: impl Fn(&[Tensor]) -> Result<T
     all
 }
 
-/// Asserts that value and gradients in f32 are those of `twin` in f64, to `tolerance` of the largest value.
+/// Asserts that value and gradients in f32 are those of `twin` in f64, to `tolerance` of the
+/// largest value.
 #[track_caller]
 pub fn assert_twins(
     inputs: &[Tensor],
@@ -48,7 +56,11 @@ pub fn assert_twins(
     let (got, want) = (passes(inputs, DType::F32, kernel), passes(inputs, DType::F64, twin));
     for (i, (got, want)) in got.iter().zip(&want).enumerate() {
         let what = if i == 0 { "value".into() } else { format!("gradient {}", i - 1) };
-        assert!(distance(got, want) <= tolerance, "{what} differs by {}: got {got}, expected {want}", distance(got, want));
+        assert!(
+            distance(got, want) <= tolerance,
+            "{what} differs by {}: got {got}, expected {want}",
+            distance(got, want)
+        );
     }
 }
 
@@ -70,17 +82,24 @@ pub fn assert_finite_differences(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Res
                 flat(&f(&moved).unwrap()).iter().zip(&up).map(|(y, up)| y * up).sum()
             };
             let difference = (at(STEP) - at(-STEP)) / (2.0 * STEP);
-            assert!((difference - gradient).abs() < 1e-6, "input {which} at {i}: gradient {gradient}, difference {difference}");
+            assert!(
+                (difference - gradient).abs() < 1e-6,
+                "input {which} at {i}: gradient {gradient}, difference {difference}"
+            );
         }
     }
 }
 
-/// The same values as the image `t`, laid out in one of three ways: contiguous, with channels last, cut out of a larger batch.
+/// The same values as the image `t`, laid out in one of three ways: contiguous, with channels last,
+/// cut out of a larger batch.
 pub fn image_laid_out(t: &Tensor, how: usize) -> Tensor {
     match how % 3 {
         0 => t.clone(),
         1 => t.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap().permute((0, 3, 1, 2)).unwrap(),
-        _ => Tensor::cat(&[t, t], 0).unwrap().narrow(0, t.dim(0).unwrap(), t.dim(0).unwrap()).unwrap(),
+        _ => Tensor::cat(&[t, t], 0)
+            .unwrap()
+            .narrow(0, t.dim(0).unwrap(), t.dim(0).unwrap())
+            .unwrap(),
     }
 }
 

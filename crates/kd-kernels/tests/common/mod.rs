@@ -19,7 +19,12 @@ pub fn wave32(dims: &[usize], scale: f64, a: f64, b: f64) -> Tensor {
 }
 
 /// [`conv2d::conv2d`] with direct sums and the smaller of Winograd's tiles.
-pub fn conv2d_precise(x: &Tensor, w: &Tensor, b: Option<&Tensor>, geometry: Geometry) -> Result<Tensor> {
+pub fn conv2d_precise(
+    x: &Tensor,
+    w: &Tensor,
+    b: Option<&Tensor>,
+    geometry: Geometry,
+) -> Result<Tensor> {
     conv2d::conv2d(x, w, b, geometry, Precision::Precise)
 }
 
@@ -38,12 +43,19 @@ pub fn bits(t: &Tensor) -> Vec<u32> {
 pub fn assert_close(got: &[f64], want: &[f64], abs: f64, rel: f64, what: &str) {
     assert_eq!(got.len(), want.len(), "{what}: lengths");
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
-        assert!((got - want).abs() <= abs + rel * want.abs(), "{what}: at {i} got {got}, expected {want}");
+        assert!(
+            (got - want).abs() <= abs + rel * want.abs(),
+            "{what}: at {i} got {got}, expected {want}"
+        );
     }
 }
 
 /// The value and the gradient of Σ upstream ⊙ f(x).
-pub fn value_and_grad(x: &Tensor, upstream: Option<&Tensor>, f: impl Fn(&Tensor) -> Result<Tensor>) -> (Tensor, Tensor) {
+pub fn value_and_grad(
+    x: &Tensor,
+    upstream: Option<&Tensor>,
+    f: impl Fn(&Tensor) -> Result<Tensor>,
+) -> (Tensor, Tensor) {
     let x = Var::from_tensor(&x.contiguous().unwrap()).unwrap();
     let y = f(&x).unwrap();
     let loss = match upstream {
@@ -54,7 +66,8 @@ pub fn value_and_grad(x: &Tensor, upstream: Option<&Tensor>, f: impl Fn(&Tensor)
     (y, grad)
 }
 
-/// The same values as `t` of rank 2, laid out in one of four ways: contiguous, transposed, cut out of a wider tensor, cut out of a taller one.
+/// The same values as `t` of rank 2, laid out in one of four ways: contiguous, transposed, cut out
+/// of a wider tensor, cut out of a taller one.
 pub fn laid_out(t: &Tensor, how: usize) -> Tensor {
     let (r, c) = t.dims2().unwrap();
     let t = match how % 4 {

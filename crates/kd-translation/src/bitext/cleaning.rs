@@ -17,12 +17,14 @@ pub struct LengthLimits {
 }
 
 impl LengthLimits {
-    /// Pairs of 1 to `max_tokens` tokens a side, of which one has at most `max_ratio` times as many as the other.
+    /// Pairs of 1 to `max_tokens` tokens a side, of which one has at most `max_ratio` times as many
+    /// as the other.
     ///
     /// # Errors
     /// [`DataError::Argument`] unless `max_tokens` and `max_ratio` are at least 1.
     pub fn new(max_tokens: usize, max_ratio: f64) -> Result<Self, DataError> {
-        let wrong = |what, got| Err(DataError::Argument { what, expected: "at least 1".to_string(), got });
+        let wrong =
+            |what, got| Err(DataError::Argument { what, expected: "at least 1".to_string(), got });
         if max_tokens == 0 {
             return wrong("most tokens of a sentence", max_tokens.to_string());
         }
@@ -43,8 +45,9 @@ impl LengthLimits {
         }
     }
 
-    /// The pairs that are kept, in their order, and how many were not and why. `source_tokens` and `target_tokens` count a sentence's
-    /// tokens, such as [`words`] or a vocabulary's. For training sets only: a test set is scored whole.
+    /// The pairs that are kept, in their order, and how many were not and why. `source_tokens` and
+    /// `target_tokens` count a sentence's tokens, such as [`words`] or a vocabulary's. For
+    /// training sets only: a test set is scored whole.
     pub fn clean(
         &self,
         bitext: Bitext,
@@ -53,7 +56,11 @@ impl LengthLimits {
     ) -> (Bitext, Cleaning) {
         let mut cleaning = Cleaning::default();
         let pairs = bitext.source.into_iter().zip(bitext.target);
-        let kept = pairs.filter(|(source, target)| cleaning.count(self.judge(source_tokens(source), target_tokens(target)))).collect();
+        let kept = pairs
+            .filter(|(source, target)| {
+                cleaning.count(self.judge(source_tokens(source), target_tokens(target)))
+            })
+            .collect();
         (kept, cleaning)
     }
 }
@@ -76,7 +83,8 @@ pub enum Verdict {
     Ratio,
 }
 
-/// How many pairs were kept and how many left out, each for the first reason in the order of the fields.
+/// How many pairs were kept and how many left out, each for the first reason in the order of the
+/// fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cleaning {
     /// Pairs looked at.
@@ -109,6 +117,9 @@ impl Cleaning {
 impl fmt::Display for Cleaning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pairs_in, empty, too_long, ratio, kept } = self;
-        write!(f, "kept {kept} of {pairs_in} pairs; left out {empty} empty, {too_long} too long, {ratio} by their ratio of lengths")
+        write!(
+            f,
+            "kept {kept} of {pairs_in} pairs; left out {empty} empty, {too_long} too long, {ratio} by their ratio of lengths"
+        )
     }
 }

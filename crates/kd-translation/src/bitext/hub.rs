@@ -1,4 +1,5 @@
-//! Parallel text on the hub: Multi30k (Elliott et al. 2016) and the translation tasks of WMT that the papers use.
+//! Parallel text on the hub: Multi30k (Elliott et al. 2016) and the translation tasks of WMT that
+//! the papers use.
 
 use std::path::{Path, PathBuf};
 
@@ -54,10 +55,19 @@ impl Corpus {
     /// Its files: the training set in one or more, the validation set, the test set.
     pub fn listing(self) -> Listing {
         let (owner, name, revision, files): (_, _, _, &[&str]) = match self {
-            Self::Multi30k => ("bentrevett", "multi30k", MAIN, &["train.jsonl", "val.jsonl", "test.jsonl"]),
-            Self::Wmt16RoEn => {
-                ("wmt", "wmt16", CONVERSIONS, &["ro-en/train/0000.parquet", "ro-en/validation/0000.parquet", "ro-en/test/0000.parquet"])
+            Self::Multi30k => {
+                ("bentrevett", "multi30k", MAIN, &["train.jsonl", "val.jsonl", "test.jsonl"])
             }
+            Self::Wmt16RoEn => (
+                "wmt",
+                "wmt16",
+                CONVERSIONS,
+                &[
+                    "ro-en/train/0000.parquet",
+                    "ro-en/validation/0000.parquet",
+                    "ro-en/test/0000.parquet",
+                ],
+            ),
             Self::Wmt14DeEn => (
                 "wmt",
                 "wmt14",
@@ -91,13 +101,15 @@ impl Corpus {
     }
 }
 
-/// Reads the files of [`Corpus::listing`], of the training set `train_limit` evenly spaced pairs. Tables are streamed: memory holds the
-/// pairs that are kept and a page of each column. Returned with the number of pairs of the whole training set. `original` says whether other numbers of pairs than [`Corpus::pairs`] are an error.
+/// Reads the files of [`Corpus::listing`], of the training set `train_limit` evenly spaced pairs.
+/// Tables are streamed: memory holds the pairs that are kept and a page of each column. Returned
+/// with the number of pairs of the whole training set. `original` says whether other numbers of
+/// pairs than [`Corpus::pairs`] are an error.
 ///
 /// # Errors
-/// As [`jsonl::read`] and [`Translations`]; [`DataError::Corpus`] where the numbers are not the original's; [`DataError::Line`] or
-/// [`DataError::Translations`] for an empty sentence in the validation or test set; [`DataError::Length`] unless there is a file for each
-/// of the listing's.
+/// As [`jsonl::read`] and [`Translations`]; [`DataError::Corpus`] where the numbers are not the
+/// original's; [`DataError::Line`] or [`DataError::Translations`] for an empty sentence in the
+/// validation or test set; [`DataError::Length`] unless there is a file for each of the listing's.
 pub fn read(
     corpus: Corpus,
     files: &[PathBuf],
@@ -106,12 +118,20 @@ pub fn read(
     original: bool,
 ) -> Result<(BitextSplits, u64), DataError> {
     let [train_files @ .., validation, test] = files else {
-        return Err(DataError::Length { what: "files of a corpus", expected: corpus.listing().files.len(), got: files.len() });
+        return Err(DataError::Length {
+            what: "files of a corpus",
+            expected: corpus.listing().files.len(),
+            got: files.len(),
+        });
     };
     let (train, n) = match corpus {
         Corpus::Multi30k => {
-            let parts = train_files.iter().map(|path| jsonl::read(path, languages, true)).collect::<Result<Vec<_>, _>>()?;
-            let all: Bitext = parts.into_iter().flat_map(|p| p.source.into_iter().zip(p.target)).collect();
+            let parts = train_files
+                .iter()
+                .map(|path| jsonl::read(path, languages, true))
+                .collect::<Result<Vec<_>, _>>()?;
+            let all: Bitext =
+                parts.into_iter().flat_map(|p| p.source.into_iter().zip(p.target)).collect();
             let n = all.len() as u64;
             (all.spread(train_limit.unwrap_or(usize::MAX)), n)
         }
@@ -129,10 +149,17 @@ pub fn read(
         Corpus::Multi30k => jsonl::read(path, languages, false),
         Corpus::Wmt16RoEn | Corpus::Wmt14DeEn => whole(path, languages),
     };
-    let splits = BitextSplits { train, validation: small(validation)?, test: small(test)?, more_references: Vec::new() };
+    let splits = BitextSplits {
+        train,
+        validation: small(validation)?,
+        test: small(test)?,
+        more_references: Vec::new(),
+    };
     let got = [n, splits.validation.len() as u64, splits.test.len() as u64];
     match (0..3).find(|&i| original && got[i] != corpus.pairs()[i]) {
-        Some(i) => Err(other(corpus, [train_files.first(), Some(validation), Some(test)][i], got[i], i)),
+        Some(i) => {
+            Err(other(corpus, [train_files.first(), Some(validation), Some(test)][i], got[i], i))
+        }
         None => Ok((splits, n)),
     }
 }

@@ -26,10 +26,19 @@ impl Languages {
     /// # Errors
     /// [`DataError::Argument`] for anything else: codes become parts of file names.
     pub fn new(source: &str, target: &str) -> Result<Self, DataError> {
-        let fit = |code: &str| !code.is_empty() && code.len() <= 32 && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        let fit = |code: &str| {
+            !code.is_empty()
+                && code.len() <= 32
+                && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
         if !fit(source) || !fit(target) || source == target {
-            let expected = "two different codes of letters, digits and underscores, such as en-de".to_string();
-            return Err(DataError::Argument { what: "languages", expected, got: format!("{source}-{target}") });
+            let expected =
+                "two different codes of letters, digits and underscores, such as en-de".to_string();
+            return Err(DataError::Argument {
+                what: "languages",
+                expected,
+                got: format!("{source}-{target}"),
+            });
         }
         Ok(Self { source: source.to_string(), target: target.to_string() })
     }

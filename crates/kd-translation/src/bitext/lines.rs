@@ -31,11 +31,21 @@ impl Lines {
     /// # Errors
     /// [`DataError::Io`].
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path).map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
+        let file = File::open(path)
+            .map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
         let gzip = path.extension().is_some_and(|ext| ext == "gz");
         let file = BufReader::with_capacity(1 << 16, file);
-        let reader: Box<dyn BufRead> = if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
-        Ok(Self { path: path.to_path_buf(), reader, gzip, buffer: Vec::new(), line: 0, bytes: 0, done: false })
+        let reader: Box<dyn BufRead> =
+            if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
+        Ok(Self {
+            path: path.to_path_buf(),
+            reader,
+            gzip,
+            buffer: Vec::new(),
+            line: 0,
+            bytes: 0,
+            done: false,
+        })
     }
 
     /// The number of the line that came last, counted from 1.
@@ -45,7 +55,8 @@ impl Lines {
 
     fn read(&mut self) -> Result<Option<String>, DataError> {
         self.buffer.clear();
-        let read = self.reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut self.buffer);
+        let read =
+            self.reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut self.buffer);
         let read = read.map_err(|source| match self.gzip && source.raw_os_error().is_none() {
             true => DataError::Gzip { path: self.path.clone(), reason: source.to_string() },
             false => DataError::Io { path: self.path.clone(), source },
@@ -55,15 +66,24 @@ impl Lines {
         }
         self.line += 1;
         self.bytes += read as u64;
-        let fault = |expected: String, got: String| DataError::Line { path: self.path.clone(), line: self.line, expected, got };
+        let fault = |expected: String, got: String| DataError::Line {
+            path: self.path.clone(),
+            line: self.line,
+            expected,
+            got,
+        };
         if read > MAX_LINE {
             return Err(fault(format!("at most {MAX_LINE} bytes"), "more".to_string()));
         }
         if self.bytes > MAX_BYTES {
-            return Err(fault(format!("at most {MAX_BYTES} bytes in the file"), "more".to_string()));
+            return Err(fault(
+                format!("at most {MAX_BYTES} bytes in the file"),
+                "more".to_string(),
+            ));
         }
-        let text = std::str::from_utf8(&self.buffer)
-            .map_err(|e| fault("UTF-8".to_string(), format!("other bytes from byte {} on", e.valid_up_to())))?;
+        let text = std::str::from_utf8(&self.buffer).map_err(|e| {
+            fault("UTF-8".to_string(), format!("other bytes from byte {} on", e.valid_up_to()))
+        })?;
         // Some editors put a byte-order mark at the front.
         let text = if self.line == 1 { text.trim_start_matches('\u{feff}') } else { text };
         Ok(Some(text.trim().to_string()))
@@ -86,7 +106,8 @@ impl Iterator for Lines {
 /// All lines of a file, `empty` saying whether empty ones are accepted.
 ///
 /// # Errors
-/// What is wrong with the first bad line or with the stream; [`DataError::Count`] where there is no line at all.
+/// What is wrong with the first bad line or with the stream; [`DataError::Count`] where there is no
+/// line at all.
 pub(super) fn read(path: &Path, empty: bool) -> Result<Vec<String>, DataError> {
     let mut lines = Lines::open(path)?;
     let mut all = Vec::new();
@@ -98,7 +119,12 @@ pub(super) fn read(path: &Path, empty: bool) -> Result<Vec<String>, DataError> {
         all.push(line);
     }
     if all.is_empty() {
-        return Err(DataError::Count { path: path.to_path_buf(), what: "lines", max: u64::from(u32::MAX), got: 0 });
+        return Err(DataError::Count {
+            path: path.to_path_buf(),
+            what: "lines",
+            max: u64::from(u32::MAX),
+            got: 0,
+        });
     }
     Ok(all)
 }

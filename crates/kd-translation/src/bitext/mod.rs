@@ -1,8 +1,9 @@
 //! Parallel text: sentences in one language beside their translations.
 //!
-//! One file for each form it comes in: [`directory`] (plain text, gzipped text or JSON lines), [`hub`] (Multi30k and two WMT tasks),
-//! [`translations`] (the hub's tables, streamed) and [`toy`] (a generated pair of languages). [`load`] chooses between them. [`cleaning`]
-//! leaves out what is not worth training on, and counts it.
+//! One file for each form it comes in: [`directory`] (plain text, gzipped text or JSON lines),
+//! [`hub`] (Multi30k and two WMT tasks), [`translations`] (the hub's tables, streamed) and [`toy`]
+//! (a generated pair of languages). [`load`] chooses between them. [`cleaning`] leaves out what is
+//! not worth training on, and counts it.
 
 pub mod cleaning;
 pub mod directory;

@@ -2,7 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
-/// Sentences and their translations: `target[i]` is `source[i]` in the other language. Both lists have the same length.
+/// Sentences and their translations: `target[i]` is `source[i]` in the other language. Both lists
+/// have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bitext {
     /// Sentences to translate.
@@ -33,11 +34,15 @@ impl Bitext {
         self.source.iter().map(String::as_str).zip(self.target.iter().map(String::as_str))
     }
 
-    /// At most `limit` pairs in their order, as evenly spaced as can be: corpora are chains of parts, whose first would otherwise be all.
+    /// At most `limit` pairs in their order, as evenly spaced as can be: corpora are chains of
+    /// parts, whose first would otherwise be all.
     pub fn spread(self, limit: usize) -> Self {
         let total = self.len() as u64;
         let pairs = self.source.into_iter().zip(self.target).enumerate();
-        pairs.filter(|&(i, _)| is_spread(i as u64, total, limit as u64)).map(|(_, pair)| pair).collect()
+        pairs
+            .filter(|&(i, _)| is_spread(i as u64, total, limit as u64))
+            .map(|(_, pair)| pair)
+            .collect()
     }
 
     fn digest(&self, hash: &mut Sha256) {
@@ -62,7 +67,8 @@ fn update(hash: &mut Sha256, text: &str) {
     hash.update(text.as_bytes());
 }
 
-/// Whether item `i` of `total` is among `limit` evenly spaced ones: those at which ⌊i·limit/total⌋ is about to change.
+/// Whether item `i` of `total` is among `limit` evenly spaced ones: those at which ⌊i·limit/total⌋
+/// is about to change.
 pub(crate) fn is_spread(i: u64, total: u64, limit: u64) -> bool {
     let share = |i: u64| u128::from(i) * u128::from(limit) / u128::from(total.max(1));
     limit >= total || share(i.saturating_add(1)) > share(i)
@@ -71,22 +77,27 @@ pub(crate) fn is_spread(i: u64, total: u64, limit: u64) -> bool {
 /// Parallel text in three parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BitextSplits {
-    /// To train on, and the only part that vocabularies may see. May hold empty sentences, which [`LengthLimits::clean`](super::LengthLimits::clean) leaves out.
+    /// To train on, and the only part that vocabularies may see. May hold empty sentences, which
+    /// [`LengthLimits::clean`](super::LengthLimits::clean) leaves out.
     pub train: Bitext,
     /// For choices that must not be made on the test set. No empty sentences.
     pub validation: Bitext,
     /// To score on. No empty sentences.
     pub test: Bitext,
-    /// Further reference translations of the test set, each list as long as the set; none in most corpora.
+    /// Further reference translations of the test set, each list as long as the set; none in most
+    /// corpora.
     pub more_references: Vec<Vec<String>>,
 }
 
 impl BitextSplits {
-    /// The first 16 hexadecimal digits of a SHA-256 over all parts (numbers and lengths included; training, validation, test, further
-    /// references): two corpora with the same hash are the same text in the same direction, wherever they came from.
+    /// The first 16 hexadecimal digits of a SHA-256 over all parts (numbers and lengths included;
+    /// training, validation, test, further references): two corpora with the same hash are the
+    /// same text in the same direction, wherever they came from.
     pub fn content_hash(&self) -> String {
         let mut hash = Sha256::new();
-        [&self.train, &self.validation, &self.test].into_iter().for_each(|part| part.digest(&mut hash));
+        [&self.train, &self.validation, &self.test]
+            .into_iter()
+            .for_each(|part| part.digest(&mut hash));
         for references in &self.more_references {
             hash.update((references.len() as u64).to_le_bytes());
             references.iter().for_each(|r| update(&mut hash, r));
@@ -96,7 +107,14 @@ impl BitextSplits {
 
     /// All references of each test sentence, as [`crate::bleu`] takes them.
     pub fn test_references(&self) -> Vec<Vec<&str>> {
-        let more = |i: usize| self.more_references.iter().filter_map(move |list| list.get(i)).map(String::as_str);
-        self.test.target.iter().enumerate().map(|(i, first)| std::iter::once(first.as_str()).chain(more(i)).collect()).collect()
+        let more = |i: usize| {
+            self.more_references.iter().filter_map(move |list| list.get(i)).map(String::as_str)
+        };
+        self.test
+            .target
+            .iter()
+            .enumerate()
+            .map(|(i, first)| std::iter::once(first.as_str()).chain(more(i)).collect())
+            .collect()
     }
 }

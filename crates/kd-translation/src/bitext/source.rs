@@ -15,7 +15,8 @@ use kd_core::data::{DataError, Provenance};
 /// What `--data` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Source {
-    /// A directory's text, or else Multi30k; the generator where there is no network and nothing on this machine.
+    /// A directory's text, or else Multi30k; the generator where there is no network and nothing on
+    /// this machine.
     #[default]
     Auto,
     /// This corpus, or an error.
@@ -34,11 +35,16 @@ impl FromStr for Source {
             "auto" => Ok(Self::Auto),
             "directory" => Ok(Self::Directory),
             "embedded" => Ok(Self::Embedded),
-            _ => Corpus::ALL.into_iter().find(|corpus| corpus.name() == name).map(Self::Corpus).ok_or_else(|| DataError::Argument {
-                what: "data",
-                expected: "auto, multi30k, wmt16-ro-en, wmt14-de-en, directory or embedded".to_string(),
-                got: name.to_string(),
-            }),
+            _ => Corpus::ALL
+                .into_iter()
+                .find(|corpus| corpus.name() == name)
+                .map(Self::Corpus)
+                .ok_or_else(|| DataError::Argument {
+                    what: "data",
+                    expected: "auto, multi30k, wmt16-ro-en, wmt14-de-en, directory or embedded"
+                        .to_string(),
+                    got: name.to_string(),
+                }),
         }
     }
 }
@@ -61,10 +67,11 @@ pub struct Request {
     pub source: Source,
     /// A directory with the text (see [`directory::load`]) instead of the hub.
     pub dir: Option<PathBuf>,
-    /// From which language to which; `None` for English to the corpus's other language, which is German for a directory. Generated
-    /// text has languages of its own.
+    /// From which language to which; `None` for English to the corpus's other language, which is
+    /// German for a directory. Generated text has languages of its own.
     pub languages: Option<Languages>,
-    /// The most training pairs, evenly spaced over the training set; `None` for all, which for WMT14 are 1.5 GB in memory.
+    /// The most training pairs, evenly spaced over the training set; `None` for all, which for
+    /// WMT14 are 1.5 GB in memory.
     pub train_limit: Option<usize>,
     /// What to generate where it comes to that; `train_limit` does not apply to it.
     pub toy: Toy,
@@ -77,29 +84,44 @@ pub struct Request {
 impl Request {
     /// A request with the environment's hub and all defaults.
     pub fn new(source: Source, dir: Option<PathBuf>) -> Self {
-        Self { source, dir, languages: None, train_limit: None, toy: Toy::default(), hub: Hub::from_env(), original: true }
+        Self {
+            source,
+            dir,
+            languages: None,
+            train_limit: None,
+            toy: Toy::default(),
+            hub: Hub::from_env(),
+            original: true,
+        }
     }
 }
 
 /// Finds, downloads or generates parallel text.
 ///
-/// With a directory, its files. Without one, the hub's cache, then the hub. [`Source::Auto`] goes on to the generator where the hub cannot
-/// be reached, and says so in the note; a named corpus never becomes another. Files that are there and corrupt, or a directory without
-/// the files, are errors in each case.
+/// With a directory, its files. Without one, the hub's cache, then the hub. [`Source::Auto`] goes
+/// on to the generator where the hub cannot be reached, and says so in the note; a named corpus
+/// never becomes another. Files that are there and corrupt, or a directory without the files, are
+/// errors in each case.
 ///
 /// # Errors
-/// As [`directory::load`], [`Hub::fetch`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a directory together with
-/// [`Source::Embedded`]; [`DataError::Argument`] for [`Source::Directory`] without one, for languages that the corpus does not have, for
-/// a limit of 0 and for sizes that the generator does not have.
+/// As [`directory::load`], [`Hub::fetch`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a
+/// directory together with [`Source::Embedded`]; [`DataError::Argument`] for [`Source::Directory`]
+/// without one, for languages that the corpus does not have, for a limit of 0 and for sizes that
+/// the generator does not have.
 pub fn load(request: &Request) -> Result<(BitextSplits, Provenance), DataError> {
     let corpus = match request.source {
         Source::Corpus(corpus) => Some(corpus),
         Source::Auto | Source::Directory | Source::Embedded => None,
     };
     if request.train_limit == Some(0) {
-        return Err(DataError::Argument { what: "training pairs", expected: "at least 1".to_string(), got: "0".to_string() });
+        return Err(DataError::Argument {
+            what: "training pairs",
+            expected: "at least 1".to_string(),
+            got: "0".to_string(),
+        });
     }
-    let languages = request.languages.clone().unwrap_or_else(|| corpus.unwrap_or(Corpus::Multi30k).languages());
+    let languages =
+        request.languages.clone().unwrap_or_else(|| corpus.unwrap_or(Corpus::Multi30k).languages());
     if let Some(dir) = &request.dir {
         if request.source == Source::Embedded {
             return Err(DataError::DirectoryUnused { dir: dir.clone() });
@@ -109,7 +131,11 @@ pub fn load(request: &Request) -> Result<(BitextSplits, Provenance), DataError> 
         let n = [&splits.train, &splits.validation, &splits.test].map(|part| part.len() as u64);
         let other = corpus.filter(|corpus| corpus.pairs() != n).map(|corpus| {
             let [train, validation, test] = n;
-            format!("{}: {train} + {validation} + {test} pairs that are not the original {}", dir.display(), corpus.title())
+            format!(
+                "{}: {train} + {validation} + {test} pairs that are not the original {}",
+                dir.display(),
+                corpus.title()
+            )
         });
         splits.train = splits.train.spread(request.train_limit.unwrap_or(usize::MAX));
         let found = found(&dir.display().to_string(), &languages, &splits, n[0]);
@@ -119,7 +145,11 @@ pub fn load(request: &Request) -> Result<(BitextSplits, Provenance), DataError> 
         Source::Embedded => return generate(&request.toy, None),
         Source::Directory => {
             let expected = "a data directory with it".to_string();
-            return Err(DataError::Argument { what: "data directory", expected, got: "none".to_string() });
+            return Err(DataError::Argument {
+                what: "data directory",
+                expected,
+                got: "none".to_string(),
+            });
         }
         Source::Auto => Corpus::Multi30k,
         Source::Corpus(corpus) => corpus,
@@ -128,12 +158,16 @@ pub fn load(request: &Request) -> Result<(BitextSplits, Provenance), DataError> 
     let files = match request.hub.fetch(&corpus.listing()) {
         Ok(files) => files,
         Err(e @ DataError::Unreachable { .. }) if request.source == Source::Auto => {
-            let note = format!("{e}; using a generated language pair instead, whose results are not {}'s", corpus.title());
+            let note = format!(
+                "{e}; using a generated language pair instead, whose results are not {}'s",
+                corpus.title()
+            );
             return generate(&request.toy, Some(note));
         }
         Err(e) => return Err(e),
     };
-    let (splits, all) = hub::read(corpus, &files, &languages, request.train_limit, request.original)?;
+    let (splits, all) =
+        hub::read(corpus, &files, &languages, request.train_limit, request.original)?;
     let place = files.first().map(|path| path.display().to_string()).unwrap_or_default();
     let found = found(&place, &languages, &splits, all);
     Ok(with_provenance(splits, corpus.name(), found, None))
@@ -143,7 +177,8 @@ fn check_languages(corpus: Option<Corpus>, languages: &Languages) -> Result<(), 
     match corpus {
         Some(corpus) if !corpus.has(languages) => {
             let own = corpus.languages();
-            let expected = format!("{} or {}-{} with {}", own, own.target(), own.source(), corpus.name());
+            let expected =
+                format!("{} or {}-{} with {}", own, own.target(), own.source(), corpus.name());
             Err(DataError::Argument { what: "languages", expected, got: languages.to_string() })
         }
         _ => Ok(()),
@@ -165,7 +200,12 @@ fn generate(what: &Toy, note: Option<String>) -> Result<(BitextSplits, Provenanc
     Ok(with_provenance(splits, "embedded", found, note))
 }
 
-fn with_provenance(splits: BitextSplits, dataset: &'static str, found: String, note: Option<String>) -> (BitextSplits, Provenance) {
+fn with_provenance(
+    splits: BitextSplits,
+    dataset: &'static str,
+    found: String,
+    note: Option<String>,
+) -> (BitextSplits, Provenance) {
     let content = splits.content_hash();
     (splits, Provenance { dataset, found, note, content })
 }

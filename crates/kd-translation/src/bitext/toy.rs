@@ -2,14 +2,17 @@
 //!
 //! It has what makes translation more than replacing words, each in a small and regular form:
 //!
-//! - order: the target's verb stands at the end of its clause, the time at the front of the sentence, prepositions behind their noun, and
-//!   a relative clause before its noun;
-//! - agreement: articles, adjectives, participles, verbs and pronouns of the target follow the gender and number of a noun that may be far
-//!   away or in another clause, and gender shows in no word's form;
-//! - ambiguity: some nouns have two translations of different gender, chosen by the verb of their clause.
+//! - order: the target's verb stands at the end of its clause, the time at the front of the
+//!   sentence, prepositions behind their noun, and a relative clause before its noun;
+//! - agreement: articles, adjectives, participles, verbs and pronouns of the target follow the
+//!   gender and number of a noun that may be far away or in another clause, and gender shows in no
+//!   word's form;
+//! - ambiguity: some nouns have two translations of different gender, chosen by the verb of their
+//!   clause.
 //!
-//! A translation is a function of its source, so a model that has learnt the languages scores 100 BLEU. Words are few and endings regular,
-//! so a small Transformer learns most of it from some thousand sentences; what needs the context is learnt last, and less by a smaller one.
+//! A translation is a function of its source, so a model that has learnt the languages scores 100
+//! BLEU. Words are few and endings regular, so a small Transformer learns most of it from some
+//! thousand sentences; what needs the context is learnt last, and less by a smaller one.
 
 use std::collections::HashSet;
 
@@ -43,8 +46,9 @@ impl Default for Toy {
 /// The most pairs of a part: far below the number of sentences that there are.
 const MAX_PAIRS: usize = 10_000_000;
 
-/// Generates all parts. No source sentence occurs twice, in one part or in two: which part a sentence may be in is decided by a hash of
-/// it. A part with more pairs begins with the same ones, whatever the other parts' sizes.
+/// Generates all parts. No source sentence occurs twice, in one part or in two: which part a
+/// sentence may be in is decided by a hash of it. A part with more pairs begins with the same ones,
+/// whatever the other parts' sizes.
 ///
 /// # Errors
 /// [`DataError::Argument`] for a part of no pairs, or of more than 10 million.
@@ -53,12 +57,17 @@ pub fn generate(what: &Toy) -> Result<BitextSplits, DataError> {
     let part = |part: Part, n: usize| {
         if !(1..=MAX_PAIRS).contains(&n) {
             let expected = format!("1 to {MAX_PAIRS}");
-            return Err(DataError::Argument { what: "pairs of a generated part", expected, got: n.to_string() });
+            return Err(DataError::Argument {
+                what: "pairs of a generated part",
+                expected,
+                got: n.to_string(),
+            });
         }
         Ok(sentences(&words, Seed(what.seed), part, n))
     };
     let train = part(Part::Train, what.train)?;
-    let (validation, test) = (part(Part::Validation, what.validation)?, part(Part::Test, what.test)?);
+    let (validation, test) =
+        (part(Part::Validation, what.validation)?, part(Part::Test, what.test)?);
     Ok(BitextSplits { train, validation, test, more_references: Vec::new() })
 }
 
@@ -70,7 +79,8 @@ enum Part {
 }
 
 impl Part {
-    /// The part that a source sentence belongs to: FNV-1a of it, a quarter each for validation and test.
+    /// The part that a source sentence belongs to: FNV-1a of it, a quarter each for validation and
+    /// test.
     fn of(source: &str) -> Self {
         let hash = kd_core::seed::fnv1a(source.as_bytes());
         match (hash >> 32) % 4 {
@@ -96,7 +106,10 @@ fn sentences(words: &Words, seed: Seed, part: Part, n: usize) -> Bitext {
         if pairs.len() == n {
             break;
         }
-        let sentence = Sentence::draw(&mut Draws { stream: seed.stream(part.purpose(), candidate, 0), next: 0 });
+        let sentence = Sentence::draw(&mut Draws {
+            stream: seed.stream(part.purpose(), candidate, 0),
+            next: 0,
+        });
         let source = sentence.source(words);
         if Part::of(&source) == part && taken.insert(source.clone()) {
             pairs.push(source, sentence.target(words));
@@ -153,8 +166,10 @@ struct Sentence {
 impl Phrase {
     fn draw(draws: &mut Draws, relative: usize) -> Self {
         let (noun, plural, definite) = (draws.below(NOUNS), draws.chance(35), draws.chance(60));
-        let adjectives = (0..[0, 0, 1, 1, 2][draws.below(5)]).map(|_| draws.below(ADJECTIVES)).collect();
-        let relative = draws.chance(relative).then(|| (draws.below(VERBS), Box::new(Self::draw(draws, 0))));
+        let adjectives =
+            (0..[0, 0, 1, 1, 2][draws.below(5)]).map(|_| draws.below(ADJECTIVES)).collect();
+        let relative =
+            draws.chance(relative).then(|| (draws.below(VERBS), Box::new(Self::draw(draws, 0))));
         Self { noun, plural, definite, adjectives, relative }
     }
 }
@@ -163,7 +178,8 @@ impl Clause {
     fn draw(draws: &mut Draws, place: usize) -> Self {
         let (verb, past, negated) = (draws.below(VERBS), draws.chance(50), draws.chance(20));
         let object = draws.chance(70).then(|| Phrase::draw(draws, 0));
-        let place = draws.chance(place).then(|| (draws.below(PREPOSITIONS), Phrase::draw(draws, 0)));
+        let place =
+            draws.chance(place).then(|| (draws.below(PREPOSITIONS), Phrase::draw(draws, 0)));
         Self { verb, past, negated, object, place }
     }
 }
@@ -172,10 +188,17 @@ impl Sentence {
     fn draw(draws: &mut Draws) -> Self {
         let (subject, first) = (Phrase::draw(draws, 25), Clause::draw(draws, 35));
         let second = draws.chance(30).then(|| Clause::draw(draws, 0));
-        Self { subject, first, second, time: draws.chance(35).then(|| draws.below(ADVERBS)), question: draws.chance(20) }
+        Self {
+            subject,
+            first,
+            second,
+            time: draws.chance(35).then(|| draws.below(ADVERBS)),
+            question: draws.chance(20),
+        }
     }
 
-    /// Subject, verb, object, place; the time at the end. Numbers and tenses show, genders do not exist.
+    /// Subject, verb, object, place; the time at the end. Numbers and tenses show, genders do not
+    /// exist.
     fn source(&self, words: &Words) -> String {
         let mut out = Vec::new();
         source_phrase(&self.subject, words, &mut out);
@@ -191,7 +214,8 @@ impl Sentence {
 
     /// The time, a mark for questions, subject, place, object, verb.
     fn target(&self, words: &Words) -> String {
-        let mut out: Vec<String> = self.time.map(|time| words.adverbs[time].1.clone()).into_iter().collect();
+        let mut out: Vec<String> =
+            self.time.map(|time| words.adverbs[time].1.clone()).into_iter().collect();
         if self.question {
             out.push("ke".to_string());
         }

@@ -32,7 +32,8 @@ pub(super) struct TargetNoun {
 #[derive(Debug)]
 pub(super) struct Words {
     pub source_nouns: Vec<String>,
-    /// What each noun means; the second meaning, of ambiguous nouns alone, is with a verb of the second kind.
+    /// What each noun means; the second meaning, of ambiguous nouns alone, is with a verb of the
+    /// second kind.
     pub target_nouns: Vec<(TargetNoun, Option<TargetNoun>)>,
     /// Odd numbers are of the second kind. Nothing in a verb's form shows it.
     pub verbs: Vec<(String, String)>,
@@ -43,15 +44,22 @@ pub(super) struct Words {
 
 impl Words {
     pub(super) fn new() -> Self {
-        let mut source =
-            Stems::new("source", ["b", "d", "f", "g", "k", "l", "m", "p", "r", "st", "t", "w"], ["a", "e", "i", "o", "u", "ai"]);
-        let mut target =
-            Stems::new("target", ["č", "d", "gr", "h", "j", "l", "n", "pr", "s", "š", "v", "z"], ["a", "e", "i", "ö", "u", "ü"]);
+        let mut source = Stems::new(
+            "source",
+            ["b", "d", "f", "g", "k", "l", "m", "p", "r", "st", "t", "w"],
+            ["a", "e", "i", "o", "u", "ai"],
+        );
+        let mut target = Stems::new(
+            "target",
+            ["č", "d", "gr", "h", "j", "l", "n", "pr", "s", "š", "v", "z"],
+            ["a", "e", "i", "ö", "u", "ü"],
+        );
         let genders = LANGUAGES.stream("bitext.toy.genders", 0, 0);
         let mut drawn = 0;
         let mut noun = || {
             drawn += 1;
-            let gender = [Gender::First, Gender::Second, Gender::Third][genders.below(drawn, 3) as usize];
+            let gender =
+                [Gender::First, Gender::Second, Gender::Third][genders.below(drawn, 3) as usize];
             TargetNoun { stem: target.next(), gender }
         };
         let target_nouns = (0..NOUNS).map(|i| (noun(), (i < AMBIGUOUS).then(&mut noun))).collect();
@@ -74,7 +82,13 @@ struct Stems {
 
 impl Stems {
     fn new(language: &str, consonants: [&'static str; 12], vowels: [&'static str; 6]) -> Self {
-        Self { purpose: format!("bitext.toy.{language}"), consonants, vowels, drawn: 0, taken: Vec::new() }
+        Self {
+            purpose: format!("bitext.toy.{language}"),
+            consonants,
+            vowels,
+            drawn: 0,
+            taken: Vec::new(),
+        }
     }
 
     fn next(&mut self) -> String {

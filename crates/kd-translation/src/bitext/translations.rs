@@ -1,7 +1,8 @@
-//! Sentence pairs in Parquet tables as the Hugging Face hub converts them: a column `translation` with a string for each language.
+//! Sentence pairs in Parquet tables as the Hugging Face hub converts them: a column `translation`
+//! with a string for each language.
 //!
-//! Tables are streamed. Memory holds a page of each column (1 MB in the hub's files, at most 64 MiB) and some rows, whatever the size of
-//! the file.
+//! Tables are streamed. Memory holds a page of each column (1 MB in the hub's files, at most 64
+//! MiB) and some rows, whatever the size of the file.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -31,8 +32,9 @@ const STEP: usize = 1024;
 
 /// The pairs of one or more tables in order. After an error there are no more.
 ///
-/// Items are errors of [`DataError::Translations`] (a file that is corrupt, has other columns, nulls, bytes that are not UTF-8 or a
-/// sentence of more than [`MAX_LINE`] bytes) and [`DataError::Io`]. Sentences are trimmed, and line breaks in them become spaces.
+/// Items are errors of [`DataError::Translations`] (a file that is corrupt, has other columns,
+/// nulls, bytes that are not UTF-8 or a sentence of more than [`MAX_LINE`] bytes) and
+/// [`DataError::Io`]. Sentences are trimmed, and line breaks in them become spaces.
 pub struct Translations {
     columns: [String; 2],
     /// Files that are still to be read, the next one last.
@@ -46,9 +48,11 @@ impl Translations {
     /// Opens tables and reads how many rows they have; nothing else is read yet.
     ///
     /// # Errors
-    /// [`DataError::Translations`] for a file that is no table; [`DataError::Count`] for one with no rows, or too many; [`DataError::Io`].
+    /// [`DataError::Translations`] for a file that is no table; [`DataError::Count`] for one with
+    /// no rows, or too many; [`DataError::Io`].
     pub fn open(files: &[PathBuf], languages: &Languages) -> Result<Self, DataError> {
-        let columns = [languages.source(), languages.target()].map(|code| format!("translation.{code}"));
+        let columns =
+            [languages.source(), languages.target()].map(|code| format!("translation.{code}"));
         let mut total = 0;
         for path in files {
             total += guarded(path, || Table::open(path))?.rows;
@@ -70,14 +74,16 @@ impl Translations {
         self.take(limit).collect()
     }
 
-    /// `limit` pairs, evenly spaced over all tables (see [`Bitext::spread`]), or all where there are no more. To be called before any
-    /// pair is taken.
+    /// `limit` pairs, evenly spaced over all tables (see [`Bitext::spread`]), or all where there
+    /// are no more. To be called before any pair is taken.
     ///
     /// # Errors
     /// The first error in the tables.
     pub fn spread(self, limit: usize) -> Result<Bitext, DataError> {
         let (total, limit) = (self.total, limit as u64);
-        let kept = self.enumerate().filter(|(i, pair)| pair.is_err() || is_spread(*i as u64, total, limit));
+        let kept = self
+            .enumerate()
+            .filter(|(i, pair)| pair.is_err() || is_spread(*i as u64, total, limit));
         kept.map(|(_, pair)| pair).collect()
     }
 
@@ -114,11 +120,15 @@ impl Iterator for Translations {
     }
 }
 
-/// Runs `read`; what panics in it is an error. The parquet crate still panics on some malformed files, and a corrupt download must not end
-/// the program with a backtrace.
+/// Runs `read`; what panics in it is an error. The parquet crate still panics on some malformed
+/// files, and a corrupt download must not end the program with a backtrace.
 fn guarded<T>(path: &Path, read: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
-    catch_unwind(AssertUnwindSafe(read))
-        .unwrap_or_else(|_| Err(DataError::Translations { path: path.to_path_buf(), reason: "pages that cannot be decoded".to_string() }))
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
+        Err(DataError::Translations {
+            path: path.to_path_buf(),
+            reason: "pages that cannot be decoded".to_string(),
+        })
+    })
 }
 
 type Column = ColumnReaderImpl<ByteArrayType>;
@@ -143,20 +153,40 @@ impl Table {
         let fault = |reason: String| DataError::Translations { path: path.to_path_buf(), reason };
         let file = File::open(path).map_err(io)?;
         // Statistics in page headers are not used, and reading them would allocate what they claim.
-        let properties = ReaderProperties::builder().set_read_page_statistics(false).set_read_bloom_filter(false).build();
+        let properties = ReaderProperties::builder()
+            .set_read_page_statistics(false)
+            .set_read_bloom_filter(false)
+            .build();
         let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
         let reader = SerializedFileReader::new_with_options(file.try_clone().map_err(io)?, options)
             .map_err(|e| fault(kd_base::message::with_causes(&e)))?;
         let rows = reader.metadata().file_metadata().num_rows();
         if !(1..=MAX_ROWS).contains(&rows) {
             let got = u64::try_from(rows).unwrap_or(0);
-            return Err(DataError::Count { path: path.to_path_buf(), what: "rows", max: MAX_ROWS as u64, got });
+            return Err(DataError::Count {
+                path: path.to_path_buf(),
+                what: "rows",
+                max: MAX_ROWS as u64,
+                got,
+            });
         }
-        Ok(Self { path: path.to_path_buf(), file, reader, rows: rows as u64, done: 0, next: 0, group: None })
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            reader,
+            rows: rows as u64,
+            done: 0,
+            next: 0,
+            group: None,
+        })
     }
 
     /// Appends some rows to `pairs`, at least one; false at the end of the table.
-    fn decode(&mut self, names: &[String; 2], pairs: &mut VecDeque<(String, String)>) -> Result<bool, DataError> {
+    fn decode(
+        &mut self,
+        names: &[String; 2],
+        pairs: &mut VecDeque<(String, String)>,
+    ) -> Result<bool, DataError> {
         let path = self.path.clone();
         let fault = |reason: String| DataError::Translations { path: path.clone(), reason };
         loop {
@@ -166,8 +196,10 @@ impl Table {
                 let n = STEP.min(*left);
                 let [source, target] = columns;
                 let rows = self.done;
-                let source = strings(source, n, rows).map_err(|e| fault(format!("column {}: {e}", names[0])))?;
-                let target = strings(target, n, rows).map_err(|e| fault(format!("column {}: {e}", names[1])))?;
+                let source = strings(source, n, rows)
+                    .map_err(|e| fault(format!("column {}: {e}", names[0])))?;
+                let target = strings(target, n, rows)
+                    .map_err(|e| fault(format!("column {}: {e}", names[1])))?;
                 pairs.extend(source.into_iter().zip(target));
                 *left -= n;
                 self.done += n as u64;
@@ -176,7 +208,10 @@ impl Table {
             if self.next == self.reader.num_row_groups() {
                 return match self.done == self.rows {
                     true => Ok(false),
-                    false => Err(fault(format!("{} rows in its groups where its header says {}", self.done, self.rows))),
+                    false => Err(fault(format!(
+                        "{} rows in its groups where its header says {}",
+                        self.done, self.rows
+                    ))),
                 };
             }
             self.group = Some(self.open_group(names).map_err(fault)?);
@@ -185,7 +220,8 @@ impl Table {
     }
 
     fn open_group(&mut self, names: &[String; 2]) -> Result<([Column; 2], usize), String> {
-        let group = self.reader.get_row_group(self.next).map_err(|e| kd_base::message::with_causes(&e))?;
+        let group =
+            self.reader.get_row_group(self.next).map_err(|e| kd_base::message::with_causes(&e))?;
         let n = group.metadata().num_rows();
         let left = self.rows - self.done;
         let rows = usize::try_from(n).ok().filter(|&n| n as u64 <= left);
@@ -197,16 +233,38 @@ impl Table {
 }
 
 /// A column of one string for each of `n` rows, whose pages have been looked at.
-fn open_column(group: &dyn RowGroupReader, file: &mut File, name: &str, n: usize) -> Result<Column, String> {
+fn open_column(
+    group: &dyn RowGroupReader,
+    file: &mut File,
+    name: &str,
+    n: usize,
+) -> Result<Column, String> {
     let at = |reason: String| format!("column {name}: {reason}");
-    let column = group.metadata().columns().iter().enumerate().find(|(_, c)| c.column_path().string() == name);
+    let column = group
+        .metadata()
+        .columns()
+        .iter()
+        .enumerate()
+        .find(|(_, c)| c.column_path().string() == name);
     let (index, meta) = column.ok_or_else(|| format!("no column {name}"))?;
     if meta.column_type() != Type::BYTE_ARRAY || meta.column_descr().max_rep_level() != 0 {
-        return Err(at(format!("type {} where one string for each row was expected", meta.column_type())));
+        return Err(at(format!(
+            "type {} where one string for each row was expected",
+            meta.column_type()
+        )));
     }
     // The other codecs unfold without a bound.
-    if !matches!(meta.compression(), Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::ZSTD(_) | Compression::LZ4_RAW) {
-        return Err(at(format!("compression {}, expected none, SNAPPY, ZSTD or LZ4_RAW", meta.compression())));
+    if !matches!(
+        meta.compression(),
+        Compression::UNCOMPRESSED
+            | Compression::SNAPPY
+            | Compression::ZSTD(_)
+            | Compression::LZ4_RAW
+    ) {
+        return Err(at(format!(
+            "compression {}, expected none, SNAPPY, ZSTD or LZ4_RAW",
+            meta.compression()
+        )));
     }
     let start = meta.dictionary_page_offset().unwrap_or_else(|| meta.data_page_offset());
     let length = file.metadata().map_err(|e| at(e.to_string()))?.len();
@@ -216,7 +274,8 @@ fn open_column(group: &dyn RowGroupReader, file: &mut File, name: &str, n: usize
         .ok_or_else(|| at("pages outside of the file".to_string()))?;
     let limits = Limits { page_bytes: MAX_PAGE, dictionary: n as i64, values: n as i64 };
     page_headers::check_file(file, start, size, limits).map_err(at)?;
-    let reader = group.get_column_reader(index).map_err(|e| at(kd_base::message::with_causes(&e)))?;
+    let reader =
+        group.get_column_reader(index).map_err(|e| at(kd_base::message::with_causes(&e)))?;
     Ok(get_typed_column_reader::<ByteArrayType>(reader))
 }
 
@@ -234,7 +293,8 @@ fn strings(column: &mut Column, n: usize, row: u64) -> Result<Vec<String>, Strin
         if value.len() > MAX_LINE {
             return Err(format!("row {at}: {} bytes, more than {MAX_LINE}", value.len()));
         }
-        let text = std::str::from_utf8(value.data()).map_err(|_| format!("row {at}: bytes that are not UTF-8"))?;
+        let text = std::str::from_utf8(value.data())
+            .map_err(|_| format!("row {at}: bytes that are not UTF-8"))?;
         Ok(one_line(text))
     };
     values.iter().enumerate().map(text).collect()

@@ -10,14 +10,15 @@ pub const ORDER: usize = 4;
 /// Counts over one or more segments. Those of a corpus are the sums of its segments'.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// For n of 1 to 4, the hypotheses' n-grams that are in a reference, each counted at most as often as in the reference that has it
-    /// most often.
+    /// For n of 1 to 4, the hypotheses' n-grams that are in a reference, each counted at most as
+    /// often as in the reference that has it most often.
     pub matches: [u64; ORDER],
     /// For n of 1 to 4, the hypotheses' n-grams.
     pub ngrams: [u64; ORDER],
     /// Tokens of the hypotheses.
     pub hypothesis_length: u64,
-    /// Tokens of the references: of each segment, the length that is closest to its hypothesis's, the shorter of two equally close ones.
+    /// Tokens of the references: of each segment, the length that is closest to its hypothesis's,
+    /// the shorter of two equally close ones.
     pub reference_length: u64,
 }
 
@@ -26,8 +27,8 @@ pub struct Statistics {
 pub enum Smoothing {
     /// It is 0, and so is the score.
     None,
-    /// The k-th of them, from 1-grams up, is that of 2⁻ᵏ matches (Chen and Cherry 2014, method 3). A corpus without any match scores 0
-    /// nonetheless.
+    /// The k-th of them, from 1-grams up, is that of 2⁻ᵏ matches (Chen and Cherry 2014, method 3).
+    /// A corpus without any match scores 0 nonetheless.
     Exp,
 }
 
@@ -47,18 +48,28 @@ pub struct Bleu {
 impl fmt::Display for Bleu {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [p1, p2, p3, p4] = self.precisions;
-        let (hypothesis, reference) = (self.statistics.hypothesis_length, self.statistics.reference_length);
-        write!(f, "{:.2} ({p1:.1}/{p2:.1}/{p3:.1}/{p4:.1}, brevity penalty {:.3}, ", self.score, self.brevity_penalty)?;
+        let (hypothesis, reference) =
+            (self.statistics.hypothesis_length, self.statistics.reference_length);
+        write!(
+            f,
+            "{:.2} ({p1:.1}/{p2:.1}/{p3:.1}/{p4:.1}, brevity penalty {:.3}, ",
+            self.score, self.brevity_penalty
+        )?;
         write!(f, "{hypothesis} tokens for {reference})")
     }
 }
 
 impl Statistics {
-    /// The statistics of one segment, its hypothesis and references given as tokens. Without references nothing matches.
+    /// The statistics of one segment, its hypothesis and references given as tokens. Without
+    /// references nothing matches.
     pub fn of(hypothesis: &[&str], references: &[Vec<&str>]) -> Self {
         let length = hypothesis.len();
         let closest = references.iter().map(Vec::len).min_by_key(|&n| (n.abs_diff(length), n));
-        let mut statistics = Self { hypothesis_length: length as u64, reference_length: closest.unwrap_or(0) as u64, ..Self::default() };
+        let mut statistics = Self {
+            hypothesis_length: length as u64,
+            reference_length: closest.unwrap_or(0) as u64,
+            ..Self::default()
+        };
         for n in 1..=ORDER {
             let mut most: HashMap<&[&str], u64> = HashMap::new();
             for reference in references {
@@ -75,8 +86,9 @@ impl Statistics {
         statistics
     }
 
-    /// The score: brevity penalty × geometric mean of the four precisions × 100, with a penalty of exp(1 − r/h) for h tokens of hypotheses
-    /// that are fewer than r, those of references. 0 where there are no 4-grams at all.
+    /// The score: brevity penalty × geometric mean of the four precisions × 100, with a penalty of
+    /// exp(1 − r/h) for h tokens of hypotheses that are fewer than r, those of references. 0
+    /// where there are no 4-grams at all.
     pub fn bleu(&self, smoothing: Smoothing) -> Bleu {
         let (hypothesis, reference) = (self.hypothesis_length as f64, self.reference_length as f64);
         let brevity_penalty = match self.hypothesis_length {
@@ -87,7 +99,9 @@ impl Statistics {
         let mut precisions = [0.0; ORDER];
         if self.matches.iter().any(|&n| n > 0) {
             let mut share = 1.0;
-            for ((precision, &matches), &ngrams) in precisions.iter_mut().zip(&self.matches).zip(&self.ngrams) {
+            for ((precision, &matches), &ngrams) in
+                precisions.iter_mut().zip(&self.matches).zip(&self.ngrams)
+            {
                 *precision = match (matches, smoothing) {
                     _ if ngrams == 0 => 0.0,
                     (0, Smoothing::None) => 0.0,
@@ -100,7 +114,10 @@ impl Statistics {
             }
         }
         let score = match precisions.iter().all(|&p| p > 0.0) {
-            true => brevity_penalty * (precisions.iter().map(|p| p.ln()).sum::<f64>() / ORDER as f64).exp(),
+            true => {
+                brevity_penalty
+                    * (precisions.iter().map(|p| p.ln()).sum::<f64>() / ORDER as f64).exp()
+            }
             false => 0.0,
         };
         Bleu { score, precisions, brevity_penalty, statistics: *self }

@@ -1,21 +1,29 @@
 //! How text is cut into tokens for scoring.
 
-/// A segment in the tokens of mteval-v13a, the script of the WMT evaluations, as sacrebleu has them: separated by one space each.
+/// A segment in the tokens of mteval-v13a, the script of the WMT evaluations, as sacrebleu has
+/// them: separated by one space each.
 ///
-/// Four entities are decoded; most ASCII punctuation stands alone, full stops and commas unless digits are on both sides, a hyphen behind a
-/// digit. Letters outside of ASCII are left as they are.
+/// Four entities are decoded; most ASCII punctuation stands alone, full stops and commas unless
+/// digits are on both sides, a hyphen behind a digit. Letters outside of ASCII are left as they
+/// are.
 ///
 /// ```
 /// assert_eq!(kd_translation::bleu::tokenize_13a("It's 1,000.5 m, or so."), "It's 1,000.5 m , or so .");
 /// ```
 pub fn tokenize_13a(segment: &str) -> String {
-    // `<skipped>` marks what a reference leaves out; a hyphen at a line's end joins the halves of a word.
-    let mut line = segment.trim_end_matches(is_space).replace("<skipped>", "").replace("-\n", "").replace('\n', " ");
+    // `<skipped>` marks what a reference leaves out; a hyphen at a line's end joins the halves of a
+    // word.
+    let mut line = segment
+        .trim_end_matches(is_space)
+        .replace("<skipped>", "")
+        .replace("-\n", "")
+        .replace('\n', " ");
     for (entity, character) in [("&quot;", "\""), ("&amp;", "&"), ("&lt;", "<"), ("&gt;", ">")] {
         line = line.replace(entity, character);
     }
-    // The rules are substitutions over the whole line, one after the other, each looking at characters that the one before put there. A
-    // space on either side lets them look beyond the ends.
+    // The rules are substitutions over the whole line, one after the other, each looking at
+    // characters that the one before put there. A space on either side lets them look beyond
+    // the ends.
     let mut text: Vec<char> = Vec::with_capacity(2 * line.len() + 2);
     for c in std::iter::once(' ').chain(line.chars()).chain([' ']) {
         match is_mark(c) {
@@ -24,15 +32,22 @@ pub fn tokenize_13a(segment: &str) -> String {
         }
     }
     let stop = |c: char| c == '.' || c == ',';
-    let text = substitute(&text, |a, b| !a.is_ascii_digit() && stop(b), |a, b| vec![a, ' ', b, ' ']);
-    let text = substitute(&text, |a, b| stop(a) && !b.is_ascii_digit(), |a, b| vec![' ', a, ' ', b]);
-    let text = substitute(&text, |a, b| a.is_ascii_digit() && b == '-', |a, b| vec![a, ' ', b, ' ']);
+    let text =
+        substitute(&text, |a, b| !a.is_ascii_digit() && stop(b), |a, b| vec![a, ' ', b, ' ']);
+    let text =
+        substitute(&text, |a, b| stop(a) && !b.is_ascii_digit(), |a, b| vec![' ', a, ' ', b]);
+    let text =
+        substitute(&text, |a, b| a.is_ascii_digit() && b == '-', |a, b| vec![a, ' ', b, ' ']);
     let text: String = text.into_iter().collect();
     text.split(is_space).filter(|token| !token.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// Replaces pairs of neighbours from left to right; a character belongs to one pair at most.
-fn substitute(text: &[char], matches: impl Fn(char, char) -> bool, with: impl Fn(char, char) -> Vec<char>) -> Vec<char> {
+fn substitute(
+    text: &[char],
+    matches: impl Fn(char, char) -> bool,
+    with: impl Fn(char, char) -> Vec<char>,
+) -> Vec<char> {
     let mut out = Vec::with_capacity(2 * text.len());
     let mut rest = text;
     loop {
@@ -50,8 +65,8 @@ fn substitute(text: &[char], matches: impl Fn(char, char) -> bool, with: impl Fn
     }
 }
 
-/// ASCII punctuation that stands alone wherever it is: all but the apostrophe, comma, hyphen and full stop. The space is among it, which
-/// changes nothing in the end.
+/// ASCII punctuation that stands alone wherever it is: all but the apostrophe, comma, hyphen and
+/// full stop. The space is among it, which changes nothing in the end.
 fn is_mark(c: char) -> bool {
     matches!(c, ' '..='&' | '('..='+' | '/' | ':'..='@' | '['..='`' | '{'..='~')
 }

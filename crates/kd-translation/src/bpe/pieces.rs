@@ -5,8 +5,9 @@ use unicode_categories::UnicodeCategories;
 /// Stands for a space.
 pub(super) const SPACE: char = '▁';
 
-/// Calls `piece` with each word of `text` in turn: `▁` and a run of characters, the rest of such a run behind punctuation, or one
-/// punctuation character. `None` stands for a `▁` in the text itself, which no token may claim.
+/// Calls `piece` with each word of `text` in turn: `▁` and a run of characters, the rest of such a
+/// run behind punctuation, or one punctuation character. `None` stands for a `▁` in the text
+/// itself, which no token may claim.
 pub(super) fn pieces(text: &str, mut piece: impl FnMut(Option<&str>)) {
     if text.is_empty() {
         return;

@@ -22,11 +22,16 @@ const JOINT: &str = "bpe.json";
 const SEPARATE: [&str; 2] = ["bpe.source.json", "bpe.target.json"];
 
 impl Vocabularies {
-    /// Trains on a training set: one vocabulary on both sides' text if `joint`, one on each side's otherwise.
+    /// Trains on a training set: one vocabulary on both sides' text if `joint`, one on each side's
+    /// otherwise.
     ///
     /// # Errors
     /// As [`Bpe::train`].
-    pub fn train(training: &Bitext, settings: &BpeSettings, joint: bool) -> Result<Self, DataError> {
+    pub fn train(
+        training: &Bitext,
+        settings: &BpeSettings,
+        joint: bool,
+    ) -> Result<Self, DataError> {
         let source: Vec<&str> = training.source.iter().map(String::as_str).collect();
         let target: Vec<&str> = training.target.iter().map(String::as_str).collect();
         if joint {
@@ -41,7 +46,8 @@ impl Vocabularies {
         self.source == self.target
     }
 
-    /// Writes `bpe.json` to a folder, or `bpe.source.json` and `bpe.target.json` where the two differ.
+    /// Writes `bpe.json` to a folder, or `bpe.source.json` and `bpe.target.json` where the two
+    /// differ.
     ///
     /// # Errors
     /// Where a file cannot be written.
@@ -63,11 +69,17 @@ impl Vocabularies {
             let both = Bpe::load(&joint)?;
             return Ok(Self { source: both.clone(), target: both });
         }
-        Ok(Self { source: Bpe::load(&dir.join(SEPARATE[0]))?, target: Bpe::load(&dir.join(SEPARATE[1]))? })
+        Ok(Self {
+            source: Bpe::load(&dir.join(SEPARATE[0]))?,
+            target: Bpe::load(&dir.join(SEPARATE[1]))?,
+        })
     }
 
     /// Both sides' tokens, without [`super::BOS`] and [`super::EOS`], in the order of the pairs.
     pub fn encode(&self, bitext: &Bitext) -> TokenPairs {
-        TokenPairs { source: self.source.encode_all(&bitext.source), target: self.target.encode_all(&bitext.target) }
+        TokenPairs {
+            source: self.source.encode_all(&bitext.source),
+            target: self.target.encode_all(&bitext.target),
+        }
     }
 }

@@ -27,7 +27,8 @@ const MAX_FILE: u64 = 1 << 27;
 /// How a vocabulary is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BpeSettings {
-    /// Number of tokens: special ones, characters and merged pieces. Fewer where the text has no more pairs to merge.
+    /// Number of tokens: special ones, characters and merged pieces. Fewer where the text has no
+    /// more pairs to merge.
     pub size: usize,
     /// The most characters, the frequent ones first; the others become [`UNK`].
     pub characters: usize,
@@ -85,12 +86,12 @@ impl PartialEq for Bpe {
 impl Eq for Bpe {}
 
 impl Bpe {
-    /// Trains on `lines`, which should be the training set's. The same lines, in any order, give the same vocabulary, whatever the number
-    /// of threads.
+    /// Trains on `lines`, which should be the training set's. The same lines, in any order, give
+    /// the same vocabulary, whatever the number of threads.
     ///
     /// # Errors
-    /// [`DataError::Argument`] where `size` does not hold the special tokens and characters; [`DataError::Vocabulary`] where there is no
-    /// text.
+    /// [`DataError::Argument`] where `size` does not hold the special tokens and characters;
+    /// [`DataError::Vocabulary`] where there is no text.
     pub fn train(lines: &[&str], settings: &BpeSettings) -> Result<Self, DataError> {
         let found = || "training text".to_string();
         let alphabet = alphabet(lines, settings.characters);
@@ -100,15 +101,23 @@ impl Bpe {
         }
         let least = SPECIAL.len() + alphabet.len();
         if settings.size < least {
-            let expected = format!("at least {least}, for the special tokens and {} characters", alphabet.len());
-            return Err(DataError::Argument { what: "vocabulary size", expected, got: settings.size.to_string() });
+            let expected = format!(
+                "at least {least}, for the special tokens and {} characters",
+                alphabet.len()
+            );
+            return Err(DataError::Argument {
+                what: "vocabulary size",
+                expected,
+                got: settings.size.to_string(),
+            });
         }
         let mut trainer = BpeTrainer::builder()
             .show_progress(false)
             .vocab_size(settings.size)
             .min_frequency(settings.min_frequency)
             .special_tokens(special_tokens())
-            // Characters of the initial alphabet come before all others, and there is room for no others.
+            // Characters of the initial alphabet come before all others, and there is room for no
+            // others.
             .limit_alphabet(alphabet.len())
             .initial_alphabet(alphabet)
             .build();
@@ -124,37 +133,57 @@ impl Bpe {
         Self::from_json(to_json(model).map_err(failed)?.as_bytes(), "training text")
     }
 
-    /// Reads a vocabulary from bytes of the `tokenizers` crate's JSON, as [`Bpe::to_json`] writes it. `found` names it in errors.
+    /// Reads a vocabulary from bytes of the `tokenizers` crate's JSON, as [`Bpe::to_json`] writes
+    /// it. `found` names it in errors.
     ///
     /// # Errors
     /// [`DataError::Vocabulary`] for anything else, such as a tokenizer of another kind.
     pub fn from_json(json: &[u8], found: &str) -> Result<Self, DataError> {
-        let fault = |expected: &str, got: String| DataError::Vocabulary { found: found.to_string(), expected: expected.to_string(), got };
+        let fault = |expected: &str, got: String| DataError::Vocabulary {
+            found: found.to_string(),
+            expected: expected.to_string(),
+            got,
+        };
         let form = "in the JSON of a byte-pair tokenizer";
-        let mut rest: Value = serde_json::from_slice(json).map_err(|e| fault(form, with_causes(&e)))?;
-        // Whatever else the file says (normalisation, other ways to cut words, dropout) would change what its tokens mean. It is compared
-        // before the crate's reader sees it, which trusts some of these fields.
+        let mut rest: Value =
+            serde_json::from_slice(json).map_err(|e| fault(form, with_causes(&e)))?;
+        // Whatever else the file says (normalisation, other ways to cut words, dropout) would
+        // change what its tokens mean. It is compared before the crate's reader sees it,
+        // which trusts some of these fields.
         let model = take_model(&mut rest).ok_or_else(|| fault(form, "other JSON".to_string()))?;
         let empty = to_json(BPE::default()).map_err(|e| fault(form, with_causes(e.as_ref())))?;
-        let mut ours: Value = serde_json::from_str(&empty).map_err(|e| fault(form, with_causes(&e)))?;
+        let mut ours: Value =
+            serde_json::from_str(&empty).map_err(|e| fault(form, with_causes(&e)))?;
         take_model(&mut ours);
         if rest != ours {
-            return Err(fault("that cuts words at spaces and punctuation and does nothing else", "other settings".to_string()));
+            return Err(fault(
+                "that cuts words at spaces and punctuation and does nothing else",
+                "other settings".to_string(),
+            ));
         }
         // Through text, because the crate's reader borrows strings from it.
-        let model: BPE = serde_json::from_str(&model.to_string()).map_err(|e| fault(form, with_causes(&e)))?;
+        let model: BPE =
+            serde_json::from_str(&model.to_string()).map_err(|e| fault(form, with_causes(&e)))?;
         let vocabulary = model.get_vocab();
         let size = vocabulary.len();
         let mut tokens = vec![None; size];
         for (token, id) in vocabulary {
             match tokens.get_mut(id as usize) {
                 Some(slot) => *slot = Some(token),
-                None => return Err(fault(&format!("with ids below its {size} tokens"), format!("id {id}"))),
+                None => {
+                    return Err(fault(
+                        &format!("with ids below its {size} tokens"),
+                        format!("id {id}"),
+                    ));
+                }
             }
         }
         let tokens: Option<Vec<String>> = tokens.into_iter().collect();
-        let tokens = tokens.ok_or_else(|| fault("with one token for each id", "an id twice".to_string()))?;
-        if let Some(i) = (0..SPECIAL.len()).find(|&i| tokens.get(i).is_none_or(|token| token != SPECIAL[i])) {
+        let tokens =
+            tokens.ok_or_else(|| fault("with one token for each id", "an id twice".to_string()))?;
+        if let Some(i) =
+            (0..SPECIAL.len()).find(|&i| tokens.get(i).is_none_or(|token| token != SPECIAL[i]))
+        {
             let got = tokens.get(i).map_or("none".to_string(), |token| format!("{token:?}"));
             return Err(fault(&format!("with the token {:?} at id {i}", SPECIAL[i]), got));
         }
@@ -201,16 +230,19 @@ impl Bpe {
         &self.0.id
     }
 
-    /// Makes sure that this is the vocabulary that `whose` (a checkpoint's path, say) was made with.
+    /// Makes sure that this is the vocabulary that `whose` (a checkpoint's path, say) was made
+    /// with.
     ///
     /// # Errors
     /// [`DataError::Vocabulary`] where it is another.
     pub fn check(&self, expected: &VocabularyId, whose: &str) -> Result<(), DataError> {
         match self.id() == expected {
             true => Ok(()),
-            false => {
-                Err(DataError::Vocabulary { found: whose.to_string(), expected: expected.to_string(), got: format!("one {}", self.id()) })
-            }
+            false => Err(DataError::Vocabulary {
+                found: whose.to_string(),
+                expected: expected.to_string(),
+                got: format!("one {}", self.id()),
+            }),
         }
     }
 
@@ -219,7 +251,8 @@ impl Bpe {
         self.0.tokens.get(id as usize).map(String::as_str)
     }
 
-    /// A sentence's tokens, without [`BOS`] and [`EOS`]. No text gives [`PAD`], [`BOS`] or [`EOS`], not even their names.
+    /// A sentence's tokens, without [`BOS`] and [`EOS`]. No text gives [`PAD`], [`BOS`] or [`EOS`],
+    /// not even their names.
     pub fn encode(&self, text: &str) -> Vec<u32> {
         let mut ids = Vec::with_capacity(text.len() / 3 + 1);
         pieces(text, |piece| match piece {
@@ -229,7 +262,8 @@ impl Bpe {
         ids
     }
 
-    /// The tokens of many sentences, as [`Bpe::encode`] gives them. Faster than one by one: words are looked up once, in parallel.
+    /// The tokens of many sentences, as [`Bpe::encode`] gives them. Faster than one by one: words
+    /// are looked up once, in parallel.
     pub fn encode_all(&self, lines: &[String]) -> Vec<Vec<u32>> {
         let some = |lines: &[String]| {
             let mut known: HashMap<String, Vec<u32>> = HashMap::new();
@@ -262,8 +296,9 @@ impl Bpe {
         }
     }
 
-    /// The text of some tokens: that which [`Bpe::encode`] was given, if it gave no [`UNK`]. [`PAD`], [`BOS`] and [`EOS`] are left out;
-    /// [`UNK`] and ids that the vocabulary does not have become `<unk>`.
+    /// The text of some tokens: that which [`Bpe::encode`] was given, if it gave no [`UNK`].
+    /// [`PAD`], [`BOS`] and [`EOS`] are left out; [`UNK`] and ids that the vocabulary does not
+    /// have become `<unk>`.
     pub fn decode(&self, ids: &[u32]) -> String {
         let mut text = String::new();
         for &id in ids.iter().filter(|&&id| ![PAD, BOS, EOS].contains(&id)) {
@@ -277,7 +312,8 @@ fn special_tokens() -> Vec<AddedToken> {
     SPECIAL.iter().map(|token| AddedToken::from(*token, true)).collect()
 }
 
-/// The model's tokens and merges with everything around them that this module does, so that other readers of the file do the same.
+/// The model's tokens and merges with everything around them that this module does, so that other
+/// readers of the file do the same.
 fn to_json(mut model: BPE) -> tokenizers::Result<String> {
     model.unk_token = Some(SPECIAL[UNK as usize].to_string());
     (model.dropout, model.continuing_subword_prefix, model.end_of_word_suffix) = (None, None, None);
@@ -285,7 +321,10 @@ fn to_json(mut model: BPE) -> tokenizers::Result<String> {
     let space = Metaspace::new(SPACE, PrependScheme::Always, true);
     let mut tokenizer = Tokenizer::new(model);
     tokenizer
-        .with_pre_tokenizer(Some(Sequence::new(vec![space.clone().into(), Punctuation::new(SplitDelimiterBehavior::Isolated).into()])))
+        .with_pre_tokenizer(Some(Sequence::new(vec![
+            space.clone().into(),
+            Punctuation::new(SplitDelimiterBehavior::Isolated).into(),
+        ])))
         .with_decoder(Some(space));
     tokenizer.add_special_tokens(special_tokens())?;
     tokenizer.to_string(true)
@@ -301,11 +340,15 @@ fn take_model(tokenizer: &mut Value) -> Option<Value> {
     Some(whole)
 }
 
-/// The words of a line that vocabularies are trained on: no token may spell a special token's name, so no such word is looked at. (With
-/// punctuation cut off there is none; this keeps it so.)
+/// The words of a line that vocabularies are trained on: no token may spell a special token's name,
+/// so no such word is looked at. (With punctuation cut off there is none; this keeps it so.)
 fn training_words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
-    pieces(line, |piece| words.extend(piece.filter(|word| !SPECIAL.iter().any(|s| word.contains(s))).map(str::to_string)));
+    pieces(line, |piece| {
+        words.extend(
+            piece.filter(|word| !SPECIAL.iter().any(|s| word.contains(s))).map(str::to_string),
+        )
+    });
     words
 }
 

@@ -1,8 +1,10 @@
 //! Which teacher weights a student weight is computed from.
 //!
-//! A class is a weight's role in a layer, `decoder.fc1.weight` for instance. The teacher's instances of a class are cut into as many subsets of
-//! adjacent layers as the student has layers, and subset i gives the student's layer i. With L_t teacher and L_s student layers a subset has
-//! ⌊L_t/L_s⌋ layers; where that does not come out even, the teacher's last layers are left over, as in the released program.
+//! A class is a weight's role in a layer, `decoder.fc1.weight` for instance. The teacher's
+//! instances of a class are cut into as many subsets of adjacent layers as the student has layers,
+//! and subset i gives the student's layer i. With L_t teacher and L_s student layers a subset has
+//! ⌊L_t/L_s⌋ layers; where that does not come out even, the teacher's last layers are left over, as
+//! in the released program.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,24 +51,42 @@ pub struct Source {
 ///
 /// # Errors
 /// Bad input when the student has more layers than its teacher.
-pub fn source_of(name: &str, student: &TransformerSpec, teacher: &TransformerSpec) -> Result<Source> {
-    let plain = |half, class: &str| Source { half, block: None, class: class.to_owned(), layer: 0, instances: vec![name.to_owned()] };
+pub fn source_of(
+    name: &str,
+    student: &TransformerSpec,
+    teacher: &TransformerSpec,
+) -> Result<Source> {
+    let plain = |half, class: &str| Source {
+        half,
+        block: None,
+        class: class.to_owned(),
+        layer: 0,
+        instances: vec![name.to_owned()],
+    };
     let (half, stack, teacher_stack) = match name.split('.').next() {
         Some("encoder") => (Half::Encoder, &student.encoder, &teacher.encoder),
         _ => (Half::Decoder, &student.decoder, &teacher.decoder),
     };
     let mut parts = name.splitn(4, '.');
-    let (Some(first), Some("layers"), Some(layer), Some(rest)) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        let table = name.ends_with("embed_tokens.weight") || name.ends_with("output_projection.weight");
+    let (Some(first), Some("layers"), Some(layer), Some(rest)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        let table =
+            name.ends_with("embed_tokens.weight") || name.ends_with("output_projection.weight");
         return Ok(plain(if table { Half::Embeddings } else { half }, name));
     };
-    let layer: usize = layer.parse().map_err(|_| Error::bad_input(format!("{name}: expected the number of a layer, got {layer}")))?;
+    let layer: usize = layer.parse().map_err(|_| {
+        Error::bad_input(format!("{name}: expected the number of a layer, got {layer}"))
+    })?;
     let each = teacher_stack.layers / stack.layers;
     if each == 0 {
         let (student, teacher) = (stack.layers, teacher_stack.layers);
-        return Err(Error::bad_input(format!("{first}: expected a student of at most the teacher's {teacher} layers, got {student}")));
+        return Err(Error::bad_input(format!(
+            "{first}: expected a student of at most the teacher's {teacher} layers, got {student}"
+        )));
     }
     let block = if rest.contains("attn") { Block::Attention } else { Block::FeedForward };
-    let instances = (each * layer..each * (layer + 1)).map(|i| format!("{first}.layers.{i}.{rest}")).collect();
+    let instances =
+        (each * layer..each * (layer + 1)).map(|i| format!("{first}.layers.{i}.{rest}")).collect();
     Ok(Source { half, block: Some(block), class: format!("{first}.{rest}"), layer, instances })
 }

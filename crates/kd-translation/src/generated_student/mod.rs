@@ -1,8 +1,10 @@
-//! A Transformer whose weights are computed from a frozen teacher's: weight distillation (Lin et al. 2021).
+//! A Transformer whose weights are computed from a frozen teacher's: weight distillation (Lin et
+//! al. 2021).
 //!
-//! Every weight of the student that is transferred is S = W ⊙ tanh(Z) + B, where Z is a learnt map of the teacher's weights of the same
-//! class. [`classes`] says which teacher weights a student weight is computed from, `formula` holds the maps, and [`truncation`] the
-//! plainer start that the paper compares with: a part cut out of the teacher.
+//! Every weight of the student that is transferred is S = W ⊙ tanh(Z) + B, where Z is a learnt map
+//! of the teacher's weights of the same class. [`classes`] says which teacher weights a student
+//! weight is computed from, `formula` holds the maps, and [`truncation`] the plainer start that the
+//! paper compares with: a part cut out of the teacher.
 
 pub mod classes;
 mod formula;
@@ -33,12 +35,14 @@ pub struct GeneratedStudent {
 }
 
 impl GeneratedStudent {
-    /// The generator of the student `spec` from the tensors of a teacher. Its parameters are drawn through `vb`, under `generator.`; a weight
-    /// that is not transferred is drawn there under its own name, except the last normalisations of pre-norm halves, which begin as the
+    /// The generator of the student `spec` from the tensors of a teacher. Its parameters are drawn
+    /// through `vb`, under `generator.`; a weight that is not transferred is drawn there under
+    /// its own name, except the last normalisations of pre-norm halves, which begin as the
     /// teacher's where the widths agree.
     ///
     /// # Errors
-    /// Bad input when a teacher's tensor is missing, or the halves cannot be paired: fewer teacher layers than student layers.
+    /// Bad input when a teacher's tensor is missing, or the halves cannot be paired: fewer teacher
+    /// layers than student layers.
     pub fn new(
         spec: &TransformerSpec,
         teacher_spec: &TransformerSpec,
@@ -49,14 +53,19 @@ impl GeneratedStudent {
         let device = vb.device().clone();
         spec.check()?;
         let positions = Positions::new(spec, &device)?;
-        // A first build asks for every weight, so that names and shapes are known without a list of them.
+        // A first build asks for every weight, so that names and shapes are known without a list of
+        // them.
         let (_, asked) = build(spec, &positions, HashMap::new(), None, &device)?;
         let mut formulas = BTreeMap::new();
         for (name, tensor) in &asked {
             let source = source_of(name, spec, teacher_spec)?;
             if source.block.is_none() && source.half != Half::Embeddings {
                 let value = teacher.get(name).filter(|value| value.dims() == tensor.dims());
-                let own = vb.get_with_hints(tensor.shape(), name, Init::Const(if name.ends_with("weight") { 1. } else { 0. }))?;
+                let own = vb.get_with_hints(
+                    tensor.shape(),
+                    name,
+                    Init::Const(if name.ends_with("weight") { 1. } else { 0. }),
+                )?;
                 if let (Some(value), true) = (value, own.is_variable()) {
                     Var::from_tensor(&own)?.set(value)?;
                 }
@@ -68,10 +77,17 @@ impl GeneratedStudent {
             let instances = source.instances.iter().map(|instance| {
                 // Detached: a teacher may hold variables, and none of them trains.
                 let found = teacher.get(instance).map(Tensor::detach);
-                found.ok_or_else(|| Error::bad_input(format!("the teacher has no tensor '{instance}', from which {name} is computed")))
+                found.ok_or_else(|| {
+                    Error::bad_input(format!(
+                        "the teacher has no tensor '{instance}', from which {name} is computed"
+                    ))
+                })
             });
             let instances = instances.collect::<Result<Vec<_>>>()?;
-            formulas.insert(name.clone(), Formula::new(name, &source, tensor.dims(), &instances, generator, vb)?);
+            formulas.insert(
+                name.clone(),
+                Formula::new(name, &source, tensor.dims(), &instances, generator, vb)?,
+            );
         }
         Ok(Self { spec: spec.clone(), formulas, rest: vb.clone(), positions, device })
     }
@@ -81,7 +97,8 @@ impl GeneratedStudent {
         &self.spec
     }
 
-    /// The student with weights computed now. Gradients flow through them to the generator's parameters; the teacher has none.
+    /// The student with weights computed now. Gradients flow through them to the generator's
+    /// parameters; the teacher has none.
     ///
     /// # Errors
     /// When shapes do not fit.
@@ -89,7 +106,8 @@ impl GeneratedStudent {
         Ok(self.computed()?.0)
     }
 
-    /// The tensors of an ordinary student that computes the same: every formula evaluated once, without a graph.
+    /// The tensors of an ordinary student that computes the same: every formula evaluated once,
+    /// without a graph.
     ///
     /// # Errors
     /// When shapes do not fit.
@@ -98,7 +116,8 @@ impl GeneratedStudent {
     }
 
     fn computed(&self) -> Result<(Transformer, BTreeMap<String, Tensor>)> {
-        let computed = self.formulas.iter().map(|(name, formula)| Ok((name.clone(), formula.evaluate()?)));
+        let computed =
+            self.formulas.iter().map(|(name, formula)| Ok((name.clone(), formula.evaluate()?)));
         let computed = computed.collect::<Result<HashMap<_, _>>>()?;
         build(&self.spec, &self.positions, computed, Some(&self.rest), &self.device)
     }
@@ -112,7 +131,8 @@ fn transferred(source: &Source, spec: &GeneratorSpec) -> bool {
     }
 }
 
-/// A Transformer from computed tensors, and from `rest` where there is none (zeros without it), with all that it asked for.
+/// A Transformer from computed tensors, and from `rest` where there is none (zeros without it),
+/// with all that it asked for.
 fn build(
     spec: &TransformerSpec,
     positions: &Positions,
@@ -122,7 +142,11 @@ fn build(
 ) -> Result<(Transformer, BTreeMap<String, Tensor>)> {
     let asked = Arc::new(Mutex::new(BTreeMap::new()));
     let overlay = Overlay { computed, rest: rest.cloned(), asked: asked.clone() };
-    let network = Transformer::with_positions(spec, positions, VarBuilder::from_backend(Box::new(overlay), DType::F32, device.clone()))?;
+    let network = Transformer::with_positions(
+        spec,
+        positions,
+        VarBuilder::from_backend(Box::new(overlay), DType::F32, device.clone()),
+    )?;
     let asked = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
     Ok((network, asked))
 }
@@ -135,14 +159,28 @@ struct Overlay {
 }
 
 impl SimpleBackend for Overlay {
-    fn get(&self, shape: Shape, name: &str, hint: Init, dtype: DType, device: &Device) -> candle_core::Result<Tensor> {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        hint: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
         let tensor = match (self.computed.get(name), &self.rest) {
             (Some(tensor), _) if tensor.shape() == &shape => tensor.clone(),
-            (Some(tensor), _) => candle_core::bail!("{name}: computed with shape {:?}, needed with {:?}", tensor.dims(), shape.dims()),
+            (Some(tensor), _) => candle_core::bail!(
+                "{name}: computed with shape {:?}, needed with {:?}",
+                tensor.dims(),
+                shape.dims()
+            ),
             (None, Some(rest)) => rest.get_with_hints(shape, name, hint)?,
             (None, None) => Tensor::zeros(shape, dtype, device)?,
         };
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), tensor.clone());
+        self.asked
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), tensor.clone());
         Ok(tensor)
     }
 
@@ -151,6 +189,7 @@ impl SimpleBackend for Overlay {
     }
 
     fn contains_tensor(&self, name: &str) -> bool {
-        self.computed.contains_key(name) || self.rest.as_ref().is_some_and(|rest| rest.contains_tensor(name))
+        self.computed.contains_key(name)
+            || self.rest.as_ref().is_some_and(|rest| rest.contains_tensor(name))
     }
 }

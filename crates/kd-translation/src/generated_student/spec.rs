@@ -8,10 +8,12 @@ use super::classes::Block;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Form {
-    /// As the paper states it: the maps of input, output and layers are shared within a class, and used in both halves.
+    /// As the paper states it: the maps of input, output and layers are shared within a class, and
+    /// used in both halves.
     Paper,
-    /// As the released program does it: each student layer has its own maps; a half of the teacher's shape (the encoder) has none, only
-    /// W and B; layers are mixed by two maps in a row.
+    /// As the released program does it: each student layer has its own maps; a half of the
+    /// teacher's shape (the encoder) has none, only W and B; layers are mixed by two maps in a
+    /// row.
     ReleasedCode,
 }
 
@@ -19,9 +21,11 @@ pub enum Form {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
-    /// Normal with the deviation of Glorot and Bengio 2010, as released: a map with parameters of its own begins as a random projection.
+    /// Normal with the deviation of Glorot and Bengio 2010, as released: a map with parameters of
+    /// its own begins as a random projection.
     Random,
-    /// The identity, cut or continued by zeros, and the mean of the layers: the student begins near a part of its teacher.
+    /// The identity, cut or continued by zeros, and the mean of the layers: the student begins near
+    /// a part of its teacher.
     Identity,
 }
 
@@ -33,7 +37,8 @@ pub struct GeneratorSpec {
     pub form: Form,
     /// How its maps begin.
     pub start: Start,
-    /// Blocks of the encoder whose weights are computed from the teacher's; the others begin at random and train as they are.
+    /// Blocks of the encoder whose weights are computed from the teacher's; the others begin at
+    /// random and train as they are.
     pub encoder: Vec<Block>,
     /// Likewise of the decoder.
     pub decoder: Vec<Block>,

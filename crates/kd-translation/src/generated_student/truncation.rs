@@ -8,8 +8,8 @@ use super::classes::source_of;
 use crate::transformer::TransformerSpec;
 use kd_core::{Error, Result};
 
-/// The teacher's tensors cut to the shapes in `student_tensors`: of each subset of adjacent layers (see [`super::classes`]) the first, and of
-/// each tensor the leading rows and columns.
+/// The teacher's tensors cut to the shapes in `student_tensors`: of each subset of adjacent layers
+/// (see [`super::classes`]) the first, and of each tensor the leading rows and columns.
 ///
 /// # Errors
 /// Bad input when the teacher lacks a tensor or one is smaller than the student's.
@@ -22,10 +22,16 @@ pub fn truncate(
     let cut = |name: &String, wanted: &Tensor| -> Result<Tensor> {
         let source = source_of(name, student, teacher)?;
         let first = source.instances.first().and_then(|name| teacher_tensors.get(name));
-        let mut tensor = first.ok_or_else(|| Error::bad_input(format!("the teacher has nothing to cut {name} from")))?.clone();
-        if tensor.rank() != wanted.rank() || tensor.dims().iter().zip(wanted.dims()).any(|(t, s)| t < s) {
+        let mut tensor = first
+            .ok_or_else(|| Error::bad_input(format!("the teacher has nothing to cut {name} from")))?
+            .clone();
+        if tensor.rank() != wanted.rank()
+            || tensor.dims().iter().zip(wanted.dims()).any(|(t, s)| t < s)
+        {
             let (expected, got) = (wanted.dims(), tensor.dims());
-            return Err(Error::bad_input(format!("{name}: expected a teacher's tensor of at least {expected:?}, got {got:?}")));
+            return Err(Error::bad_input(format!(
+                "{name}: expected a teacher's tensor of at least {expected:?}, got {got:?}"
+            )));
         }
         for (axis, &size) in wanted.dims().iter().enumerate() {
             tensor = tensor.narrow(axis, 0, size)?;

@@ -1,4 +1,5 @@
-//! What the layers of both halves are made of: attention and feed-forward blocks with their residual sums and normalisations.
+//! What the layers of both halves are made of: attention and feed-forward blocks with their
+//! residual sums and normalisations.
 
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
@@ -19,12 +20,15 @@ const EPSILON: f64 = 1e-5;
 /// What a fused op drops at this step, if it drops anything.
 pub(super) fn dropping(mode: Mode, p: f64, place: &str) -> Option<Dropout> {
     match mode {
-        Mode::Train(step) if p > 0. => Some(Dropout { p, stream: step.stream(&format!("dropout.{place}")) }),
+        Mode::Train(step) if p > 0. => {
+            Some(Dropout { p, stream: step.stream(&format!("dropout.{place}")) })
+        }
         _ => None,
     }
 }
 
-/// A dense layer's parameters: `weight [out, in]`, uniform within ±√(6·gain/(in + out)) (Glorot and Bengio 2010), and `bias [out]`, 0.
+/// A dense layer's parameters: `weight [out, in]`, uniform within ±√(6·gain/(in + out)) (Glorot and
+/// Bengio 2010), and `bias [out]`, 0.
 pub(super) struct Dense {
     pub weight: Tensor,
     pub bias: Tensor,
@@ -33,7 +37,8 @@ pub(super) struct Dense {
 impl Dense {
     fn new(inputs: usize, outputs: usize, gain: f64, vb: VarBuilder) -> Result<Self> {
         let up = (6. * gain / (inputs + outputs) as f64).sqrt();
-        let weight = vb.get_with_hints((outputs, inputs), "weight", Init::Uniform { lo: -up, up })?;
+        let weight =
+            vb.get_with_hints((outputs, inputs), "weight", Init::Uniform { lo: -up, up })?;
         Ok(Self { weight, bias: vb.get_with_hints(outputs, "bias", Init::Const(0.))? })
     }
 
@@ -67,7 +72,8 @@ impl LayerNorm {
     }
 }
 
-/// The frame around a block: where the normalisation stands, and what is dropped of the block's result.
+/// The frame around a block: where the normalisation stands, and what is dropped of the block's
+/// result.
 pub(super) struct Residual {
     norm: LayerNorm,
     place: Norm,
@@ -80,10 +86,22 @@ impl Residual {
         Ok(Self { norm: LayerNorm::new(width, vb)?, place: spec.norm, dropout: spec.dropout, name })
     }
 
-    fn around(&self, xs: &Tensor, mode: Mode, block: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    fn around(
+        &self,
+        xs: &Tensor,
+        mode: Mode,
+        block: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let dropout = dropping(mode, self.dropout, &self.name);
         match self.place {
-            Norm::Post => Ok(residual_norm(xs, &block(xs)?, &self.norm.gain, &self.norm.bias, EPSILON, dropout)?),
+            Norm::Post => Ok(residual_norm(
+                xs,
+                &block(xs)?,
+                &self.norm.gain,
+                &self.norm.bias,
+                EPSILON,
+                dropout,
+            )?),
             Norm::Pre => Ok(residual_add(xs, &block(&self.norm.forward(xs)?)?, dropout)?),
         }
     }
@@ -113,18 +131,31 @@ pub(super) struct AttentionBlock {
 }
 
 impl AttentionBlock {
-    /// `width` is that of the queries and the result, `memory` that of what is attended to; parameters are under `part`, and the
-    /// normalisation's under `{part}_layer_norm`.
-    pub fn new(stack: &Stack, memory: usize, part: &str, spec: &TransformerSpec, name: &str, vb: &VarBuilder) -> Result<Self> {
+    /// `width` is that of the queries and the result, `memory` that of what is attended to;
+    /// parameters are under `part`, and the normalisation's under `{part}_layer_norm`.
+    pub fn new(
+        stack: &Stack,
+        memory: usize,
+        part: &str,
+        spec: &TransformerSpec,
+        name: &str,
+        vb: &VarBuilder,
+    ) -> Result<Self> {
         let name = format!("{name}.{part}");
         let (width, inner) = (stack.width, vb.pp(part));
-        // Projections of queries, keys and values begin as one packed matrix would: that halves the bound's square.
+        // Projections of queries, keys and values begin as one packed matrix would: that halves the
+        // bound's square.
         Ok(Self {
             query: Dense::new(width, width, 0.5, inner.pp("q_proj"))?,
             key: Dense::new(memory, width, 0.5, inner.pp("k_proj"))?,
             value: Dense::new(memory, width, 0.5, inner.pp("v_proj"))?,
             output: Dense::new(width, width, 1., inner.pp("out_proj"))?,
-            residual: Residual::new(width, spec, name.clone(), vb.pp(format!("{part}_layer_norm")))?,
+            residual: Residual::new(
+                width,
+                spec,
+                name.clone(),
+                vb.pp(format!("{part}_layer_norm")),
+            )?,
             heads: stack.heads,
             dropout: spec.attention_dropout,
             name,
@@ -137,18 +168,34 @@ impl AttentionBlock {
     }
 
     /// Attention of `xs` to what `look` gives for the block's (possibly normalised) input.
-    pub fn forward(&self, xs: &Tensor, mask: Mask, mode: Mode, look: impl FnOnce(&Tensor) -> Result<KeysValues>) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        xs: &Tensor,
+        mask: Mask,
+        mode: Mode,
+        look: impl FnOnce(&Tensor) -> Result<KeysValues>,
+    ) -> Result<Tensor> {
         self.residual.around(xs, mode, |xs| {
             let KeysValues { keys, values } = look(xs)?;
             let weights = dropping(mode, self.dropout, &format!("{}.weights", self.name));
-            let mixed = attention(&self.query.forward(xs)?, &keys, &values, self.heads, mask, weights)?;
+            let mixed =
+                attention(&self.query.forward(xs)?, &keys, &values, self.heads, mask, weights)?;
             self.output.forward(&mixed)
         })
     }
 
     pub fn detached(&self) -> Self {
-        let [query, key, value, output] = [&self.query, &self.key, &self.value, &self.output].map(Dense::detached);
-        Self { query, key, value, output, residual: self.residual.detached(), name: self.name.clone(), ..*self }
+        let [query, key, value, output] =
+            [&self.query, &self.key, &self.value, &self.output].map(Dense::detached);
+        Self {
+            query,
+            key,
+            value,
+            output,
+            residual: self.residual.detached(),
+            name: self.name.clone(),
+            ..*self
+        }
     }
 }
 
@@ -176,7 +223,14 @@ impl FeedForwardBlock {
     pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
         self.residual.around(xs, mode, |xs| {
             let hidden = dropping(mode, self.dropout, &format!("{}.hidden", self.name));
-            Ok(feed_forward(xs, &self.first.weight, &self.first.bias, &self.second.weight, &self.second.bias, hidden)?)
+            Ok(feed_forward(
+                xs,
+                &self.first.weight,
+                &self.first.bias,
+                &self.second.weight,
+                &self.second.bias,
+                hidden,
+            )?)
         })
     }
 

@@ -1,7 +1,7 @@
 //! The Transformer of Vaswani et al. 2017 for translation.
 //!
-//! [`spec`] says what it is made of, `block` holds attention and feed-forward blocks, and [`Decoding`] runs the decoder word by word with
-//! cached keys and values.
+//! [`spec`] says what it is made of, `block` holds attention and feed-forward blocks, and
+//! [`Decoding`] runs the decoder word by word with cached keys and values.
 
 mod block;
 mod cache;

@@ -31,10 +31,19 @@ impl Words {
     pub(super) fn forward(&self, ids: &Tensor, offset: usize, mode: Mode) -> Result<Tensor> {
         let t = ids.dim(1)?;
         if offset + t > MOST_POSITIONS {
-            return Err(Error::bad_input(format!("expected a sentence of at most {MOST_POSITIONS} words, got {}", offset + t)));
+            return Err(Error::bad_input(format!(
+                "expected a sentence of at most {MOST_POSITIONS} words, got {}",
+                offset + t
+            )));
         }
         let positions = self.positions.narrow(0, offset, t)?;
-        let xs = embedding(ids, &self.table, (self.width as f64).sqrt(), Some(&positions), Some(self.padding))?;
+        let xs = embedding(
+            ids,
+            &self.table,
+            (self.width as f64).sqrt(),
+            Some(&positions),
+            Some(self.padding),
+        )?;
         match dropping(mode, self.dropout, self.name) {
             Some(d) => Ok(dropout(&xs, d.p, d.stream)?),
             None => Ok(xs),
@@ -42,7 +51,8 @@ impl Words {
     }
 }
 
-/// Positions of both sides. They are constants, so a network that is built at every step takes those of the last.
+/// Positions of both sides. They are constants, so a network that is built at every step takes
+/// those of the last.
 pub(crate) struct Positions([Tensor; 2]);
 
 impl Positions {
@@ -63,9 +73,11 @@ pub(super) struct DecoderLayer {
     pub(super) feed_forward: FeedForwardBlock,
 }
 
-/// A Transformer. Parameters have fairseq's names: `encoder.embed_tokens.weight`, `encoder.layers.{i}.self_attn.{q,k,v,out}_proj.*`,
-/// `encoder.layers.{i}.self_attn_layer_norm.*`, `encoder.layers.{i}.{fc1,fc2,final_layer_norm}.*`, `encoder.layer_norm.*` (pre-norm only),
-/// likewise for the decoder with `encoder_attn` beside `self_attn`, and `decoder.output_projection.weight` unless it is tied.
+/// A Transformer. Parameters have fairseq's names: `encoder.embed_tokens.weight`,
+/// `encoder.layers.{i}.self_attn.{q,k,v,out}_proj.*`, `encoder.layers.{i}.self_attn_layer_norm.*`,
+/// `encoder.layers.{i}.{fc1,fc2,final_layer_norm}.*`, `encoder.layer_norm.*` (pre-norm only),
+/// likewise for the decoder with `encoder_attn` beside `self_attn`, and
+/// `decoder.output_projection.weight` unless it is tied.
 pub struct Transformer {
     pub(super) spec: TransformerSpec,
     source: Words,
@@ -90,7 +102,8 @@ impl Transformer {
     /// The id of padding, in either vocabulary.
     pub const PADDING: u32 = 0;
 
-    /// Builds the network; `vb` decides whether its parameters train, and may hand it tensors that are computed from others.
+    /// Builds the network; `vb` decides whether its parameters train, and may hand it tensors that
+    /// are computed from others.
     ///
     /// # Errors
     /// Bad input when the specification makes no sense.
@@ -100,11 +113,19 @@ impl Transformer {
     }
 
     /// The same, with the positions of a network of the same widths.
-    pub(crate) fn with_positions(spec: &TransformerSpec, positions: &Positions, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn with_positions(
+        spec: &TransformerSpec,
+        positions: &Positions,
+        vb: VarBuilder,
+    ) -> Result<Self> {
         spec.check()?;
         let (encoder, decoder) = (vb.pp("encoder"), vb.pp("decoder"));
         let table = |vb: VarBuilder, words: usize, width: usize| {
-            vb.get_with_hints((words, width), "weight", Init::Randn { mean: 0., stdev: (width as f64).powf(-0.5) })
+            vb.get_with_hints(
+                (words, width),
+                "weight",
+                Init::Randn { mean: 0., stdev: (width as f64).powf(-0.5) },
+            )
         };
         let (e, d) = (&spec.encoder, &spec.decoder);
         let source = table(encoder.pp("embed_tokens"), spec.source_vocabulary, e.width)?;
@@ -113,7 +134,9 @@ impl Transformer {
             _ => table(decoder.pp("embed_tokens"), spec.target_vocabulary, d.width)?,
         };
         let output = match spec.embeddings {
-            Embeddings::Separate => table(decoder.pp("output_projection"), spec.target_vocabulary, d.width)?,
+            Embeddings::Separate => {
+                table(decoder.pp("output_projection"), spec.target_vocabulary, d.width)?
+            }
             _ => target.clone(),
         };
         let words = |table: Tensor, width: usize, positions: &Tensor, name: &'static str| Words {
@@ -128,13 +151,20 @@ impl Transformer {
         let encoder_layers = (0..e.layers).map(|i| {
             let (name, vb) = (format!("encoder.{i}"), encoder.pp("layers").pp(i));
             let attention = AttentionBlock::new(e, e.width, "self_attn", spec, &name, &vb)?;
-            Ok(EncoderLayer { attention, feed_forward: FeedForwardBlock::new(e, spec, &name, &vb)? })
+            Ok(EncoderLayer {
+                attention,
+                feed_forward: FeedForwardBlock::new(e, spec, &name, &vb)?,
+            })
         });
         let decoder_layers = (0..d.layers).map(|i| {
             let (name, vb) = (format!("decoder.{i}"), decoder.pp("layers").pp(i));
             let own = AttentionBlock::new(d, d.width, "self_attn", spec, &name, &vb)?;
             let source = AttentionBlock::new(d, e.width, "encoder_attn", spec, &name, &vb)?;
-            Ok(DecoderLayer { own, source, feed_forward: FeedForwardBlock::new(d, spec, &name, &vb)? })
+            Ok(DecoderLayer {
+                own,
+                source,
+                feed_forward: FeedForwardBlock::new(d, spec, &name, &vb)?,
+            })
         });
         let last = |vb: &VarBuilder, width: usize| match spec.norm {
             Norm::Pre => LayerNorm::new(width, vb.pp("layer_norm")).map(Some),
@@ -152,11 +182,18 @@ impl Transformer {
         })
     }
 
-    /// The same network without variables: it computes the same from the same memory, and records no graph.
+    /// The same network without variables: it computes the same from the same memory, and records
+    /// no graph.
     pub fn detached(&self) -> Self {
-        let words = |words: &Words| Words { table: words.table.detach(), positions: words.positions.clone(), ..*words };
-        let encoder =
-            |layer: &EncoderLayer| EncoderLayer { attention: layer.attention.detached(), feed_forward: layer.feed_forward.detached() };
+        let words = |words: &Words| Words {
+            table: words.table.detach(),
+            positions: words.positions.clone(),
+            ..*words
+        };
+        let encoder = |layer: &EncoderLayer| EncoderLayer {
+            attention: layer.attention.detached(),
+            feed_forward: layer.feed_forward.detached(),
+        };
         let decoder = |layer: &DecoderLayer| DecoderLayer {
             own: layer.own.detached(),
             source: layer.source.detached(),
@@ -184,12 +221,14 @@ impl Transformer {
         self.output.device()
     }
 
-    /// The table of the output projection, `[target vocabulary, decoder width]`: logits are `hidden · tableᵀ`.
+    /// The table of the output projection, `[target vocabulary, decoder width]`: logits are `hidden
+    /// · tableᵀ`.
     pub fn output_table(&self) -> &Tensor {
         &self.output
     }
 
-    /// Reads sentences: `source` u32 `[b, ts]`, of which row i has `lengths[i]` words and then padding.
+    /// Reads sentences: `source` u32 `[b, ts]`, of which row i has `lengths[i]` words and then
+    /// padding.
     ///
     /// # Errors
     /// Bad input when a sentence is too long, a tensor error when shapes or ids do not fit.
@@ -206,8 +245,9 @@ impl Transformer {
         Ok(Memory { states: xs, lengths: lengths.to_vec() })
     }
 
-    /// What the decoder makes of the words before each place: `target` u32 `[b, tt]`, beginning with the start symbol, gives
-    /// `[b, tt, decoder width]`. No place sees a later word; padding at the end needs no mask.
+    /// What the decoder makes of the words before each place: `target` u32 `[b, tt]`, beginning
+    /// with the start symbol, gives `[b, tt, decoder width]`. No place sees a later word;
+    /// padding at the end needs no mask.
     ///
     /// # Errors
     /// As [`Transformer::encode`].
@@ -217,7 +257,9 @@ impl Transformer {
         let mut xs = self.target.forward(target, 0, mode)?;
         for layer in &self.decoder {
             xs = layer.own.forward(&xs, own, mode, |xs| layer.own.project(xs))?;
-            xs = layer.source.forward(&xs, source, mode, |_| layer.source.project(&memory.states))?;
+            xs = layer
+                .source
+                .forward(&xs, source, mode, |_| layer.source.project(&memory.states))?;
             xs = layer.feed_forward.forward(&xs, mode)?;
         }
         match &self.decoder_norm {

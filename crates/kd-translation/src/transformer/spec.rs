@@ -25,7 +25,8 @@ pub struct Stack {
 pub enum Norm {
     /// After the residual sum, as published in 2017.
     Post,
-    /// Before the block, with one more at the end of each half; what deep encoders need to train at all.
+    /// Before the block, with one more at the end of each half; what deep encoders need to train at
+    /// all.
     Pre,
 }
 
@@ -57,7 +58,8 @@ pub struct TransformerSpec {
     pub norm: Norm,
     /// Which tables are shared.
     pub embeddings: Embeddings,
-    /// Probability with which an element of an embedding or of a block's result is dropped in training, in [0, 1).
+    /// Probability with which an element of an embedding or of a block's result is dropped in
+    /// training, in [0, 1).
     pub dropout: f64,
     /// The same of an attention's weights.
     pub attention_dropout: f64,
@@ -66,25 +68,35 @@ pub struct TransformerSpec {
 }
 
 impl TransformerSpec {
-    /// The student TINY of the paper: one decoder layer, at half the teacher's width, feed-forward units and at its number of heads; the
-    /// encoder is the teacher's.
+    /// The student TINY of the paper: one decoder layer, at half the teacher's width, feed-forward
+    /// units and at its number of heads; the encoder is the teacher's.
     pub fn tiny(&self) -> Self {
         let Stack { width, feed_forward, heads, .. } = self.decoder;
-        Self { decoder: Stack { layers: 1, width: width / 2, feed_forward: feed_forward / 2, heads }, ..self.clone() }
+        Self {
+            decoder: Stack { layers: 1, width: width / 2, feed_forward: feed_forward / 2, heads },
+            ..self.clone()
+        }
     }
 
-    /// The student SMALL of the paper: two decoder layers of the teacher's width; the encoder is the teacher's.
+    /// The student SMALL of the paper: two decoder layers of the teacher's width; the encoder is
+    /// the teacher's.
     pub fn small(&self) -> Self {
         Self { decoder: Stack { layers: 2, ..self.decoder }, ..self.clone() }
     }
 
     /// How many numbers its parameters hold.
     pub fn parameters(&self) -> usize {
-        let attention = |width: usize, memory: usize| 2 * (width * width + width) + 2 * (memory * width + width);
+        let attention = |width: usize, memory: usize| {
+            2 * (width * width + width) + 2 * (memory * width + width)
+        };
         let feed_forward = |s: &Stack| 2 * s.width * s.feed_forward + s.feed_forward + s.width;
         let (e, d) = (&self.encoder, &self.decoder);
         let encoder = e.layers * (attention(e.width, e.width) + feed_forward(e) + 4 * e.width);
-        let decoder = d.layers * (attention(d.width, d.width) + attention(d.width, e.width) + feed_forward(d) + 6 * d.width);
+        let decoder = d.layers
+            * (attention(d.width, d.width)
+                + attention(d.width, e.width)
+                + feed_forward(d)
+                + 6 * d.width);
         let last = if self.norm == Norm::Pre { 2 * (e.width + d.width) } else { 0 };
         let (source, target) = (self.source_vocabulary * e.width, self.target_vocabulary * d.width);
         let tables = match self.embeddings {
@@ -104,28 +116,49 @@ impl TransformerSpec {
         for (name, stack) in [("encoder", &self.encoder), ("decoder", &self.decoder)] {
             let Stack { layers, width, feed_forward, heads } = *stack;
             if layers == 0 || width < 2 || feed_forward == 0 || heads == 0 {
-                return fault(format!("{name}: expected at least 1 layer, 2 wide, with 1 hidden unit and 1 head, got {stack:?}"));
+                return fault(format!(
+                    "{name}: expected at least 1 layer, 2 wide, with 1 hidden unit and 1 head, got {stack:?}"
+                ));
             }
             if layers.max(width).max(feed_forward) > 1 << 16 {
-                return fault(format!("{name}: expected at most 65536 layers, wide and hidden units, got {stack:?}"));
+                return fault(format!(
+                    "{name}: expected at most 65536 layers, wide and hidden units, got {stack:?}"
+                ));
             }
             if width % heads != 0 || width % 2 != 0 {
-                return fault(format!("expected an even {name} width that is a multiple of its heads, got {width} with {heads}"));
+                return fault(format!(
+                    "expected an even {name} width that is a multiple of its heads, got {width} with {heads}"
+                ));
             }
         }
-        for (name, words) in [("source", self.source_vocabulary), ("target", self.target_vocabulary)] {
+        for (name, words) in
+            [("source", self.source_vocabulary), ("target", self.target_vocabulary)]
+        {
             if !(2..=1 << 24).contains(&words) {
-                return fault(format!("expected a {name}-vocabulary of 2 to 16777216 words, got {words}"));
+                return fault(format!(
+                    "expected a {name}-vocabulary of 2 to 16777216 words, got {words}"
+                ));
             }
         }
         if self.parameters() as u64 > MOST_WEIGHTS {
-            return fault(format!("expected at most 2^31 parameters in all, got {}", self.parameters()));
+            return fault(format!(
+                "expected at most 2^31 parameters in all, got {}",
+                self.parameters()
+            ));
         }
-        let one = self.source_vocabulary == self.target_vocabulary && self.encoder.width == self.decoder.width;
+        let one = self.source_vocabulary == self.target_vocabulary
+            && self.encoder.width == self.decoder.width;
         if self.embeddings == Embeddings::Shared && !one {
-            return fault("shared embeddings: expected one vocabulary and one width of both halves, got two".into());
+            return fault(
+                "shared embeddings: expected one vocabulary and one width of both halves, got two"
+                    .into(),
+            );
         }
-        let drops = [("dropout", self.dropout), ("attention-dropout", self.attention_dropout), ("relu-dropout", self.relu_dropout)];
+        let drops = [
+            ("dropout", self.dropout),
+            ("attention-dropout", self.attention_dropout),
+            ("relu-dropout", self.relu_dropout),
+        ];
         match drops.into_iter().find(|(_, p)| !(0. ..1.).contains(p)) {
             Some((name, p)) => fault(format!("expected {name} in [0, 1), got {p}")),
             None => Ok(()),
@@ -158,7 +191,10 @@ mod tests {
         assert!(good.check().is_ok());
         let wide = Stack { width: usize::MAX & !7, ..good.decoder };
         let cases = [
-            (TransformerSpec { decoder: wide, ..good.clone() }, "at most 65536 layers, wide and hidden units"),
+            (
+                TransformerSpec { decoder: wide, ..good.clone() },
+                "at most 65536 layers, wide and hidden units",
+            ),
             (base(usize::MAX, 512, 6), "vocabulary of 2 to 16777216 words"),
             (base(1 << 24, 512, 6), "at most 2^31 parameters in all"),
             (base(20_000, 512, 2000), "at most 2^31 parameters in all"),
@@ -181,9 +217,13 @@ mod tests {
             (base(34_000, 512, 48), [228.8, 187.3, 211.9]),
         ];
         for (teacher, expected) in table {
-            let got = [&teacher, &teacher.tiny(), &teacher.small()].map(|spec| millions(spec.parameters()));
+            let got = [&teacher, &teacher.tiny(), &teacher.small()]
+                .map(|spec| millions(spec.parameters()));
             for (got, expected) in got.into_iter().zip(expected) {
-                assert!((got - expected).abs() <= 0.1001, "{teacher:?}: {got}, expected {expected}");
+                assert!(
+                    (got - expected).abs() <= 0.1001,
+                    "{teacher:?}: {got}, expected {expected}"
+                );
             }
         }
     }

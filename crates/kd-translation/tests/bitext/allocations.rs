@@ -1,4 +1,5 @@
-//! How much memory a thread holds, and the most it has held: a reader that believes a forged size, or does not stream, shows here.
+//! How much memory a thread holds, and the most it has held: a reader that believes a forged size,
+//! or does not stream, shows here.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -16,8 +17,8 @@ fn count(bytes: isize) {
     MOST.set(MOST.get().max(held));
 }
 
-// SAFETY: every method passes its arguments to `System` unchanged, whose contract is the caller's. The counters allocate nothing and have
-// no destructor.
+// SAFETY: every method passes its arguments to `System` unchanged, whose contract is the caller's.
+// The counters allocate nothing and have no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);

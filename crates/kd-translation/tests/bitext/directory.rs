@@ -1,11 +1,15 @@
 use std::fs;
 
-use kd_translation::bitext::{Bitext, BitextSplits, LengthLimits, Request, Source, cleaning, directory, jsonl, load};
+use kd_translation::bitext::{
+    Bitext, BitextSplits, LengthLimits, Request, Source, cleaning, directory, jsonl, load,
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::allocations::most_held;
-use crate::fixtures::{corpus, gz, jsonl as json_lines, languages, message, offline, plain, text, write};
+use crate::fixtures::{
+    corpus, gz, jsonl as json_lines, languages, message, offline, plain, text, write,
+};
 
 fn read(dir: &TempDir) -> Result<BitextSplits, String> {
     directory::load(dir.path(), &languages("en-de")).map_err(|e| message(e, dir.path()))
@@ -22,9 +26,15 @@ fn a_corpus_comes_back_from_each_kind_of_files() {
     }
     for end in ["", ".gz"] {
         let (dir, corpus) = (TempDir::new().unwrap(), corpus());
-        for (name, part) in [("train", &corpus.train), ("val", &corpus.validation), ("test", &corpus.test)] {
+        for (name, part) in
+            [("train", &corpus.train), ("val", &corpus.validation), ("test", &corpus.test)]
+        {
             let bytes = json_lines(part, &languages("en-de"));
-            fs::write(dir.path().join(format!("{name}.jsonl{end}")), if end.is_empty() { bytes } else { gz(&bytes) }).unwrap();
+            fs::write(
+                dir.path().join(format!("{name}.jsonl{end}")),
+                if end.is_empty() { bytes } else { gz(&bytes) },
+            )
+            .unwrap();
         }
         assert_eq!(read(&dir).unwrap(), corpus);
     }
@@ -44,7 +54,8 @@ fn the_other_direction_turns_the_sides() {
 fn line_ends_byte_order_marks_and_white_space_at_the_ends_do_not_matter() {
     let dir = TempDir::new().unwrap();
     write(dir.path(), &corpus(), plain);
-    let lines: Vec<String> = corpus().test.source.iter().map(|line| format!("  {line}\u{a0}\r")).collect();
+    let lines: Vec<String> =
+        corpus().test.source.iter().map(|line| format!("  {line}\u{a0}\r")).collect();
     let mut bytes = "\u{feff}".as_bytes().to_vec();
     bytes.extend(text(&lines));
     // No line end behind the last one.
@@ -76,20 +87,30 @@ fn each_kind_of_bad_directory_has_its_message() {
         change(&dir);
         read(&dir).unwrap_err()
     };
-    let with = |name: &'static str, bytes: &'static [u8]| bad(&move |dir| fs::write(dir.path().join(name), bytes).unwrap());
+    let with = |name: &'static str, bytes: &'static [u8]| {
+        bad(&move |dir| fs::write(dir.path().join(name), bytes).unwrap())
+    };
     let gzipped = |bytes: &dyn Fn(Vec<u8>) -> Vec<u8>| {
         bad(&|dir| {
             fs::remove_file(dir.path().join("train.de")).unwrap();
-            fs::write(dir.path().join("train.de.gz"), bytes(gz(&text(&corpus().train.target)))).unwrap();
+            fs::write(dir.path().join("train.de.gz"), bytes(gz(&text(&corpus().train.target))))
+                .unwrap();
         })
     };
     let jsonl = |line: &'static str| {
         bad(&move |dir| {
             fs::remove_file(dir.path().join("test.de")).unwrap();
-            fs::write(dir.path().join("test.jsonl"), format!("{{\"en\": \"a\", \"de\": \"b\"}}\n{line}\n")).unwrap();
+            fs::write(
+                dir.path().join("test.jsonl"),
+                format!("{{\"en\": \"a\", \"de\": \"b\"}}\n{line}\n"),
+            )
+            .unwrap();
         })
     };
-    let long = bad(&|dir| fs::write(dir.path().join("train.en"), [b"a\n".to_vec(), vec![b'x'; 3 << 20]].concat()).unwrap());
+    let long = bad(&|dir| {
+        fs::write(dir.path().join("train.en"), [b"a\n".to_vec(), vec![b'x'; 3 << 20]].concat())
+            .unwrap()
+    });
     let nothing = TempDir::new().unwrap();
     let messages = [
         read(&nothing).unwrap_err(),
@@ -135,7 +156,8 @@ fn each_kind_of_bad_directory_has_its_message() {
 fn empty_training_lines_are_left_out_and_counted() {
     let dir = TempDir::new().unwrap();
     write(dir.path(), &corpus(), plain);
-    fs::write(dir.path().join("train.en"), "a b c\n\na b\na\nlong long long long long long\n").unwrap();
+    fs::write(dir.path().join("train.en"), "a b c\n\na b\na\nlong long long long long long\n")
+        .unwrap();
     fs::write(dir.path().join("train.de"), "a b c\na\nb c d\na b c d\nlong\n").unwrap();
     let train = read(&dir).unwrap().train;
     assert_eq!((train.len(), train.source[1].as_str()), (5, ""));
@@ -143,13 +165,17 @@ fn empty_training_lines_are_left_out_and_counted() {
     let (kept, cleaning) = limits.clean(train, cleaning::words, cleaning::words);
     assert_eq!(kept.source, ["a b c", "a b"]);
     insta::assert_snapshot!(cleaning, @"kept 2 of 5 pairs; left out 1 empty, 1 too long, 1 by their ratio of lengths");
-    assert_eq!(cleaning.pairs_in, cleaning.empty + cleaning.too_long + cleaning.ratio + cleaning.kept);
+    assert_eq!(
+        cleaning.pairs_in,
+        cleaning.empty + cleaning.too_long + cleaning.ratio + cleaning.kept
+    );
 }
 
 #[test]
 fn limits_of_length_have_to_admit_something() {
     let messages =
-        [LengthLimits::new(0, 2.0), LengthLimits::new(5, 0.5), LengthLimits::new(5, f64::NAN)].map(|l| l.unwrap_err().to_string());
+        [LengthLimits::new(0, 2.0), LengthLimits::new(5, 0.5), LengthLimits::new(5, f64::NAN)]
+            .map(|l| l.unwrap_err().to_string());
     insta::assert_snapshot!(messages.join("\n"), @r"
     most tokens of a sentence: expected at least 1, got 0
     largest ratio of lengths: expected at least 1, got 0.5
@@ -165,15 +191,21 @@ fn a_directory_is_used_by_auto_and_by_name_and_never_left_for_the_hub() {
     write(dir.path(), &corpus(), plain);
     let request = |source: &str| {
         let source: Source = source.parse().unwrap();
-        Request { hub: offline(cache.path()), ..Request::new(source, Some(dir.path().to_path_buf())) }
+        Request {
+            hub: offline(cache.path()),
+            ..Request::new(source, Some(dir.path().to_path_buf()))
+        }
     };
-    for (source, dataset) in [("auto", "directory"), ("directory", "directory"), ("multi30k", "multi30k")] {
+    for (source, dataset) in
+        [("auto", "directory"), ("directory", "directory"), ("multi30k", "multi30k")]
+    {
         let (splits, provenance) = load(&request(source)).unwrap();
         assert_eq!((splits, provenance.dataset), (corpus(), dataset));
         assert_eq!(provenance.content, corpus().content_hash());
         assert_eq!(message(&provenance.found, dir.path()), "DIR (en-de)");
         let note = provenance.note.map(|note| message(note, dir.path()));
-        let expected = (source == "multi30k").then(|| "DIR: 40 + 6 + 5 pairs that are not the original Multi30k".to_string());
+        let expected = (source == "multi30k")
+            .then(|| "DIR: 40 + 6 + 5 pairs that are not the original Multi30k".to_string());
         assert_eq!(note, expected);
     }
     let limited = Request { train_limit: Some(10), ..request("auto") };

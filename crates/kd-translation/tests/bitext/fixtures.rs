@@ -49,7 +49,8 @@ pub fn write(dir: &Path, corpus: &BitextSplits, name: impl Fn(usize, usize) -> S
     for (p, part) in [&corpus.train, &corpus.validation, &corpus.test].into_iter().enumerate() {
         for (s, side) in [&part.source, &part.target].into_iter().enumerate() {
             let (name, bytes) = (name(p, s), text(side));
-            fs::write(dir.join(&name), if name.ends_with(".gz") { gz(&bytes) } else { bytes }).unwrap();
+            fs::write(dir.join(&name), if name.ends_with(".gz") { gz(&bytes) } else { bytes })
+                .unwrap();
         }
     }
 }
@@ -94,8 +95,10 @@ pub fn parquet_rows(rows: &[Row], layout: &Layout) -> Vec<u8> {
         let mut group = writer.next_row_group().unwrap();
         for side in 0..2 {
             let mut column = group.next_column().unwrap().unwrap();
-            let values: Vec<ByteArray> = rows.iter().filter_map(|row| row[side].clone().map(ByteArray::from)).collect();
-            let levels: Vec<i16> = rows.iter().map(|row| if row[side].is_some() { 2 } else { 1 }).collect();
+            let values: Vec<ByteArray> =
+                rows.iter().filter_map(|row| row[side].clone().map(ByteArray::from)).collect();
+            let levels: Vec<i16> =
+                rows.iter().map(|row| if row[side].is_some() { 2 } else { 1 }).collect();
             column.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None).unwrap();
             column.close().unwrap();
         }
@@ -105,7 +108,10 @@ pub fn parquet_rows(rows: &[Row], layout: &Layout) -> Vec<u8> {
 }
 
 pub fn rows(pairs: &kd_translation::Bitext) -> Vec<Row> {
-    pairs.pairs().map(|(source, target)| [source, target].map(|text| Some(text.as_bytes().to_vec()))).collect()
+    pairs
+        .pairs()
+        .map(|(source, target)| [source, target].map(|text| Some(text.as_bytes().to_vec())))
+        .collect()
 }
 
 pub fn parquet(pairs: &kd_translation::Bitext) -> Vec<u8> {

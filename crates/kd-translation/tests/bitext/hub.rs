@@ -13,7 +13,8 @@ fn request(source: Source, cache: &Path) -> Request {
 
 fn multi30k(cache: &Path) {
     let corpus = corpus();
-    let files = [&corpus.train, &corpus.validation, &corpus.test].map(|part| jsonl(part, &languages("en-de")));
+    let files = [&corpus.train, &corpus.validation, &corpus.test]
+        .map(|part| jsonl(part, &languages("en-de")));
     fill(cache, &Corpus::Multi30k.listing(), &files);
 }
 
@@ -27,7 +28,8 @@ fn a_cached_corpus_needs_no_server() {
         assert!(provenance.found.ends_with("/train.jsonl (en-de)"), "{}", provenance.found);
         assert_eq!(provenance.content, splits.content_hash());
     }
-    let turned = Request { languages: Some(languages("de-en")), ..request(Source::Auto, cache.path()) };
+    let turned =
+        Request { languages: Some(languages("de-en")), ..request(Source::Auto, cache.path()) };
     assert_eq!(load(&turned).unwrap().0.test.source, corpus().test.target);
 }
 
@@ -48,8 +50,12 @@ fn without_a_server_auto_generates_and_says_so_and_a_named_corpus_fails() {
 #[test]
 fn a_task_of_wmt_is_read_from_its_tables_in_order() {
     let (cache, all) = (TempDir::new().unwrap(), corpus());
-    let part = |from: usize, to: usize| Bitext { source: all.train.source[from..to].to_vec(), target: all.train.target[from..to].to_vec() };
-    let files = [part(0, 13), part(13, 14), part(14, 40), all.validation.clone(), all.test.clone()].map(|part| parquet(&part));
+    let part = |from: usize, to: usize| Bitext {
+        source: all.train.source[from..to].to_vec(),
+        target: all.train.target[from..to].to_vec(),
+    };
+    let files = [part(0, 13), part(13, 14), part(14, 40), all.validation.clone(), all.test.clone()]
+        .map(|part| parquet(&part));
     fill(cache.path(), &Corpus::Wmt14DeEn.listing(), &files);
     let request = request(Source::Corpus(Corpus::Wmt14DeEn), cache.path());
     let (splits, provenance) = load(&request).unwrap();
@@ -66,14 +72,19 @@ fn a_task_of_wmt_is_read_from_its_tables_in_order() {
 fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
     let cache = TempDir::new().unwrap();
     multi30k(cache.path());
-    let foreign = load(&Request { original: true, ..request(Source::Auto, cache.path()) }).unwrap_err();
+    let foreign =
+        load(&Request { original: true, ..request(Source::Auto, cache.path()) }).unwrap_err();
     let all = corpus();
     let files = [&all.train, &all.validation, &all.test].map(parquet);
     fill(cache.path(), &Corpus::Wmt16RoEn.listing(), &files);
     let task = Source::Corpus(Corpus::Wmt16RoEn);
     let columns = load(&request(task, cache.path())).unwrap_err();
     let small = load(&Request { original: true, ..request(task, cache.path()) }).unwrap_err();
-    fill(cache.path(), &Corpus::Multi30k.listing(), &[jsonl(&all.train, &languages("en-de")), b"{}\n".to_vec(), Vec::new()]);
+    fill(
+        cache.path(),
+        &Corpus::Multi30k.listing(),
+        &[jsonl(&all.train, &languages("en-de")), b"{}\n".to_vec(), Vec::new()],
+    );
     let corrupt = load(&request(Source::Auto, cache.path())).unwrap_err();
     let messages = [foreign, columns, small, corrupt].map(|e| {
         let e = kd_core::Error::from(e);

@@ -26,9 +26,15 @@ fn sentences_of_multi30k_come_back_from_their_tokens() {
     };
     let (splits, _) = hub::read(corpus, &files, &corpus.languages(), None, true).unwrap();
     // The validation set stands in for the training set, which takes longer.
-    let vocabularies = Vocabularies::train(&splits.validation, &BpeSettings::new(2000), true).unwrap();
+    let vocabularies =
+        Vocabularies::train(&splits.validation, &BpeSettings::new(2000), true).unwrap();
     let pairs = vocabularies.encode(&splits.validation);
-    for (ids, line) in pairs.source.iter().zip(&splits.validation.source).chain(pairs.target.iter().zip(&splits.validation.target)) {
+    for (ids, line) in pairs
+        .source
+        .iter()
+        .zip(&splits.validation.source)
+        .chain(pairs.target.iter().zip(&splits.validation.target))
+    {
         assert_eq!(vocabularies.target.decode(ids), *line);
     }
 }

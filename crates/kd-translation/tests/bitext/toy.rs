@@ -11,7 +11,12 @@ fn small(seed: u64) -> BitextSplits {
 fn a_seed_names_the_same_text_on_every_machine() {
     let splits = small(0);
     assert_eq!(splits.content_hash(), "3cecbb882b068aa4");
-    let shown: Vec<String> = splits.train.pairs().take(8).map(|(source, target)| format!("{source}\n  {target}")).collect();
+    let shown: Vec<String> = splits
+        .train
+        .pairs()
+        .take(8)
+        .map(|(source, target)| format!("{source}\n  {target}"))
+        .collect();
     insta::assert_snapshot!(shown.join("\n"), @r"
     the wewif kist the taiful rogars lustaig the stestof and it not tabof the stapif powosts?
       ke de lüšün da södöd daječ din selihe prözs grödašet, o on dim šuvözi sögrezen jagrezet nej?
@@ -44,7 +49,9 @@ fn no_source_sentence_occurs_twice() {
 #[test]
 fn sentences_of_other_seeds_do_not_leak_either() {
     let tests: HashSet<String> = (0..3).flat_map(|seed| small(seed).test.source).collect();
-    assert!((0..3).all(|seed| small(seed).train.source.iter().all(|source| !tests.contains(source))));
+    assert!(
+        (0..3).all(|seed| small(seed).train.source.iter().all(|source| !tests.contains(source)))
+    );
 }
 
 #[test]
@@ -70,7 +77,10 @@ fn a_translation_is_a_function_of_its_source() {
 fn words_have_more_forms_in_the_target_for_the_rest_of_the_sentence_to_decide() {
     let train = small(0).train;
     let words = |side: &[String]| -> HashSet<String> {
-        side.iter().flat_map(|s| s.split(|c: char| !c.is_alphabetic())).map(str::to_string).collect()
+        side.iter()
+            .flat_map(|s| s.split(|c: char| !c.is_alphabetic()))
+            .map(str::to_string)
+            .collect()
     };
     let (source, target) = (words(&train.source), words(&train.target));
     assert!(["de", "da", "dö", "dem", "dan", "di"].iter().all(|article| target.contains(*article)));

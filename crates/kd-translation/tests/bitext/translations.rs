@@ -14,7 +14,8 @@ use crate::fixtures::{HUB, Layout, Row, corpus, languages, message, parquet, par
 /// The pairs of the tables with these bytes.
 fn read(tables: &[Vec<u8>]) -> Result<Bitext, String> {
     let dir = TempDir::new().unwrap();
-    let paths: Vec<PathBuf> = (0..tables.len()).map(|i| dir.path().join(format!("{i:04}.parquet"))).collect();
+    let paths: Vec<PathBuf> =
+        (0..tables.len()).map(|i| dir.path().join(format!("{i:04}.parquet"))).collect();
     paths.iter().zip(tables).for_each(|(path, bytes)| fs::write(path, bytes).unwrap());
     let open = || Translations::open(&paths, &languages("en-de"));
     open().and_then(|pairs| pairs.collect()).map_err(|e| message(e, dir.path()))
@@ -22,14 +23,31 @@ fn read(tables: &[Vec<u8>]) -> Result<Bitext, String> {
 
 #[test]
 fn tables_hold_what_was_written_in_each_layout() {
-    // Version 2 without dictionaries writes delta encodings, which are refused; see the messages below.
-    let kinds = [(WriterVersion::PARQUET_1_0, true), (WriterVersion::PARQUET_1_0, false), (WriterVersion::PARQUET_2_0, true)];
+    // Version 2 without dictionaries writes delta encodings, which are refused; see the messages
+    // below.
+    let kinds = [
+        (WriterVersion::PARQUET_1_0, true),
+        (WriterVersion::PARQUET_1_0, false),
+        (WriterVersion::PARQUET_2_0, true),
+    ];
     let train = corpus().train;
-    for compression in [Compression::UNCOMPRESSED, Compression::SNAPPY, Compression::ZSTD(Default::default()), Compression::LZ4_RAW] {
+    for compression in [
+        Compression::UNCOMPRESSED,
+        Compression::SNAPPY,
+        Compression::ZSTD(Default::default()),
+        Compression::LZ4_RAW,
+    ] {
         for (version, dictionary) in kinds {
             for group_rows in [1, 12, 1000] {
-                let bytes = parquet_rows(&rows(&train), &Layout { compression, version, dictionary, group_rows, ..HUB });
-                assert_eq!(read(&[bytes]).unwrap(), train, "{compression} {version:?} {dictionary} {group_rows}");
+                let bytes = parquet_rows(
+                    &rows(&train),
+                    &Layout { compression, version, dictionary, group_rows, ..HUB },
+                );
+                assert_eq!(
+                    read(&[bytes]).unwrap(),
+                    train,
+                    "{compression} {version:?} {dictionary} {group_rows}"
+                );
             }
         }
     }
@@ -43,7 +61,12 @@ fn several_tables_follow_each_other_and_count_together() {
     fs::write(&paths[1], parquet(&all.test)).unwrap();
     let open = || Translations::open(&paths, &languages("en-de")).unwrap();
     assert_eq!(open().total(), 45);
-    let both: Bitext = all.train.pairs().chain(all.test.pairs()).map(|(s, t)| (s.to_string(), t.to_string())).collect();
+    let both: Bitext = all
+        .train
+        .pairs()
+        .chain(all.test.pairs())
+        .map(|(s, t)| (s.to_string(), t.to_string()))
+        .collect();
     assert_eq!(open().first(usize::MAX).unwrap(), both);
     assert_eq!(open().first(41).unwrap().source, both.source[..41]);
     assert_eq!(open().spread(9).unwrap(), both.spread(9));
@@ -74,9 +97,17 @@ fn each_kind_of_bad_table_has_its_message() {
         read(&[with(&|rows| rows[15][1] = Some(vec![b'x'; (1 << 20) + 1]))]),
         read(&[with(&|rows| rows.clear())]),
         read(&[whole.clone(), b"no table".to_vec()]),
-        read(&[schema("message schema { optional group translation { optional binary en (UTF8); optional binary ro (UTF8); } }")]),
-        read(&[parquet_rows(&rows(&train), &Layout { compression: Compression::GZIP(Default::default()), ..HUB })]),
-        read(&[parquet_rows(&rows(&train), &Layout { version: WriterVersion::PARQUET_2_0, dictionary: false, ..HUB })]),
+        read(&[schema(
+            "message schema { optional group translation { optional binary en (UTF8); optional binary ro (UTF8); } }",
+        )]),
+        read(&[parquet_rows(
+            &rows(&train),
+            &Layout { compression: Compression::GZIP(Default::default()), ..HUB },
+        )]),
+        read(&[parquet_rows(
+            &rows(&train),
+            &Layout { version: WriterVersion::PARQUET_2_0, dictionary: false, ..HUB },
+        )]),
     ];
     insta::assert_snapshot!(messages.map(|m| m.unwrap_err()).join("\n"), @r"
     DIR/0000.parquet: expected a Parquet table of translations, got Parquet error: Invalid Parquet file. Corrupt footer
@@ -108,7 +139,12 @@ fn after_an_error_there_are_no_more_pairs() {
 fn a_table_is_streamed_whatever_its_size() {
     // 30 MB in one row group, and a dictionary that overflows into plain pages.
     let text = |i: usize, side: usize| {
-        Some((0..60).map(|k| format!("{:x}", (i * 2 + side + 1) * (k + 7919) * 31)).collect::<String>().into_bytes())
+        Some(
+            (0..60)
+                .map(|k| format!("{:x}", (i * 2 + side + 1) * (k + 7919) * 31))
+                .collect::<String>()
+                .into_bytes(),
+        )
     };
     let rows: Vec<_> = (0..30_000).map(|i| [text(i, 0), text(i, 1)]).collect();
     let layout = Layout { compression: Compression::UNCOMPRESSED, group_rows: 1 << 20, ..HUB };
@@ -119,7 +155,10 @@ fn a_table_is_streamed_whatever_its_size() {
     fs::write(&path, bytes).unwrap();
     let (count, most) = most_held(|| {
         let pairs = Translations::open(&[path], &languages("en-de")).unwrap();
-        pairs.map(|pair| pair.unwrap()).filter(|(source, target)| source.len() > 200 && target.len() > 200).count()
+        pairs
+            .map(|pair| pair.unwrap())
+            .filter(|(source, target)| source.len() > 200 && target.len() > 200)
+            .count()
     });
     assert_eq!(count, 30_000);
     assert!(most < 12 << 20, "{most} bytes");

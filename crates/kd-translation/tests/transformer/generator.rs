@@ -40,7 +40,10 @@ pub fn generated(
 fn stir(params: &Params) -> Result<()> {
     let begun = params.snapshot()?;
     by_formula(params, |name, dims| {
-        let noise: Vec<f32> = formula::noise(dims.iter().product(), name, 3).into_iter().map(|u| 0.2 * u as f32).collect();
+        let noise: Vec<f32> = formula::noise(dims.iter().product(), name, 3)
+            .into_iter()
+            .map(|u| 0.2 * u as f32)
+            .collect();
         &begun[name] + Tensor::from_vec(noise, dims, &Device::Cpu)?
     })
 }
@@ -64,7 +67,11 @@ fn kinds() -> Vec<(TransformerSpec, TransformerSpec, GeneratorSpec)> {
         }
         let teacher = TransformerSpec { embeddings: Embeddings::TiedOutput, ..teacher };
         kinds.push((teacher.tiny(), teacher.clone(), whole(form, Start::Random)));
-        kinds.push((teacher.tiny(), teacher, GeneratorSpec { embeddings: false, decoder: vec![], ..whole(form, Start::Random) }));
+        kinds.push((
+            teacher.tiny(),
+            teacher,
+            GeneratorSpec { embeddings: false, decoder: vec![], ..whole(form, Start::Random) },
+        ));
     }
     kinds
 }
@@ -72,9 +79,11 @@ fn kinds() -> Vec<(TransformerSpec, TransformerSpec, GeneratorSpec)> {
 #[test]
 fn the_materialised_student_computes_what_the_generated_one_computes() -> Result<()> {
     for (student, teacher, generator) in kinds() {
-        let (params, made) = generated(&student, &teacher, &drawn(&teacher, 2)?.0.snapshot()?, &generator)?;
+        let (params, made) =
+            generated(&student, &teacher, &drawn(&teacher, 2)?.0.snapshot()?, &generator)?;
         stir(&params)?;
-        let ordinary = build_frozen(made.materialise()?, &Device::Cpu, |vb| Transformer::new(&student, vb))?;
+        let ordinary =
+            build_frozen(made.materialise()?, &Device::Cpu, |vb| Transformer::new(&student, vb))?;
         let (ours, theirs) = (logits(&made.student()?)?, logits(&ordinary)?);
         close(&theirs, &ours, 1e-5, &format!("{student:?}, {generator:?}"))?;
         assert!(ours.track_op() && !theirs.track_op(), "only the generated student has a graph");
@@ -86,14 +95,24 @@ fn the_materialised_student_computes_what_the_generated_one_computes() -> Result
 fn a_teachers_tensors_get_no_gradient_even_where_they_are_variables() -> Result<()> {
     for (student, teacher, generator) in kinds() {
         let (teacher_params, _) = drawn(&teacher, 2)?;
-        let tensors = teacher_params.named().into_iter().map(|(name, var)| (name, var.as_tensor().clone())).collect();
+        let tensors = teacher_params
+            .named()
+            .into_iter()
+            .map(|(name, var)| (name, var.as_tensor().clone()))
+            .collect();
         let (params, made) = generated(&student, &teacher, &tensors, &generator)?;
         let gradients = kd_kernels::backward(&logits(&made.student()?)?.sqr()?.sum_all()?)?;
         for (name, var) in teacher_params.named() {
-            assert!(gradients.get(var.as_tensor()).is_none(), "{student:?}, {generator:?}: the teacher's {name} has a gradient");
+            assert!(
+                gradients.get(var.as_tensor()).is_none(),
+                "{student:?}, {generator:?}: the teacher's {name} has a gradient"
+            );
         }
         for (name, var) in params.named() {
-            assert!(gradients.get(var.as_tensor()).is_some(), "{student:?}, {generator:?}: {name} has no gradient");
+            assert!(
+                gradients.get(var.as_tensor()).is_some(),
+                "{student:?}, {generator:?}: {name} has no gradient"
+            );
         }
     }
     Ok(())
@@ -103,16 +122,28 @@ fn a_teachers_tensors_get_no_gradient_even_where_they_are_variables() -> Result<
 fn shift_alone_and_scale_alone_can_make_any_student() -> Result<()> {
     for form in [Form::ReleasedCode, Form::Paper] {
         for student in [teacher(4).tiny(), teacher(4).small()] {
-            let (params, made) = generated(&student, &teacher(4), &drawn(&teacher(4), 2)?.0.snapshot()?, &whole(form, Start::Random))?;
+            let (params, made) = generated(
+                &student,
+                &teacher(4),
+                &drawn(&teacher(4), 2)?.0.snapshot()?,
+                &whole(form, Start::Random),
+            )?;
             let wanted = drawn(&student, 77)?.0.snapshot()?;
             // With scale 1 and shift 0, as they begin, a weight is the bent map.
             let bent = made.materialise()?;
             let transformed = |name: &str| !name.ends_with("output_projection.weight");
             let (mut values, zero) = (params.snapshot()?, |t: &Tensor| t.zeros_like());
-            for (i, (name, weight)) in wanted.iter().filter(|(name, _)| transformed(name)).enumerate() {
+            for (i, (name, weight)) in
+                wanted.iter().filter(|(name, _)| transformed(name)).enumerate()
+            {
                 // A bias of 0 is 0 times whatever the teacher's bias became.
-                let by_scale = i % 2 == 0 && formula::values(&bent[name])?.iter().all(|v| v.abs() > 1e-6);
-                let (scale, shift) = if by_scale { ((weight / &bent[name])?, zero(weight)?) } else { (zero(weight)?, weight.clone()) };
+                let by_scale =
+                    i % 2 == 0 && formula::values(&bent[name])?.iter().all(|v| v.abs() > 1e-6);
+                let (scale, shift) = if by_scale {
+                    ((weight / &bent[name])?, zero(weight)?)
+                } else {
+                    (zero(weight)?, weight.clone())
+                };
                 values.insert(format!("generator.{name}.scale"), scale);
                 values.insert(format!("generator.{name}.shift"), shift);
             }
@@ -136,7 +167,9 @@ fn teacher_layers_beyond_the_last_whole_subset_are_left_out() -> Result<()> {
                 *tensor = (&*tensor + 1.)?;
             }
         }
-        generated(&student, &teacher, &tensors, &whole(Form::ReleasedCode, Start::Random))?.1.materialise()
+        generated(&student, &teacher, &tensors, &whole(Form::ReleasedCode, Start::Random))?
+            .1
+            .materialise()
     };
     // A layer that does not exist: nothing is changed.
     let before = made(9)?;
@@ -144,7 +177,8 @@ fn teacher_layers_beyond_the_last_whole_subset_are_left_out() -> Result<()> {
         let after = made(changed)?;
         for (name, weight) in &before {
             let same = formula::values(weight)? == formula::values(&after[name])?;
-            let expected = reached.is_none_or(|layer: usize| !name.starts_with(&format!("decoder.layers.{layer}.")));
+            let expected = reached
+                .is_none_or(|layer: usize| !name.starts_with(&format!("decoder.layers.{layer}.")));
             assert_eq!(same, expected, "teacher layer {changed}, {name}");
         }
     }
@@ -155,8 +189,13 @@ fn teacher_layers_beyond_the_last_whole_subset_are_left_out() -> Result<()> {
 fn a_student_deeper_than_its_teacher_is_refused() -> Result<()> {
     let (teacher, student) = (teacher(1), teacher(2));
     let tensors = drawn(&teacher, 2)?.0.snapshot()?;
-    let Err(e) = generated(&student, &teacher, &tensors, &whole(Form::Paper, Start::Random)) else { panic!("it was accepted") };
-    assert!(e.is_bad_input() && e.to_string().contains("at most the teacher's 1 layers, got 2"), "{e}");
+    let Err(e) = generated(&student, &teacher, &tensors, &whole(Form::Paper, Start::Random)) else {
+        panic!("it was accepted")
+    };
+    assert!(
+        e.is_bad_input() && e.to_string().contains("at most the teacher's 1 layers, got 2"),
+        "{e}"
+    );
     Ok(())
 }
 
@@ -165,19 +204,28 @@ fn a_teacher_that_lacks_a_tensor_is_refused_with_its_name() -> Result<()> {
     let teacher = teacher(2);
     let mut tensors = drawn(&teacher, 2)?.0.snapshot()?;
     tensors.remove("decoder.layers.1.fc1.bias");
-    let Err(e) = generated(&teacher.tiny(), &teacher, &tensors, &whole(Form::Paper, Start::Random)) else { panic!("it was accepted") };
+    let Err(e) = generated(&teacher.tiny(), &teacher, &tensors, &whole(Form::Paper, Start::Random))
+    else {
+        panic!("it was accepted")
+    };
     assert!(e.is_bad_input() && e.to_string().contains("'decoder.layers.1.fc1.bias'"), "{e}");
     Ok(())
 }
 
 #[test]
-fn a_block_that_is_not_transferred_begins_as_an_ordinary_students_and_trains_as_it_is() -> Result<()> {
+fn a_block_that_is_not_transferred_begins_as_an_ordinary_students_and_trains_as_it_is() -> Result<()>
+{
     let (teacher, student) = (teacher(4), teacher(4).tiny());
-    let generator =
-        GeneratorSpec { encoder: vec![Block::Attention], decoder: vec![Block::FeedForward], ..whole(Form::Paper, Start::Random) };
-    let (params, made) = generated(&student, &teacher, &drawn(&teacher, 2)?.0.snapshot()?, &generator)?;
+    let generator = GeneratorSpec {
+        encoder: vec![Block::Attention],
+        decoder: vec![Block::FeedForward],
+        ..whole(Form::Paper, Start::Random)
+    };
+    let (params, made) =
+        generated(&student, &teacher, &drawn(&teacher, 2)?.0.snapshot()?, &generator)?;
     let ordinary = drawn(&student, 5)?.0.snapshot()?;
-    let plain: Vec<(String, Var)> = params.named().into_iter().filter(|(name, _)| !name.starts_with("generator.")).collect();
+    let plain: Vec<(String, Var)> =
+        params.named().into_iter().filter(|(name, _)| !name.starts_with("generator.")).collect();
     let expected = |name: &String| match name.split_once('.') {
         Some(("encoder", rest)) => rest.starts_with("layers") && !rest.contains("attn"),
         _ => name.contains("attn"),
@@ -188,7 +236,13 @@ fn a_block_that_is_not_transferred_begins_as_an_ordinary_students_and_trains_as_
     for (name, var) in &plain {
         close(var.as_tensor(), &ordinary[name], 0., name)?;
         assert!(gradients.get(var.as_tensor()).is_some(), "{name} has no gradient");
-        assert!(!params.named().iter().any(|(other, _)| other.starts_with(&format!("generator.{name}."))), "{name} has a formula too");
+        assert!(
+            !params
+                .named()
+                .iter()
+                .any(|(other, _)| other.starts_with(&format!("generator.{name}."))),
+            "{name} has a formula too"
+        );
         var.set(&(var.as_tensor() + 0.5)?)?;
     }
     let after = made.materialise()?;

@@ -1,5 +1,6 @@
-//! The Transformer, students generated from it, search and training: beside PyTorch (`scripts/oracles/transformer_trajectory.py` and
-//! `weight_generator.py`), and beside laws of their own.
+//! The Transformer, students generated from it, search and training: beside PyTorch
+//! (`scripts/oracles/transformer_trajectory.py` and `weight_generator.py`), and beside laws of
+//! their own.
 
 mod decoding;
 #[path = "../../../kd-core/tests/formula/mod.rs"]
@@ -22,7 +23,12 @@ fn stack(layers: usize, width: usize, feed_forward: usize) -> Stack {
 }
 
 /// A Transformer without dropout, whose tables are separate, normalised after each sum.
-fn spec(source_vocabulary: usize, target_vocabulary: usize, encoder: Stack, decoder: Stack) -> TransformerSpec {
+fn spec(
+    source_vocabulary: usize,
+    target_vocabulary: usize,
+    encoder: Stack,
+    decoder: Stack,
+) -> TransformerSpec {
     TransformerSpec {
         source_vocabulary,
         target_vocabulary,
@@ -58,9 +64,19 @@ fn close(ours: &Tensor, theirs: &Tensor, tolerance: f64, context: &str) -> Resul
 }
 
 /// The same, relative to the norm of what is expected.
-fn close_in_norm(ours: &Tensor, theirs: &Tensor, norm: f64, tolerance: f64, context: &str) -> Result<()> {
+fn close_in_norm(
+    ours: &Tensor,
+    theirs: &Tensor,
+    norm: f64,
+    tolerance: f64,
+    context: &str,
+) -> Result<()> {
     assert_eq!(ours.dims(), theirs.dims(), "{context}");
-    let squares: f64 = formula::values(ours)?.iter().zip(formula::values(theirs)?).map(|(a, b)| (a - b).powi(2)).sum();
+    let squares: f64 = formula::values(ours)?
+        .iter()
+        .zip(formula::values(theirs)?)
+        .map(|(a, b)| (a - b).powi(2))
+        .sum();
     assert!(squares.sqrt() <= tolerance * norm, "{context}: off by {} of {norm}", squares.sqrt());
     Ok(())
 }
@@ -72,11 +88,18 @@ fn norm(tensor: &Tensor) -> Result<f64> {
 /// Row i of the result is what was made of sentence `rows[i]`.
 fn rows_of(memory: &Memory, rows: &[u32]) -> Result<Memory> {
     let ids = Tensor::new(rows, &Device::Cpu)?;
-    Ok(Memory { states: memory.states.index_select(&ids, 0)?, lengths: rows.iter().map(|&r| memory.lengths[r as usize]).collect() })
+    Ok(Memory {
+        states: memory.states.index_select(&ids, 0)?,
+        lengths: rows.iter().map(|&r| memory.lengths[r as usize]).collect(),
+    })
 }
 
 /// Every tensor of `params` by its value's formula.
-fn by_formula(params: &Params, value: impl Fn(&str, &[usize]) -> candle_core::Result<Tensor>) -> Result<()> {
-    let values = params.named().into_iter().map(|(name, var)| Ok((name.clone(), value(&name, var.dims())?)));
+fn by_formula(
+    params: &Params,
+    value: impl Fn(&str, &[usize]) -> candle_core::Result<Tensor>,
+) -> Result<()> {
+    let values =
+        params.named().into_iter().map(|(name, var)| Ok((name.clone(), value(&name, var.dims())?)));
     params.set(&values.collect::<Result<BTreeMap<_, _>>>()?)
 }

@@ -1,4 +1,5 @@
-//! Networks and generators beside PyTorch: what they compute, their gradients, and ten steps of Adam.
+//! Networks and generators beside PyTorch: what they compute, their gradients, and ten steps of
+//! Adam.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -17,8 +18,10 @@ use kd_translation::{Learner, Pairs, TranslationSpec, Translations};
 
 use super::{by_formula, close, close_in_norm, formula, norm, spec, stack};
 
-/// Words of source and target of each pair of the batches that the steps take in turn, as in the golden program.
-const LENGTHS: [&[(usize, usize)]; 2] = [&[(6, 4), (3, 7), (1, 2)], &[(5, 5), (2, 3), (4, 1), (7, 6)]];
+/// Words of source and target of each pair of the batches that the steps take in turn, as in the
+/// golden program.
+const LENGTHS: [&[(usize, usize)]; 2] =
+    [&[(6, 4), (3, 7), (1, 2)], &[(5, 5), (2, 3), (4, 1), (7, 6)]];
 
 type Golden = HashMap<String, Tensor>;
 
@@ -30,23 +33,40 @@ fn pairs(spec: &TransformerSpec, batch: usize) -> Result<TokenBatches> {
     let side = |side: usize| -> Vec<Vec<u32>> {
         let vocabulary = [spec.source_vocabulary, spec.target_vocabulary][side] - 4;
         let sentence = |(row, &(source, target)): (usize, &(usize, usize))| {
-            let word = |i: usize| 4 + ((7 * i * i + 5 * i + 3 * row + 11 * batch + 2 * side) % vocabulary) as u32;
+            let word = |i: usize| {
+                4 + ((7 * i * i + 5 * i + 3 * row + 11 * batch + 2 * side) % vocabulary) as u32
+            };
             (0..[source, target][side]).map(word).collect()
         };
         LENGTHS[batch].iter().enumerate().map(sentence).collect()
     };
-    Ok(TokenBatches::new(TokenPairs { source: side(0), target: side(1) }, BatchSize { tokens: 100, pairs: None })?)
+    Ok(TokenBatches::new(
+        TokenPairs { source: side(0), target: side(1) },
+        BatchSize { tokens: 100, pairs: None },
+    )?)
 }
 
 /// The places of `xs` `[b, t, d]` that hold words.
 fn unpadded(xs: &Tensor, lengths: &[usize]) -> Result<Tensor> {
-    let rows = lengths.iter().enumerate().map(|(row, &n)| Ok(xs.get(row)?.narrow(0, 0, n)?)).collect::<Result<Vec<_>>>()?;
+    let rows = lengths
+        .iter()
+        .enumerate()
+        .map(|(row, &n)| Ok(xs.get(row)?.narrow(0, 0, n)?))
+        .collect::<Result<Vec<_>>>()?;
     Ok(Tensor::cat(&rows, 0)?)
 }
 
 /// Compares encoder states, logits, gradients and the losses of ten steps with those of `case`.
-fn follow(case: &str, golden: &Golden, spec: &TransformerSpec, learner: Learner, params: &Params) -> Result<()> {
-    let expected = |name: &str| golden.get(&format!("{case}/{name}")).unwrap_or_else(|| panic!("{case} has no {name}"));
+fn follow(
+    case: &str,
+    golden: &Golden,
+    spec: &TransformerSpec,
+    learner: Learner,
+    params: &Params,
+) -> Result<()> {
+    let expected = |name: &str| {
+        golden.get(&format!("{case}/{name}")).unwrap_or_else(|| panic!("{case} has no {name}"))
+    };
     let train = TranslationSpec {
         updates: 10,
         updates_per_epoch: 10,
@@ -55,7 +75,13 @@ fn follow(case: &str, golden: &Golden, spec: &TransformerSpec, learner: Learner,
         learning_rate: 5e-3,
         warm_up: 4,
         initial_rate: 1e-7,
-        optimizer: OptimizerSpec::Adam { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0., decoupled: false },
+        optimizer: OptimizerSpec::Adam {
+            beta1: 0.9,
+            beta2: 0.98,
+            epsilon: 1e-8,
+            weight_decay: 0.,
+            decoupled: false,
+        },
         label_smoothing: 0.1,
         average_epochs: 0,
         precision: Precision::Float32,
@@ -73,11 +99,22 @@ fn follow(case: &str, golden: &Golden, spec: &TransformerSpec, learner: Learner,
     let memory = network.encode(&batch.source, &batch.source_lengths, Mode::Evaluate)?;
     let logits = network.logits(&network.decode(&memory, &batch.target_in, Mode::Evaluate)?)?;
     let (sources, targets) = (&batch.source_lengths, &batch.target_lengths);
-    close(&unpadded(&memory.states, sources)?, &unpadded(expected("states"), sources)?, 1e-5, &format!("{case}, states"))?;
-    close(&unpadded(&logits, targets)?, &unpadded(expected("logits"), targets)?, 1e-5, &format!("{case}, logits"))?;
+    close(
+        &unpadded(&memory.states, sources)?,
+        &unpadded(expected("states"), sources)?,
+        1e-5,
+        &format!("{case}, states"),
+    )?;
+    close(
+        &unpadded(&logits, targets)?,
+        &unpadded(expected("logits"), targets)?,
+        1e-5,
+        &format!("{case}, logits"),
+    )?;
 
     let (device, pairs) = (&Device::Cpu, Pairs::new(&text[0], Seed(0))?);
-    let task = Translations { learner, params, teacher: None, pairs, spec: &train, device, measure: None };
+    let task =
+        Translations { learner, params, teacher: None, pairs, spec: &train, device, measure: None };
     let mut optimizer = Optimizer::new(&train.optimizer, None, params)?;
     let losses = formula::values(expected("losses"))?;
     assert_eq!(losses.len(), 10);
@@ -85,17 +122,31 @@ fn follow(case: &str, golden: &Golden, spec: &TransformerSpec, learner: Learner,
         let draws = StepSeed { seed: Seed(0), epoch: 0, step };
         let (gradients, terms) = task.gradients(&vec![whole(&text[step % 2])?], draws)?;
         let (ours, tolerance) = (f64::from(terms[0].value), if step == 0 { 1e-5 } else { 1e-4 });
-        assert!((ours - theirs).abs() <= tolerance * theirs, "{case}, step {step}: loss {ours}, expected {theirs}");
+        assert!(
+            (ours - theirs).abs() <= tolerance * theirs,
+            "{case}, step {step}: loss {ours}, expected {theirs}"
+        );
         if step == 0 {
             let prefix = format!("{case}/gradients/");
-            let known: BTreeSet<&str> = golden.keys().filter_map(|name| name.strip_prefix(&*prefix)).collect();
+            let known: BTreeSet<&str> =
+                golden.keys().filter_map(|name| name.strip_prefix(&*prefix)).collect();
             let named = params.named();
-            assert_eq!(named.iter().map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>(), known, "{case}");
+            assert_eq!(
+                named.iter().map(|(name, _)| name.as_str()).collect::<BTreeSet<_>>(),
+                known,
+                "{case}"
+            );
             for (name, var) in named {
                 let theirs = expected(&format!("gradients/{name}"));
-                // Softmax does not see a bias of keys: its gradient is 0, and its error counts beside that of its weight.
-                let size = norm(expected(&format!("gradients/{}", name.replace("k_proj.bias", "k_proj.weight"))))?;
-                let ours = gradients.get(var.as_tensor()).unwrap_or_else(|| panic!("{case}: {name} has no gradient"));
+                // Softmax does not see a bias of keys: its gradient is 0, and its error counts
+                // beside that of its weight.
+                let size = norm(expected(&format!(
+                    "gradients/{}",
+                    name.replace("k_proj.bias", "k_proj.weight")
+                )))?;
+                let ours = gradients
+                    .get(var.as_tensor())
+                    .unwrap_or_else(|| panic!("{case}: {name} has no gradient"));
                 assert!(size > 0., "{case}, {name}");
                 close_in_norm(ours, theirs, size, 1e-4, &format!("{case}, gradient of {name}"))?;
             }
@@ -124,7 +175,10 @@ fn ten_steps_of_a_network_normalised_after_its_sums_are_pytorchs() -> Result<()>
 
 #[test]
 fn ten_steps_of_a_network_normalised_before_its_blocks_are_pytorchs() -> Result<()> {
-    network("pre-norm", TransformerSpec { norm: Norm::Pre, ..spec(50, 46, stack(2, 32, 64), stack(2, 32, 64)) })
+    network(
+        "pre-norm",
+        TransformerSpec { norm: Norm::Pre, ..spec(50, 46, stack(2, 32, 64), stack(2, 32, 64)) },
+    )
 }
 
 #[test]
@@ -135,7 +189,10 @@ fn ten_steps_of_a_decoder_half_as_wide_as_the_encoder_it_reads_are_pytorchs() ->
 /// The value of a generator's parameter, as in the golden program.
 fn start(name: &str, dims: &[usize]) -> candle_core::Result<Tensor> {
     let value = |shift: f64, scale: f64| {
-        let values: Vec<f32> = formula::noise(dims.iter().product(), name, 0).into_iter().map(|u| (shift + scale * u) as f32).collect();
+        let values: Vec<f32> = formula::noise(dims.iter().product(), name, 0)
+            .into_iter()
+            .map(|u| (shift + scale * u) as f32)
+            .collect();
         Tensor::from_vec(values, dims, &Device::Cpu)
     };
     match name.rsplit('.').next() {
@@ -146,7 +203,8 @@ fn start(name: &str, dims: &[usize]) -> candle_core::Result<Tensor> {
     }
 }
 
-/// Weights of every formula, then the trajectory. `small`: two decoder layers of the teacher's width, otherwise one of half of it.
+/// Weights of every formula, then the trajectory. `small`: two decoder layers of the teacher's
+/// width, otherwise one of half of it.
 fn generator(case: &str, norm: Norm, form: Form, small: bool) -> Result<()> {
     let golden = golden(include_bytes!("../golden/weight_generator.safetensors"))?;
     let teacher_spec = TransformerSpec { norm, ..spec(19, 23, stack(2, 16, 24), stack(5, 16, 24)) };
@@ -156,14 +214,22 @@ fn generator(case: &str, norm: Norm, form: Form, small: bool) -> Result<()> {
     by_formula(&teacher, |name, dims| formula::value(&format!("teacher.{name}"), dims))?;
 
     let all = vec![Block::Attention, Block::FeedForward];
-    let generator = GeneratorSpec { form, start: Start::Random, encoder: all.clone(), decoder: all, embeddings: true };
+    let generator = GeneratorSpec {
+        form,
+        start: Start::Random,
+        encoder: all.clone(),
+        decoder: all,
+        embeddings: true,
+    };
     let (params, vb) = Params::seeded(Seed(0), &Device::Cpu);
-    let student = GeneratedStudent::new(&student_spec, &teacher_spec, &teacher.snapshot()?, &generator, &vb)?;
+    let student =
+        GeneratedStudent::new(&student_spec, &teacher_spec, &teacher.snapshot()?, &generator, &vb)?;
     by_formula(&params, start)?;
 
     let weights: BTreeMap<String, Tensor> = student.materialise()?;
     let prefix = format!("{case}/weights/");
-    let known: BTreeSet<&str> = golden.keys().filter_map(|name| name.strip_prefix(&*prefix)).collect();
+    let known: BTreeSet<&str> =
+        golden.keys().filter_map(|name| name.strip_prefix(&*prefix)).collect();
     assert_eq!(weights.keys().map(String::as_str).collect::<BTreeSet<_>>(), known, "{case}");
     for (name, weight) in &weights {
         close(weight, &golden[&format!("{prefix}{name}")], 2e-6, &format!("{case}, {name}"))?;

@@ -11,7 +11,8 @@ use kd_translation::{Search, translate};
 
 use super::{drawn, formula, spec, stack, words};
 
-const SEARCH: Search = Search { beam: 1, length_penalty: 1., length_factor: 0., length_extra: 4, batch: 64 };
+const SEARCH: Search =
+    Search { beam: 1, length_penalty: 1., length_factor: 0., length_extra: 4, batch: 64 };
 /// A beam that holds every hypothesis of up to four words of three, each with four continuations.
 const EXHAUSTIVE: usize = 324;
 
@@ -25,10 +26,13 @@ fn sources(count: usize) -> Vec<Vec<u32>> {
 
 /// ln p of each word after `prefix`; padding and the start symbol cannot follow.
 fn following(network: &Transformer, source: &[u32], prefix: &[u32]) -> Result<Vec<f64>> {
-    let ids = |before: &[u32], words: &[u32], after: &[u32]| Tensor::new([before, words, after].concat(), &Device::Cpu)?.unsqueeze(0);
+    let ids = |before: &[u32], words: &[u32], after: &[u32]| {
+        Tensor::new([before, words, after].concat(), &Device::Cpu)?.unsqueeze(0)
+    };
     let memory = network.encode(&ids(&[], source, &[EOS])?, &[source.len() + 1], Mode::Evaluate)?;
     let states = network.decode(&memory, &ids(&[BOS], prefix, &[])?, Mode::Evaluate)?;
-    let mut scores = formula::values(&log_softmax(&network.logits(&states.narrow(1, prefix.len(), 1)?)?)?)?;
+    let mut scores =
+        formula::values(&log_softmax(&network.logits(&states.narrow(1, prefix.len(), 1)?)?)?)?;
     scores[PAD as usize] = f64::NEG_INFINITY;
     scores[BOS as usize] = f64::NEG_INFINITY;
     Ok(scores)
@@ -39,16 +43,31 @@ fn score(log_probability: f64, words: usize, alpha: f64) -> f64 {
 }
 
 fn best(found: impl IntoIterator<Item = Hypothesis>) -> Hypothesis {
-    found.into_iter().reduce(|best, other| if other.score > best.score { other } else { best }).expect("a hypothesis")
+    found
+        .into_iter()
+        .reduce(|best, other| if other.score > best.score { other } else { best })
+        .expect("a hypothesis")
 }
 
 /// All hypotheses that end within `longest` words.
-fn enumerate(network: &Transformer, source: &[u32], longest: usize, alpha: f64) -> Result<Vec<Hypothesis>> {
+fn enumerate(
+    network: &Transformer,
+    source: &[u32],
+    longest: usize,
+    alpha: f64,
+) -> Result<Vec<Hypothesis>> {
     let (mut open, mut ended) = (vec![(Vec::new(), 0.)], Vec::new());
     while let Some((words, log_probability)) = open.pop() {
-        for (word, p) in following(network, source, &words)?.into_iter().enumerate().filter(|(_, p)| p.is_finite()) {
+        for (word, p) in following(network, source, &words)?
+            .into_iter()
+            .enumerate()
+            .filter(|(_, p)| p.is_finite())
+        {
             if word as u32 == EOS {
-                ended.push(Hypothesis { score: score(log_probability + p, words.len() + 1, alpha), words: words.clone() });
+                ended.push(Hypothesis {
+                    score: score(log_probability + p, words.len() + 1, alpha),
+                    words: words.clone(),
+                });
             } else if words.len() < longest {
                 open.push(([&words[..], &[word as u32]].concat(), log_probability + p));
             }
@@ -57,30 +76,42 @@ fn enumerate(network: &Transformer, source: &[u32], longest: usize, alpha: f64) 
     Ok(ended)
 }
 
-/// The plain algorithm: of all continuations the 2k best; ends among the first k end, the best k others go on, until k have ended or the
-/// words are used up.
+/// The plain algorithm: of all continuations the 2k best; ends among the first k end, the best k
+/// others go on, until k have ended or the words are used up.
 fn plain(network: &Transformer, source: &[u32], search: &Search) -> Result<Hypothesis> {
     let (mut open, mut ended) = (vec![(Vec::new(), 0.)], Vec::new());
     for length in 0..=search.length_extra {
         let mut all = Vec::new();
         for (words, log_probability) in &open {
-            for (word, p) in following(network, source, words)?.into_iter().enumerate().filter(|(_, p)| p.is_finite()) {
+            for (word, p) in following(network, source, words)?
+                .into_iter()
+                .enumerate()
+                .filter(|(_, p)| p.is_finite())
+            {
                 all.push(([&words[..], &[word as u32]].concat(), log_probability + p));
             }
         }
         all.sort_by(|a, b| b.1.total_cmp(&a.1));
         let before = std::mem::take(&mut open);
-        for (rank, (mut words, log_probability)) in all.into_iter().take(2 * search.beam).enumerate() {
+        for (rank, (mut words, log_probability)) in
+            all.into_iter().take(2 * search.beam).enumerate()
+        {
             if words.last() != Some(&EOS) {
                 open.push((words, log_probability));
             } else if rank < search.beam && ended.len() < search.beam {
                 words.pop();
-                ended.push(Hypothesis { score: score(log_probability, length + 1, search.length_penalty), words });
+                ended.push(Hypothesis {
+                    score: score(log_probability, length + 1, search.length_penalty),
+                    words,
+                });
             }
         }
         open.truncate(search.beam);
         if length == search.length_extra && ended.is_empty() {
-            ended.extend(before.into_iter().map(|(words, p)| Hypothesis { score: score(p, length, search.length_penalty), words }));
+            ended.extend(before.into_iter().map(|(words, p)| Hypothesis {
+                score: score(p, length, search.length_penalty),
+                words,
+            }));
         }
         if ended.len() == search.beam {
             break;
@@ -100,7 +131,12 @@ fn a_beam_that_holds_everything_finds_the_best_of_all_hypotheses() -> Result<()>
         let network = network(6, seed)?;
         for length_penalty in [0., 0.6, 1., 2.] {
             let sources = sources(4);
-            let found = translate(&network, &sources, &Search { beam: EXHAUSTIVE, length_penalty, ..SEARCH }, &mut |_| ())?;
+            let found = translate(
+                &network,
+                &sources,
+                &Search { beam: EXHAUSTIVE, length_penalty, ..SEARCH },
+                &mut |_| (),
+            )?;
             for (source, found) in sources.iter().zip(&found) {
                 let all = enumerate(&network, source, SEARCH.length_extra, length_penalty)?;
                 assert_eq!(all.len(), 1 + 3 + 9 + 27 + 81);
@@ -117,8 +153,14 @@ fn beams_narrower_and_wider_than_the_vocabulary_are_the_plain_algorithms() -> Re
         let network = network(vocabulary, 4)?;
         for beam in beams {
             let (sources, search) = (sources(8), Search { beam, length_extra: 7, ..SEARCH });
-            for (source, found) in sources.iter().zip(translate(&network, &sources, &search, &mut |_| ())?) {
-                same(&found, &plain(&network, source, &search)?, &format!("{vocabulary} words, a beam of {beam}"));
+            for (source, found) in
+                sources.iter().zip(translate(&network, &sources, &search, &mut |_| ())?)
+            {
+                same(
+                    &found,
+                    &plain(&network, source, &search)?,
+                    &format!("{vocabulary} words, a beam of {beam}"),
+                );
             }
         }
     }
@@ -130,22 +172,28 @@ fn a_beam_of_one_takes_the_likeliest_word_each_time() -> Result<()> {
     let network = network(25, 5)?;
     let (sources, search) = (sources(14), Search { length_factor: 1.5, length_extra: 3, ..SEARCH });
     let (mut ended, mut cut) = (0, 0);
-    for (source, found) in sources.iter().zip(translate(&network, &sources, &search, &mut |_| ())?) {
+    for (source, found) in sources.iter().zip(translate(&network, &sources, &search, &mut |_| ())?)
+    {
         let longest = (1.5 * source.len() as f64) as usize + 3;
         let (mut words, mut log_probability, mut last) = (Vec::new(), 0., 0);
         while last != EOS && words.len() < longest {
             let scores = following(&network, source, &words)?;
-            let (word, p) = scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).expect("a word");
+            let (word, p) =
+                scores.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).expect("a word");
             (last, log_probability) = (word as u32, log_probability + p);
             words.push(last);
         }
         let expected = match last {
-            EOS => Hypothesis { score: score(log_probability, words.len(), 1.), words: words[..words.len() - 1].to_vec() },
+            EOS => Hypothesis {
+                score: score(log_probability, words.len(), 1.),
+                words: words[..words.len() - 1].to_vec(),
+            },
             _ => match following(&network, source, &words)? {
                 // The end may still follow the last word that there is room for.
-                scores if scores.iter().all(|&p| p <= scores[EOS as usize]) => {
-                    Hypothesis { score: score(log_probability + scores[EOS as usize], words.len() + 1, 1.), words }
-                }
+                scores if scores.iter().all(|&p| p <= scores[EOS as usize]) => Hypothesis {
+                    score: score(log_probability + scores[EOS as usize], words.len() + 1, 1.),
+                    words,
+                },
                 _ => Hypothesis { score: score(log_probability, words.len(), 1.), words },
             },
         };
@@ -156,7 +204,10 @@ fn a_beam_of_one_takes_the_likeliest_word_each_time() -> Result<()> {
         }
         same(&found, &expected, &format!("{source:?}"));
     }
-    assert!(ended > 0 && cut > 0, "{ended} ended by themselves, {cut} were cut off: the test needs both");
+    assert!(
+        ended > 0 && cut > 0,
+        "{ended} ended by themselves, {cut} were cut off: the test needs both"
+    );
     Ok(())
 }
 
@@ -167,9 +218,14 @@ fn which_sentences_are_translated_together_and_in_which_order_changes_nothing() 
     let alone = translate(&network, &sources, &Search { batch: 1, ..search }, &mut |_| ())?;
     for batch in [2, 5, 64] {
         let mut told = Vec::new();
-        let together = translate(&network, &sources, &Search { batch, ..search }, &mut |done| told.push(done))?;
+        let together = translate(&network, &sources, &Search { batch, ..search }, &mut |done| {
+            told.push(done)
+        })?;
         alone.iter().zip(&together).for_each(|(a, b)| same(b, a, &format!("a batch of {batch}")));
-        assert!(told.len() == 21usize.div_ceil(batch) && told.is_sorted() && told.last() == Some(&21), "{told:?}");
+        assert!(
+            told.len() == 21usize.div_ceil(batch) && told.is_sorted() && told.last() == Some(&21),
+            "{told:?}"
+        );
     }
     let backwards: Vec<Vec<u32>> = sources.iter().rev().cloned().collect();
     let found = translate(&network, &backwards, &Search { batch: 4, ..search }, &mut |_| ())?;
@@ -184,10 +240,16 @@ fn no_translation_is_longer_than_its_limit_and_special_words_do_not_occur() -> R
     let (mut reached, mut words) = (0, 0);
     for (length_factor, length_extra, beam) in [(0.5, 1, 2), (1., 0, 1), (0., 0, 3), (2., 3, 4)] {
         let search = Search { beam, length_factor, length_extra, ..SEARCH };
-        for (source, found) in sources.iter().zip(translate(&network, &sources, &search, &mut |_| ())?) {
+        for (source, found) in
+            sources.iter().zip(translate(&network, &sources, &search, &mut |_| ())?)
+        {
             // At least one word can be written, whatever the limits say.
             let longest = ((length_factor * source.len() as f64) as usize + length_extra).max(1);
-            assert!(found.words.len() <= longest, "{search:?}: {} of {longest} words", found.words.len());
+            assert!(
+                found.words.len() <= longest,
+                "{search:?}: {} of {longest} words",
+                found.words.len()
+            );
             assert!(found.words.iter().all(|w| ![PAD, BOS, EOS].contains(w)), "{found:?}");
             reached += usize::from(found.words.len() == longest);
             words += found.words.len();
@@ -202,7 +264,12 @@ fn a_larger_length_penalty_never_prefers_a_shorter_translation() -> Result<()> {
     let network = network(6, 8)?;
     let sources = sources(7);
     let lengths = |length_penalty| -> Result<Vec<usize>> {
-        let found = translate(&network, &sources, &Search { beam: EXHAUSTIVE, length_penalty, ..SEARCH }, &mut |_| ())?;
+        let found = translate(
+            &network,
+            &sources,
+            &Search { beam: EXHAUSTIVE, length_penalty, ..SEARCH },
+            &mut |_| (),
+        )?;
         Ok(found.iter().map(|h| h.words.len()).collect())
     };
     let all = [0., 0.5, 1., 2.].into_iter().map(lengths).collect::<Result<Vec<_>>>()?;
@@ -228,7 +295,8 @@ fn a_search_that_makes_no_sense_and_a_network_of_nans_are_refused() -> Result<()
     let name = "decoder.output_projection.weight";
     let (_, table) = params.named().into_iter().find(|(n, _)| n == name).expect("the table");
     table.set(&(table.as_tensor() * f64::NAN)?)?;
-    let e = translate(&network, &sources(2), &SEARCH, &mut |_| ()).expect_err("nothing to choose by");
+    let e =
+        translate(&network, &sources(2), &SEARCH, &mut |_| ()).expect_err("nothing to choose by");
     assert!(e.to_string().contains("log-sum-exp is NaN"), "{e}");
     Ok(())
 }

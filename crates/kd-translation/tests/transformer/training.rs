@@ -1,4 +1,5 @@
-//! Training on sentence pairs: accumulation, resumption, threads, distillation, and what is refused.
+//! Training on sentence pairs: accumulation, resumption, threads, distillation, and what is
+//! refused.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -35,7 +36,13 @@ fn recipe(updates: usize, updates_per_epoch: usize) -> TranslationSpec {
         learning_rate: 2e-3,
         warm_up: 4,
         initial_rate: 1e-7,
-        optimizer: OptimizerSpec::Adam { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0., decoupled: false },
+        optimizer: OptimizerSpec::Adam {
+            beta1: 0.9,
+            beta2: 0.98,
+            epsilon: 1e-8,
+            weight_decay: 0.,
+            decoupled: false,
+        },
         label_smoothing: 0.1,
         average_epochs: 0,
         precision: Precision::Float32,
@@ -44,8 +51,13 @@ fn recipe(updates: usize, updates_per_epoch: usize) -> TranslationSpec {
 
 /// Forty pairs of one to twelve words.
 fn text(tokens: usize) -> Result<TokenBatches> {
-    let side = |name: &str, by: usize| (0..40).map(|i| words(1 + (by * i) % 12, VOCABULARY, &format!("{name} {i}"))).collect();
-    Ok(TokenBatches::new(TokenPairs { source: side("source", 5), target: side("target", 7) }, BatchSize { tokens, pairs: None })?)
+    let side = |name: &str, by: usize| {
+        (0..40).map(|i| words(1 + (by * i) % 12, VOCABULARY, &format!("{name} {i}"))).collect()
+    };
+    Ok(TokenBatches::new(
+        TokenPairs { source: side("source", 5), target: side("target", 7) },
+        BatchSize { tokens, pairs: None },
+    )?)
 }
 
 fn task<'a>(
@@ -60,7 +72,11 @@ fn task<'a>(
 }
 
 fn by_name(params: &Params, gradients: &Gradients) -> BTreeMap<String, Tensor> {
-    params.named().into_iter().filter_map(|(name, var)| Some((name, gradients.get(var.as_tensor())?.clone()))).collect()
+    params
+        .named()
+        .into_iter()
+        .filter_map(|(name, var)| Some((name, gradients.get(var.as_tensor())?.clone())))
+        .collect()
 }
 
 fn draws(epoch: usize, step: usize) -> StepSeed {
@@ -74,9 +90,13 @@ fn two_batches_accumulated_make_the_update_of_one_batch_with_both() -> Result<()
     let task = task(Learner::Network(&network), &params, None, &text, &recipe)?;
     let rows = [&[3u32, 8, 20][..], &[1, 30]];
     let batch = |rows: &[u32]| Ok::<_, Error>(text.batch(rows, &Device::Cpu)?);
-    let (apart, apart_terms) = task.gradients(&vec![batch(rows[0])?, batch(rows[1])?], draws(0, 0))?;
+    let (apart, apart_terms) =
+        task.gradients(&vec![batch(rows[0])?, batch(rows[1])?], draws(0, 0))?;
     let (together, terms) = task.gradients(&vec![batch(&rows.concat())?], draws(0, 0))?;
-    assert!((apart_terms[0].value / terms[0].value - 1.).abs() < 1e-6, "{apart_terms:?}, expected {terms:?}");
+    assert!(
+        (apart_terms[0].value / terms[0].value - 1.).abs() < 1e-6,
+        "{apart_terms:?}, expected {terms:?}"
+    );
     let (apart, together) = (by_name(&params, &apart), by_name(&params, &together));
     assert_eq!(apart.len(), params.named().len());
     for (name, gradient) in &together {
@@ -102,7 +122,10 @@ fn a_step_in_bfloat16_has_nearly_the_gradients_of_one_in_float32() -> Result<()>
         let size = norm(&by_size(name, &coarse))?;
         assert!(norm(&(&coarse[name] - exact)?)? < 0.03 * size, "{name}");
     }
-    assert!(coarse.iter().any(|(name, coarse)| norm(&(coarse - &exact[name]).unwrap()).unwrap() > 0.), "nothing was rounded");
+    assert!(
+        coarse.iter().any(|(name, coarse)| norm(&(coarse - &exact[name]).unwrap()).unwrap() > 0.),
+        "nothing was rounded"
+    );
     Ok(())
 }
 
@@ -112,23 +135,32 @@ fn by_size(name: &str, gradients: &BTreeMap<String, Tensor>) -> Tensor {
 }
 
 #[test]
-fn the_batches_of_an_update_are_those_of_the_run_in_their_order_and_drop_different_elements() -> Result<()> {
+fn the_batches_of_an_update_are_those_of_the_run_in_their_order_and_drop_different_elements()
+-> Result<()> {
     let (params, network) = drawn(&network(0.2), 1)?;
     let (text, single) = (text(120)?, recipe(12, 4));
-    let pairs = TranslationSpec { accumulate: 2, updates: 6, updates_per_epoch: 2, ..single.clone() };
-    let (one, two) =
-        (task(Learner::Network(&network), &params, None, &text, &single)?, task(Learner::Network(&network), &params, None, &text, &pairs)?);
+    let pairs =
+        TranslationSpec { accumulate: 2, updates: 6, updates_per_epoch: 2, ..single.clone() };
+    let (one, two) = (
+        task(Learner::Network(&network), &params, None, &text, &single)?,
+        task(Learner::Network(&network), &params, None, &text, &pairs)?,
+    );
     for update in 0..6 {
         let both = two.batch(draws(update / 2, update % 2))?;
         for (i, batch) in both.iter().enumerate() {
             let at = 2 * update + i;
             let alone = &one.batch(draws(at / 4, at % 4))?[0];
-            assert_eq!(batch.target_out.to_vec2::<u32>()?, alone.target_out.to_vec2::<u32>()?, "batch {at}");
+            assert_eq!(
+                batch.target_out.to_vec2::<u32>()?,
+                alone.target_out.to_vec2::<u32>()?,
+                "batch {at}"
+            );
         }
     }
     // Twice the same batch: the same masks would make the mean its own loss.
     let same = vec![two.batch(draws(0, 0))?.remove(0), two.batch(draws(0, 0))?.remove(0)];
-    let (twice, once) = (two.gradients(&same, draws(0, 0))?.1, one.gradients(&same[..1].to_vec(), draws(0, 0))?.1);
+    let (twice, once) =
+        (two.gradients(&same, draws(0, 0))?.1, one.gradients(&same[..1].to_vec(), draws(0, 0))?.1);
     assert!((twice[0].value - once[0].value).abs() > 1e-4, "{twice:?} and {once:?}");
     Ok(())
 }
@@ -142,13 +174,26 @@ enum Kind {
 }
 
 /// Trains for so many epochs of three updates; "killed" after `stop_after`.
-fn train(kind: Kind, epochs: usize, average_epochs: usize, state: Option<PathBuf>, stop_after: usize) -> Result<(Vec<Vec<f64>>, Vec<u64>)> {
-    let (spec, recipe) = (network(0.2), TranslationSpec { accumulate: 2, average_epochs, ..recipe(3 * epochs, 3) });
+fn train(
+    kind: Kind,
+    epochs: usize,
+    average_epochs: usize,
+    state: Option<PathBuf>,
+    stop_after: usize,
+) -> Result<(Vec<Vec<f64>>, Vec<u64>)> {
+    let (spec, recipe) =
+        (network(0.2), TranslationSpec { accumulate: 2, average_epochs, ..recipe(3 * epochs, 3) });
     let (text, tensors) = (text(120)?, drawn(&network(0.), 2)?.0.snapshot()?);
-    let teacher = build_frozen(tensors.clone(), &Device::Cpu, |vb| Transformer::new(&network(0.), vb))?;
+    let teacher =
+        build_frozen(tensors.clone(), &Device::Cpu, |vb| Transformer::new(&network(0.), vb))?;
     let made: (Params, Option<Transformer>, Option<GeneratedStudent>) = match kind {
         Kind::Generated => {
-            let (params, student) = generated(&spec.tiny(), &spec, &tensors, &whole(Form::ReleasedCode, Start::Random))?;
+            let (params, student) = generated(
+                &spec.tiny(),
+                &spec,
+                &tensors,
+                &whole(Form::ReleasedCode, Start::Random),
+            )?;
             (params, None, Some(student))
         }
         _ => drawn(&spec.tiny(), 1).map(|(params, network)| (params, Some(network), None))?,
@@ -159,7 +204,8 @@ fn train(kind: Kind, epochs: usize, average_epochs: usize, state: Option<PathBuf
         (_, Some(student)) => Learner::Generated(student),
         _ => unreachable!("one of them is made"),
     };
-    let teacher = (kind == Kind::Distilled).then_some(WordDistillation { teacher: &teacher, weight: 0.7 });
+    let teacher =
+        (kind == Kind::Distilled).then_some(WordDistillation { teacher: &teacher, weight: 0.7 });
     let task = task(learner, params, teacher, &text, &recipe)?;
     let training = Training {
         params,
@@ -177,10 +223,16 @@ fn train(kind: Kind, epochs: usize, average_epochs: usize, state: Option<PathBuf
         save_every: Duration::ZERO,
     };
     let run = std::panic::AssertUnwindSafe(|| {
-        training.run(&task, &mut |record: &EpochRecord| assert!(record.epoch <= stop_after, "stopped as if killed"))
+        training.run(&task, &mut |record: &EpochRecord| {
+            assert!(record.epoch <= stop_after, "stopped as if killed")
+        })
     });
     let records = std::panic::catch_unwind(run).unwrap_or_else(|_| Ok(Vec::new()))?;
-    let weights = params.named().iter().map(|(_, var)| formula::values(var.as_tensor())).collect::<candle_core::Result<_>>()?;
+    let weights = params
+        .named()
+        .iter()
+        .map(|(_, var)| formula::values(var.as_tensor()))
+        .collect::<candle_core::Result<_>>()?;
     Ok((weights, records.iter().map(|r| r.loss.to_bits()).collect()))
 }
 
@@ -191,7 +243,10 @@ fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_losses_to_the_bit() ->
         for average_epochs in [0, 3] {
             let state = Some(dir.path().join(format!("{i}-{average_epochs}.safetensors")));
             let whole = train(kind, 4, average_epochs, None, 4)?;
-            assert!(train(kind, 4, average_epochs, state.clone(), 2)?.1.is_empty(), "it was not stopped");
+            assert!(
+                train(kind, 4, average_epochs, state.clone(), 2)?.1.is_empty(),
+                "it was not stopped"
+            );
             assert!(state.as_ref().is_some_and(|path| path.exists()));
             let torn = train(kind, 4, average_epochs, state, 4)?;
             assert_eq!(whole.1.len(), 4);
@@ -205,7 +260,8 @@ fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_losses_to_the_bit() ->
 fn weights_and_losses_do_not_depend_on_the_number_of_threads() -> Result<()> {
     for kind in [Kind::Network, Kind::Distilled, Kind::Generated] {
         let with = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            let pool =
+                rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             pool.install(|| train(kind, 2, 0, None, 2))
         };
         let one = with(1)?;
@@ -218,10 +274,16 @@ fn weights_and_losses_do_not_depend_on_the_number_of_threads() -> Result<()> {
 }
 
 #[test]
-fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_is_learnt_from() -> Result<()> {
+fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_is_learnt_from()
+-> Result<()> {
     let (params, network) = drawn(&network(0.), 1)?;
     let (text, recipe) = (text(120)?, recipe(8, 4));
-    let table = params.named().into_iter().find(|(name, _)| name == "encoder.layers.0.fc1.weight").expect("a weight").1;
+    let table = params
+        .named()
+        .into_iter()
+        .find(|(name, _)| name == "encoder.layers.0.fc1.weight")
+        .expect("a weight")
+        .1;
     // The weight is spoiled between the first epoch and the second.
     let spoil = |epoch: usize| -> Result<BTreeMap<String, f64>> {
         assert_eq!(epoch, 0);
@@ -229,7 +291,10 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_
         Ok(BTreeMap::new())
     };
     let spoil: &Measure = &spoil;
-    let task = Translations { measure: Some(spoil), ..task(Learner::Network(&network), &params, None, &text, &recipe)? };
+    let task = Translations {
+        measure: Some(spoil),
+        ..task(Learner::Network(&network), &params, None, &text, &recipe)?
+    };
     let training = Training {
         params: &params,
         trains: &Trains::All,
@@ -251,8 +316,16 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_
         other => panic!("expected a stop, got {other:?}"),
     }
     assert_eq!(seen, [1]);
-    let bias = params.named().into_iter().find(|(name, _)| name == "decoder.layers.0.fc1.bias").expect("a bias").1;
-    assert!(formula::values(bias.as_tensor())?.iter().all(|v| v.is_finite()), "NaN was learnt from");
+    let bias = params
+        .named()
+        .into_iter()
+        .find(|(name, _)| name == "decoder.layers.0.fc1.bias")
+        .expect("a bias")
+        .1;
+    assert!(
+        formula::values(bias.as_tensor())?.iter().all(|v| v.is_finite()),
+        "NaN was learnt from"
+    );
     match task.gradients(&task.batch(draws(2, 3))?, draws(2, 3)) {
         Err(Error::NonFinite { epoch: 3, step: 4, .. }) => Ok(()),
         other => panic!("expected a refusal, got {:?}", other.map(|(_, terms)| terms)),
@@ -260,9 +333,12 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_
 }
 
 #[test]
-fn a_student_that_agrees_with_its_teacher_learns_from_the_words_alone_at_their_weight() -> Result<()> {
+fn a_student_that_agrees_with_its_teacher_learns_from_the_words_alone_at_their_weight() -> Result<()>
+{
     let (params, network) = drawn(&network(0.), 1)?;
-    let teacher = build_frozen(params.snapshot()?, &Device::Cpu, |vb| Transformer::new(&self::network(0.), vb))?;
+    let teacher = build_frozen(params.snapshot()?, &Device::Cpu, |vb| {
+        Transformer::new(&self::network(0.), vb)
+    })?;
     let (text, recipe) = (text(120)?, recipe(4, 4));
     let hard = task(Learner::Network(&network), &params, None, &text, &recipe)?;
     let (wanted, hard_terms) = hard.gradients(&hard.batch(draws(0, 1))?, draws(0, 1))?;
@@ -271,12 +347,21 @@ fn a_student_that_agrees_with_its_teacher_learns_from_the_words_alone_at_their_w
         let distillation = Some(WordDistillation { teacher: &teacher, weight });
         let task = task(Learner::Network(&network), &params, distillation, &text, &recipe)?;
         let (found, terms) = task.gradients(&task.batch(draws(0, 1))?, draws(0, 1))?;
-        assert!((terms[0].value - hard_terms[0].value).abs() < 1e-5 && (terms[0].weight, terms[1].weight) == (1. - weight, weight));
+        assert!(
+            (terms[0].value - hard_terms[0].value).abs() < 1e-5
+                && (terms[0].weight, terms[1].weight) == (1. - weight, weight)
+        );
         let found = by_name(&params, &found);
         assert_eq!(found.len(), wanted.len());
         for (name, gradient) in &wanted {
             let size = norm(&wanted[&name.replace("k_proj.bias", "k_proj.weight")])?;
-            close_in_norm(&found[name], &(gradient * (1. - weight))?, size, 1e-5, &format!("α = {weight}, {name}"))?;
+            close_in_norm(
+                &found[name],
+                &(gradient * (1. - weight))?,
+                size,
+                1e-5,
+                &format!("α = {weight}, {name}"),
+            )?;
         }
     }
     Ok(())
@@ -298,7 +383,10 @@ fn a_teacher_that_disagrees_is_learnt_from_as_its_weight_says() -> Result<()> {
         let expected = ((&hard[name] * 0.7)? + (&soft[name] * 0.3)?)?;
         close_in_norm(mixed, &expected, size, 1e-5, name)?;
     }
-    assert!(norm(&(&hard["decoder.layers.0.fc1.weight"] - &soft["decoder.layers.0.fc1.weight"])?)? > 1e-3);
+    assert!(
+        norm(&(&hard["decoder.layers.0.fc1.weight"] - &soft["decoder.layers.0.fc1.weight"])?)?
+            > 1e-3
+    );
     Ok(())
 }
 
@@ -308,11 +396,19 @@ fn the_rate_rises_linearly_to_its_peak_and_then_falls_with_the_root_of_the_updat
     let (params, network) = drawn(&network(0.), 1)?;
     let text = text(120)?;
     let task = task(Learner::Network(&network), &params, None, &text, &recipe)?;
-    for (done, expected) in
-        [(0, 1e-7), (1000, 1.75075e-4), (3999, 6.998_250_25e-4), (4000, 7e-4), (16_000, 3.5e-4), (29_999, 2.556_080_8e-4)]
-    {
+    for (done, expected) in [
+        (0, 1e-7),
+        (1000, 1.75075e-4),
+        (3999, 6.998_250_25e-4),
+        (4000, 7e-4),
+        (16_000, 3.5e-4),
+        (29_999, 2.556_080_8e-4),
+    ] {
         let rate = task.learning_rate(done / 500, done % 500);
-        assert!((rate / expected - 1.).abs() < 1e-6, "after {done} updates: {rate}, expected {expected}");
+        assert!(
+            (rate / expected - 1.).abs() < 1e-6,
+            "after {done} updates: {rate}, expected {expected}"
+        );
     }
     let flat = TranslationSpec { warm_up: 0, ..recipe.clone() };
     assert_eq!([0, 1, 29_999].map(|done| flat.rate(done)), [7e-4; 3]);

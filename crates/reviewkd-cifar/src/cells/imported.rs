@@ -1,6 +1,7 @@
 //! `imported`: a network that somebody else trained, read from its file and measured.
 //!
-//! Metrics: `test-accuracy` and `train-accuracy`, in percent, over all test images and all training images, not augmented, and `parameters`.
+//! Metrics: `test-accuracy` and `train-accuracy`, in percent, over all test images and all training
+//! images, not augmented, and `parameters`.
 
 use std::path::Path;
 
@@ -23,7 +24,8 @@ pub const METRICS: [&str; 3] = ["test-accuracy", "train-accuracy", "parameters"]
 /// Measures the network in `file` and leaves it in the cell's folder.
 ///
 /// # Errors
-/// Bad input when there is no file, its content is not what the cell names, or it holds another network.
+/// Bad input when there is no file, its content is not what the cell names, or it holds another
+/// network.
 pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<CellResult> {
     let network = &cell.network;
     let file = file.ok_or_else(|| {
@@ -32,14 +34,27 @@ pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<Cell
     })?;
     let found = teachers::sha256(file)?;
     if found != cell.sha256 {
-        return Err(Error::bad_input(format!("{}: expected a file with SHA-256 {}, got {found}", file.display(), cell.sha256)));
+        return Err(Error::bad_input(format!(
+            "{}: expected a file with SHA-256 {}, got {found}",
+            file.display(),
+            cell.sha256
+        )));
     }
     let spec = NetworkSpec::from_name(network, work.data.train.classes)?;
     let Imported { tensors, .. } = exchange::import(file, &spec)?;
-    let parameters = tensors.iter().filter(|(name, _)| !is_buffer(name)).map(|(_, t)| t.elem_count()).sum::<usize>();
+    let parameters = tensors
+        .iter()
+        .filter(|(name, _)| !is_buffer(name))
+        .map(|(_, t)| t.elem_count())
+        .sum::<usize>();
     let frozen = Frozen::build(tensors.clone(), work.place.device, |vb| spec.build(vb))?;
-    let accuracy = |images: &LabelledImages| accuracy(&**frozen.model(), images, images.len(), cell.normalisation, work.place.device);
-    let result = CellResult::of(METRICS, [accuracy(&work.data.test)?, accuracy(&work.data.train)?, parameters as f64]);
+    let accuracy = |images: &LabelledImages| {
+        accuracy(&**frozen.model(), images, images.len(), cell.normalisation, work.place.device)
+    };
+    let result = CellResult::of(
+        METRICS,
+        [accuracy(&work.data.test)?, accuracy(&work.data.train)?, parameters as f64],
+    );
     checkpoint::save(&work.place.network(), &tensors, &spec)?;
     Ok(result)
 }

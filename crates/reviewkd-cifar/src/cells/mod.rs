@@ -24,7 +24,15 @@ pub struct Work<'a> {
 }
 
 /// Percent of the first `count` images, not augmented, that the network gets right.
-fn accuracy(model: &dyn Model, images: &LabelledImages, count: usize, normalisation: Normalisation, device: &Device) -> Result<f64> {
-    let logits = predict(model, count, CHUNK, |rows| Ok(normalisation.range_to_tensor(images, rows, device)?))?;
+fn accuracy(
+    model: &dyn Model,
+    images: &LabelledImages,
+    count: usize,
+    normalisation: Normalisation,
+    device: &Device,
+) -> Result<f64> {
+    let logits = predict(model, count, CHUNK, |rows| {
+        Ok(normalisation.range_to_tensor(images, rows, device)?)
+    })?;
     Ok(Errors::count(&logits, &images.labels[..count])?.accuracy())
 }

@@ -1,11 +1,12 @@
 //! `train`: one network, with or without a teacher.
 //!
-//! Metrics, in percent, of images that are not augmented: `test-accuracy`, over all test images, and `train-accuracy`, over the images trained
-//! on, after the last epoch, and
-//! `best-test-accuracy`, of the epoch with the best test accuracy: it is selected on the test set, as the paper's numbers are, and stands
-//! beside the first for that alone. `parameters` of the network and `adapter-parameters` of the method, which are dropped after training;
-//! `step-milliseconds`, the time of a training step, which differs from run to run. The series `epochs` has the loss and the
-//! test accuracy of each epoch.
+//! Metrics, in percent, of images that are not augmented: `test-accuracy`, over all test images,
+//! and `train-accuracy`, over the images trained on, after the last epoch, and
+//! `best-test-accuracy`, of the epoch with the best test accuracy: it is selected on the test set,
+//! as the paper's numbers are, and stands beside the first for that alone. `parameters` of the
+//! network and `adapter-parameters` of the method, which are dropped after training;
+//! `step-milliseconds`, the time of a training step, which differs from run to run. The series
+//! `epochs` has the loss and the test accuracy of each epoch.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -23,8 +24,14 @@ use super::{Work, accuracy};
 use crate::spec::{TeacherStatistics, TrainCell};
 
 /// The names of its metrics.
-pub const METRICS: [&str; 6] =
-    ["test-accuracy", "best-test-accuracy", "train-accuracy", "parameters", "adapter-parameters", "step-milliseconds"];
+pub const METRICS: [&str; 6] = [
+    "test-accuracy",
+    "best-test-accuracy",
+    "train-accuracy",
+    "parameters",
+    "adapter-parameters",
+    "step-milliseconds",
+];
 
 /// What is measured after each epoch.
 const TEST_ACCURACY: &str = "test-accuracy";
@@ -56,7 +63,10 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         normalisation: part.normalisation,
         augmentation: part.augmentation,
     };
-    let saved = teacher.as_ref().map(|teacher| Saved::load_with(&teacher.dir.join(NETWORK), precision, device)).transpose()?;
+    let saved = teacher
+        .as_ref()
+        .map(|teacher| Saved::load_with(&teacher.dir.join(NETWORK), precision, device))
+        .transpose()?;
     let frozen = saved.map(|saved| match cell.teacher_statistics {
         TeacherStatistics::Running => saved.network,
         TeacherStatistics::Batch => saved.network.with_batch_statistics(),
@@ -67,7 +77,10 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     let measure = || -> Result<BTreeMap<String, f64>> {
         let started = Instant::now();
         let accuracy = accuracy(&*model, &data.test, data.test.len(), part.normalisation, device)?;
-        Ok(BTreeMap::from([(TEST_ACCURACY.to_owned(), accuracy), (MEASURING.to_owned(), started.elapsed().as_secs_f64())]))
+        Ok(BTreeMap::from([
+            (TEST_ACCURACY.to_owned(), accuracy),
+            (MEASURING.to_owned(), started.elapsed().as_secs_f64()),
+        ]))
     };
     let phases = Phases {
         model: &*model,
@@ -91,17 +104,30 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     let network = params.without(PREFIX);
     checkpoint::save(&place.network(), &network.snapshot()?, &spec)?;
     // Measured at the end of the last epoch already, unless the weights were averaged since.
-    let measured = records.last().and_then(|record| record.measured.get(TEST_ACCURACY)).filter(|_| cell.train.average_epochs <= 1);
+    let measured = records
+        .last()
+        .and_then(|record| record.measured.get(TEST_ACCURACY))
+        .filter(|_| cell.train.average_epochs <= 1);
     let last = match measured {
         Some(measured) => *measured,
         None => accuracy(&*model, &data.test, data.test.len(), part.normalisation, device)?,
     };
-    let best = records.iter().filter_map(|r| r.measured.get(TEST_ACCURACY)).fold(last, |best, accuracy| best.max(*accuracy));
+    let best = records
+        .iter()
+        .filter_map(|r| r.measured.get(TEST_ACCURACY))
+        .fold(last, |best, accuracy| best.max(*accuracy));
     let on_train = accuracy(&*model, &data.train, count, part.normalisation, device)?;
     let parameters = network.count();
     let adapters = params.count() - parameters;
     let steps = count.div_ceil(cell.train.batch_size);
-    let numbers = [last, best, on_train, parameters as f64, adapters as f64, step_milliseconds(&records, steps)];
+    let numbers = [
+        last,
+        best,
+        on_train,
+        parameters as f64,
+        adapters as f64,
+        step_milliseconds(&records, steps),
+    ];
     let mut result = CellResult::of(METRICS, numbers);
     result.series.insert("epochs".to_owned(), curve(&records));
     place.drop_state();
@@ -109,18 +135,29 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     Ok(CellResult { epochs: records.len() as u64, seconds, ..result })
 }
 
-/// The median over the epochs of the last phase of the time of a step, what is measured at an epoch's end left out; 0 without an epoch.
+/// The median over the epochs of the last phase of the time of a step, what is measured at an
+/// epoch's end left out; 0 without an epoch.
 fn step_milliseconds(records: &[EpochRecord], steps: usize) -> f64 {
     let last = records.last().map_or(1, |record| record.phase);
     let own = records.iter().filter(|record| record.phase == last);
-    let mut seconds: Vec<f64> = own.map(|record| record.seconds - record.measured.get(MEASURING).copied().unwrap_or_default()).collect();
+    let mut seconds: Vec<f64> = own
+        .map(|record| record.seconds - record.measured.get(MEASURING).copied().unwrap_or_default())
+        .collect();
     seconds.sort_by(f64::total_cmp);
     seconds.get(seconds.len() / 2).map_or(0., |epoch| 1e3 * epoch / steps.max(1) as f64)
 }
 
 /// Loss and test accuracy by epoch.
 fn curve(records: &[EpochRecord]) -> Series {
-    let row =
-        |record: &EpochRecord| vec![record.epoch as f64, record.loss, record.measured.get(TEST_ACCURACY).copied().unwrap_or_default()];
-    Series { columns: ["epoch", "loss", TEST_ACCURACY].map(str::to_owned).to_vec(), rows: records.iter().map(row).collect() }
+    let row = |record: &EpochRecord| {
+        vec![
+            record.epoch as f64,
+            record.loss,
+            record.measured.get(TEST_ACCURACY).copied().unwrap_or_default(),
+        ]
+    };
+    Series {
+        columns: ["epoch", "loss", TEST_ACCURACY].map(str::to_owned).to_vec(),
+        rows: records.iter().map(row).collect(),
+    }
 }

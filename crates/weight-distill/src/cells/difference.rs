@@ -1,4 +1,5 @@
-//! `difference`: BLEU of one finished cell less that of another, seed by seed: what the paper reports as a gain.
+//! `difference`: BLEU of one finished cell less that of another, seed by seed: what the paper
+//! reports as a gain.
 //!
 //! Metric: `difference`.
 
@@ -16,7 +17,12 @@ pub const DIFFERENCE: &str = "difference";
 pub fn run(needed: &Needed) -> Result<CellResult> {
     let bleu = |role: &str| -> Result<f64> {
         let found = needed.one(role)?;
-        let missing = || Error::failure(format!("needs.{role}: expected a cell with BLEU, got one of kind {}", found.cell.kind));
+        let missing = || {
+            Error::failure(format!(
+                "needs.{role}: expected a cell with BLEU, got one of kind {}",
+                found.cell.kind
+            ))
+        };
         Ok(*found.result.metrics.get(BLEU).ok_or_else(missing)?)
     };
     Ok(CellResult::of([DIFFERENCE], [bleu("of")? - bleu("from")?]))

@@ -1,5 +1,6 @@
-//! `generate`: the first phase of weight distillation. The generator's parameters train; the network that it is materialised to is what the
-//! second phase, a `train` cell with `start = "network"`, begins with.
+//! `generate`: the first phase of weight distillation. The generator's parameters train; the
+//! network that it is materialised to is what the second phase, a `train` cell with `start =
+//! "network"`, begins with.
 //!
 //! Metrics: those of `train`, of the materialised student, and `generator-parameters`.
 
@@ -15,7 +16,8 @@ use crate::spec::GenerateCell;
 /// The metric that it has beside those of training.
 pub const GENERATOR_PARAMETERS: &str = "generator-parameters";
 
-/// Trains the generator of `cell` and leaves it, the network that it is materialised to, translations and `epochs.csv` in the cell's folder.
+/// Trains the generator of `cell` and leaves it, the network that it is materialised to,
+/// translations and `epochs.csv` in the cell's folder.
 ///
 /// # Errors
 /// Those of training, and bad input when the teacher does not fit.
@@ -25,8 +27,15 @@ pub fn run(cell: &GenerateCell, work: &Work) -> Result<CellResult> {
     let spec = cell.network.full(vocabularies.source.size(), vocabularies.target.size());
     let teacher = work.network("teacher", &text)?;
     let (params, vb) = Params::seeded(work.place.seed, device);
-    let student = GeneratedStudent::new(&spec, &teacher.about.network, &teacher.tensors, &cell.generator, &vb)?;
-    // Weights that are not computed are drawn when the student is first made: the optimiser has to know them.
+    let student = GeneratedStudent::new(
+        &spec,
+        &teacher.about.network,
+        &teacher.tensors,
+        &cell.generator,
+        &vb,
+    )?;
+    // Weights that are not computed are drawn when the student is first made: the optimiser has to
+    // know them.
     student.student()?;
     let course = Course {
         learner: Learner::Generated(&student),
@@ -37,7 +46,13 @@ pub fn run(cell: &GenerateCell, work: &Work) -> Result<CellResult> {
         measure_every: cell.measure_every,
     };
     let records = work.train(course, &text, &|| student.student())?;
-    generator_file::save(&work.place.dir.join(generator_file::NAME), &params, &cell.generator, &spec, &teacher)?;
+    generator_file::save(
+        &work.place.dir.join(generator_file::NAME),
+        &params,
+        &cell.generator,
+        &spec,
+        &teacher,
+    )?;
     let tensors = student.materialise()?;
     let parameters = tensors.values().map(|t| t.elem_count()).sum();
     SavedTransformer::save(&work.place.network(), &tensors, &spec, vocabularies)?;

@@ -1,5 +1,5 @@
-//! `pseudo`: a teacher's translations of the training text, the other half of what students of sequence-level distillation learn from
-//! (Kim and Rush 2016, section 3.2).
+//! `pseudo`: a teacher's translations of the training text, the other half of what students of
+//! sequence-level distillation learn from (Kim and Rush 2016, section 3.2).
 //!
 //! Metrics: `pairs`, and `bleu-on-training`, of the translations against the text's own.
 
@@ -27,14 +27,20 @@ pub fn run(cell: &PseudoCell, work: &Work) -> Result<CellResult> {
     let sources = text.vocabularies.encode(&text.train).source;
     let mut lines: Vec<String> = Vec::with_capacity(sources.len());
     let mut told = work.counter(sources.len());
-    let parts: Vec<_> = sources.chunks(PART).enumerate().map(|(i, part)| (work.place.dir.join(format!("part-{i}.txt")), part)).collect();
+    let parts: Vec<_> = sources
+        .chunks(PART)
+        .enumerate()
+        .map(|(i, part)| (work.place.dir.join(format!("part-{i}.txt")), part))
+        .collect();
     for (file, part) in &parts {
         let done = lines.len();
         let found = match file.exists() {
             true => read_lines(file, part.len())?,
             false => {
-                let found = translate(&teacher.network, part, &cell.search, &mut |n| told(done + n))?;
-                let found: Vec<String> = found.iter().map(|h| text.vocabularies.target.decode(&h.words)).collect();
+                let found =
+                    translate(&teacher.network, part, &cell.search, &mut |n| told(done + n))?;
+                let found: Vec<String> =
+                    found.iter().map(|h| text.vocabularies.target.decode(&h.words)).collect();
                 found.iter().try_for_each(|line| one_line(line))?;
                 atomic::write(file, joined(&found).as_bytes())?;
                 found
@@ -47,6 +53,7 @@ pub fn run(cell: &PseudoCell, work: &Work) -> Result<CellResult> {
         // The whole is written; a part that stays costs disk space only.
         let _ = std::fs::remove_file(file);
     }
-    let references: Vec<Vec<&str>> = text.train.target.iter().map(|line| vec![line.as_str()]).collect();
+    let references: Vec<Vec<&str>> =
+        text.train.target.iter().map(|line| vec![line.as_str()]).collect();
     Ok(CellResult::of(METRICS, [lines.len() as f64, sacrebleu(&lines, &references)?.score]))
 }

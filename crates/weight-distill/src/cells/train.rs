@@ -1,7 +1,8 @@
-//! `train`: an ordinary Transformer, from a random start, a part of the teacher, or a network that a generator was materialised to.
+//! `train`: an ordinary Transformer, from a random start, a part of the teacher, or a network that
+//! a generator was materialised to.
 //!
-//! Metrics: `bleu` (test set, as sacrebleu), `bleu-lower-case` (as multi-bleu.perl -lc on the same tokens), `parameters`, `updates` (with those of
-//! `needs.start`); series
+//! Metrics: `bleu` (test set, as sacrebleu), `bleu-lower-case` (as multi-bleu.perl -lc on the same
+//! tokens), `parameters`, `updates` (with those of `needs.start`); series
 //! `convergence` (updates, validation BLEU found greedily).
 
 use kd_core::Error;
@@ -14,7 +15,8 @@ use kd_translation::{Learner, SavedTransformer, WordDistillation};
 use super::work::{Course, Work, result};
 use crate::spec::{Start, TrainCell};
 
-/// Trains the network of `cell` and leaves it, its vocabularies, its translations and `epochs.csv` in the cell's folder.
+/// Trains the network of `cell` and leaves it, its vocabularies, its translations and `epochs.csv`
+/// in the cell's folder.
 ///
 /// # Errors
 /// Those of training, and bad input when a needed network does not fit.
@@ -28,15 +30,25 @@ pub fn run(cell: &TrainCell, work: &Work) -> Result<CellResult> {
         Start::Random => {}
         Start::Truncation => {
             let teacher = work.network("teacher", &text)?;
-            params.set(&truncate(&params.snapshot()?, &spec, &teacher.tensors, &teacher.about.network)?)?;
+            params.set(&truncate(
+                &params.snapshot()?,
+                &spec,
+                &teacher.tensors,
+                &teacher.about.network,
+            )?)?;
         }
         Start::Network => {
             let start = work.network("start", &text)?;
-            params.set(&start.tensors).map_err(|e| Error::bad_input(format!("needs.start: {e}")))?;
+            params
+                .set(&start.tensors)
+                .map_err(|e| Error::bad_input(format!("needs.start: {e}")))?;
         }
     }
-    let teacher = if cell.word_distillation > 0. { Some(work.network("teacher", &text)?) } else { None };
-    let teacher = teacher.as_ref().map(|t| WordDistillation { teacher: &t.network, weight: cell.word_distillation });
+    let teacher =
+        if cell.word_distillation > 0. { Some(work.network("teacher", &text)?) } else { None };
+    let teacher = teacher
+        .as_ref()
+        .map(|t| WordDistillation { teacher: &t.network, weight: cell.word_distillation });
     let course = Course {
         learner: Learner::Network(&network),
         params: &params,

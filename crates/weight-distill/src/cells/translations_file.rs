@@ -29,11 +29,19 @@ pub fn lines(path: &Path, expected: usize) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(path).map_err(|e| Error::io(path, e))?;
     let lines: Vec<String> = text.split_terminator('\n').map(str::to_owned).collect();
     if let Some(i) = lines.iter().position(|line| line.len() > MAX_LINE) {
-        return Err(Error::bad_input(format!("{}: line {}: expected at most {MAX_LINE} bytes", path.display(), i + 1)));
+        return Err(Error::bad_input(format!(
+            "{}: line {}: expected at most {MAX_LINE} bytes",
+            path.display(),
+            i + 1
+        )));
     }
     match lines.len() == expected {
         true => Ok(lines),
-        false => Err(Error::bad_input(format!("{}: expected {expected} lines, got {}", path.display(), lines.len()))),
+        false => Err(Error::bad_input(format!(
+            "{}: expected {expected} lines, got {}",
+            path.display(),
+            lines.len()
+        ))),
     }
 }
 

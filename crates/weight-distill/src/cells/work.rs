@@ -10,7 +10,10 @@ use kd_paper::Place;
 use kd_translation::bitext::Bitext;
 use kd_translation::token_batches::{BatchSize, TokenBatches, TokenPairs};
 use kd_translation::transformer::Transformer;
-use kd_translation::{Learner, Pairs, SavedTransformer, Search, Translated, TranslationSpec, Translations, WordDistillation, evaluate};
+use kd_translation::{
+    Learner, Pairs, SavedTransformer, Search, Translated, TranslationSpec, Translations,
+    WordDistillation, evaluate,
+};
 
 use super::translations_file;
 use crate::text::{Corpus, Text};
@@ -50,12 +53,14 @@ pub struct Course<'a> {
 }
 
 impl Work<'_> {
-    /// The network of the one cell in a role, which has to have been trained with the text's vocabularies.
+    /// The network of the one cell in a role, which has to have been trained with the text's
+    /// vocabularies.
     ///
     /// # Errors
     /// Bad input when the row names none, or its network belongs to another vocabulary.
     pub fn network(&self, role: &str, text: &Text) -> Result<SavedTransformer> {
-        let saved = SavedTransformer::load(&self.needed.one(role)?.dir.join(NETWORK), self.place.device)?;
+        let saved =
+            SavedTransformer::load(&self.needed.one(role)?.dir.join(NETWORK), self.place.device)?;
         saved.check(&text.vocabularies)?;
         Ok(saved)
     }
@@ -63,7 +68,8 @@ impl Work<'_> {
     /// The training text, and after it `needs.pseudo`'s, as batches.
     ///
     /// # Errors
-    /// Bad input when the pseudo text is of another training text, or a pair is longer than a batch.
+    /// Bad input when the pseudo text is of another training text, or a pair is longer than a
+    /// batch.
     pub fn batches(&self, text: &Text, spec: &TranslationSpec) -> Result<TokenBatches> {
         if text.cleaning.kept < text.cleaning.pairs_in {
             self.place.progress.note(&text.cleaning.to_string());
@@ -71,14 +77,19 @@ impl Work<'_> {
         let mut pairs = text.vocabularies.encode(&text.train);
         if let [pseudo] = self.needed.all("pseudo") {
             let target = translations_file::read(&pseudo.dir, text.train.len())?;
-            let more = text.vocabularies.encode(&Bitext { source: text.train.source.clone(), target });
+            let more =
+                text.vocabularies.encode(&Bitext { source: text.train.source.clone(), target });
             pairs.source.extend(more.source);
             pairs.target.extend(more.target);
         }
         let fits = |i: usize| pairs.source[i].len().max(pairs.target[i].len()) < spec.tokens;
         let kept: Vec<usize> = (0..pairs.len()).filter(|&i| fits(i)).collect();
         if kept.len() < pairs.len() {
-            self.place.progress.note(&format!("{} pairs of more than {} tokens left out", pairs.len() - kept.len(), spec.tokens));
+            self.place.progress.note(&format!(
+                "{} pairs of more than {} tokens left out",
+                pairs.len() - kept.len(),
+                spec.tokens
+            ));
         }
         let side = |all: &[Vec<u32>]| kept.iter().map(|&i| all[i].clone()).collect();
         let pairs = TokenPairs { source: side(&pairs.source), target: side(&pairs.target) };
@@ -91,8 +102,14 @@ impl Work<'_> {
     /// When a file cannot be written.
     pub fn test(&self, network: &Transformer, text: &Text, search: &Search) -> Result<Translated> {
         let test = self.corpus.data()?;
-        let found =
-            evaluate(network, &text.vocabularies, &test.test.source, &test.test_references(), search, &mut self.counter(test.test.len()))?;
+        let found = evaluate(
+            network,
+            &text.vocabularies,
+            &test.test.source,
+            &test.test_references(),
+            search,
+            &mut self.counter(test.test.len()),
+        )?;
         let lines: String = found.lines.iter().map(|line| format!("{line}\n")).collect();
         kd_base::atomic::write(&self.place.dir.join(TRANSLATIONS), lines.as_bytes())?;
         Ok(found)
@@ -102,14 +119,29 @@ impl Work<'_> {
     ///
     /// # Errors
     /// As [`evaluate`].
-    pub fn validate(&self, network: &Transformer, text: &Text, search: &Search) -> kd_core::Result<f64> {
+    pub fn validate(
+        &self,
+        network: &Transformer,
+        text: &Text,
+        search: &Search,
+    ) -> kd_core::Result<f64> {
         let validation = &self.corpus.data()?.validation;
-        let references: Vec<Vec<&str>> = validation.target.iter().map(|line| vec![line.as_str()]).collect();
+        let references: Vec<Vec<&str>> =
+            validation.target.iter().map(|line| vec![line.as_str()]).collect();
         let greedy = Search { beam: 1, ..*search };
-        Ok(evaluate(network, &text.vocabularies, &validation.source, &references, &greedy, &mut |_| ())?.bleu)
+        Ok(evaluate(
+            network,
+            &text.vocabularies,
+            &validation.source,
+            &references,
+            &greedy,
+            &mut |_| (),
+        )?
+        .bleu)
     }
 
-    /// Trains what `course` says on the text and writes `epochs.csv`. `current` gives the network as it is now, to be measured.
+    /// Trains what `course` says on the text and writes `epochs.csv`. `current` gives the network
+    /// as it is now, to be measured.
     ///
     /// # Errors
     /// Those of training.
@@ -124,12 +156,16 @@ impl Work<'_> {
         let measure = |epoch: usize| {
             let mut found = BTreeMap::new();
             if measure_every > 0 && (epoch + 1).is_multiple_of(measure_every) {
-                found.insert("validation-bleu".to_owned(), self.validate(&current()?, text, search)?);
+                found.insert(
+                    "validation-bleu".to_owned(),
+                    self.validate(&current()?, text, search)?,
+                );
             }
             Ok(found)
         };
         let pairs = Pairs::new(&batches, self.place.seed)?;
-        let task = Translations { learner, params, teacher, pairs, spec, device, measure: Some(&measure) };
+        let task =
+            Translations { learner, params, teacher, pairs, spec, device, measure: Some(&measure) };
         let training = Training {
             params,
             trains: &Trains::All,
@@ -154,7 +190,14 @@ impl Work<'_> {
     /// Tells how many sentences are translated.
     pub fn counter(&self, all: usize) -> impl FnMut(usize) {
         move |done| {
-            self.place.progress.update(&Update { phase: "translate", epoch: 1, epochs: 1, step: done, steps: all, ..Update::default() })
+            self.place.progress.update(&Update {
+                phase: "translate",
+                epoch: 1,
+                epochs: 1,
+                step: done,
+                steps: all,
+                ..Update::default()
+            })
         }
     }
 }
@@ -163,12 +206,22 @@ impl Work<'_> {
 pub const METRICS: [&str; 4] = [BLEU, "bleu-lower-case", "parameters", "updates"];
 
 /// The result of a cell that trained: BLEU of the test set and what is known beside it.
-pub fn result(found: &Translated, parameters: usize, records: &[EpochRecord], spec: &TranslationSpec) -> CellResult {
+pub fn result(
+    found: &Translated,
+    parameters: usize,
+    records: &[EpochRecord],
+    spec: &TranslationSpec,
+) -> CellResult {
     let numbers = [found.bleu, found.tokenized_bleu, parameters as f64, spec.updates as f64];
-    let curve = records.iter().filter_map(|r| Some(vec![(r.epoch * spec.updates_per_epoch) as f64, *r.measured.get("validation-bleu")?]));
+    let curve = records.iter().filter_map(|r| {
+        Some(vec![(r.epoch * spec.updates_per_epoch) as f64, *r.measured.get("validation-bleu")?])
+    });
     let columns = ["updates", "validation-bleu"].map(str::to_owned).to_vec();
     CellResult {
-        series: BTreeMap::from([(CONVERGENCE.to_owned(), Series { columns, rows: curve.collect() })]),
+        series: BTreeMap::from([(
+            CONVERGENCE.to_owned(),
+            Series { columns, rows: curve.collect() },
+        )]),
         epochs: records.len() as u64,
         seconds: records.iter().map(|r| r.seconds).sum(),
         ..CellResult::of(METRICS, numbers)

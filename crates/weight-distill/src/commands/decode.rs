@@ -15,7 +15,8 @@ use crate::paper::WeightDistillation;
 /// The arguments of `decode`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A network's file with its vocabularies beside it, a folder with both, or TABLE/ROW[#SEED] of a finished cell at this preset
+    /// A network's file with its vocabularies beside it, a folder with both, or TABLE/ROW[#SEED]
+    /// of a finished cell at this preset
     model: String,
     /// Which part of the data
     #[arg(long, default_value = "test")]
@@ -45,7 +46,11 @@ pub enum Split {
 ///
 /// # Errors
 /// Bad input when the model cannot be used or the file exists.
-pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>, out: &mut dyn Write) -> Result<()> {
+pub fn run(
+    arguments: &Arguments,
+    application: &Application<WeightDistillation>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let paper = application.paper;
     refuse_existing(&arguments.to, arguments.force)?;
     let search = arguments.search.search()?;
@@ -58,12 +63,25 @@ pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>,
     };
     let references = match arguments.split {
         Split::Test => data.test_references(),
-        Split::Train | Split::Validation => part.target.iter().map(|line| vec![line.as_str()]).collect(),
+        Split::Train | Split::Validation => {
+            part.target.iter().map(|line| vec![line.as_str()]).collect()
+        }
     };
-    let found = evaluate(&model.saved.network, &model.vocabularies, &part.source, &references, &search, &mut |_| ())?;
+    let found = evaluate(
+        &model.saved.network,
+        &model.vocabularies,
+        &part.source,
+        &references,
+        &search,
+        &mut |_| (),
+    )?;
     write_lines(&found.lines, Some(&arguments.to), arguments.force, out)?;
     let speed = found.words as f64 / found.seconds.max(1e-9);
-    let line =
-        format!("BLEU {:.2}, lower-case {:.2}, {} sentences, {speed:.0} units/s", found.bleu, found.tokenized_bleu, found.lines.len());
+    let line = format!(
+        "BLEU {:.2}, lower-case {:.2}, {} sentences, {speed:.0} units/s",
+        found.bleu,
+        found.tokenized_bleu,
+        found.lines.len()
+    );
     cli::say(out, line)
 }

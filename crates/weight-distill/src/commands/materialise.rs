@@ -17,7 +17,8 @@ use crate::paper::WeightDistillation;
 /// The arguments of `materialise`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A generator's file, a folder with one, or TABLE/ROW[#SEED] of a finished cell of kind generate at this preset
+    /// A generator's file, a folder with one, or TABLE/ROW[#SEED] of a finished cell of kind
+    /// generate at this preset
     generator: String,
     /// A folder for the network and its vocabularies
     #[arg(long)]
@@ -27,11 +28,16 @@ pub struct Arguments {
     force: bool,
 }
 
-/// Evaluates every formula once and writes an ordinary network, with the vocabularies beside the generator.
+/// Evaluates every formula once and writes an ordinary network, with the vocabularies beside the
+/// generator.
 ///
 /// # Errors
 /// Bad input when the name means no generator, or there is a network at the target.
-pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>, out: &mut dyn Write) -> Result<()> {
+pub fn run(
+    arguments: &Arguments,
+    application: &Application<WeightDistillation>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let paper = application.paper;
     let target = arguments.to.join(NETWORK);
     refuse_existing(&target, arguments.force)?;
@@ -39,7 +45,9 @@ pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>,
     let file = match given.is_file() {
         true => given,
         // What is found is the folder's network; the generator lies beside it.
-        false => find_network(&arguments.generator, application)?.with_file_name(generator_file::NAME),
+        false => {
+            find_network(&arguments.generator, application)?.with_file_name(generator_file::NAME)
+        }
     };
     let (tensors, about) = generator_file::materialise(&file, &paper.machine().device)?;
     let folder = file.parent().map(PathBuf::from).unwrap_or_default();

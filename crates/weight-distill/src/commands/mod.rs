@@ -15,7 +15,8 @@ use kd_experiment::cli::output_error;
 use kd_experiment::{Error, Result};
 use kd_translation::bitext::MAX_LINE;
 
-/// The lines of a file, or of standard input where there is none. A last line without a line end counts; `\r\n` ends a line as `\n` does.
+/// The lines of a file, or of standard input where there is none. A last line without a line end
+/// counts; `\r\n` ends a line as `\n` does.
 ///
 /// # Errors
 /// Bad input that names the file and the line: not UTF-8, or longer than [`MAX_LINE`] bytes.
@@ -30,7 +31,11 @@ pub fn read_lines(path: Option<&Path>) -> Result<Vec<String>> {
     loop {
         let (at, mut bytes) = (lines.len() + 1, Vec::new());
         // One byte more than the limit tells a line at the limit from a longer one.
-        let read = reader.by_ref().take(MAX_LINE as u64 + 2).read_until(b'\n', &mut bytes).map_err(|e| kd_core::Error::io(&name, e))?;
+        let read = reader
+            .by_ref()
+            .take(MAX_LINE as u64 + 2)
+            .read_until(b'\n', &mut bytes)
+            .map_err(|e| kd_core::Error::io(&name, e))?;
         if read == 0 {
             return Ok(lines);
         }
@@ -41,11 +46,16 @@ pub fn read_lines(path: Option<&Path>) -> Result<Vec<String>> {
             }
         }
         if bytes.len() > MAX_LINE {
-            return Err(Error::bad_input(format!("{name}: line {at}: expected at most {MAX_LINE} bytes, got more")));
+            return Err(Error::bad_input(format!(
+                "{name}: line {at}: expected at most {MAX_LINE} bytes, got more"
+            )));
         }
         let text = String::from_utf8(bytes);
         lines.push(text.map_err(|e| {
-            Error::bad_input(format!("{name}: line {at}: expected UTF-8, got another byte at {}", e.utf8_error().valid_up_to()))
+            Error::bad_input(format!(
+                "{name}: line {at}: expected UTF-8, got another byte at {}",
+                e.utf8_error().valid_up_to()
+            ))
         })?);
     }
 }
@@ -54,7 +64,12 @@ pub fn read_lines(path: Option<&Path>) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// Bad input when the file exists and `force` is not set, or it cannot be written.
-pub fn write_lines(lines: &[String], path: Option<&Path>, force: bool, out: &mut dyn std::io::Write) -> Result<()> {
+pub fn write_lines(
+    lines: &[String],
+    path: Option<&Path>,
+    force: bool,
+    out: &mut dyn std::io::Write,
+) -> Result<()> {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     match path {
         None => out.write_all(text.as_bytes()).map_err(output_error),
@@ -69,7 +84,10 @@ pub fn write_lines(lines: &[String], path: Option<&Path>, force: bool, out: &mut
 /// Bad input when the file exists and `force` is not set.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
     match path.exists() && !force {
-        true => Err(Error::bad_input(format!("{}: exists already; name another file, or give --force to replace it", path.display()))),
+        true => Err(Error::bad_input(format!(
+            "{}: exists already; name another file, or give --force to replace it",
+            path.display()
+        ))),
         false => Ok(()),
     }
 }

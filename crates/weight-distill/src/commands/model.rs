@@ -20,11 +20,17 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads what `name` means: a file with its vocabularies beside it, a cell's folder, or `TABLE/ROW[#SEED]`.
+    /// Loads what `name` means: a file with its vocabularies beside it, a cell's folder, or
+    /// `TABLE/ROW[#SEED]`.
     ///
     /// # Errors
-    /// Bad input when the name means no network, or the vocabularies are missing or of another network.
-    pub fn load(name: &str, application: &Application<WeightDistillation>, device: &Device) -> Result<Self> {
+    /// Bad input when the name means no network, or the vocabularies are missing or of another
+    /// network.
+    pub fn load(
+        name: &str,
+        application: &Application<WeightDistillation>,
+        device: &Device,
+    ) -> Result<Self> {
         let file = find_network(name, application)?;
         let saved = SavedTransformer::load(&file, device)?;
         let vocabularies = Vocabularies::load(file.parent().unwrap_or(Path::new(".")))?;
@@ -42,7 +48,8 @@ pub struct SearchArguments {
     /// A hypothesis of n words scores ln p / n^PENALTY
     #[arg(long, default_value_t = 1.0, value_name = "PENALTY")]
     length_penalty: f64,
-    /// The longest translation has FACTOR times the source's vocabulary units, and --length-extra more
+    /// The longest translation has FACTOR times the source's vocabulary units, and --length-extra
+    /// more
     #[arg(long, default_value_t = 2.0, value_name = "FACTOR")]
     length_factor: f64,
     /// See --length-factor

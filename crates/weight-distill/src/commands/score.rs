@@ -28,7 +28,8 @@ pub struct Arguments {
 /// Prints the score with its precisions.
 ///
 /// # Errors
-/// Bad input when a file cannot be read, is empty, or has another number of lines than the translations.
+/// Bad input when a file cannot be read, is empty, or has another number of lines than the
+/// translations.
 pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let hypotheses = read_lines(Some(&arguments.translations))?;
     let mut references: Vec<Vec<String>> = vec![Vec::new(); hypotheses.len()];
@@ -37,7 +38,9 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
         if lines.len() != hypotheses.len() {
             let (expected, got, file) = (hypotheses.len(), lines.len(), path.display());
             let translations = arguments.translations.display();
-            return Err(Error::bad_input(format!("{file}: expected {expected} lines as in {translations}, got {got}")));
+            return Err(Error::bad_input(format!(
+                "{file}: expected {expected} lines as in {translations}, got {got}"
+            )));
         }
         for (all, line) in references.iter_mut().zip(lines) {
             all.push(line);

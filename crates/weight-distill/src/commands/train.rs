@@ -14,7 +14,8 @@ use crate::paper::WeightDistillation;
 /// The arguments of `train`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// TABLE/ROW[#SEED], for instance multi30k/teacher: the row's recipe on the text that --data or --data-dir names
+    /// TABLE/ROW[#SEED], for instance multi30k/teacher: the row's recipe on the text that --data
+    /// or --data-dir names
     row: String,
     /// A folder for the network and its vocabularies
     #[arg(long)]
@@ -24,17 +25,25 @@ pub struct Arguments {
     force: bool,
 }
 
-/// Runs the cell and those that it needs, as far as they are not finished, and copies what `translate` takes.
+/// Runs the cell and those that it needs, as far as they are not finished, and copies what
+/// `translate` takes.
 ///
 /// # Errors
 /// Bad input when there is no such row, it trains no network, or there is a network at the target.
-pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>, out: &mut dyn Write) -> Result<()> {
+pub fn run(
+    arguments: &Arguments,
+    application: &Application<WeightDistillation>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let target = arguments.to.join(NETWORK);
     refuse_existing(&target, arguments.force)?;
     let dir = cli::run_cell(&arguments.row, application)?;
     let network = dir.join(NETWORK);
     if !network.is_file() {
-        return Err(Error::bad_input(format!("{}: expected a row that trains a network, got one that does not", arguments.row)));
+        return Err(Error::bad_input(format!(
+            "{}: expected a row that trains a network, got one that does not",
+            arguments.row
+        )));
     }
     std::fs::create_dir_all(&arguments.to).map_err(|e| kd_core::Error::io(&arguments.to, e))?;
     let bytes = std::fs::read(&network).map_err(|e| kd_core::Error::io(&network, e))?;

@@ -15,7 +15,8 @@ use crate::paper::WeightDistillation;
 /// The arguments of `translate`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A network's file with its vocabularies beside it, a folder with both, or TABLE/ROW[#SEED] of a finished cell at this preset
+    /// A network's file with its vocabularies beside it, a folder with both, or TABLE/ROW[#SEED]
+    /// of a finished cell at this preset
     model: String,
     /// The text, a sentence a line [default: standard input]
     #[arg(long)]
@@ -30,11 +31,16 @@ pub struct Arguments {
     search: SearchArguments,
 }
 
-/// Translates each line; an empty line gives an empty line, and how many there were is told on standard error.
+/// Translates each line; an empty line gives an empty line, and how many there were is told on
+/// standard error.
 ///
 /// # Errors
 /// Bad input when the model or a line cannot be used.
-pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>, out: &mut dyn Write) -> Result<()> {
+pub fn run(
+    arguments: &Arguments,
+    application: &Application<WeightDistillation>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let paper = application.paper;
     if let Some(output) = &arguments.output {
         super::refuse_existing(output, arguments.force)?;
@@ -42,11 +48,18 @@ pub fn run(arguments: &Arguments, application: &Application<WeightDistillation>,
     let search = arguments.search.search()?;
     let model = Model::load(&arguments.model, application, &paper.machine().device)?;
     let lines = read_lines(arguments.input.as_deref())?;
-    let name = arguments.input.as_ref().map_or_else(|| "standard input".to_owned(), |p| p.display().to_string());
-    let encoded: Vec<Vec<u32>> = lines.iter().map(|line| model.vocabularies.source.encode(line)).collect();
+    let name = arguments
+        .input
+        .as_ref()
+        .map_or_else(|| "standard input".to_owned(), |p| p.display().to_string());
+    let encoded: Vec<Vec<u32>> =
+        lines.iter().map(|line| model.vocabularies.source.encode(line)).collect();
     if let Some(i) = encoded.iter().position(|ids| ids.len() >= MOST_POSITIONS) {
         let (most, got) = (MOST_POSITIONS - 1, encoded[i].len());
-        return Err(Error::bad_input(format!("{name}: line {}: expected at most {most} vocabulary units, got {got}", i + 1)));
+        return Err(Error::bad_input(format!(
+            "{name}: line {}: expected at most {most} vocabulary units, got {got}",
+            i + 1
+        )));
     }
     let full: Vec<usize> = (0..lines.len()).filter(|&i| !encoded[i].is_empty()).collect();
     let sources: Vec<Vec<u32>> = full.iter().map(|&i| encoded[i].clone()).collect();

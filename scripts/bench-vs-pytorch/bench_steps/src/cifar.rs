@@ -1,12 +1,14 @@
-//! Steps and evaluation passes of networks for CIFAR-100 on random images that are ready in memory: loading runs on a thread of its own
-//! in training, so it is left out on both sides.
+//! Steps and evaluation passes of networks for CIFAR-100 on random images that are ready in memory:
+//! loading runs on a thread of its own in training, so it is left out on both sides.
 
 use candle_core::{Device, Tensor};
 use kd_core::method::hard_targets::HardTargets;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
-use kd_core::train::{Batch, Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict};
+use kd_core::train::{
+    Batch, Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict,
+};
 use kd_core::{Error, Result};
 use kd_kernels::conv2d::Precision;
 
@@ -29,7 +31,8 @@ pub fn run(workload: &str, arguments: &Arguments) -> Result<Timed> {
         return training(arch, Precision::Precise, arguments);
     }
     match workload.strip_suffix("-step") {
-        Some(name) => crate::distillation::training(name, arguments).unwrap_or_else(|| training(name, Precision::Fast, arguments)),
+        Some(name) => crate::distillation::training(name, arguments)
+            .unwrap_or_else(|| training(name, Precision::Fast, arguments)),
         None => Err(Error::bad_input(format!("unknown workload {workload}"))),
     }
 }
@@ -104,9 +107,16 @@ fn evaluation(arch: &str, arguments: &Arguments) -> Result<Timed> {
     let labels: Vec<u8> = (0..EVALUATED).map(|i| (i % CLASSES) as u8).collect();
     let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model = NetworkSpec::from_name(arch, CLASSES)?.build_with(Precision::Fast, vb)?;
-    Timed::run(arguments.warmup, arguments.steps, (model.multiply_adds() * EVALUATED as u64) as f64, |_| {
-        let logits = predict(&*model, EVALUATED, CHUNK, |rows| Ok(images.narrow(0, rows.start, rows.len())?))?;
-        std::hint::black_box(Errors::count(&logits, &labels)?.total());
-        Ok(())
-    })
+    Timed::run(
+        arguments.warmup,
+        arguments.steps,
+        (model.multiply_adds() * EVALUATED as u64) as f64,
+        |_| {
+            let logits = predict(&*model, EVALUATED, CHUNK, |rows| {
+                Ok(images.narrow(0, rows.start, rows.len())?)
+            })?;
+            std::hint::black_box(Errors::count(&logits, &labels)?.total());
+            Ok(())
+        },
+    )
 }

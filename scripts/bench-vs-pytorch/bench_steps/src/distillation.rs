@@ -1,4 +1,5 @@
-//! Whole distillation steps on random images that are ready in memory: teacher, student, adapters, loss, backward pass and optimiser.
+//! Whole distillation steps on random images that are ready in memory: teacher, student, adapters,
+//! loss, backward pass and optimiser.
 
 use candle_core::Device;
 use kd_core::frozen::Frozen;
@@ -14,14 +15,21 @@ use crate::Arguments;
 use crate::cifar::{BATCHES, CLASSES, Ready};
 use crate::work::Timed;
 
-/// A workload: its name, its networks, whether the teacher normalises with the statistics of the batch, and the method.
+/// A workload: its name, its networks, whether the teacher normalises with the statistics of the
+/// batch, and the method.
 struct Workload(&'static str, &'static str, &'static str, bool, &'static str);
 
 const REVIEW: &str = r#""kind": "review", "warm-up-epochs": 0, "hard-weight": 1.0, "structure": "residual", "fusion": "attention",
     "distance": "hierarchical", "channels": 512, "student-taps": "after", "teacher-taps": "before""#;
 
 const WORKLOADS: [Workload; 3] = [
-    Workload("kd", "resnet56", "resnet20", false, r#""kind": "soft-targets", "temperature": 4.0, "soft-weight": 0.9, "hard-weight": 0.1"#),
+    Workload(
+        "kd",
+        "resnet56",
+        "resnet20",
+        false,
+        r#""kind": "soft-targets", "temperature": 4.0, "soft-weight": 0.9, "hard-weight": 0.1"#,
+    ),
     Workload("review", "resnet56", "resnet20", true, r#""weight": 0.6"#),
     Workload("review-wrn", "wrn-40-2", "wrn-16-2", true, r#""weight": 5.0"#),
 ];
@@ -32,7 +40,10 @@ pub fn training(name: &str, arguments: &Arguments) -> Option<Result<Timed>> {
     Some(timed(workload, arguments))
 }
 
-fn timed(&Workload(name, teacher, student, batch_statistics, method): &Workload, arguments: &Arguments) -> Result<Timed> {
+fn timed(
+    &Workload(name, teacher, student, batch_statistics, method): &Workload,
+    arguments: &Arguments,
+) -> Result<Timed> {
     const BATCH: usize = 128;
     let device = &Device::Cpu;
     let examples = Ready::new(BATCHES, BATCH)?;
@@ -40,15 +51,23 @@ fn timed(&Workload(name, teacher, student, batch_statistics, method): &Workload,
         let spec = NetworkSpec::from_name(teacher, CLASSES)?;
         let (params, vb) = Params::seeded(Seed(2), device);
         spec.build(vb)?;
-        let frozen = Frozen::build(params.snapshot()?, device, |vb| spec.build_with(Precision::Fast, vb))?;
+        let frozen =
+            Frozen::build(params.snapshot()?, device, |vb| spec.build_with(Precision::Fast, vb))?;
         if batch_statistics { frozen.with_batch_statistics() } else { frozen }
     };
     let (params, vb) = Params::seeded(Seed(1), device);
-    let model = NetworkSpec::from_name(student, CLASSES)?.build_with(Precision::Fast, vb.clone())?;
-    let text = if name.starts_with("review") { format!("{{{REVIEW}, {method}}}") } else { format!("{{{method}}}") };
-    let method: MethodSpec = serde_json::from_str(&text).map_err(|e| Error::bad_input(format!("{name}: {e}")))?;
+    let model =
+        NetworkSpec::from_name(student, CLASSES)?.build_with(Precision::Fast, vb.clone())?;
+    let text = if name.starts_with("review") {
+        format!("{{{REVIEW}, {method}}}")
+    } else {
+        format!("{{{method}}}")
+    };
+    let method: MethodSpec =
+        serde_json::from_str(&text).map_err(|e| Error::bad_input(format!("{name}: {e}")))?;
     let labels: Vec<u8> = (0..50_000).map(|i| (i % CLASSES) as u8).collect();
-    let context = Context::new(&*model, Some(&teacher), &labels, &params, &vb).with_precision(Precision::Fast);
+    let context = Context::new(&*model, Some(&teacher), &labels, &params, &vb)
+        .with_precision(Precision::Fast);
     let method = method.build(&context)?;
     let spec = TrainSpec {
         epochs: 1,
@@ -61,8 +80,12 @@ fn timed(&Workload(name, teacher, student, batch_statistics, method): &Workload,
         average_epochs: 0,
     };
     let mut optimizer = Optimizer::new(&spec.optimizer, None, &params)?;
-    let fit = Fit { teacher: Some(&teacher), ..Fit::new(&*model, &params, &*method, &examples, &spec, Seed(1), device) };
-    let multiply_adds = (3 * model.multiply_adds() + teacher.model().multiply_adds()) as f64 * BATCH as f64;
+    let fit = Fit {
+        teacher: Some(&teacher),
+        ..Fit::new(&*model, &params, &*method, &examples, &spec, Seed(1), device)
+    };
+    let multiply_adds =
+        (3 * model.multiply_adds() + teacher.model().multiply_adds()) as f64 * BATCH as f64;
     Timed::run(arguments.warmup, arguments.steps, multiply_adds, |step| {
         let draws = StepSeed { seed: Seed(1), epoch: 0, step };
         fit.step(&mut optimizer, &[(step % BATCHES) as u32], draws, spec.learning_rate)?;

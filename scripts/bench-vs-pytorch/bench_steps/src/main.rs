@@ -1,7 +1,9 @@
-//! Times one training step, evaluation pass or search, for `scripts/bench-vs-pytorch`, which describes workloads and protocol.
+//! Times one training step, evaluation pass or search, for `scripts/bench-vs-pytorch`, which
+//! describes workloads and protocol.
 //!
-//! `bench_steps WORKLOAD --threads N --warmup W --steps S` prints one JSON line: workload, step_ms (median), peak_mb, and the step's
-//! gflop and gbytes. `bench_steps machine --threads N` prints the machine's rates instead.
+//! `bench_steps WORKLOAD --threads N --warmup W --steps S` prints one JSON line: workload, step_ms
+//! (median), peak_mb, and the step's gflop and gbytes. `bench_steps machine --threads N` prints the
+//! machine's rates instead.
 
 mod cifar;
 mod distillation;
@@ -19,9 +21,10 @@ static ALLOCATOR: work::Counting = work::Counting;
 
 #[derive(Parser)]
 struct Arguments {
-    /// mnist-teacher-step, mnist-distillation-step, mnist-evaluation, ARCH-step, ARCH-step-precise, ARCH-evaluation,
-    /// kd-step, review-step, review-wrn-step,
-    /// translation-{teacher,tiny,small,generator}-step, with -bfloat16 after it or not, translation-{teacher,tiny}-search or machine
+    /// mnist-teacher-step, mnist-distillation-step, mnist-evaluation, ARCH-step,
+    /// ARCH-step-precise, ARCH-evaluation, kd-step, review-step, review-wrn-step,
+    /// translation-{teacher,tiny,small,generator}-step, with -bfloat16 after it or not,
+    /// translation-{teacher,tiny}-search or machine
     workload: String,
     #[arg(long)]
     threads: usize,
@@ -51,7 +54,11 @@ fn run(arguments: &Arguments) -> kd_core::Result<()> {
     pool.map_err(|e| Error::bad_input(format!("--threads: {e}")))?;
     let timed = match arguments.workload.as_str() {
         "machine" => {
-            println!("{{\"gflops\": {:.1}, \"gbytes_per_s\": {:.1}}}", work::matrix_rate()?, work::bandwidth());
+            println!(
+                "{{\"gflops\": {:.1}, \"gbytes_per_s\": {:.1}}}",
+                work::matrix_rate()?,
+                work::bandwidth()
+            );
             return Ok(());
         }
         "mnist-teacher-step" => mnist::teacher_step(arguments)?,
@@ -77,5 +84,6 @@ fn median(mut times: Vec<f64>) -> f64 {
 fn peak_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse::<f64>().ok()).map_or(f64::NAN, |kb| kb / 1024.)
+    line.and_then(|l| l.trim().trim_end_matches(" kB").trim().parse::<f64>().ok())
+        .map_or(f64::NAN, |kb| kb / 1024.)
 }

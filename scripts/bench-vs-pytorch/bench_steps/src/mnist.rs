@@ -9,7 +9,9 @@ use kd_core::model::Model;
 use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
 use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
-use kd_core::train::{Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict};
+use kd_core::train::{
+    Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict,
+};
 
 use crate::Arguments;
 use crate::work::Timed;
@@ -21,7 +23,11 @@ pub fn teacher_step(arguments: &Arguments) -> kd_core::Result<Timed> {
 
 /// 784-800-800-10 on stored logits of a teacher, T = 20.
 pub fn distillation_step(arguments: &Arguments) -> kd_core::Result<Timed> {
-    let soft = SoftTargets::new(soft_targets::Spec { temperature: 20., soft_weight: 1., hard_weight: 0.1 });
+    let soft = SoftTargets::new(soft_targets::Spec {
+        temperature: 20.,
+        soft_weight: 1.,
+        hard_weight: 0.1,
+    });
     training(arguments, net(800, false), &soft, 0, 0.)
 }
 
@@ -37,17 +43,31 @@ fn images(n: usize) -> LabelledImages {
 
 fn net(hidden: usize, dropout: bool) -> MlpSpec {
     let (input, inner) = if dropout { (0.2, 0.5) } else { (0., 0.) };
-    MlpSpec { inputs: 784, hidden: vec![hidden; 2], classes: 10, dropout_input: input, dropout_hidden: inner, init: WeightInit::HeNormal }
+    MlpSpec {
+        inputs: 784,
+        hidden: vec![hidden; 2],
+        classes: 10,
+        dropout_input: input,
+        dropout_hidden: inner,
+        init: WeightInit::HeNormal,
+    }
 }
 
 /// The timed steps, making the batch included.
-fn training(arguments: &Arguments, net: MlpSpec, method: &dyn Distillation, jitter: u8, max_norm: f64) -> kd_core::Result<Timed> {
+fn training(
+    arguments: &Arguments,
+    net: MlpSpec,
+    method: &dyn Distillation,
+    jitter: u8,
+    max_norm: f64,
+) -> kd_core::Result<Timed> {
     let images = images(60_000);
     let mut logits = vec![0f32; 600_000];
     Seed(1).stream("bench.logits", 0, 0).fill_normal(0, &mut logits);
     logits.iter_mut().for_each(|v| *v *= 5.);
     let teacher_logits = (method.wants().teaching != Teaching::None).then_some(logits);
-    let examples = ImageExamples { images: &images, rows: (0..60_000).collect(), jitter, teacher_logits };
+    let examples =
+        ImageExamples { images: &images, rows: (0..60_000).collect(), jitter, teacher_logits };
     let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model = Mlp::new(&net, vb)?;
     let spec = TrainSpec {
@@ -60,17 +80,33 @@ fn training(arguments: &Arguments, net: MlpSpec, method: &dyn Distillation, jitt
         max_norm,
         average_epochs: 0,
     };
-    let mut optimizer = Optimizer::new(&spec.optimizer, (max_norm > 0.).then_some(max_norm), &params)?;
+    let mut optimizer =
+        Optimizer::new(&spec.optimizer, (max_norm > 0.).then_some(max_norm), &params)?;
     let fit = Fit::new(&model, &params, method, &examples, &spec, Seed(1), &Device::Cpu);
     let (mut order, per_epoch) = (Vec::new(), examples.len() / BATCH);
-    Timed::run(arguments.warmup, arguments.steps, 3. * model.multiply_adds() as f64 * BATCH as f64, |i| {
-        let (epoch, step) = (i / per_epoch, i % per_epoch);
-        if step == 0 {
-            order = Seed(1).stream("shuffle", epoch, 0).permutation(examples.len()).into_iter().map(|r| r as u32).collect();
-        }
-        fit.step(&mut optimizer, &order[step * BATCH..][..BATCH], StepSeed { seed: Seed(1), epoch, step }, spec.learning_rate)?;
-        Ok(())
-    })
+    Timed::run(
+        arguments.warmup,
+        arguments.steps,
+        3. * model.multiply_adds() as f64 * BATCH as f64,
+        |i| {
+            let (epoch, step) = (i / per_epoch, i % per_epoch);
+            if step == 0 {
+                order = Seed(1)
+                    .stream("shuffle", epoch, 0)
+                    .permutation(examples.len())
+                    .into_iter()
+                    .map(|r| r as u32)
+                    .collect();
+            }
+            fit.step(
+                &mut optimizer,
+                &order[step * BATCH..][..BATCH],
+                StepSeed { seed: Seed(1), epoch, step },
+                spec.learning_rate,
+            )?;
+            Ok(())
+        },
+    )
 }
 
 /// The timed passes over 10,000 images, from bytes to counted errors.
@@ -78,9 +114,16 @@ pub fn evaluation(arguments: &Arguments) -> kd_core::Result<Timed> {
     let images = images(10_000);
     let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model: Box<dyn Model> = Box::new(Mlp::new(&net(1200, true), vb)?);
-    Timed::run(arguments.warmup, arguments.steps, (model.multiply_adds() * images.len() as u64) as f64, |_| {
-        let logits = predict(&*model, images.len(), 1000, |rows| Ok(images.range_to_tensor(rows, &Device::Cpu)?))?;
-        std::hint::black_box(Errors::count(&logits, &images.labels)?.total());
-        Ok(())
-    })
+    Timed::run(
+        arguments.warmup,
+        arguments.steps,
+        (model.multiply_adds() * images.len() as u64) as f64,
+        |_| {
+            let logits = predict(&*model, images.len(), 1000, |rows| {
+                Ok(images.range_to_tensor(rows, &Device::Cpu)?)
+            })?;
+            std::hint::black_box(Errors::count(&logits, &images.labels)?.total());
+            Ok(())
+        },
+    )
 }

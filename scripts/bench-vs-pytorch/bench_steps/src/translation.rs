@@ -1,4 +1,5 @@
-//! Training steps of Transformers for translation and of weight distillation's generator, and beam search, on random words.
+//! Training steps of Transformers for translation and of weight distillation's generator, and beam
+//! search, on random words.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -31,8 +32,8 @@ const BEAM: usize = 4;
 /// Steps of a search.
 const WRITTEN: usize = 24;
 
-/// The timed steps of `translation-{teacher,tiny,small,generator}-step`, with `-bfloat16` after it or not, or of
-/// `translation-{teacher,tiny}-search`.
+/// The timed steps of `translation-{teacher,tiny,small,generator}-step`, with `-bfloat16` after it
+/// or not, or of `translation-{teacher,tiny}-search`.
 pub fn run(workload: &str, arguments: &Arguments) -> Result<Timed> {
     let (teacher, rest) = (teacher(), workload.strip_prefix("translation-").unwrap_or_default());
     let (rest, precision) = match rest.strip_suffix("-bfloat16") {
@@ -75,7 +76,10 @@ fn drawn(spec: &TransformerSpec) -> Result<(Params, Transformer)> {
 fn sentences(count: usize, purpose: &str) -> Vec<Vec<u32>> {
     let mut words = vec![0; count * (WORDS - 1)];
     Seed(1).stream(purpose, 0, 0).fill_u32(0, &mut words);
-    words.chunks(WORDS - 1).map(|sentence| sentence.iter().map(|word| 4 + word % (VOCABULARY as u32 - 4)).collect()).collect()
+    words
+        .chunks(WORDS - 1)
+        .map(|sentence| sentence.iter().map(|word| 4 + word % (VOCABULARY as u32 - 4)).collect())
+        .collect()
 }
 
 fn training(spec: &TransformerSpec, precision: Precision, arguments: &Arguments) -> Result<Timed> {
@@ -83,22 +87,44 @@ fn training(spec: &TransformerSpec, precision: Precision, arguments: &Arguments)
     steps(Learner::Network(&network), &params, precision, forward(spec), arguments)
 }
 
-/// The first phase of weight distillation: TINY, every weight computed from the teacher's at every step.
-fn generator(teacher: &TransformerSpec, precision: Precision, arguments: &Arguments) -> Result<Timed> {
+/// The first phase of weight distillation: TINY, every weight computed from the teacher's at every
+/// step.
+fn generator(
+    teacher: &TransformerSpec,
+    precision: Precision,
+    arguments: &Arguments,
+) -> Result<Timed> {
     let (tiny, tensors) = (teacher.tiny(), drawn(teacher)?.0.snapshot()?);
     let blocks = vec![Block::Attention, Block::FeedForward];
-    let spec = GeneratorSpec { form: Form::ReleasedCode, start: Start::Random, encoder: blocks.clone(), decoder: blocks, embeddings: true };
+    let spec = GeneratorSpec {
+        form: Form::ReleasedCode,
+        start: Start::Random,
+        encoder: blocks.clone(),
+        decoder: blocks,
+        embeddings: true,
+    };
     let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let student = GeneratedStudent::new(&tiny, teacher, &tensors, &spec, &vb)?;
     let maps = maps(&student.materialise()?, &tensors, teacher.decoder.layers);
     steps(Learner::Generated(&student), &params, precision, forward(&tiny) + maps, arguments)
 }
 
-fn steps(learner: Learner, params: &Params, precision: Precision, multiply_adds: f64, arguments: &Arguments) -> Result<Timed> {
-    let pairs = TokenPairs { source: sentences(BATCHES * PAIRS, "bench.source"), target: sentences(BATCHES * PAIRS, "bench.target") };
+fn steps(
+    learner: Learner,
+    params: &Params,
+    precision: Precision,
+    multiply_adds: f64,
+    arguments: &Arguments,
+) -> Result<Timed> {
+    let pairs = TokenPairs {
+        source: sentences(BATCHES * PAIRS, "bench.source"),
+        target: sentences(BATCHES * PAIRS, "bench.target"),
+    };
     let text = TokenBatches::new(pairs, BatchSize { tokens: PAIRS * WORDS, pairs: None })?;
     let rows = |i: usize| (i * PAIRS..(i + 1) * PAIRS).map(|row| row as u32).collect::<Vec<_>>();
-    let batches = (0..BATCHES).map(|i| Ok(vec![text.batch(&rows(i), &Device::Cpu)?])).collect::<Result<Vec<Vec<TokenBatch>>>>()?;
+    let batches = (0..BATCHES)
+        .map(|i| Ok(vec![text.batch(&rows(i), &Device::Cpu)?]))
+        .collect::<Result<Vec<Vec<TokenBatch>>>>()?;
     let spec = TranslationSpec {
         updates: 1000,
         updates_per_epoch: 1000,
@@ -107,13 +133,20 @@ fn steps(learner: Learner, params: &Params, precision: Precision, multiply_adds:
         learning_rate: 7e-4,
         warm_up: 4000,
         initial_rate: 1e-7,
-        optimizer: OptimizerSpec::Adam { beta1: 0.9, beta2: 0.98, epsilon: 1e-8, weight_decay: 0., decoupled: false },
+        optimizer: OptimizerSpec::Adam {
+            beta1: 0.9,
+            beta2: 0.98,
+            epsilon: 1e-8,
+            weight_decay: 0.,
+            decoupled: false,
+        },
         label_smoothing: 0.1,
         average_epochs: 0,
         precision,
     };
     let (pairs, device) = (Pairs::new(&text, Seed(1))?, &Device::Cpu);
-    let task = Translations { learner, params, teacher: None, pairs, spec: &spec, device, measure: None };
+    let task =
+        Translations { learner, params, teacher: None, pairs, spec: &spec, device, measure: None };
     let mut optimizer = Optimizer::new(&spec.optimizer, None, params)?;
     Timed::run(arguments.warmup, arguments.steps, 3. * multiply_adds, |step| {
         let draws = StepSeed { seed: Seed(1), epoch: 0, step };
@@ -126,37 +159,80 @@ fn steps(learner: Learner, params: &Params, precision: Precision, multiply_adds:
 fn search(spec: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
     let (params, network) = drawn(spec)?;
     let set = |name: &str, change: &dyn Fn(&Tensor) -> candle_core::Result<Tensor>| -> Result<()> {
-        let (_, var) = params.named().into_iter().find(|(n, _)| n == name).ok_or_else(|| Error::bad_input(format!("no {name}")))?;
+        let (_, var) = params
+            .named()
+            .into_iter()
+            .find(|(n, _)| n == name)
+            .ok_or_else(|| Error::bad_input(format!("no {name}")))?;
         Ok(var.set(&change(var.as_tensor())?)?)
     };
-    // What is normalised sums to 0, so with these the logit of the end is −0.1·width, far below the best.
-    set(&format!("decoder.layers.{}.final_layer_norm.bias", spec.decoder.layers - 1), &|bias| bias + 0.1)?;
+    // What is normalised sums to 0, so with these the logit of the end is −0.1·width, far below the
+    // best.
+    set(&format!("decoder.layers.{}.final_layer_norm.bias", spec.decoder.layers - 1), &|bias| {
+        bias + 0.1
+    })?;
     set("decoder.output_projection.weight", &|table| {
         let (end, width) = (EOS as usize, table.dim(1)?);
-        table.slice_assign(&[end..end + 1, 0..width], &Tensor::full(-1f32, (1, width), &Device::Cpu)?)
+        table.slice_assign(
+            &[end..end + 1, 0..width],
+            &Tensor::full(-1f32, (1, width), &Device::Cpu)?,
+        )
     })?;
     let sources = sentences(PAIRS, "bench.source");
-    let search = Search { beam: BEAM, length_penalty: 1., length_factor: 0., length_extra: WRITTEN - 1, batch: PAIRS };
+    let search = Search {
+        beam: BEAM,
+        length_penalty: 1.,
+        length_factor: 0.,
+        length_extra: WRITTEN - 1,
+        batch: PAIRS,
+    };
     if let Some(folder) = &arguments.export {
-        export(folder, spec, &params, &sources, &translate(&network, &sources, &search, &mut |_| ())?)?;
+        export(
+            folder,
+            spec,
+            &params,
+            &sources,
+            &translate(&network, &sources, &search, &mut |_| ())?,
+        )?;
     }
-    let (read, written) = (read(spec, WORDS), BEAM as f64 * written(spec, WRITTEN as f64 / 2., WORDS) * WRITTEN as f64);
+    let (read, written) = (
+        read(spec, WORDS),
+        BEAM as f64 * written(spec, WRITTEN as f64 / 2., WORDS) * WRITTEN as f64,
+    );
     Timed::run(arguments.warmup, arguments.steps, PAIRS as f64 * (read + written), |_| {
         let found = translate(&network, &sources, &search, &mut |_| ())?;
         match found.iter().all(|hypothesis| hypothesis.words.len() == WRITTEN - 1) {
             true => Ok(()),
-            false => Err(Error::bad_input("a translation ended by itself: expected each to be cut off")),
+            false => {
+                Err(Error::bad_input("a translation ended by itself: expected each to be cut off"))
+            }
         }
     })
 }
 
-/// What another program needs to do the same search: weights, and words as numbers, a sentence a line.
-fn export(folder: &Path, spec: &TransformerSpec, params: &Params, sources: &[Vec<u32>], found: &[Hypothesis]) -> Result<()> {
-    std::fs::create_dir_all(folder).map_err(|e| Error::bad_input(format!("{}: {e}", folder.display())))?;
+/// What another program needs to do the same search: weights, and words as numbers, a sentence a
+/// line.
+fn export(
+    folder: &Path,
+    spec: &TransformerSpec,
+    params: &Params,
+    sources: &[Vec<u32>],
+    found: &[Hypothesis],
+) -> Result<()> {
+    std::fs::create_dir_all(folder)
+        .map_err(|e| Error::bad_input(format!("{}: {e}", folder.display())))?;
     checkpoint::save(&folder.join("network.safetensors"), &params.snapshot()?, spec)?;
-    let line = |words: &Vec<u32>| format!("{}\n", words.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
-    atomic::write(&folder.join("sources.txt"), sources.iter().map(line).collect::<String>().as_bytes())?;
-    atomic::write(&folder.join("translations.txt"), found.iter().map(|h| line(&h.words)).collect::<String>().as_bytes())?;
+    let line = |words: &Vec<u32>| {
+        format!("{}\n", words.iter().map(u32::to_string).collect::<Vec<_>>().join(" "))
+    };
+    atomic::write(
+        &folder.join("sources.txt"),
+        sources.iter().map(line).collect::<String>().as_bytes(),
+    )?;
+    atomic::write(
+        &folder.join("translations.txt"),
+        found.iter().map(|h| line(&h.words)).collect::<String>().as_bytes(),
+    )?;
     Ok(())
 }
 
@@ -182,8 +258,15 @@ fn written(spec: &TransformerSpec, behind: f64, source: usize) -> f64 {
 }
 
 /// Of the generator's maps.
-fn maps(student: &BTreeMap<String, Tensor>, teacher: &BTreeMap<String, Tensor>, layers: usize) -> f64 {
-    let of = |(name, weight): (&String, &Tensor)| match (weight.dims(), teacher.get(name).map(Tensor::dims)) {
+fn maps(
+    student: &BTreeMap<String, Tensor>,
+    teacher: &BTreeMap<String, Tensor>,
+    layers: usize,
+) -> f64 {
+    let of = |(name, weight): (&String, &Tensor)| match (
+        weight.dims(),
+        teacher.get(name).map(Tensor::dims),
+    ) {
         (&[_, s], Some(&[words, t])) if !name.contains("layers") => {
             if s == t {
                 0
@@ -191,7 +274,9 @@ fn maps(student: &BTreeMap<String, Tensor>, teacher: &BTreeMap<String, Tensor>, 
                 words * s * t
             }
         }
-        (&[so, si], Some(&[to, ti])) if name.starts_with("decoder") => to * ti * (layers + si) + to * si * so,
+        (&[so, si], Some(&[to, ti])) if name.starts_with("decoder") => {
+            to * ti * (layers + si) + to * si * so
+        }
         _ => 0,
     };
     student.iter().map(of).sum::<usize>() as f64

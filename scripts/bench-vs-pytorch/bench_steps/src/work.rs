@@ -73,14 +73,21 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// The least of eleven repetitions of a product of two 2048 x 2048 matrices, as 10^9 operations a second.
+/// The least of eleven repetitions of a product of two 2048 x 2048 matrices, as 10^9 operations a
+/// second.
 pub fn matrix_rate() -> candle_core::Result<f64> {
     const N: usize = 2048;
     let (a, b, mut c) = (vec![1f32; N * N], vec![1f32; N * N], vec![0f32; N * N]);
     let mut least = f64::INFINITY;
     for _ in 0..11 {
         let started = Instant::now();
-        gemm_into(MatRef::row_major(&a, N, N)?, MatRef::row_major(&b, N, N)?, Epilogue::Identity, Precision::Float32, &mut c)?;
+        gemm_into(
+            MatRef::row_major(&a, N, N)?,
+            MatRef::row_major(&b, N, N)?,
+            Epilogue::Identity,
+            Precision::Float32,
+            &mut c,
+        )?;
         least = least.min(started.elapsed().as_secs_f64());
     }
     std::hint::black_box(&c);
@@ -94,7 +101,9 @@ pub fn bandwidth() -> f64 {
     let mut least = f64::INFINITY;
     for _ in 0..11 {
         let started = Instant::now();
-        to.par_chunks_mut(1 << 20).zip(from.par_chunks(1 << 20)).for_each(|(to, from)| to.copy_from_slice(from));
+        to.par_chunks_mut(1 << 20)
+            .zip(from.par_chunks(1 << 20))
+            .for_each(|(to, from)| to.copy_from_slice(from));
         least = least.min(started.elapsed().as_secs_f64());
     }
     std::hint::black_box(&to);

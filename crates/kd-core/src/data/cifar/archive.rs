@@ -1,4 +1,5 @@
-//! CIFAR from its official `.tar.gz`, read as a stream: nothing is written to the disk, and no more is held than the images.
+//! CIFAR from its official `.tar.gz`, read as a stream: nothing is written to the disk, and no more
+//! is held than the images.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -14,12 +15,13 @@ use crate::data::{DataError, LabelledImages};
 /// The most that an archive may unfold to; the largest official one has 186 MB.
 const MAX_UNPACKED: u64 = 1 << 29;
 
-/// Reads the archive at `path`, whose files say which of the official archives of `kind` it is. The note is there where its MD5 is not the
-/// official one.
+/// Reads the archive at `path`, whose files say which of the official archives of `kind` it is. The
+/// note is there where its MD5 is not the official one.
 ///
 /// # Errors
-/// [`DataError::Archive`] where the file is no gzipped tar archive or ends early; [`DataError::MissingFiles`] where it is one of other
-/// files; otherwise what is wrong with the first bad file in it.
+/// [`DataError::Archive`] where the file is no gzipped tar archive or ends early;
+/// [`DataError::MissingFiles`] where it is one of other files; otherwise what is wrong with the
+/// first bad file in it.
 pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataError> {
     let fault = |source: io::Error| match source.raw_os_error() {
         Some(_) => DataError::Io { path: path.to_path_buf(), source },
@@ -31,7 +33,8 @@ pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataErro
     let mut found: Vec<(Archive, Vec<Option<LabelledImages>>)> =
         Archive::of(kind).map(|a| (a, a.files().map(|_| None).collect())).collect();
     let mut tar = tar::Archive::new(&mut stream);
-    // Raw entries: extended headers, whose length would have to be believed, are passed over like any other file.
+    // Raw entries: extended headers, whose length would have to be believed, are passed over like
+    // any other file.
     for entry in tar.entries().map_err(fault)?.raw(true) {
         let mut entry = entry.map_err(fault)?;
         if !entry.header().entry_type().is_file() {
@@ -39,7 +42,9 @@ pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataErro
         }
         let name = entry.path_bytes().rsplit(|&b| b == b'/').next().unwrap_or_default().to_vec();
         for (archive, slots) in &mut found {
-            let Some(i) = archive.files().position(|file| file.as_bytes() == name) else { continue };
+            let Some(i) = archive.files().position(|file| file.as_bytes() == name) else {
+                continue;
+            };
             let inside = path.join(String::from_utf8_lossy(&name).as_ref());
             slots[i] = Some(archive.read(&mut entry, &inside, &fault)?);
         }
@@ -47,21 +52,35 @@ pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataErro
     // To the end of the stream, where its checksum stands.
     io::copy(&mut stream, &mut io::sink()).map_err(fault)?;
     if stream.limit() == 0 {
-        return Err(DataError::Archive { path: path.to_path_buf(), reason: format!("more than {MAX_UNPACKED} bytes in it") });
+        return Err(DataError::Archive {
+            path: path.to_path_buf(),
+            reason: format!("more than {MAX_UNPACKED} bytes in it"),
+        });
     }
     let md5 = kd_base::hex(&file.hash.finalize());
 
     // The archive with the fewest files missing is the one it was meant to be.
     let absent = |(archive, slots): &(Archive, Vec<Option<LabelledImages>>)| {
-        archive.files().zip(slots).filter(|(_, slot)| slot.is_none()).map(|(name, _)| name).collect::<Vec<_>>()
+        archive
+            .files()
+            .zip(slots)
+            .filter(|(_, slot)| slot.is_none())
+            .map(|(name, _)| name)
+            .collect::<Vec<_>>()
     };
     found.sort_by_key(|f| absent(f).len());
     let best = found.into_iter().next();
     let missing = best.as_ref().map(absent).unwrap_or_default();
     match best {
         Some((archive, slots)) if missing.is_empty() => {
-            let note =
-                (md5 != archive.md5).then(|| format!("{}: MD5 {md5}, the official {} has {}", path.display(), archive.file, archive.md5));
+            let note = (md5 != archive.md5).then(|| {
+                format!(
+                    "{}: MD5 {md5}, the official {} has {}",
+                    path.display(),
+                    archive.file,
+                    archive.md5
+                )
+            });
             Ok((archive.assemble(slots.into_iter().flatten().collect()), note))
         }
         _ => Err(DataError::MissingFiles {

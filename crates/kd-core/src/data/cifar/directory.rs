@@ -20,23 +20,30 @@ pub struct Found {
     pub note: Option<String>,
 }
 
-/// Reads CIFAR from `dir`: from the official files in it or in the official folder below it, or else from the official `.tar.gz` in it;
-/// binary files before pickles. `dir` may also be such an archive itself, under any name. Nothing is unpacked to the disk.
+/// Reads CIFAR from `dir`: from the official files in it or in the official folder below it, or
+/// else from the official `.tar.gz` in it; binary files before pickles. `dir` may also be such an
+/// archive itself, under any name. Nothing is unpacked to the disk.
 ///
 /// # Errors
-/// [`DataError::MissingFiles`] with the names that were looked for; otherwise what is wrong with the first bad file, as [`binary::read`](super::binary::read),
+/// [`DataError::MissingFiles`] with the names that were looked for; otherwise what is wrong with
+/// the first bad file, as [`binary::read`](super::binary::read),
 /// [`python::read`](super::python::read) and [`archive::read`] say.
 pub fn load(kind: Kind, dir: &Path) -> Result<Found, DataError> {
     if dir.is_file() {
         let (cifar, note) = archive::read(kind, dir)?;
         return Ok(Found { cifar, place: dir.to_path_buf(), note });
     }
-    // The folder that has the most of the files: where some are missing, the message is about those.
+    // The folder that has the most of the files: where some are missing, the message is about
+    // those.
     let mut missing: Option<Vec<String>> = None;
     for place in [true, false] {
         for archive in Archive::of(kind) {
             let place = if place { dir.join(archive.folder) } else { dir.to_path_buf() };
-            let absent: Vec<String> = archive.files().filter(|name| !place.join(name).is_file()).map(str::to_owned).collect();
+            let absent: Vec<String> = archive
+                .files()
+                .filter(|name| !place.join(name).is_file())
+                .map(str::to_owned)
+                .collect();
             if absent.is_empty() {
                 return Ok(Found { cifar: unpacked(archive, &place)?, place, note: None });
             }

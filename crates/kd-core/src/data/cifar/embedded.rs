@@ -1,10 +1,12 @@
-//! Generated images for machines without a network: textured shapes before textured ground, of CIFAR's form, and not CIFAR.
+//! Generated images for machines without a network: textured shapes before textured ground, of
+//! CIFAR's form, and not CIFAR.
 //!
-//! A class is a family of shapes (its group) with a texture. Everything else is random: place, size, flatness and turn of the shape,
-//! direction, period and phase of its texture, all colours, the ground and its texture, a scrap of another shape, light and noise. So a
-//! network has to find the shape, to tell its outline, and to tell its texture from the ground's. Image `i` of a set is a function of
-//! `(seed, set, i)` alone and is computed without functions whose last bits differ between platforms, so a seed names the same bytes
-//! everywhere, whatever the number of threads.
+//! A class is a family of shapes (its group) with a texture. Everything else is random: place,
+//! size, flatness and turn of the shape, direction, period and phase of its texture, all colours,
+//! the ground and its texture, a scrap of another shape, light and noise. So a network has to find
+//! the shape, to tell its outline, and to tell its texture from the ground's. Image `i` of a set is
+//! a function of `(seed, set, i)` alone and is computed without functions whose last bits differ
+//! between platforms, so a seed names the same bytes everywhere, whatever the number of threads.
 
 use rayon::prelude::*;
 
@@ -24,7 +26,8 @@ const TEST: u64 = 0x7465_7374;
 const PLANE: usize = SIDE * SIDE;
 
 // How hard it is.
-/// Largest contrast of the ground's texture, least contrast of the shape's with the ground and within its texture.
+/// Largest contrast of the ground's texture, least contrast of the shape's with the ground and
+/// within its texture.
 const GROUND: f32 = 0.1;
 const CONTRAST: f32 = 0.35;
 /// Radius of the shape, in pixels.
@@ -52,17 +55,23 @@ impl Default for Embedded {
     }
 }
 
-/// Generates both sets. Image `i` is of class `i mod 20`, so each prefix is as balanced as it can be; class `c` is of group `c / 4`. The
-/// sets share no random numbers.
+/// Generates both sets. Image `i` is of class `i mod 20`, so each prefix is as balanced as it can
+/// be; class `c` is of group `c / 4`. The sets share no random numbers.
 pub fn generate(what: &Embedded) -> Cifar {
     Cifar { train: set(what.seed, TRAIN, what.train), test: set(what.seed, TEST, what.test) }
 }
 
 fn set(seed: u64, purpose: u64, n: usize) -> LabelledImages {
     let labels: Vec<u8> = (0..n).map(|i| (i % CLASSES) as u8).collect();
-    let coarse = Some(CoarseLabels { labels: labels.iter().map(|&l| l / TEXTURES.len() as u8).collect(), classes: GROUPS });
+    let coarse = Some(CoarseLabels {
+        labels: labels.iter().map(|&l| l / TEXTURES.len() as u8).collect(),
+        classes: GROUPS,
+    });
     let mut images = vec![0; n * PIXELS];
-    images.par_chunks_exact_mut(PIXELS).enumerate().for_each(|(i, out)| write(i % CLASSES, draw(seed, purpose, i as u64), out));
+    images
+        .par_chunks_exact_mut(PIXELS)
+        .enumerate()
+        .for_each(|(i, out)| write(i % CLASSES, draw(seed, purpose, i as u64), out));
     LabelledImages { images, labels, coarse, channels: 3, rows: SIDE, cols: SIDE, classes: CLASSES }
 }
 
@@ -91,10 +100,12 @@ fn write(class: usize, key: u64, out: &mut [u8]) {
     let colours = [first, shift(first, random.between(CONTRAST, 2.0 * CONTRAST), random)];
     let radius = random.between(RADIUS.0, RADIUS.1);
     let (middle, room) = ((SIDE as f32 - 1.0) / 2.0, (SIDE as f32 - 1.0) / 2.0 - 0.75 * radius);
-    let centre = (middle + room * random.between(-1.0, 1.0), middle + room * random.between(-1.0, 1.0));
+    let centre =
+        (middle + room * random.between(-1.0, 1.0), middle + room * random.between(-1.0, 1.0));
     let (turn, flat) = (direction(random), random.between(0.7, 1.0));
     let cloth = Cloth::new(TEXTURES[class % TEXTURES.len()], colours, random);
-    Body { family: FAMILIES[class / TEXTURES.len()], centre, turn, radius, flat, cloth }.paint(&mut canvas);
+    Body { family: FAMILIES[class / TEXTURES.len()], centre, turn, radius, flat, cloth }
+        .paint(&mut canvas);
 
     // Light changes smoothly over the image; the sensor is noisy.
     let (light, grain) = (random.bits(), random.between(0.5, 1.0) * NOISE);
@@ -138,12 +149,24 @@ impl Cloth {
         let (c, s) = direction(random);
         let period = random.between(3.6, 6.4);
         let phase = (random.unit(), random.unit());
-        Self { texture, turn: (c / period, s / period), phase, sharp: random.between(2.5, 6.0), key: random.bits(), colours }
+        Self {
+            texture,
+            turn: (c / period, s / period),
+            phase,
+            sharp: random.between(2.5, 6.0),
+            key: random.bits(),
+            colours,
+        }
     }
 
     fn at(&self, x: f32, y: f32) -> Colour {
         let (c, s) = self.turn;
-        let p = self.texture.at(c * x + s * y + self.phase.0, c * y - s * x + self.phase.1, self.sharp, self.key);
+        let p = self.texture.at(
+            c * x + s * y + self.phase.0,
+            c * y - s * x + self.phase.1,
+            self.sharp,
+            self.key,
+        );
         std::array::from_fn(|i| self.colours[0][i] + p * (self.colours[1][i] - self.colours[0][i]))
     }
 }
@@ -159,7 +182,8 @@ struct Body {
 }
 
 impl Body {
-    /// Paints over what is there; a pixel on the outline is mixed by how much of it is covered, about.
+    /// Paints over what is there; a pixel on the outline is mixed by how much of it is covered,
+    /// about.
     fn paint(&self, canvas: &mut [Colour; PLANE]) {
         let (c, s) = self.turn;
         for (i, pixel) in canvas.iter_mut().enumerate() {
@@ -178,8 +202,8 @@ fn pick<T: Copy>(all: &[T], random: &mut Counter) -> T {
     all[random.below(all.len() as u64) as usize]
 }
 
-/// A unit vector, its angle about uniform: `((1 − t²)/(1 + t²), 2t/(1 + t²))` of a uniform t needs no sine and cosine, whose last bits
-/// differ between platforms.
+/// A unit vector, its angle about uniform: `((1 − t²)/(1 + t²), 2t/(1 + t²))` of a uniform t needs
+/// no sine and cosine, whose last bits differ between platforms.
 fn direction(random: &mut Counter) -> (f32, f32) {
     // Half of an eighth turn has the tangent √2 − 1.
     let t = random.between(-0.414_213_57, 0.414_213_57);
@@ -196,7 +220,8 @@ fn colour(random: &mut Counter) -> Colour {
     std::array::from_fn(|_| random.between(0.1, 0.9))
 }
 
-/// Another colour, `by` away in each channel on average, in a random direction; a channel that would leave the scale goes the other way.
+/// Another colour, `by` away in each channel on average, in a random direction; a channel that
+/// would leave the scale goes the other way.
 fn shift(from: Colour, by: f32, random: &mut Counter) -> Colour {
     let d: Colour = std::array::from_fn(|_| random.between(-1.0, 1.0));
     let length = (d[0] * d[0] + d[1] * d[1] + d[2] * d[2]).sqrt().max(0.05);
@@ -223,7 +248,9 @@ mod tests {
 
     #[test]
     fn the_number_of_threads_does_not_matter() {
-        let with = |n| rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| small(3));
+        let with = |n| {
+            rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap().install(|| small(3))
+        };
         assert_eq!(with(1), with(4));
     }
 
@@ -255,7 +282,14 @@ mod tests {
         let set = generate(&Embedded { test: 0, ..Embedded::default() }).train;
         let normalisation = crate::data::Normalisation::Embedded;
         for c in 0..3 {
-            let values = || set.images.chunks_exact(PLANE).skip(c).step_by(3).flatten().map(|&p| f64::from(p) / 255.0);
+            let values = || {
+                set.images
+                    .chunks_exact(PLANE)
+                    .skip(c)
+                    .step_by(3)
+                    .flatten()
+                    .map(|&p| f64::from(p) / 255.0)
+            };
             let n = (set.len() * PLANE) as f64;
             let mean = values().sum::<f64>() / n;
             let std = (values().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
@@ -269,11 +303,24 @@ mod tests {
         let Cifar { train, test } = generate(&Embedded { train: 2000, test: 500, seed: 0 });
         let mut means = vec![vec![0f32; PIXELS]; CLASSES];
         for (image, &label) in train.images.chunks_exact(PIXELS).zip(&train.labels) {
-            means[usize::from(label)].iter_mut().zip(image).for_each(|(mean, &pixel)| *mean += f32::from(pixel) / 100.0);
+            means[usize::from(label)]
+                .iter_mut()
+                .zip(image)
+                .for_each(|(mean, &pixel)| *mean += f32::from(pixel) / 100.0);
         }
-        let distance = |image: &[u8], mean: &[f32]| image.iter().zip(mean).map(|(&p, m)| (f32::from(p) - m).powi(2)).sum::<f32>();
-        let nearest = |image: &[u8]| (0..CLASSES).min_by(|&a, &b| distance(image, &means[a]).total_cmp(&distance(image, &means[b])));
-        let right = test.images.chunks_exact(PIXELS).zip(&test.labels).filter(|(i, l)| nearest(i) == Some(usize::from(**l))).count();
+        let distance = |image: &[u8], mean: &[f32]| {
+            image.iter().zip(mean).map(|(&p, m)| (f32::from(p) - m).powi(2)).sum::<f32>()
+        };
+        let nearest = |image: &[u8]| {
+            (0..CLASSES)
+                .min_by(|&a, &b| distance(image, &means[a]).total_cmp(&distance(image, &means[b])))
+        };
+        let right = test
+            .images
+            .chunks_exact(PIXELS)
+            .zip(&test.labels)
+            .filter(|(i, l)| nearest(i) == Some(usize::from(**l)))
+            .count();
         // Chance is 25 of 500, with deviation 5.
         assert!(right < 60, "{right} of 500");
     }

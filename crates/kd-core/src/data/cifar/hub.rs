@@ -9,8 +9,12 @@ impl Kind {
     /// Where it is on the hub.
     pub fn repo(self) -> Repo {
         let (name, files) = match self {
-            Self::Cifar10 => ("cifar10", ["plain_text/train/0000.parquet", "plain_text/test/0000.parquet"]),
-            Self::Cifar100 => ("cifar100", ["cifar100/train/0000.parquet", "cifar100/test/0000.parquet"]),
+            Self::Cifar10 => {
+                ("cifar10", ["plain_text/train/0000.parquet", "plain_text/test/0000.parquet"])
+            }
+            Self::Cifar100 => {
+                ("cifar100", ["cifar100/train/0000.parquet", "cifar100/test/0000.parquet"])
+            }
         };
         Repo { owner: "uoft-cs", name, files }
     }
@@ -21,21 +25,36 @@ impl Kind {
             Self::Cifar10 => ("label", None),
             Self::Cifar100 => ("fine_label", self.groups().map(|n| ("coarse_label", n))),
         };
-        Form { image: "img.bytes", label, classes: self.classes(), coarse, channels: 3, rows: SIDE, cols: SIDE }
+        Form {
+            image: "img.bytes",
+            label,
+            classes: self.classes(),
+            coarse,
+            channels: 3,
+            rows: SIDE,
+            cols: SIDE,
+        }
     }
 }
 
 /// Reads both files; `original` says whether anything but the original is an error.
 ///
 /// # Errors
-/// As [`table::read`], and [`DataError::Content`] where they hold something other than [`Kind::original`].
+/// As [`table::read`], and [`DataError::Content`] where they hold something other than
+/// [`Kind::original`].
 pub fn read(kind: Kind, files: &Files, original: bool) -> Result<Cifar, DataError> {
     let form = kind.form();
-    let cifar = Cifar { train: table::read(&files.train, &form)?, test: table::read(&files.test, &form)? };
+    let cifar =
+        Cifar { train: table::read(&files.train, &form)?, test: table::read(&files.test, &form)? };
     let got = kind.describe(&cifar);
     if original && got != kind.original() {
         let (dataset, expected) = (kind.title(), kind.original().to_string());
-        return Err(DataError::Content { found: files.train.display().to_string(), dataset, expected, got });
+        return Err(DataError::Content {
+            found: files.train.display().to_string(),
+            dataset,
+            expected,
+            got,
+        });
     }
     Ok(cifar)
 }

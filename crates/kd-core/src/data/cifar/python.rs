@@ -1,6 +1,8 @@
-//! The files of the python archives, which torchvision unpacks: pickles of a dictionary with a NumPy array and lists of labels.
+//! The files of the python archives, which torchvision unpacks: pickles of a dictionary with a
+//! NumPy array and lists of labels.
 //!
-//! Read by the interpreter of PyTorch checkpoints, which runs nothing: an array is the description of a call, and the bytes beside it.
+//! Read by the interpreter of PyTorch checkpoints, which runs nothing: an array is the description
+//! of a call, and the bytes beside it.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -23,8 +25,9 @@ type Fault = String;
 /// Reads the images of one file; `path` is for messages, `fault` says what a failing read means.
 ///
 /// # Errors
-/// What `fault` makes of a failed read; [`DataError::Pickle`] where the file is no pickle, ends early, or holds something other than a
-/// `uint8` array of `[n, 3072]` and labels for it; [`DataError::Label`] for a label outside of the classes.
+/// What `fault` makes of a failed read; [`DataError::Pickle`] where the file is no pickle, ends
+/// early, or holds something other than a `uint8` array of `[n, 3072]` and labels for it;
+/// [`DataError::Label`] for a label outside of the classes.
 pub fn read(
     kind: Kind,
     reader: &mut dyn Read,
@@ -32,12 +35,21 @@ pub fn read(
     fault: &dyn Fn(std::io::Error) -> DataError,
 ) -> Result<LabelledImages, DataError> {
     let expected = || format!("{} images", kind.title());
-    let wrong = |reason: Fault| DataError::Pickle { path: path.to_path_buf(), expected: expected(), reason };
-    let mut bytes = read_all(reader).map_err(fault)?.ok_or_else(|| wrong(format!("more than {MAX_BYTES} bytes")))?;
+    let wrong = |reason: Fault| DataError::Pickle {
+        path: path.to_path_buf(),
+        expected: expected(),
+        reason,
+    };
+    let mut bytes = read_all(reader)
+        .map_err(fault)?
+        .ok_or_else(|| wrong(format!("more than {MAX_BYTES} bytes")))?;
     let (heap, _) = pickle::read(&bytes).map_err(wrong)?;
     let (n, pixels) = array(&heap).map_err(wrong)?;
     let labels = |key: &str, classes: usize| -> Result<Vec<u8>, DataError> {
-        let list = heap.entry(heap.root, key).and_then(|id| heap.list(id)).ok_or_else(|| wrong(format!("no list {key}")))?;
+        let list = heap
+            .entry(heap.root, key)
+            .and_then(|id| heap.list(id))
+            .ok_or_else(|| wrong(format!("no list {key}")))?;
         if list.len() != n {
             return Err(wrong(format!("{} {key} for {n} images", list.len())));
         }
@@ -46,7 +58,12 @@ pub fn read(
             // Saturated: the message has no use for more digits.
             Value::Int(label) => {
                 let got = i64::try_from(*label).unwrap_or(i64::MAX);
-                Err(DataError::Label { path: path.to_path_buf(), row, max: (classes - 1) as u8, got })
+                Err(DataError::Label {
+                    path: path.to_path_buf(),
+                    row,
+                    max: (classes - 1) as u8,
+                    got,
+                })
             }
             _ => Err(wrong(format!("{} in row {row} of {key}", heap.kind(id)))),
         };
@@ -62,12 +79,15 @@ pub fn read(
     }
     match pixels {
         Pixels::At(range) => {
-            // The pixels are nearly all of the file: cut out in place, they need no second buffer of that size.
+            // The pixels are nearly all of the file: cut out in place, they need no second buffer
+            // of that size.
             bytes.truncate(range.end);
             bytes.drain(..range.start);
             set.images = bytes;
         }
-        Pixels::Text(id) => set.images = heap.text(id).map(|text| text.as_bytes().to_vec()).unwrap_or_default(),
+        Pixels::Text(id) => {
+            set.images = heap.text(id).map(|text| text.as_bytes().to_vec()).unwrap_or_default()
+        }
     }
     Ok(set)
 }
@@ -90,7 +110,8 @@ fn read_all(reader: &mut dyn Read) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Where the bytes of the array are: in the pickle, or in a string, which the bytes of a dark picture may pass for.
+/// Where the bytes of the array are: in the pickle, or in a string, which the bytes of a dark
+/// picture may pass for.
 enum Pixels {
     At(Range<usize>),
     Text(Id),
@@ -99,20 +120,31 @@ enum Pixels {
 /// The number of rows of the array under `data`, and its bytes.
 fn array(heap: &Heap) -> Result<(usize, Pixels), Fault> {
     let root = heap.root;
-    let id = heap.entry(root, "data").ok_or_else(|| format!("{} without an entry data", heap.kind(root)))?;
+    let id = heap
+        .entry(root, "data")
+        .ok_or_else(|| format!("{} without an entry data", heap.kind(root)))?;
     let other = || format!("{} under data, not a NumPy array", heap.kind(id));
     let Value::Object { class, state: Some(state), .. } = heap.get(id) else { return Err(other()) };
     if !heap.global(*class).is_some_and(|name| name.ends_with(".multiarray._reconstruct")) {
         return Err(other());
     }
-    let Some(&[_, shape, dtype, fortran, content]) = heap.tuple(state.get()) else { return Err(other()) };
-    let shape: Vec<usize> = heap.tuple(shape).unwrap_or_default().iter().filter_map(|&n| heap.size(n)).collect();
+    let Some(&[_, shape, dtype, fortran, content]) = heap.tuple(state.get()) else {
+        return Err(other());
+    };
+    let shape: Vec<usize> =
+        heap.tuple(shape).unwrap_or_default().iter().filter_map(|&n| heap.size(n)).collect();
     let n = match shape[..] {
         [n, PIXELS] if (1..=MAX_RECORDS).contains(&n) => n,
-        _ => return Err(format!("an array of shape {shape:?}, not [n, {PIXELS}] with n of 1 to {MAX_RECORDS}")),
+        _ => {
+            return Err(format!(
+                "an array of shape {shape:?}, not [n, {PIXELS}] with n of 1 to {MAX_RECORDS}"
+            ));
+        }
     };
     let element = match heap.get(dtype) {
-        Value::Object { class, args, .. } if heap.global(*class) == Some("numpy.dtype") => heap.tuple(*args).unwrap_or_default(),
+        Value::Object { class, args, .. } if heap.global(*class) == Some("numpy.dtype") => {
+            heap.tuple(*args).unwrap_or_default()
+        }
         _ => &[],
     };
     if !element.first().is_some_and(|&name| matches!(heap.text(name), Some("u1" | "|u1"))) {

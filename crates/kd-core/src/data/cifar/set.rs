@@ -17,8 +17,9 @@ pub struct Cifar {
 }
 
 impl Cifar {
-    /// The first 16 hexadecimal digits of a SHA-256 over both sets (number, size, pixels and labels, training set first): two data sets
-    /// with the same hash are the same data, wherever they came from.
+    /// The first 16 hexadecimal digits of a SHA-256 over both sets (number, size, pixels and
+    /// labels, training set first): two data sets with the same hash are the same data,
+    /// wherever they came from.
     pub fn content_hash(&self) -> String {
         content_hash([&self.train, &self.test])
     }
@@ -66,8 +67,8 @@ impl Kind {
         }
     }
 
-    /// What tells the original, 50,000 + 10,000 images in the order of the archives: the content hash of CIFAR-100, and the numbers of
-    /// images of each class of CIFAR-10.
+    /// What tells the original, 50,000 + 10,000 images in the order of the archives: the content
+    /// hash of CIFAR-100, and the numbers of images of each class of CIFAR-10.
     pub fn original(self) -> &'static str {
         match self {
             Self::Cifar10 => "5,000 + 1,000 images of each class",
@@ -93,7 +94,15 @@ impl Kind {
     pub(super) fn empty(self) -> LabelledImages {
         let coarse = self.groups().map(|classes| CoarseLabels { labels: Vec::new(), classes });
         let (images, labels) = (Vec::new(), Vec::new());
-        LabelledImages { images, labels, coarse, channels: 3, rows: SIDE, cols: SIDE, classes: self.classes() }
+        LabelledImages {
+            images,
+            labels,
+            coarse,
+            channels: 3,
+            rows: SIDE,
+            cols: SIDE,
+            classes: self.classes(),
+        }
     }
 }
 

@@ -16,11 +16,13 @@ pub(crate) enum Family {
 }
 
 /// All of them, in the order of their labels.
-pub(crate) const FAMILIES: [Family; 5] = [Family::Disc, Family::Triangle, Family::Rectangle, Family::Cross, Family::Ring];
+pub(crate) const FAMILIES: [Family; 5] =
+    [Family::Disc, Family::Triangle, Family::Rectangle, Family::Cross, Family::Ring];
 
 impl Family {
-    /// How far the point `(x, y)` lies outside of the shape of size about 1 around (0, 0), or inside where it is negative: exact or a
-    /// little too small. `flat` in `(0, 1]` squeezes the shape in y.
+    /// How far the point `(x, y)` lies outside of the shape of size about 1 around (0, 0), or
+    /// inside where it is negative: exact or a little too small. `flat` in `(0, 1]` squeezes
+    /// the shape in y.
     pub(crate) fn distance(self, x: f32, y: f32, flat: f32) -> f32 {
         let y = y / flat;
         let distance = match self {

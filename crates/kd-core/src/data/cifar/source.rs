@@ -74,13 +74,14 @@ impl Request {
 
 /// Finds, downloads or generates the data set.
 ///
-/// With a directory, its files. Without one, the hub's cache, then the hub. [`Source::Auto`] goes on to the generator where the hub cannot
-/// be reached, and says so in the note; a named data set never becomes another. Files that are there and corrupt, or a directory without
-/// the files, are errors in each case.
+/// With a directory, its files. Without one, the hub's cache, then the hub. [`Source::Auto`] goes
+/// on to the generator where the hub cannot be reached, and says so in the note; a named data set
+/// never becomes another. Files that are there and corrupt, or a directory without the files, are
+/// errors in each case.
 ///
 /// # Errors
-/// As [`directory::load`], [`Hub::files`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a directory together with
-/// [`Source::Embedded`].
+/// As [`directory::load`], [`Hub::files`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a
+/// directory together with [`Source::Embedded`].
 pub fn load(request: &Request) -> Result<(Cifar, Provenance), DataError> {
     let kind = match request.source {
         Source::Embedded => {
@@ -97,24 +98,42 @@ pub fn load(request: &Request) -> Result<(Cifar, Provenance), DataError> {
         let got = kind.describe(&cifar);
         let other = (got != kind.original()).then(|| {
             let (train, test) = (cifar.train.len(), cifar.test.len());
-            format!("{}: {train} + {test} images that are not the original {} ({got})", place.display(), kind.title())
+            format!(
+                "{}: {train} + {test} images that are not the original {} ({got})",
+                place.display(),
+                kind.title()
+            )
         });
         let notes: Vec<String> = other.into_iter().chain(note).collect();
         let note = (!notes.is_empty()).then(|| notes.join("; "));
         let content = cifar.content_hash();
-        return Ok((cifar, Provenance { dataset: kind.name(), found: place.display().to_string(), note, content }));
+        return Ok((
+            cifar,
+            Provenance { dataset: kind.name(), found: place.display().to_string(), note, content },
+        ));
     }
     let files = match request.hub.files(&kind.repo()) {
         Ok(files) => files,
         Err(e @ DataError::Unreachable { .. }) if request.source == Source::Auto => {
-            let note = format!("{e}; using generated shapes instead, whose results are not {}'s", kind.title());
+            let note = format!(
+                "{e}; using generated shapes instead, whose results are not {}'s",
+                kind.title()
+            );
             return Ok(generate(&request.embedded, Some(note)));
         }
         Err(e) => return Err(e),
     };
     let cifar = hub::read(kind, &files, request.original)?;
     let content = cifar.content_hash();
-    Ok((cifar, Provenance { dataset: kind.name(), found: files.train.display().to_string(), note: None, content }))
+    Ok((
+        cifar,
+        Provenance {
+            dataset: kind.name(),
+            found: files.train.display().to_string(),
+            note: None,
+            content,
+        },
+    ))
 }
 
 fn generate(what: &Embedded, note: Option<String>) -> (Cifar, Provenance) {

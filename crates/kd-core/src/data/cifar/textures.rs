@@ -16,11 +16,13 @@ pub(crate) enum Texture {
 }
 
 /// All of them, in the order of their labels.
-pub(crate) const TEXTURES: [Texture; 4] = [Texture::Stripes, Texture::Checks, Texture::Dots, Texture::Blots];
+pub(crate) const TEXTURES: [Texture; 4] =
+    [Texture::Stripes, Texture::Checks, Texture::Dots, Texture::Blots];
 
 impl Texture {
-    /// How much of the second colour is at `(u, v)`, in `[0, 1]`. One unit is one period of the pattern; `sharp` is the slope of its
-    /// edges for each unit, and `key` decides where blots are.
+    /// How much of the second colour is at `(u, v)`, in `[0, 1]`. One unit is one period of the
+    /// pattern; `sharp` is the slope of its edges for each unit, and `key` decides where blots
+    /// are.
     pub(crate) fn at(self, u: f32, v: f32, sharp: f32, key: u64) -> f32 {
         let edge = |height: f32| (0.5 + sharp * height).clamp(0.0, 1.0);
         match self {
@@ -46,7 +48,10 @@ pub(crate) fn noise(x: f32, y: f32, key: u64) -> f32 {
     let (x0, y0) = (x.floor(), y.floor());
     let (fx, fy) = (smooth(x - x0), smooth(y - y0));
     // Coordinates stay within some hundreds: the casts are exact.
-    let height = |dx: i64, dy: i64| (draw(key, (x0 as i64 + dx) as u64, (y0 as i64 + dy) as u64) >> 40) as f32 / (1u32 << 24) as f32;
+    let height = |dx: i64, dy: i64| {
+        (draw(key, (x0 as i64 + dx) as u64, (y0 as i64 + dy) as u64) >> 40) as f32
+            / (1u32 << 24) as f32
+    };
     let upper = height(0, 0) + fx * (height(1, 0) - height(0, 0));
     let lower = height(0, 1) + fx * (height(1, 1) - height(0, 1));
     upper + fy * (lower - upper)

@@ -1,7 +1,9 @@
-//! Generated digits for machines without a network: handwriting-like, of MNIST's form, and not MNIST.
+//! Generated digits for machines without a network: handwriting-like, of MNIST's form, and not
+//! MNIST.
 //!
-//! A digit starts as one of a few ways to write its class (in `strokes.rs`) and is then bent, slanted, stretched, thickened, moved and
-//! smeared at random. Image `i` of a set is a function of `(seed, set, i)` alone and is computed without functions whose last bits differ
+//! A digit starts as one of a few ways to write its class (in `strokes.rs`) and is then bent,
+//! slanted, stretched, thickened, moved and smeared at random. Image `i` of a set is a function of
+//! `(seed, set, i)` alone and is computed without functions whose last bits differ
 //! between platforms, so a seed names the same bytes everywhere, whatever the number of threads.
 
 use rayon::prelude::*;
@@ -28,13 +30,15 @@ pub struct Embedded {
 }
 
 impl Default for Embedded {
-    /// 10,000 + 10,000 images of seed 0: a training set for minutes, and a test set as large as MNIST's, so that errors compare.
+    /// 10,000 + 10,000 images of seed 0: a training set for minutes, and a test set as large as
+    /// MNIST's, so that errors compare.
     fn default() -> Self {
         Self { train: 10_000, test: 10_000, seed: 0 }
     }
 }
 
-/// Generates both sets. Image `i` is of class `i mod 10`, so each prefix is as balanced as it can be; the sets share no random numbers.
+/// Generates both sets. Image `i` is of class `i mod 10`, so each prefix is as balanced as it can
+/// be; the sets share no random numbers.
 pub fn generate(what: &Embedded) -> Mnist {
     Mnist { train: set(what.seed, TRAIN, what.train), test: set(what.seed, TEST, what.test) }
 }
@@ -42,7 +46,10 @@ pub fn generate(what: &Embedded) -> Mnist {
 fn set(seed: u64, purpose: u64, n: usize) -> LabelledImages {
     let labels = (0..n).map(|i| (i % CLASSES) as u8).collect();
     let mut images = vec![0; n * SIDE * SIDE];
-    images.par_chunks_exact_mut(SIDE * SIDE).enumerate().for_each(|(i, out)| write(i % CLASSES, draw(seed, purpose, i as u64), out));
+    images
+        .par_chunks_exact_mut(SIDE * SIDE)
+        .enumerate()
+        .for_each(|(i, out)| write(i % CLASSES, draw(seed, purpose, i as u64), out));
     LabelledImages::grey(images, labels, SIDE, SIDE, CLASSES)
 }
 
@@ -51,7 +58,8 @@ fn write(class: usize, key: u64, out: &mut [u8]) {
     let mut random = Counter::new(key, 0, 0);
     let style = pick(styles(class), &mut random);
     let hand = Hand::new(&mut random, key);
-    let mut strokes: Vec<Vec<Point>> = style.strokes.iter().map(|stroke| hand.bend(stroke, style.width)).collect();
+    let mut strokes: Vec<Vec<Point>> =
+        style.strokes.iter().map(|stroke| hand.bend(stroke, style.width)).collect();
     for stroke in &mut strokes {
         hook(stroke, &mut random);
     }
@@ -67,7 +75,9 @@ fn write(class: usize, key: u64, out: &mut [u8]) {
         // The pen's pressure drifts from one end of the stroke to the other.
         let (begin, end) = (1.0 + 0.15 * random.gauss(), 1.0 + 0.2 * random.gauss());
         let last = (line.len() - 1) as f32;
-        let pen: Vec<f32> = (0..line.len()).map(|i| radius * (begin + (end - begin) * i as f32 / last).clamp(0.5, 1.6)).collect();
+        let pen: Vec<f32> = (0..line.len())
+            .map(|i| radius * (begin + (end - begin) * i as f32 / last).clamp(0.5, 1.6))
+            .collect();
         canvas.polyline(&line, &pen);
     }
     let gain = random.between(0.85, 1.25);
@@ -90,7 +100,8 @@ fn pick(styles: &'static [Style], random: &mut Counter) -> &'static Style {
     &styles[0]
 }
 
-/// How one digit departs from its model: one random map of the plane, and a tremor for each control point.
+/// How one digit departs from its model: one random map of the plane, and a tremor for each control
+/// point.
 struct Hand {
     key: u64,
     tremor: f32,
@@ -106,13 +117,16 @@ impl Hand {
         let tremor = 0.016 + 0.03 * random.unit() * random.unit();
         // Most hands lean to the right.
         let slant = 0.12 + 0.17 * random.gauss();
-        // A rotation by a small angle a as two shears (and back): exact enough below 0.4, and without sine and cosine.
+        // A rotation by a small angle a as two shears (and back): exact enough below 0.4, and
+        // without sine and cosine.
         let angle = 0.08 * random.gauss();
         let width = (1.0 + 0.13 * random.gauss()).clamp(0.6, 1.5);
         let linear = [width, angle - slant, -angle * width, 1.0];
         let mut coefficient = || 0.13 * random.gauss();
-        let warp =
-            [[coefficient(), coefficient(), coefficient(), coefficient()], [coefficient(), coefficient(), coefficient(), coefficient()]];
+        let warp = [
+            [coefficient(), coefficient(), coefficient(), coefficient()],
+            [coefficient(), coefficient(), coefficient(), coefficient()],
+        ];
         Self { key, tremor, linear, warp }
     }
 
@@ -121,12 +135,19 @@ impl Hand {
         stroke
             .iter()
             .map(|&(x, y)| {
-                // Drawn from the point's own coordinates, so that strokes that meet in a point still do.
-                let mut tremor = Counter::new(self.key, POINT, u64::from(x.to_bits()) << 32 | u64::from(y.to_bits()));
+                // Drawn from the point's own coordinates, so that strokes that meet in a point
+                // still do.
+                let mut tremor = Counter::new(
+                    self.key,
+                    POINT,
+                    u64::from(x.to_bits()) << 32 | u64::from(y.to_bits()),
+                );
                 let x = x - 0.5 + self.tremor * tremor.gauss();
                 let y = y - 0.5 + self.tremor * tremor.gauss();
                 let terms = [x * x, x * y, y * y, 2.0 * y * y * y];
-                let warped = |base: f32, c: &[f32; 4]| base + terms.iter().zip(c).map(|(t, c)| t * c).sum::<f32>();
+                let warped = |base: f32, c: &[f32; 4]| {
+                    base + terms.iter().zip(c).map(|(t, c)| t * c).sum::<f32>()
+                };
                 let (x, y) = (warped(x, &self.warp[0]) * width, warped(y, &self.warp[1]));
                 (self.linear[0] * x + self.linear[1] * y, self.linear[2] * x + self.linear[3] * y)
             })
@@ -134,20 +155,23 @@ impl Hand {
     }
 }
 
-/// Sometimes lengthens, shortens or hooks the free-running ends of a stroke, as a pen that lands early or lifts late.
+/// Sometimes lengthens, shortens or hooks the free-running ends of a stroke, as a pen that lands
+/// early or lifts late.
 fn hook(stroke: &mut Vec<Point>, random: &mut Counter) {
     for at_end in [false, true] {
         let chance = random.unit();
         let (reach, turn) = (0.1 * random.gauss(), random.gauss());
         let n = stroke.len();
-        let (tip, next) = if at_end { (stroke[n - 1], stroke[n - 2]) } else { (stroke[0], stroke[1]) };
+        let (tip, next) =
+            if at_end { (stroke[n - 1], stroke[n - 2]) } else { (stroke[0], stroke[1]) };
         let (dx, dy) = (tip.0 - next.0, tip.1 - next.1);
         if chance < 0.25 {
             let moved = (tip.0 + reach * dx * 3.0, tip.1 + reach * dy * 3.0);
             stroke[if at_end { n - 1 } else { 0 }] = moved;
         } else if chance < 0.37 {
             // A hook: a further point off to one side.
-            let point = (tip.0 + 0.15 * dx - 0.25 * turn * dy, tip.1 + 0.15 * dy + 0.25 * turn * dx);
+            let point =
+                (tip.0 + 0.15 * dx - 0.25 * turn * dy, tip.1 + 0.15 * dy + 0.25 * turn * dx);
             stroke.insert(if at_end { n } else { 0 }, point);
         }
     }
@@ -162,7 +186,10 @@ fn fit(strokes: &mut [Vec<Point>], random: &mut Counter) {
     let middle = (SIDE as f32 - 1.0) / 2.0;
     let (x, y) = (middle + 0.7 * random.gauss(), middle + 0.7 * random.gauss());
     for point in strokes.iter_mut().flatten() {
-        *point = (x + scale * (point.0 - (left + right) / 2.0), y + scale * (point.1 - (top + bottom) / 2.0));
+        *point = (
+            x + scale * (point.0 - (left + right) / 2.0),
+            y + scale * (point.1 - (top + bottom) / 2.0),
+        );
     }
 }
 
@@ -181,8 +208,10 @@ mod tests {
 
     #[test]
     fn the_number_of_threads_does_not_matter() {
-        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(|| small(3));
-        let four = rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap().install(|| small(3));
+        let one =
+            rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(|| small(3));
+        let four =
+            rayon::ThreadPoolBuilder::new().num_threads(4).build().unwrap().install(|| small(3));
         assert_eq!(one, four);
     }
 
@@ -207,7 +236,11 @@ mod tests {
         for image in set.images.chunks_exact(SIDE * SIDE) {
             assert!(image.iter().filter(|&&p| p > 128).count() >= 8);
         }
-        let corners = set.images.chunks_exact(SIDE * SIDE).filter(|image| image[0] > 0 || image[SIDE * SIDE - 1] > 0).count();
+        let corners = set
+            .images
+            .chunks_exact(SIDE * SIDE)
+            .filter(|image| image[0] > 0 || image[SIDE * SIDE - 1] > 0)
+            .count();
         assert!(corners < 20, "{corners} of 2000 images reach a corner");
     }
 
@@ -220,13 +253,17 @@ mod tests {
                 *mean += f32::from(pixel) / 200.0;
             }
         }
-        let distance = |image: &[u8], mean: &[f32]| image.iter().zip(mean).map(|(&p, m)| (f32::from(p) - m).powi(2)).sum::<f32>();
+        let distance = |image: &[u8], mean: &[f32]| {
+            image.iter().zip(mean).map(|(&p, m)| (f32::from(p) - m).powi(2)).sum::<f32>()
+        };
         let right = test
             .images
             .chunks_exact(SIDE * SIDE)
             .zip(&test.labels)
             .filter(|(image, label)| {
-                let nearest = (0..CLASSES).min_by(|&a, &b| distance(image, &means[a]).total_cmp(&distance(image, &means[b])));
+                let nearest = (0..CLASSES).min_by(|&a, &b| {
+                    distance(image, &means[a]).total_cmp(&distance(image, &means[b]))
+                });
                 nearest == Some(usize::from(**label))
             })
             .count();

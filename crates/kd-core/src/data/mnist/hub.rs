@@ -6,16 +6,29 @@ use crate::data::hub::{Files, Repo};
 use crate::data::table::{self, Form};
 
 /// Where it is on the hub.
-pub const REPO: Repo = Repo { owner: "ylecun", name: "mnist", files: ["mnist/train/0000.parquet", "mnist/test/0000.parquet"] };
+pub const REPO: Repo = Repo {
+    owner: "ylecun",
+    name: "mnist",
+    files: ["mnist/train/0000.parquet", "mnist/test/0000.parquet"],
+};
 
-const FORM: Form = Form { image: "image.bytes", label: "label", classes: CLASSES, coarse: None, channels: 1, rows: SIDE, cols: SIDE };
+const FORM: Form = Form {
+    image: "image.bytes",
+    label: "label",
+    classes: CLASSES,
+    coarse: None,
+    channels: 1,
+    rows: SIDE,
+    cols: SIDE,
+};
 
 /// Reads both files and checks that they have the `content` hash, if one is given.
 ///
 /// # Errors
 /// As [`table::read`], and [`DataError::Content`] where they hold something other than MNIST.
 pub fn read(files: &Files, content: Option<&str>) -> Result<Mnist, DataError> {
-    let mnist = Mnist { train: table::read(&files.train, &FORM)?, test: table::read(&files.test, &FORM)? };
+    let mnist =
+        Mnist { train: table::read(&files.train, &FORM)?, test: table::read(&files.test, &FORM)? };
     match (content, mnist.content_hash()) {
         (Some(expected), got) if *expected != got => Err(DataError::Content {
             found: files.train.display().to_string(),

@@ -1,7 +1,8 @@
-//! The MNIST handwritten digits (LeCun, Bottou, Bengio and Haffner 1998), and a generated stand-in for machines without a network.
+//! The MNIST handwritten digits (LeCun, Bottou, Bengio and Haffner 1998), and a generated stand-in
+//! for machines without a network.
 //!
-//! One file for each source: [`idx`] (a directory), [`hub`] (the Hugging Face hub), [`embedded`] (the generator).
-//! [`load`] chooses between them.
+//! One file for each source: [`idx`] (a directory), [`hub`] (the Hugging Face hub), [`embedded`]
+//! (the generator). [`load`] chooses between them.
 
 pub mod embedded;
 pub mod hub;

@@ -15,8 +15,9 @@ impl Canvas {
         Self { ink: [0.0; SIDE * SIDE] }
     }
 
-    /// Draws a polyline of round pen strokes. `pen` gives the radius in pixels at each point; coordinates are pixels, the centre of the first
-    /// pixel at (0, 0). A pixel's coverage is `clamp(radius + 0.5 − distance to the line, 0, 1)`, and the largest of all lines.
+    /// Draws a polyline of round pen strokes. `pen` gives the radius in pixels at each point;
+    /// coordinates are pixels, the centre of the first pixel at (0, 0). A pixel's coverage is
+    /// `clamp(radius + 0.5 − distance to the line, 0, 1)`, and the largest of all lines.
     pub(crate) fn polyline(&mut self, points: &[Point], pen: &[f32]) {
         for (ends, radii) in points.windows(2).zip(pen.windows(2)) {
             self.segment(ends[0], ends[1], radii[0], radii[1]);
@@ -43,12 +44,14 @@ impl Canvas {
     }
 }
 
-/// The pixels between two coordinates, cut to the image. `as` saturates, which is what is wanted outside of it.
+/// The pixels between two coordinates, cut to the image. `as` saturates, which is what is wanted
+/// outside of it.
 fn span(low: f32, high: f32) -> (usize, usize) {
     (low.ceil() as usize, (high.floor() + 1.0).clamp(0.0, SIDE as f32) as usize)
 }
 
-/// Samples the Catmull-Rom curve through `points`, `steps` samples for each stretch and the last point.
+/// Samples the Catmull-Rom curve through `points`, `steps` samples for each stretch and the last
+/// point.
 pub(crate) fn curve(points: &[Point], steps: usize, out: &mut Vec<Point>) {
     let at = |i: isize| points[i.clamp(0, points.len() as isize - 1) as usize];
     for i in 0..points.len() as isize - 1 {
@@ -63,5 +66,8 @@ pub(crate) fn curve(points: &[Point], steps: usize, out: &mut Vec<Point>) {
 
 fn spline(p0: f32, p1: f32, p2: f32, p3: f32, t: f32) -> f32 {
     let (t2, t3) = (t * t, t * t * t);
-    0.5 * (2.0 * p1 + (p2 - p0) * t + (2.0 * p0 - 5.0 * p1 + 4.0 * p2 - p3) * t2 + (3.0 * p1 - p0 - 3.0 * p2 + p3) * t3)
+    0.5 * (2.0 * p1
+        + (p2 - p0) * t
+        + (2.0 * p0 - 5.0 * p1 + 4.0 * p2 - p3) * t2
+        + (3.0 * p1 - p0 - 3.0 * p2 + p3) * t3)
 }

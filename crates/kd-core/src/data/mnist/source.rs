@@ -1,4 +1,5 @@
-//! Which MNIST: the choice between a directory, the hub and the generator, and a record of what was chosen.
+//! Which MNIST: the choice between a directory, the hub and the generator, and a record of what was
+//! chosen.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -30,7 +31,11 @@ impl FromStr for Source {
             "auto" => Ok(Self::Auto),
             "mnist" => Ok(Self::Mnist),
             "embedded" => Ok(Self::Embedded),
-            _ => Err(DataError::Argument { what: "data", expected: "auto, mnist or embedded".to_string(), got: name.to_string() }),
+            _ => Err(DataError::Argument {
+                what: "data",
+                expected: "auto, mnist or embedded".to_string(),
+                got: name.to_string(),
+            }),
         }
     }
 }
@@ -70,13 +75,14 @@ impl Request {
 
 /// Finds, downloads or generates the data set.
 ///
-/// With a directory, its IDX files. Without one, the hub's cache, then the hub. [`Source::Auto`] goes on to the generator where the hub
-/// cannot be reached, and says so in the note; a named data set never becomes another. Files that are there and corrupt, or a directory
-/// without the files, are errors in each case.
+/// With a directory, its IDX files. Without one, the hub's cache, then the hub. [`Source::Auto`]
+/// goes on to the generator where the hub cannot be reached, and says so in the note; a named data
+/// set never becomes another. Files that are there and corrupt, or a directory without the files,
+/// are errors in each case.
 ///
 /// # Errors
-/// As [`idx::load_dir`], [`Hub::files`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a directory together
-/// with [`Source::Embedded`].
+/// As [`idx::load_dir`], [`Hub::files`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a
+/// directory together with [`Source::Embedded`].
 pub fn load(request: &Request) -> Result<(Mnist, Provenance), DataError> {
     match (request.source, &request.dir) {
         (Source::Embedded, Some(dir)) => Err(DataError::DirectoryUnused { dir: dir.clone() }),
@@ -88,20 +94,33 @@ pub fn load(request: &Request) -> Result<(Mnist, Provenance), DataError> {
                 let (train, test) = (mnist.train.len(), mnist.test.len());
                 format!("{}: {train} + {test} images that are not the original MNIST (content {content})", dir.display())
             });
-            Ok((mnist, Provenance { dataset: "mnist", found: dir.display().to_string(), note, content }))
+            Ok((
+                mnist,
+                Provenance { dataset: "mnist", found: dir.display().to_string(), note, content },
+            ))
         }
         (source, None) => {
             let files = match request.hub.files(&hub::REPO) {
                 Ok(files) => files,
                 Err(e @ DataError::Unreachable { .. }) if source == Source::Auto => {
-                    let note = format!("{e}; using generated digits instead, whose results are not MNIST's");
+                    let note = format!(
+                        "{e}; using generated digits instead, whose results are not MNIST's"
+                    );
                     return Ok(generate(&request.embedded, Some(note)));
                 }
                 Err(e) => return Err(e),
             };
             let mnist = hub::read(&files, request.content.as_deref())?;
             let content = mnist.content_hash();
-            Ok((mnist, Provenance { dataset: "mnist", found: files.train.display().to_string(), note: None, content }))
+            Ok((
+                mnist,
+                Provenance {
+                    dataset: "mnist",
+                    found: files.train.display().to_string(),
+                    note: None,
+                    content,
+                },
+            ))
         }
     }
 }

@@ -1,7 +1,8 @@
 //! How each digit is written: pen strokes as control points in a unit box, x to the right, y down.
 //!
-//! A stroke is the Catmull-Rom curve through its points. Where a digit has a corner, one stroke ends and the next begins at the same point;
-//! the generator moves equal points equally, so such joints stay closed.
+//! A stroke is the Catmull-Rom curve through its points. Where a digit has a corner, one stroke
+//! ends and the next begins at the same point; the generator moves equal points equally, so such
+//! joints stay closed.
 
 /// A control point.
 pub(crate) type Point = (f32, f32);
@@ -60,7 +61,14 @@ const ZERO: &[Style] = &[
 const ONE: &[Style] = &[
     Style { weight: 4, width: 0.16, strokes: &[&[(0.55, 0.02), (0.5, 0.5), (0.45, 0.98)]] },
     // With an upstroke, which leans towards a 7.
-    Style { weight: 3, width: 0.34, strokes: &[&[(0.1, 0.3), (0.38, 0.18), (0.68, 0.03)], &[(0.68, 0.03), (0.64, 0.5), (0.6, 0.98)]] },
+    Style {
+        weight: 3,
+        width: 0.34,
+        strokes: &[
+            &[(0.1, 0.3), (0.38, 0.18), (0.68, 0.03)],
+            &[(0.68, 0.03), (0.64, 0.5), (0.6, 0.98)],
+        ],
+    },
     // With upstroke and base, which leans towards a 2.
     Style {
         weight: 1,
@@ -78,7 +86,15 @@ const TWO: &[Style] = &[
         weight: 3,
         width: 0.74,
         strokes: &[
-            &[(0.1, 0.24), (0.28, 0.07), (0.55, 0.02), (0.82, 0.18), (0.74, 0.46), (0.44, 0.74), (0.1, 0.96)],
+            &[
+                (0.1, 0.24),
+                (0.28, 0.07),
+                (0.55, 0.02),
+                (0.82, 0.18),
+                (0.74, 0.46),
+                (0.44, 0.74),
+                (0.1, 0.96),
+            ],
             &[(0.1, 0.96), (0.5, 0.93), (0.92, 0.95)],
         ],
     },
@@ -156,7 +172,10 @@ const FOUR: &[Style] = &[
     Style {
         weight: 1,
         width: 0.66,
-        strokes: &[&[(0.32, 0.04), (0.12, 0.22), (0.1, 0.44), (0.36, 0.54), (0.78, 0.44)], &[(0.84, 0.06), (0.78, 0.44), (0.7, 0.98)]],
+        strokes: &[
+            &[(0.32, 0.04), (0.12, 0.22), (0.1, 0.44), (0.36, 0.54), (0.78, 0.44)],
+            &[(0.84, 0.06), (0.78, 0.44), (0.7, 0.98)],
+        ],
     },
 ];
 
@@ -224,7 +243,14 @@ const SIX: &[Style] = &[
 ];
 
 const SEVEN: &[Style] = &[
-    Style { weight: 3, width: 0.66, strokes: &[&[(0.06, 0.1), (0.46, 0.06), (0.9, 0.05)], &[(0.9, 0.05), (0.64, 0.46), (0.42, 0.98)]] },
+    Style {
+        weight: 3,
+        width: 0.66,
+        strokes: &[
+            &[(0.06, 0.1), (0.46, 0.06), (0.9, 0.05)],
+            &[(0.9, 0.05), (0.64, 0.46), (0.42, 0.98)],
+        ],
+    },
     // With a bar.
     Style {
         weight: 1,
@@ -239,7 +265,10 @@ const SEVEN: &[Style] = &[
     Style {
         weight: 1,
         width: 0.58,
-        strokes: &[&[(0.06, 0.22), (0.1, 0.08), (0.46, 0.08), (0.86, 0.05)], &[(0.86, 0.05), (0.74, 0.46), (0.6, 0.98)]],
+        strokes: &[
+            &[(0.06, 0.22), (0.1, 0.08), (0.46, 0.08), (0.86, 0.05)],
+            &[(0.86, 0.05), (0.74, 0.46), (0.6, 0.98)],
+        ],
     },
 ];
 
@@ -268,8 +297,24 @@ const EIGHT: &[Style] = &[
         weight: 1,
         width: 0.6,
         strokes: &[
-            &[(0.52, 0.46), (0.22, 0.34), (0.24, 0.1), (0.54, 0.02), (0.78, 0.14), (0.76, 0.36), (0.5, 0.46)],
-            &[(0.5, 0.46), (0.16, 0.62), (0.18, 0.9), (0.52, 0.98), (0.86, 0.86), (0.82, 0.6), (0.52, 0.46)],
+            &[
+                (0.52, 0.46),
+                (0.22, 0.34),
+                (0.24, 0.1),
+                (0.54, 0.02),
+                (0.78, 0.14),
+                (0.76, 0.36),
+                (0.5, 0.46),
+            ],
+            &[
+                (0.5, 0.46),
+                (0.16, 0.62),
+                (0.18, 0.9),
+                (0.52, 0.98),
+                (0.86, 0.86),
+                (0.82, 0.6),
+                (0.52, 0.46),
+            ],
         ],
     },
 ];
@@ -279,7 +324,15 @@ const NINE: &[Style] = &[
         weight: 3,
         width: 0.58,
         strokes: &[
-            &[(0.82, 0.18), (0.54, 0.02), (0.2, 0.12), (0.14, 0.36), (0.42, 0.5), (0.74, 0.38), (0.82, 0.18)],
+            &[
+                (0.82, 0.18),
+                (0.54, 0.02),
+                (0.2, 0.12),
+                (0.14, 0.36),
+                (0.42, 0.5),
+                (0.74, 0.38),
+                (0.82, 0.18),
+            ],
             &[(0.82, 0.18), (0.8, 0.55), (0.72, 0.98)],
         ],
     },

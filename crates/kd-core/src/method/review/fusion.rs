@@ -12,14 +12,16 @@ use crate::Result;
 use crate::model::Mode;
 use crate::model::layers::{ConvInit, ConvNorm, Maker, Window, within};
 
-/// Attention-based fusion (ABF), or the sum in its place, of a level x and the residual y of the level behind it:
+/// Attention-based fusion (ABF), or the sum in its place, of a level x and the residual y of the
+/// level behind it:
 ///
-/// x' = norm(conv1×1(x)), y' = y resized to x'; (a, b) = sigmoid(conv1×1([x'; y'])) are two maps of one channel; r = a·x' + b·y', or
-/// x' + y' without attention, and x' alone where there is no y; the residual for the level before is r resized to the teacher's size, and the
+/// x' = norm(conv1×1(x)), y' = y resized to x'; (a, b) = sigmoid(conv1×1([x'; y'])) are two maps of
+/// one channel; r = a·x' + b·y', or x' + y' without attention, and x' alone where there is no y;
+/// the residual for the level before is r resized to the teacher's size, and the
 /// result norm(conv3×3(residual)).
 ///
-/// Resizing repeats pixels. Nothing is activated. The parts have the names of the official program's checkpoints: `conv1`, `conv2`,
-/// `att_conv`.
+/// Resizing repeats pixels. Nothing is activated. The parts have the names of the official
+/// program's checkpoints: `conv1`, `conv2`, `att_conv`.
 pub(super) struct Fusion {
     narrow: ConvNorm,
     widen: ConvNorm,
@@ -35,17 +37,34 @@ pub(super) struct Fused {
 }
 
 impl Fusion {
-    /// From `channels` over `mid` to `out` channels. Convolutions begin uniform within ±√(3/fan-in), the attention as PyTorch's default.
-    pub fn new(vb: &VarBuilder, precision: Precision, channels: usize, mid: usize, out: usize, attends: bool) -> Result<Self> {
+    /// From `channels` over `mid` to `out` channels. Convolutions begin uniform within
+    /// ±√(3/fan-in), the attention as PyTorch's default.
+    pub fn new(
+        vb: &VarBuilder,
+        precision: Precision,
+        channels: usize,
+        mid: usize,
+        out: usize,
+        attends: bool,
+    ) -> Result<Self> {
         let mut make = Maker::new(ConvInit::KaimingUniform, precision);
-        let narrow = make.conv_norm(&vb.pp("conv1"), ["0", "1"], (channels, mid), Window::new(1, 1), 1)?;
-        let widen = make.conv_norm(&vb.pp("conv2"), ["0", "1"], (mid, out), Window::new(3, 1), 1)?;
-        let attention = attends.then(|| Attention::new(&vb.pp("att_conv").pp("0"), mid)).transpose()?;
+        let narrow =
+            make.conv_norm(&vb.pp("conv1"), ["0", "1"], (channels, mid), Window::new(1, 1), 1)?;
+        let widen =
+            make.conv_norm(&vb.pp("conv2"), ["0", "1"], (mid, out), Window::new(3, 1), 1)?;
+        let attention =
+            attends.then(|| Attention::new(&vb.pp("att_conv").pp("0"), mid)).transpose()?;
         Ok(Self { narrow, widen, attention })
     }
 
     /// Fuses the level `xs` with the `residual` behind it, if there is one.
-    pub fn forward(&self, xs: &Tensor, residual: Option<&Tensor>, size: (usize, usize), mode: Mode) -> Result<Fused> {
+    pub fn forward(
+        &self,
+        xs: &Tensor,
+        residual: Option<&Tensor>,
+        size: (usize, usize),
+        mode: Mode,
+    ) -> Result<Fused> {
         let mut x = self.narrow.forward(xs, None, Activation::None, mode)?;
         if let Some(residual) = residual {
             let (_, _, height, width) = x.dims4()?;
@@ -70,30 +89,42 @@ impl Attention {
     /// Of two maps of `channels`; begins uniform within ±1/√(2·channels), PyTorch's default.
     fn new(vb: &VarBuilder, channels: usize) -> Result<Self> {
         let init = within(1., 2 * channels);
-        Ok(Self { weight: vb.get_with_hints((2, 2 * channels, 1, 1), "weight", init)?, bias: vb.get_with_hints(2, "bias", init)? })
+        Ok(Self {
+            weight: vb.get_with_hints((2, 2 * channels, 1, 1), "weight", init)?,
+            bias: vb.get_with_hints(2, "bias", init)?,
+        })
     }
 
-    /// The gates of the level `x`, `[batch, 2, height, width]`, for a residual that is not resized yet: a 1×1 convolution and the repeating of
-    /// pixels commute, so each half of the weights is applied to its own map, and two channels are resized and not all.
+    /// The gates of the level `x`, `[batch, 2, height, width]`, for a residual that is not resized
+    /// yet: a 1×1 convolution and the repeating of pixels commute, so each half of the weights
+    /// is applied to its own map, and two channels are resized and not all.
     fn gates(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
         let (_, channels, height, width) = x.dims4()?;
         let geometry = Geometry { stride: 1, padding: 0, groups: 1 };
         let half = |i: usize| self.weight.narrow(1, i * channels, channels)?.contiguous();
         // A kernel of one pixel has but one algorithm.
-        let conv = |x: &Tensor, w: &Tensor, b: Option<&Tensor>| conv2d(x, w, b, geometry, Precision::Precise);
+        let conv = |x: &Tensor, w: &Tensor, b: Option<&Tensor>| {
+            conv2d(x, w, b, geometry, Precision::Precise)
+        };
         let of_x = conv(x, &half(0)?, Some(&self.bias))?;
         let of_residual = upsample_nearest(&conv(residual, &half(1)?, None)?, (height, width))?;
         Ok(sigmoid(&(of_x + of_residual)?)?)
     }
 }
 
-/// A level brought to a teacher's channels and size without any other: norm(conv3×3(resized(norm(conv1×1(x))))), as a [`Fusion`] without
-/// a residual.
+/// A level brought to a teacher's channels and size without any other:
+/// norm(conv3×3(resized(norm(conv1×1(x))))), as a [`Fusion`] without a residual.
 pub(super) struct Projection(Fusion);
 
 impl Projection {
     /// From `channels` over `mid` to `out` channels.
-    pub fn new(vb: &VarBuilder, precision: Precision, channels: usize, mid: usize, out: usize) -> Result<Self> {
+    pub fn new(
+        vb: &VarBuilder,
+        precision: Precision,
+        channels: usize,
+        mid: usize,
+        out: usize,
+    ) -> Result<Self> {
         Ok(Self(Fusion::new(vb, precision, channels, mid, out, false)?))
     }
 
@@ -113,7 +144,9 @@ mod tests {
 
     /// `scale · sin(a·i + b)` over the elements in row-major order.
     fn g(shape: &[usize], scale: f64, a: f64, b: f64) -> Tensor {
-        let values: Vec<f32> = (0..shape.iter().product::<usize>()).map(|i| (scale * (a * i as f64 + b).sin()) as f32).collect();
+        let values: Vec<f32> = (0..shape.iter().product::<usize>())
+            .map(|i| (scale * (a * i as f64 + b).sin()) as f32)
+            .collect();
         Tensor::from_vec(values, shape, &Device::Cpu).expect("a tensor")
     }
 
@@ -137,48 +170,79 @@ mod tests {
         let ours: Vec<f32> = ours.flatten_all()?.to_vec1()?;
         assert_eq!(ours.len(), theirs.len(), "{what}");
         let size = theirs.iter().map(|v| v * v).sum::<f64>().sqrt();
-        let gap = ours.iter().zip(theirs).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum::<f64>().sqrt();
+        let gap =
+            ours.iter().zip(theirs).map(|(a, b)| (f64::from(*a) - b).powi(2)).sum::<f64>().sqrt();
         assert!(gap <= 2e-5 * size, "{what}: off by {gap} of {size}");
         Ok(())
     }
 
     /// A chain of two fusions, and what the golden file says of it.
     fn chain(name: &str) -> Result<()> {
-        let golden: serde_json::Value = serde_json::from_str(include_str!("../../../tests/golden/review.json")).expect("JSON");
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../../../tests/golden/review.json")).expect("JSON");
         let golden = &golden["chains"][name];
         let (params, vb) = Params::seeded(Seed(0), &Device::Cpu);
         let mode = Mode::Train(StepSeed { seed: Seed(0), epoch: 0, step: 0 });
         let (mut fusions, mut inputs, mut outs) = (Vec::new(), Vec::new(), Vec::new());
         for (k, level) in golden["levels"].as_array().expect("levels").iter().enumerate() {
             let number = |name: &str| level[name].as_f64().expect("a number");
-            let shape: Vec<usize> = numbers(&level["shape"]).into_iter().map(|v| v as usize).collect();
+            let shape: Vec<usize> =
+                numbers(&level["shape"]).into_iter().map(|v| v as usize).collect();
             let (mid, out) = (number("mid") as usize, number("out_channels") as usize);
-            fusions.push(Fusion::new(&vb.pp(format!("abf{k}")), Precision::Precise, shape[1], mid, out, k > 0)?);
+            fusions.push(Fusion::new(
+                &vb.pp(format!("abf{k}")),
+                Precision::Precise,
+                shape[1],
+                mid,
+                out,
+                k > 0,
+            )?);
             inputs.push(Var::from_tensor(&g(&shape, 1., number("a"), number("b")))?);
             outs.push(number("out") as usize);
         }
         for (name, var) in params.named() {
-            if let Some(place) = PLACES.iter().position(|place| name.ends_with(place) && !place.contains(".1.")) {
+            if let Some(place) =
+                PLACES.iter().position(|place| name.ends_with(place) && !place.contains(".1."))
+            {
                 var.set(&g(var.dims(), 0.3, 0.37, 0.1 * (place + 1) as f64))?;
             }
         }
         let (mut residual, mut loss) = (None, Tensor::new(0f32, &Device::Cpu)?);
         for (k, fusion) in fusions.iter().enumerate() {
-            let fused = fusion.forward(inputs[k].as_tensor(), residual.as_ref(), (outs[k], outs[k]), mode)?;
+            let fused = fusion.forward(
+                inputs[k].as_tensor(),
+                residual.as_ref(),
+                (outs[k], outs[k]),
+                mode,
+            )?;
             for (what, tensor) in [("y", &fused.out), ("r", &fused.residual)] {
-                close(tensor, &numbers(&golden["outputs"][format!("{what}{k}")]["values"]), &format!("{name}, {what}{k}"))?;
+                close(
+                    tensor,
+                    &numbers(&golden["outputs"][format!("{what}{k}")]["values"]),
+                    &format!("{name}, {what}{k}"),
+                )?;
                 loss = (loss + (tensor * g(tensor.dims(), 1., 1.9, 0.3))?.sum_all()?)?;
             }
             residual = Some(fused.residual);
         }
         let gradients = kd_kernels::backward(&loss)?;
-        let gradient = |of: &Tensor, what: &str| gradients.get(of).cloned().unwrap_or_else(|| panic!("{what} has no gradient"));
+        let gradient = |of: &Tensor, what: &str| {
+            gradients.get(of).cloned().unwrap_or_else(|| panic!("{what} has no gradient"))
+        };
         for (k, input) in inputs.iter().enumerate() {
-            close(&gradient(input, "an input"), &numbers(&golden["input_gradients"][k]), &format!("{name}, gradient of input {k}"))?;
+            close(
+                &gradient(input, "an input"),
+                &numbers(&golden["input_gradients"][k]),
+                &format!("{name}, gradient of input {k}"),
+            )?;
         }
         assert_eq!(params.named().len(), golden["gradients"].as_object().expect("gradients").len());
         for (parameter, var) in params.named() {
-            close(&gradient(&var, &parameter), &numbers(&golden["gradients"][&parameter]), &format!("{name}, gradient of {parameter}"))?;
+            close(
+                &gradient(&var, &parameter),
+                &numbers(&golden["gradients"][&parameter]),
+                &format!("{name}, gradient of {parameter}"),
+            )?;
         }
         for (buffer, var) in params.buffers() {
             close(&var, &numbers(&golden["running"][&buffer]), &format!("{name}, {buffer}"))?;

@@ -1,24 +1,30 @@
-//! "Distilling knowledge via knowledge review" (Chen, Liu, Zhao and Jia, CVPR 2021): deeper stages of the student, brought up to a shallower
-//! one, learn from the teacher's shallower stage.
+//! "Distilling knowledge via knowledge review" (Chen, Liu, Zhao and Jia, CVPR 2021): deeper stages
+//! of the student, brought up to a shallower one, learn from the teacher's shallower stage.
 //!
-//! L = hard-weight · CE + weight · min(1, e / warm-up-epochs) · Σ_j D(F̂_j, T_j) at epoch e, counted from 0.
+//! L = hard-weight · CE + weight · min(1, e / warm-up-epochs) · Σ_j D(F̂_j, T_j) at epoch e, counted
+//! from 0.
 //!
-//! The levels j are the stages of both networks, from the input to the output, and the pooled vectors as maps of one pixel. T_j is the
-//! teacher's map, F̂_j what the student makes of its levels j, j + 1, …, n, and D the [`hierarchical_context()`] loss or the mean squared
-//! distance. How F̂ comes about is the [`Structure`]; with residual learning (section 3.2) each level is fused with the outcome of
-//! the level behind it by attention (`fusion.rs`).
+//! The levels j are the stages of both networks, from the input to the output, and the pooled
+//! vectors as maps of one pixel. T_j is the teacher's map, F̂_j what the student makes of its levels
+//! j, j + 1, …, n, and D the [`hierarchical_context()`] loss or the mean squared distance. How F̂
+//! comes about is the [`Structure`]; with residual learning (section 3.2) each level is fused with
+//! the outcome of the level behind it by attention (`fusion.rs`).
 //!
-//! Source: sections 3.1 to 3.4 and the official program for CIFAR, which decides what the paper leaves open: the student's maps are taken after the
-//! activation and the teacher's before it, the pooled vector is a level, and the weight warms up. Both sides are fields of the
-//! specification. Levels are aligned from the deepest; of a network that has more than the other, the shallowest are left out (the paper has no
-//! such pair).
+//! Source: sections 3.1 to 3.4 and the official program for CIFAR, which decides what the paper
+//! leaves open: the student's maps are taken after the activation and the teacher's before it, the
+//! pooled vector is a level, and the weight warms up. Both sides are fields of the specification.
+//! Levels are aligned from the deepest; of a network that has more than the other, the shallowest
+//! are left out (the paper has no such pair).
 
 mod fusion;
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight, rise};
+use super::{
+    Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight,
+    rise,
+};
 use crate::loss::{hierarchical_context, hint};
 use crate::model::{Activated, Mode, Model, Tap};
 use crate::{Error, Result};
@@ -30,8 +36,8 @@ use fusion::{Fusion, Projection};
 pub enum Structure {
     /// No review: each level learns from the teacher's same level.
     SameLevel,
-    /// Review without residual learning: every level i ≥ j, with a projection for each pair, learns from the teacher's level j
-    /// (section 3.1: the distances of all pairs are summed).
+    /// Review without residual learning: every level i ≥ j, with a projection for each pair, learns
+    /// from the teacher's level j (section 3.1: the distances of all pairs are summed).
     Pairs,
     /// Residual learning: a level is fused with the outcome of the level behind it (section 3.2).
     Residual,
@@ -111,7 +117,8 @@ pub struct Review {
 enum Levels {
     /// One a level.
     Same(Vec<Projection>),
-    /// For the k-th level from the deepest, a projection to each of the teacher's levels from its own on to the shallowest.
+    /// For the k-th level from the deepest, a projection to each of the teacher's levels from its
+    /// own on to the shallowest.
     Pairs(Vec<Vec<Projection>>),
     Residual(Vec<Fusion>),
 }
@@ -122,7 +129,9 @@ impl Recipe for Spec {
         Error::unless_within("method.warm-up-epochs", self.warm_up_epochs, 0..=1_000_000)?;
         Error::unless_within("method.channels", self.channels, 1..=65_536)?;
         if self.structure != Structure::Residual && self.fusion == Fuse::Attention {
-            return Err(Error::bad_input("method.fusion: expected sum where the structure is not residual, got attention"));
+            return Err(Error::bad_input(
+                "method.fusion: expected sum where the structure is not residual, got attention",
+            ));
         }
         self.logit_terms().check()
     }
@@ -132,10 +141,20 @@ impl Recipe for Spec {
         let teacher = levels(context.teacher_model()?, self.teacher_taps)?;
         // Aligned from the deepest: the shallowest of the network that has more are left out.
         let count = student.len().min(teacher.len());
-        let (student, teacher) = (&student[student.len() - count..], &teacher[teacher.len() - count..]);
+        let (student, teacher) =
+            (&student[student.len() - count..], &teacher[teacher.len() - count..]);
         let names = |taps: &[&Tap]| taps.iter().map(|tap| tap.name.clone()).collect::<Vec<_>>();
-        let wants = Wants { student_taps: names(student), teaching: Teaching::Live { taps: names(teacher) }, ..Wants::default() };
-        Ok(Box::new(Review { spec: self.clone(), wants, logits: self.logit_terms(), levels: self.adapters(context, student, teacher)? }))
+        let wants = Wants {
+            student_taps: names(student),
+            teaching: Teaching::Live { taps: names(teacher) },
+            ..Wants::default()
+        };
+        Ok(Box::new(Review {
+            spec: self.clone(),
+            wants,
+            logits: self.logit_terms(),
+            levels: self.adapters(context, student, teacher)?,
+        }))
     }
 }
 
@@ -153,13 +172,25 @@ impl Spec {
             Structure::Pairs => {
                 let onto = |k: usize, s: &Tap| {
                     let shallower = teacher.iter().rev().enumerate().skip(k);
-                    shallower.map(|(to, t)| Projection::new(&vb(k).pp(format!("to{to}")), precision, s.channels, mid, t.channels)).collect()
+                    shallower
+                        .map(|(to, t)| {
+                            Projection::new(
+                                &vb(k).pp(format!("to{to}")),
+                                precision,
+                                s.channels,
+                                mid,
+                                t.channels,
+                            )
+                        })
+                        .collect()
                 };
                 both().map(|(k, (s, _))| onto(k, s)).collect::<Result<_>>().map(Levels::Pairs)
             }
             Structure::Residual => {
                 let attends = |k: usize| k > 0 && self.fusion == Fuse::Attention;
-                let level = |(k, (s, t)): (usize, (&&Tap, &&Tap))| Fusion::new(&vb(k), precision, s.channels, mid, t.channels, attends(k));
+                let level = |(k, (s, t)): (usize, (&&Tap, &&Tap))| {
+                    Fusion::new(&vb(k), precision, s.channels, mid, t.channels, attends(k))
+                };
                 both().map(level).collect::<Result<_>>().map(Levels::Residual)
             }
         }
@@ -175,7 +206,11 @@ impl Distillation for Review {
         let (student, teacher) = (maps(&step.student()?.taps)?, maps(&step.teacher()?.taps)?);
         let distances = self.distances(&student, &teacher, Mode::Train(step.draws))?;
         let mut terms = self.logits.terms(step)?;
-        terms.push(Term::teacher("review", distances, self.spec.weight * rise(step.epoch, self.spec.warm_up_epochs)));
+        terms.push(Term::teacher(
+            "review",
+            distances,
+            self.spec.weight * rise(step.epoch, self.spec.warm_up_epochs),
+        ));
         Ok(terms)
     }
 }
@@ -207,7 +242,9 @@ impl Review {
             }
         }
         let mut parts = parts.into_iter();
-        let first = parts.next().ok_or_else(|| Error::bad_input("review: expected a level at least, got none"))?;
+        let first = parts
+            .next()
+            .ok_or_else(|| Error::bad_input("review: expected a level at least, got none"))?;
         Ok(parts.try_fold(first, |sum, part| sum + part)?)
     }
 

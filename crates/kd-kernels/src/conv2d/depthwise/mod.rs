@@ -1,13 +1,16 @@
 //! Convolution of each channel with a kernel of its own.
 //!
-//! There is nothing to reuse but the taps, so it is bound by memory and by loads: each register of a plane's pixels, rows one after another,
-//! takes one masked load and one multiply-add per tap, at an offset and with a mask that are the same for all planes (`recipe.rs`). Without
-//! strides a register needs one load per tap whatever the width of the map; with stride 2 one per row that it spans, and in the gradient of
-//! x, loads that spread neighbours over every second lane.
+//! There is nothing to reuse but the taps, so it is bound by memory and by loads: each register of
+//! a plane's pixels, rows one after another, takes one masked load and one multiply-add per tap, at
+//! an offset and with a mask that are the same for all planes (`recipe.rs`). Without
+//! strides a register needs one load per tap whatever the width of the map; with stride 2 one per
+//! row that it spans, and in the gradient of x, loads that spread neighbours over every second
+//! lane.
 //!
-//! Milliseconds for 16 images on one thread of a Sapphire Rapids virtual machine that other programs kept busy (least of many calls), as
-//! y / dx / dw: 96 channels at 16x16 0.24 / 0.24 / 0.35, with stride 2 0.19 / 0.28 / 0.33; 960 at 2x2 0.13 / 0.13 / 0.21. Through
-//! `implicit`, 128 images of these on two threads took 8.6 / 7.8 / 26.9, 1.8 / 2.5 / 3.4 and 1.5 / 1.5 / 3.7 ms.
+//! Milliseconds for 16 images on one thread of a Sapphire Rapids virtual machine that other
+//! programs kept busy (least of many calls), as y / dx / dw: 96 channels at 16x16 0.24 / 0.24 /
+//! 0.35, with stride 2 0.19 / 0.28 / 0.33; 960 at 2x2 0.13 / 0.13 / 0.21. Through `implicit`, 128
+//! images of these on two threads took 8.6 / 7.8 / 26.9, 1.8 / 2.5 / 3.4 and 1.5 / 1.5 / 3.7 ms.
 
 mod recipe;
 
@@ -21,8 +24,9 @@ use std::ops::Range;
 
 /// Numbers that a task writes, about.
 const TASK: usize = 16 * 1024;
-/// Most chunks of the batch in a gradient of w, and tasks that suffice to have fewer: lanes are added up once per chunk and channel. Both depend
-/// on the shape alone, so that sums do not depend on the number of threads.
+/// Most chunks of the batch in a gradient of w, and tasks that suffice to have fewer: lanes are
+/// added up once per chunk and channel. Both depend on the shape alone, so that sums do not depend
+/// on the number of threads.
 const CHUNKS: usize = 8;
 const TASKS: usize = 32;
 /// Channels of a task in a gradient of w: their sums stay in the first-level cache.
@@ -47,7 +51,15 @@ pub(super) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32]) -> Vec<f
 }
 
 /// All planes of `to` pixels, each from one of `from` pixels.
-fn planes(isa: Isa, recipe: &Recipe, s: &Shape, x: &[f32], (from, to): (usize, usize), w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+fn planes(
+    isa: Isa,
+    recipe: &Recipe,
+    s: &Shape,
+    x: &[f32],
+    (from, to): (usize, usize),
+    w: &[f32],
+    b: Option<&[f32]>,
+) -> Vec<f32> {
     // From here on, the planes that share a register are one.
     let (from, to, channels) = (from * recipe.planes, to * recipe.planes, s.cin / recipe.planes);
     let per_task = (TASK / to.max(1)).max(1);
@@ -55,7 +67,17 @@ fn planes(isa: Isa, recipe: &Recipe, s: &Shape, x: &[f32], (from, to): (usize, u
     let write = |task: usize, y: &mut [MaybeUninit<f32>]| {
         let first = task * per_task;
         let count = y.len() / to.max(1);
-        let planes = Planes { recipe, planes: first..first + count, channels, x, from, to, w, b, y: y.as_mut_ptr().cast() };
+        let planes = Planes {
+            recipe,
+            planes: first..first + count,
+            channels,
+            x,
+            from,
+            to,
+            w,
+            b,
+            y: y.as_mut_ptr().cast(),
+        };
         // SAFETY: `y` is that of the planes, and the recipe's places lie in a plane of x.
         unsafe { isa.run(planes) }
     };
@@ -100,7 +122,8 @@ impl Kernel for Planes<'_> {
 
 impl Planes<'_> {
     /// # Safety
-    /// As [`Kernel::run`]; `WIDE` where planes share a register, and `STEP` the step of [`Recipe::nine`] or 0.
+    /// As [`Kernel::run`]; `WIDE` where planes share a register, and `STEP` the step of
+    /// [`Recipe::nine`] or 0.
     #[inline(always)]
     unsafe fn all<V: Vector, const WIDE: bool, const STEP: usize>(self) {
         let recipe = self.recipe;
@@ -115,7 +138,11 @@ impl Planes<'_> {
                 let mut nine = [V::splat(0.0); NINE];
                 if STEP > 0 {
                     for (tap, nine) in nine.iter_mut().enumerate() {
-                        *nine = if WIDE { V::load(w.add(tap * V::LANES)) } else { V::splat(*w.add(tap)) };
+                        *nine = if WIDE {
+                            V::load(w.add(tap * V::LANES))
+                        } else {
+                            V::splat(*w.add(tap))
+                        };
                     }
                 }
                 for vector in 0..recipe.vectors {
@@ -175,7 +202,8 @@ pub(super) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f32]) -> Vec<
     dw
 }
 
-/// The sum of at most 16 numbers, by halves: adding them one after another took longer than the products of small planes.
+/// The sum of at most 16 numbers, by halves: adding them one after another took longer than the
+/// products of small planes.
 #[inline(always)]
 fn halved(lanes: &[f32]) -> f32 {
     let mut sums = [0f32; 16];
@@ -209,13 +237,15 @@ impl Kernel for Correlation<'_> {
         let (s, taps) = (self.s, self.recipe.taps);
         let planes = self.recipe.planes;
         let (from, to) = (s.h * s.w * planes, s.ho * s.wo * planes);
-        // One register of sums per tap and channel, or per channels that share one; lanes are added up at the end.
+        // One register of sums per tap and channel, or per channels that share one; lanes are added
+        // up at the end.
         let groups = self.channels.len() / planes;
         let mut sums = vec![0f32; groups * taps * V::LANES];
         for image in self.images {
             for at in 0..groups {
                 let plane = (image * s.cin + self.channels.start) / planes + at;
-                let (x, g) = (self.x[plane * from..][..from].as_ptr(), self.g[plane * to..][..to].as_ptr());
+                let (x, g) =
+                    (self.x[plane * from..][..from].as_ptr(), self.g[plane * to..][..to].as_ptr());
                 // SAFETY: the caller's promise.
                 unsafe {
                     let sums = sums.as_mut_ptr().add(at * taps * V::LANES);
@@ -236,7 +266,9 @@ impl Kernel for Correlation<'_> {
         for sums in sums.chunks_exact(taps * V::LANES) {
             for plane in 0..planes {
                 for lanes in sums.chunks_exact(V::LANES) {
-                    totals.push(halved(&lanes[plane * V::LANES / planes..(plane + 1) * V::LANES / planes]));
+                    totals.push(halved(
+                        &lanes[plane * V::LANES / planes..(plane + 1) * V::LANES / planes],
+                    ));
                 }
             }
         }

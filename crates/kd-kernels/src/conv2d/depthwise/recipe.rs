@@ -9,18 +9,24 @@ use crate::vector::{Isa, Vector};
 enum Spread {
     /// Lane l at offset + l · step.
     Step(usize),
-    /// The lanes of the mask one after another from the offset: what the gradient of x reads where there are strides.
+    /// The lanes of the mask one after another from the offset: what the gradient of x reads where
+    /// there are strides.
     Expand,
 }
 
 /// Planes that share a register, if `pixels` and the number of channels allow it.
 fn shared(isa: Isa, pixels: usize, channels: usize) -> usize {
     let planes = isa.lanes() / pixels.max(1);
-    if planes > 1 && isa.lanes().is_multiple_of(pixels) && channels.is_multiple_of(planes) { planes } else { 1 }
+    if planes > 1 && isa.lanes().is_multiple_of(pixels) && channels.is_multiple_of(planes) {
+        planes
+    } else {
+        1
+    }
 }
 
-/// For each register of the planes that are written and each tap, where the pixels of the plane that is read lie. Every tap has the same
-/// number of parts, some of them empty, so that the loop over them has no branch to guess.
+/// For each register of the planes that are written and each tap, where the pixels of the plane
+/// that is read lie. Every tap has the same number of parts, some of them empty, so that the loop
+/// over them has no branch to guess.
 #[derive(Debug)]
 pub(super) struct Recipe {
     pub vectors: usize,
@@ -43,7 +49,14 @@ impl Recipe {
     pub(super) fn forward(isa: Isa, s: &Shape) -> Self {
         let near = |k: usize| k as isize - s.geometry.padding as isize;
         let taps: Vec<_> = (0..s.kh * s.kw).map(|t| (near(t / s.kw), near(t % s.kw))).collect();
-        let walk = Walk { rows: s.ho, cols: s.wo, height: s.h, width: s.w, step: s.geometry.stride, image: s.h * s.w };
+        let walk = Walk {
+            rows: s.ho,
+            cols: s.wo,
+            height: s.h,
+            width: s.w,
+            step: s.geometry.stride,
+            image: s.h * s.w,
+        };
         Self::from_places(isa, s.cin, walk, &taps)
     }
 
@@ -53,7 +66,14 @@ impl Recipe {
         let far = |k: usize| s.geometry.padding as isize - k as isize;
         if stride == 1 {
             let taps: Vec<_> = (0..s.kh * s.kw).map(|t| (far(t / s.kw), far(t % s.kw))).collect();
-            let walk = Walk { rows: s.h, cols: s.w, height: s.ho, width: s.wo, step: 1, image: s.ho * s.wo };
+            let walk = Walk {
+                rows: s.h,
+                cols: s.w,
+                height: s.ho,
+                width: s.wo,
+                step: 1,
+                image: s.ho * s.wo,
+            };
             return Self::from_places(isa, s.cin, walk, &taps);
         }
         // The pixel of g whose place k of the kernel lies over pixel `at` of x, if there is one.
@@ -70,32 +90,56 @@ impl Recipe {
             for tap in 0..s.kh * s.kw {
                 let mut list: Vec<Part> = Vec::new();
                 for lane in 0..lanes.min(pixels - vector * lanes) {
-                    let (plane, pixel) = ((vector * lanes + lane) / (s.h * s.w), (vector * lanes + lane) % (s.h * s.w));
-                    let (y, x) = (over(pixel / s.w, tap / s.kw, s.ho), over(pixel % s.w, tap % s.kw, s.wo));
+                    let (plane, pixel) = (
+                        (vector * lanes + lane) / (s.h * s.w),
+                        (vector * lanes + lane) % (s.h * s.w),
+                    );
+                    let (y, x) =
+                        (over(pixel / s.w, tap / s.kw, s.ho), over(pixel % s.w, tap % s.kw, s.wo));
                     let Some((i, j)) = y.zip(x) else { continue };
                     let offset = ((plane * s.ho + i) * s.wo + j) as isize;
                     match list.last_mut() {
-                        Some(last) if last.offset + last.mask.count_ones() as isize == offset => last.mask |= 1 << lane,
+                        Some(last) if last.offset + last.mask.count_ones() as isize == offset => {
+                            last.mask |= 1 << lane
+                        }
                         _ => list.push(Part { offset, mask: 1 << lane }),
                     }
                 }
                 lists.push(list);
             }
         }
-        Self::padded(lists.iter().map(Vec::as_slice), [vectors, s.kh * s.kw, planes], Spread::Expand, last(pixels, lanes))
+        Self::padded(
+            lists.iter().map(Vec::as_slice),
+            [vectors, s.kh * s.kw, planes],
+            Spread::Expand,
+            last(pixels, lanes),
+        )
     }
 
     fn from_places(isa: Isa, channels: usize, walk: Walk, taps: &[(isize, isize)]) -> Self {
         let pixels = walk.rows * walk.cols;
         let planes = shared(isa, pixels, channels);
         let places = &Places::new(walk, taps, planes, isa.lanes());
-        let lists = (0..places.vectors).flat_map(|v| (0..taps.len()).map(move |t| places.parts(t, v)));
-        Self::padded(lists, [places.vectors, taps.len(), planes], Spread::Step(walk.step), last(planes * pixels, isa.lanes()))
+        let lists =
+            (0..places.vectors).flat_map(|v| (0..taps.len()).map(move |t| places.parts(t, v)));
+        Self::padded(
+            lists,
+            [places.vectors, taps.len(), planes],
+            Spread::Step(walk.step),
+            last(planes * pixels, isa.lanes()),
+        )
     }
 
-    fn padded<'a>(lists: impl Iterator<Item = &'a [Part]> + Clone, [vectors, taps, planes]: [usize; 3], spread: Spread, last: u32) -> Self {
+    fn padded<'a>(
+        lists: impl Iterator<Item = &'a [Part]> + Clone,
+        [vectors, taps, planes]: [usize; 3],
+        spread: Spread,
+        last: u32,
+    ) -> Self {
         let per = lists.clone().map(<[Part]>::len).max().unwrap_or(0).max(1);
-        let parts = lists.flat_map(|list| list.iter().copied().chain(std::iter::repeat(NONE)).take(per)).collect();
+        let parts = lists
+            .flat_map(|list| list.iter().copied().chain(std::iter::repeat(NONE)).take(per))
+            .collect();
         Self { vectors, taps, planes, per, spread, parts, last }
     }
 
@@ -105,7 +149,8 @@ impl Recipe {
         if vector + 1 == self.vectors { self.last } else { V::FULL }
     }
 
-    /// The weights as [`Recipe::weighted`] reads them: by tap, and by lane too where planes share a register.
+    /// The weights as [`Recipe::weighted`] reads them: by tap, and by lane too where planes share a
+    /// register.
     pub(super) fn weights(&self, w: &[f32], lanes: usize) -> Vec<f32> {
         if self.planes == 1 {
             return w.to_vec();
@@ -113,18 +158,27 @@ impl Recipe {
         let mut by_lane = Vec::with_capacity(w.len() / self.planes * lanes);
         for planes in w.chunks_exact(self.planes * self.taps) {
             for tap in 0..self.taps {
-                by_lane.extend((0..lanes).map(|lane| planes[lane * self.planes / lanes * self.taps + tap]));
+                by_lane.extend(
+                    (0..lanes).map(|lane| planes[lane * self.planes / lanes * self.taps + tap]),
+                );
             }
         }
         by_lane
     }
 
-    /// acc + Σ over taps of w\[tap\] · pixels of `plane` under the tap. `WIDE` where planes share a register.
+    /// acc + Σ over taps of w\[tap\] · pixels of `plane` under the tap. `WIDE` where planes share a
+    /// register.
     ///
     /// # Safety
     /// `plane` is readable at all places, `w` for all taps; V's set is there.
     #[inline(always)]
-    pub(super) unsafe fn weighted<V: Vector, const WIDE: bool>(&self, plane: *const f32, w: *const f32, vector: usize, acc: V) -> V {
+    pub(super) unsafe fn weighted<V: Vector, const WIDE: bool>(
+        &self,
+        plane: *const f32,
+        w: *const f32,
+        vector: usize,
+        acc: V,
+    ) -> V {
         let parts = &self.parts[vector * self.taps * self.per..][..self.taps * self.per];
         // SAFETY: the caller's promises.
         unsafe {
@@ -132,9 +186,13 @@ impl Recipe {
                 (Spread::Step(1), 1) => weighted::<V, Shifted, WIDE>(plane, w, parts, 1, 1, acc),
                 (Spread::Step(2), 1) => weighted::<V, Shifted, WIDE>(plane, w, parts, 1, 2, acc),
                 (Spread::Step(2), 2) => weighted::<V, Shifted, WIDE>(plane, w, parts, 2, 2, acc),
-                (Spread::Step(step), per) => weighted::<V, Shifted, WIDE>(plane, w, parts, per, step, acc),
+                (Spread::Step(step), per) => {
+                    weighted::<V, Shifted, WIDE>(plane, w, parts, per, step, acc)
+                }
                 (Spread::Expand, 1) => weighted::<V, Expanded, WIDE>(plane, w, parts, 1, 1, acc),
-                (Spread::Expand, per) => weighted::<V, Expanded, WIDE>(plane, w, parts, per, 1, acc),
+                (Spread::Expand, per) => {
+                    weighted::<V, Expanded, WIDE>(plane, w, parts, per, 1, acc)
+                }
             }
         }
     }
@@ -144,29 +202,54 @@ impl Recipe {
     /// # Safety
     /// As [`Recipe::weighted`]; `by` is readable for all registers' lanes.
     #[inline(always)]
-    pub(super) unsafe fn correlated<V: Vector>(&self, plane: *const f32, by: *const f32, tap: usize, acc: V) -> V {
+    pub(super) unsafe fn correlated<V: Vector>(
+        &self,
+        plane: *const f32,
+        by: *const f32,
+        tap: usize,
+        acc: V,
+    ) -> V {
         // SAFETY: the caller's promises.
         unsafe {
             match (self.spread, self.per) {
                 (Spread::Step(1), 1) => self.correlated_by::<V>(plane, by, tap, 1, 1, acc),
                 (Spread::Step(2), 1) => self.correlated_by::<V>(plane, by, tap, 1, 2, acc),
                 (Spread::Step(2), 2) => self.correlated_by::<V>(plane, by, tap, 2, 2, acc),
-                (Spread::Step(step), per) => self.correlated_by::<V>(plane, by, tap, per, step, acc),
-                (Spread::Expand, _) => unreachable!("gradients of weights read x, which is never expanded"),
+                (Spread::Step(step), per) => {
+                    self.correlated_by::<V>(plane, by, tap, per, step, acc)
+                }
+                (Spread::Expand, _) => {
+                    unreachable!("gradients of weights read x, which is never expanded")
+                }
             }
         }
     }
 
     #[inline(always)]
-    unsafe fn correlated_by<V: Vector>(&self, plane: *const f32, by: *const f32, tap: usize, per: usize, step: usize, mut acc: V) -> V {
+    unsafe fn correlated_by<V: Vector>(
+        &self,
+        plane: *const f32,
+        by: *const f32,
+        tap: usize,
+        per: usize,
+        step: usize,
+        mut acc: V,
+    ) -> V {
         for vector in 0..self.vectors {
             let parts = &self.parts[(vector * self.taps + tap) * per..][..per];
             // SAFETY: the caller's promises.
             unsafe {
                 let by = by.add(vector * V::LANES);
-                let by = if vector + 1 == self.vectors { V::load_lanes(by, 1, self.last) } else { V::load(by) };
+                let by = if vector + 1 == self.vectors {
+                    V::load_lanes(by, 1, self.last)
+                } else {
+                    V::load(by)
+                };
                 for part in parts {
-                    acc = by.mul_add(V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask), acc);
+                    acc = by.mul_add(
+                        V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask),
+                        acc,
+                    );
                 }
             }
         }
@@ -178,7 +261,8 @@ impl Recipe {
 pub(super) const NINE: usize = 9;
 
 impl Recipe {
-    /// The step between lanes, where there are nine taps of one part each and the lanes lie at a step: the case that is unrolled.
+    /// The step between lanes, where there are nine taps of one part each and the lanes lie at a
+    /// step: the case that is unrolled.
     pub(super) fn nine(&self) -> Option<usize> {
         match self.spread {
             Spread::Step(step) if self.taps == NINE && self.per == 1 => Some(step),
@@ -191,7 +275,14 @@ impl Recipe {
     /// # Safety
     /// As there.
     #[inline(always)]
-    pub(super) unsafe fn weighted_nine<V: Vector>(&self, plane: *const f32, w: &[V; NINE], step: usize, vector: usize, init: V) -> V {
+    pub(super) unsafe fn weighted_nine<V: Vector>(
+        &self,
+        plane: *const f32,
+        w: &[V; NINE],
+        step: usize,
+        vector: usize,
+        init: V,
+    ) -> V {
         let parts = &self.parts[vector * NINE..][..NINE];
         // SAFETY: the caller's promises.
         unsafe {
@@ -199,7 +290,10 @@ impl Recipe {
             let mut acc = [init, V::splat(0.0), V::splat(0.0)];
             for tap in 0..NINE {
                 let part = parts[tap];
-                acc[tap % 3] = w[tap].mul_add(V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask), acc[tap % 3]);
+                acc[tap % 3] = w[tap].mul_add(
+                    V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask),
+                    acc[tap % 3],
+                );
             }
             acc[0].add(acc[1]).add(acc[2])
         }
@@ -210,7 +304,13 @@ impl Recipe {
     /// # Safety
     /// As there; `sums` holds nine registers.
     #[inline(always)]
-    pub(super) unsafe fn correlated_nine<V: Vector>(&self, plane: *const f32, by: *const f32, step: usize, sums: *mut f32) {
+    pub(super) unsafe fn correlated_nine<V: Vector>(
+        &self,
+        plane: *const f32,
+        by: *const f32,
+        step: usize,
+        sums: *mut f32,
+    ) {
         // SAFETY: the caller's promises.
         unsafe {
             let mut acc = [V::splat(0.0); NINE];
@@ -218,7 +318,10 @@ impl Recipe {
                 let by = V::load_lanes(by.add(vector * V::LANES), 1, self.mask::<V>(vector));
                 for tap in 0..NINE {
                     let part = parts[tap];
-                    acc[tap] = by.mul_add(V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask), acc[tap]);
+                    acc[tap] = by.mul_add(
+                        V::load_lanes(plane.wrapping_offset(part.offset), step, part.mask),
+                        acc[tap],
+                    );
                 }
             }
             for (tap, acc) in acc.iter().enumerate() {
@@ -273,7 +376,10 @@ unsafe fn weighted<V: Vector, R: Read, const WIDE: bool>(
         unsafe {
             let w = if WIDE { V::load(w.add(tap * V::LANES)) } else { V::splat(*w.add(tap)) };
             for part in parts {
-                acc = w.mul_add(R::read::<V>(plane.wrapping_offset(part.offset), step, part.mask), acc);
+                acc = w.mul_add(
+                    R::read::<V>(plane.wrapping_offset(part.offset), step, part.mask),
+                    acc,
+                );
             }
         }
     }

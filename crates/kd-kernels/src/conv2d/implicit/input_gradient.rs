@@ -1,6 +1,7 @@
-//! The gradient of x. Without strides it is a convolution of g with the kernel turned round; with strides, each phase of x (its pixels of one
-//! row and one column remainder) is one of its own, with the taps that reach it. The phases are computed side by side for a block of
-//! images, and then put together.
+//! The gradient of x. Without strides it is a convolution of g with the kernel turned round; with
+//! strides, each phase of x (its pixels of one row and one column remainder) is one of its own,
+//! with the taps that reach it. The phases are computed side by side for a block of images, and
+//! then put together.
 
 use super::panel::Weights;
 use super::product::{self, Interleave, Product};
@@ -22,7 +23,8 @@ thread_local! {
 struct Phase {
     /// How many there are.
     len: usize,
-    /// The places k in the kernel that reach them, and the distance from pixel i' of the phase to the pixel of g.
+    /// The places k in the kernel that reach them, and the distance from pixel i' of the phase to
+    /// the pixel of g.
     reached: Vec<(usize, isize)>,
 }
 
@@ -30,7 +32,10 @@ struct Phase {
 fn phases(size: usize, kernel: usize, stride: usize, padding: usize) -> Vec<Phase> {
     let phase = |rest: usize| {
         let distance = |k: usize| (rest + padding) as isize - k as isize;
-        let reached = (0..kernel).filter(|&k| distance(k) % stride as isize == 0).map(|k| (k, distance(k) / stride as isize)).collect();
+        let reached = (0..kernel)
+            .filter(|&k| distance(k) % stride as isize == 0)
+            .map(|k| (k, distance(k) / stride as isize))
+            .collect();
         Phase { len: size.saturating_sub(rest).div_ceil(stride), reached }
     };
     (0..stride.min(size)).map(phase).collect()
@@ -50,7 +55,10 @@ struct Work {
 pub(in crate::conv2d) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32]) -> Vec<f32> {
     s.check(None, Some(w), Some(g));
     let stride = s.geometry.stride;
-    let (rows, cols) = (phases(s.h, s.kh, stride, s.geometry.padding), phases(s.w, s.kw, stride, s.geometry.padding));
+    let (rows, cols) = (
+        phases(s.h, s.kh, stride, s.geometry.padding),
+        phases(s.w, s.kw, stride, s.geometry.padding),
+    );
     let works: Vec<Work> = rows
         .iter()
         .enumerate()
@@ -59,13 +67,15 @@ pub(in crate::conv2d) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32
         .collect();
     let images = COLUMNS.div_ceil((s.ho * s.wo).max(1)).min(s.n.max(1));
     let image = s.cout * s.ho * s.wo;
-    let plans = |images: usize| works.iter().map(|work| plan(isa, s, work, images)).collect::<Vec<_>>();
+    let plans =
+        |images: usize| works.iter().map(|work| plan(isa, s, work, images)).collect::<Vec<_>>();
     let (whole, rest) = (plans(images), plans(s.n % images));
     let block = images * s.cin * s.h * s.w;
     let write = |at: usize, dx: &mut [MaybeUninit<f32>]| {
         let plans = if dx.len() == block { &whole } else { &rest };
         let g = g[at * images * image..].as_ptr();
-        // SAFETY: the plans are those of this block, which has as many images as g from there on, or more.
+        // SAFETY: the plans are those of this block, which has as many images as g from there on,
+        // or more.
         unsafe { phases_of_block(isa, s, &works, plans, g, dx) }
     };
     // SAFETY: each pixel of a block is one of one phase.
@@ -75,8 +85,11 @@ pub(in crate::conv2d) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32
 fn work(isa: Isa, s: &Shape, w: &[f32], at: (usize, usize), rows: &Phase, cols: &Phase) -> Work {
     let groups = s.geometry.groups;
     let (channels, out) = (s.cin / groups, s.cout / groups);
-    let pairs: Vec<_> =
-        rows.reached.iter().flat_map(|&(k, dy)| cols.reached.iter().map(move |&(l, dx)| (k * s.kw + l, (dy, dx)))).collect();
+    let pairs: Vec<_> = rows
+        .reached
+        .iter()
+        .flat_map(|&(k, dy)| cols.reached.iter().map(move |&(l, dx)| (k * s.kw + l, (dy, dx))))
+        .collect();
     let (count, kernel) = (pairs.len(), s.kh * s.kw);
     let weights = Weights::pack(isa, w, [groups, channels, out * count], kernel, |group, k| {
         (group * out + k / count) * channels * kernel + pairs[k % count].0
@@ -97,7 +110,12 @@ fn plan(isa: Isa, s: &Shape, work: &Work, images: usize) -> Plan {
     let image = s.cout * s.ho * s.wo;
     let unmoved = work.taps == [(0, 0)] && work.rows == s.ho && work.cols == s.wo;
     let walk = Walk { rows: work.rows, cols: work.cols, height: s.ho, width: s.wo, step: 1, image };
-    let from = Places::new(if unmoved { flat(s.ho * s.wo, image) } else { walk }, &work.taps, images, lanes);
+    let from = Places::new(
+        if unmoved { flat(s.ho * s.wo, image) } else { walk },
+        &work.taps,
+        images,
+        lanes,
+    );
     if s.geometry.stride == 1 {
         let to = Places::new(flat(s.h * s.w, s.cin * s.h * s.w), &[(0, 0)], images, lanes);
         return Plan { from, to, channel: 0 };
@@ -111,18 +129,30 @@ fn plan(isa: Isa, s: &Shape, work: &Work, images: usize) -> Plan {
 ///
 /// # Safety
 /// The plans are of the works and of as many images as `dx` has, which can be read at `g`.
-unsafe fn phases_of_block(isa: Isa, s: &Shape, works: &[Work], plans: &[Plan], g: *const f32, dx: &mut [MaybeUninit<f32>]) {
+unsafe fn phases_of_block(
+    isa: Isa,
+    s: &Shape,
+    works: &[Work],
+    plans: &[Plan],
+    g: *const f32,
+    dx: &mut [MaybeUninit<f32>],
+) {
     let groups = s.geometry.groups;
     let product = |work, channel| shared(s, groups, work, channel);
     let dx_at = dx.as_mut_ptr().cast::<f32>();
     if s.geometry.stride == 1 {
         for (work, plan) in works.iter().zip(plans) {
             // SAFETY: the places lie in g and in this block of dx, all of which they cover.
-            unsafe { product::run(isa, &product(work, s.h * s.w), (&plan.from, &plan.to), g, dx_at) }
+            unsafe {
+                product::run(isa, &product(work, s.h * s.w), (&plan.from, &plan.to), g, dx_at)
+            }
         }
         return;
     }
-    let starts: Vec<usize> = plans.iter().scan(0, |at, p| Some(std::mem::replace(at, *at + p.channel * s.cin))).collect();
+    let starts: Vec<usize> = plans
+        .iter()
+        .scan(0, |at, p| Some(std::mem::replace(at, *at + p.channel * s.cin)))
+        .collect();
     let total: usize = plans.iter().map(|p| p.channel * s.cin).sum();
     with_lines(&SPARE, total.div_ceil(16), |spare| {
         for ((work, plan), start) in works.iter().zip(plans).zip(&starts) {
@@ -135,7 +165,14 @@ unsafe fn phases_of_block(isa: Isa, s: &Shape, works: &[Work], plans: &[Plan], g
             for (two, (plan, start)) in works.chunks(2).zip(plans.iter().zip(&starts).step_by(2)) {
                 let (a, rows) = (two[0].at.0, two[0].rows);
                 // Every second row is a row of a map twice as wide.
-                let walk = Walk { rows, cols: s.w, height: rows, width: 2 * s.w, step: 1, image: s.cin * s.h * s.w };
+                let walk = Walk {
+                    rows,
+                    cols: s.w,
+                    height: rows,
+                    width: 2 * s.w,
+                    step: 1,
+                    image: s.cin * s.h * s.w,
+                };
                 let to = &Places::new(walk, &[(0, 0)], images, isa.lanes());
                 // SAFETY: both phases were written above; the rows lie in dx.
                 unsafe {
@@ -149,7 +186,8 @@ unsafe fn phases_of_block(isa: Isa, s: &Shape, works: &[Work], plans: &[Plan], g
         } else {
             for ((work, plan), start) in works.iter().zip(plans).zip(&starts) {
                 // SAFETY: the phase was written above.
-                let phase = unsafe { std::slice::from_raw_parts(spare.add(*start), plan.channel * s.cin) };
+                let phase =
+                    unsafe { std::slice::from_raw_parts(spare.add(*start), plan.channel * s.cin) };
                 spread(s, work, plan, phase, images, dx);
             }
         }
@@ -170,12 +208,20 @@ fn shared<'a>(s: &Shape, groups: usize, work: &'a Work, channel: usize) -> Produ
 }
 
 /// Copies one phase to its pixels.
-fn spread(s: &Shape, work: &Work, plan: &Plan, phase: &[f32], images: usize, dx: &mut [MaybeUninit<f32>]) {
+fn spread(
+    s: &Shape,
+    work: &Work,
+    plan: &Plan,
+    phase: &[f32],
+    images: usize,
+    dx: &mut [MaybeUninit<f32>],
+) {
     let stride = s.geometry.stride;
     for image in 0..images {
         for c in 0..s.cin {
             for i in 0..work.rows {
-                let from = &phase[c * plan.channel + (image * work.rows + i) * work.cols..][..work.cols];
+                let from =
+                    &phase[c * plan.channel + (image * work.rows + i) * work.cols..][..work.cols];
                 let row = ((image * s.cin + c) * s.h + i * stride + work.at.0) * s.w;
                 let to = dx[row..][..s.w].iter_mut().skip(work.at.1).step_by(stride);
                 to.zip(from).for_each(|(to, from)| {

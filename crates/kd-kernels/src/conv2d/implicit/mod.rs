@@ -1,18 +1,23 @@
-//! Convolution as a matrix product whose right operand never exists as a whole: the pixels under the kernel are copied into a panel of
-//! a few registers of columns that stays in the second-level cache, all weights are multiplied by it, and it is forgotten.
+//! Convolution as a matrix product whose right operand never exists as a whole: the pixels under
+//! the kernel are copied into a panel of a few registers of columns that stays in the second-level
+//! cache, all weights are multiplied by it, and it is forgotten.
 //!
-//! Columns are the output pixels of a block of images one after another, so that maps of 2x2 fill registers as well as maps of 32x32, and
-//! strides, padding and edges are dealt with by the copy (`places.rs`). The product itself is the same for every kernel, stride and
-//! group: tiles of up to 14 rows by two registers.
+//! Columns are the output pixels of a block of images one after another, so that maps of 2x2 fill
+//! registers as well as maps of 32x32, and strides, padding and edges are dealt with by the copy
+//! (`places.rs`). The product itself is the same for every kernel, stride and group: tiles of up to
+//! 14 rows by two registers.
 //!
 //! * forward: y = W · columns(x);
-//! * gradient of x: a convolution of g without strides for each of stride² phases of x, with the taps that reach the phase;
+//! * gradient of x: a convolution of g without strides for each of stride² phases of x, with the
+//!   taps that reach the phase;
 //! * gradient of w: Σ over columns of g(o) · columns(x), vectorised over o (`weight_gradient.rs`).
 //!
-//! Milliseconds for 16 images on one thread of a Sapphire Rapids virtual machine that other programs kept busy (least of many calls), as
-//! y / dx / dw: 16 > 32 at 32x32 with stride 2 0.39 / 0.56 / 0.44; 64 > 128 at 32x32 with stride 2 5.3 / 6.0 / 6.8; 1x1 64 > 256 at 8x8
-//! 0.26 / 0.30 / 0.37; first layer 3 > 16 at 32x32 0.21 / – / 0.27. A direct sum at the 114 GFLOP/s that one thread of a Zen 4 reached
-//! would take 0.33, 5.3, 0.29 and 0.12 ms. The unfolding path that this one replaced was not timed on this machine.
+//! Milliseconds for 16 images on one thread of a Sapphire Rapids virtual machine that other
+//! programs kept busy (least of many calls), as y / dx / dw: 16 > 32 at 32x32 with stride 2 0.39 /
+//! 0.56 / 0.44; 64 > 128 at 32x32 with stride 2 5.3 / 6.0 / 6.8; 1x1 64 > 256 at 8x8 0.26 / 0.30 /
+//! 0.37; first layer 3 > 16 at 32x32 0.21 / – / 0.27. A direct sum at the 114 GFLOP/s that one
+//! thread of a Zen 4 reached would take 0.33, 5.3, 0.29 and 0.12 ms. The unfolding path that this
+//! one replaced was not timed on this machine.
 
 mod input_gradient;
 mod panel;
@@ -30,7 +35,8 @@ use panel::Weights;
 use product::Product;
 use std::mem::MaybeUninit;
 
-/// Columns that a block of images has at least, where the batch has them: as many share each reading of the weights.
+/// Columns that a block of images has at least, where the batch has them: as many share each
+/// reading of the weights.
 const COLUMNS: usize = 64;
 
 /// y, `[n, out, ho, wo]`.
@@ -39,11 +45,24 @@ pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32
     assert!(b.is_none_or(|b| b.len() == s.cout), "a bias has a value for each output channel");
     let (groups, taps) = (s.geometry.groups, taps(s));
     let (channels, out, depth) = (s.cin / groups, s.cout / groups, s.cin / groups * taps.len());
-    let weights = Weights::pack(isa, w, [groups, out, depth], depth, |group, k| group * out * depth + k);
-    let product =
-        Product { groups, channels, channel_step: s.h * s.w, row_step: s.ho * s.wo, taps: taps.len(), weights: &weights, bias: b };
+    let weights =
+        Weights::pack(isa, w, [groups, out, depth], depth, |group, k| group * out * depth + k);
+    let product = Product {
+        groups,
+        channels,
+        channel_step: s.h * s.w,
+        row_step: s.ho * s.wo,
+        taps: taps.len(),
+        weights: &weights,
+        bias: b,
+    };
     let images = (COLUMNS.div_ceil((s.ho * s.wo).max(1))).min(s.n.max(1));
-    let places = |images: usize| (Places::new(input_walk(s), &taps, images, isa.lanes()), output_places(s, images, isa.lanes()));
+    let places = |images: usize| {
+        (
+            Places::new(input_walk(s), &taps, images, isa.lanes()),
+            output_places(s, images, isa.lanes()),
+        )
+    };
     let (whole, rest) = (places(images), places(s.n % images));
     let image = s.cin * s.h * s.w;
     let block = |at: usize, y: &mut [MaybeUninit<f32>]| {

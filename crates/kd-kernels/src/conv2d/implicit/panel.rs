@@ -1,4 +1,5 @@
-//! The two halves of the product: copying the pixels under the kernel into a panel, and multiplying weights by it.
+//! The two halves of the product: copying the pixels under the kernel into a panel, and multiplying
+//! weights by it.
 
 use crate::conv2d::places::{Part, Places};
 use crate::vector::{Isa, Vector};
@@ -25,14 +26,16 @@ macro_rules! with_rows {
 }
 pub(super) use with_rows;
 
-/// The rows of block `block` when `rows` are cut as evenly as they can be into blocks of at most `most`.
+/// The rows of block `block` when `rows` are cut as evenly as they can be into blocks of at most
+/// `most`.
 #[inline(always)]
 pub(super) fn cut(rows: usize, most: usize, block: usize) -> Range<usize> {
     let blocks = rows.div_ceil(most).max(1);
     block * rows / blocks..(block + 1) * rows / blocks
 }
 
-/// Weights in the order in which the product reads them: by group, by block of rows, by term of the sum, by row of the block.
+/// Weights in the order in which the product reads them: by group, by block of rows, by term of the
+/// sum, by row of the block.
 pub(super) struct Weights {
     pub rows: usize,
     pub depth: usize,
@@ -42,7 +45,8 @@ pub(super) struct Weights {
 }
 
 impl Weights {
-    /// Packs `groups` matrices of `rows` by `depth`: row `r` of a group's term lies `r · row_step` behind `at(group, term)` in `w`.
+    /// Packs `groups` matrices of `rows` by `depth`: row `r` of a group's term lies `r · row_step`
+    /// behind `at(group, term)` in `w`.
     pub(super) fn pack(
         isa: Isa,
         w: &[f32],
@@ -88,7 +92,8 @@ impl Weights {
     #[inline(always)]
     pub(super) fn block(&self, group: usize, block: usize) -> (Range<usize>, &[f32]) {
         let rows = cut(self.rows, self.most, block);
-        let data = &self.data[(group * self.rows + rows.start) * self.depth..][..rows.len() * self.depth];
+        let data =
+            &self.data[(group * self.rows + rows.start) * self.depth..][..rows.len() * self.depth];
         (rows, data)
     }
 }
@@ -115,14 +120,17 @@ impl Place {
     }
 }
 
-/// Channels that one walk over the taps copies: what keeps their rows in the first-level cache meanwhile.
+/// Channels that one walk over the taps copies: what keeps their rows in the first-level cache
+/// meanwhile.
 const CHANNELS: usize = 8;
 
-/// Copies the pixels under each tap of some channels: row channel · taps + tap, register `v` of the panel, goes to
-/// `row · row_step + place.of(v)`. Registers of the panel that the places do not have are 0.
+/// Copies the pixels under each tap of some channels: row channel · taps + tap, register `v` of the
+/// panel, goes to `row · row_step + place.of(v)`. Registers of the panel that the places do not
+/// have are 0.
 ///
 /// # Safety
-/// `x` is readable at all places of all channels, `to` is writable at all rows and registers; V's set is there.
+/// `x` is readable at all places of all channels, `to` is writable at all rows and registers; V's
+/// set is there.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)] // Two operands with two steps each.
 pub(super) unsafe fn pack<V: Vector>(
@@ -141,7 +149,8 @@ pub(super) unsafe fn pack<V: Vector>(
         let block = first..(first + CHANNELS).min(channels);
         for tap in 0..taps {
             for (v, register) in registers.clone().enumerate() {
-                let parts: &[Part] = if register < places.vectors { places.parts(tap, register) } else { &[] };
+                let parts: &[Part] =
+                    if register < places.vectors { places.parts(tap, register) } else { &[] };
                 for c in block.clone() {
                     // SAFETY: the caller's promises.
                     unsafe {
@@ -161,7 +170,8 @@ pub(super) unsafe fn pack<V: Vector>(
 /// As [`pack`].
 #[inline(always)]
 pub(super) unsafe fn gather<V: Vector>(x: *const f32, step: usize, parts: &[Part]) -> V {
-    // SAFETY: the caller's promises. Parts have no lane in common, so that their sum is their union.
+    // SAFETY: the caller's promises. Parts have no lane in common, so that their sum is their
+    // union.
     unsafe {
         let [first, more @ ..] = parts else { return V::splat(0.0) };
         let mut value = part::<V>(x, step, first);
@@ -180,7 +190,13 @@ pub(super) unsafe fn gather<V: Vector>(x: *const f32, step: usize, parts: &[Part
 unsafe fn part<V: Vector>(x: *const f32, step: usize, part: &Part) -> V {
     let x = x.wrapping_offset(part.offset);
     // SAFETY: the caller's promises.
-    unsafe { if step == 1 && part.mask == V::FULL { V::load(x) } else { V::load_lanes(x, step, part.mask) } }
+    unsafe {
+        if step == 1 && part.mask == V::FULL {
+            V::load(x)
+        } else {
+            V::load_lanes(x, step, part.mask)
+        }
+    }
 }
 
 /// Writes one register to its parts.
@@ -192,16 +208,25 @@ pub(super) unsafe fn scatter<V: Vector>(value: V, y: *mut f32, parts: &[Part]) {
     for part in parts {
         let y = y.wrapping_offset(part.offset);
         // SAFETY: the caller's promises.
-        unsafe { if part.mask == V::FULL { value.store(y) } else { value.store_lanes(y, part.mask) } }
+        unsafe {
+            if part.mask == V::FULL { value.store(y) } else { value.store_lanes(y, part.mask) }
+        }
     }
 }
 
-/// R rows of weights by two registers of columns: acc\[r\]\[v\] = init\[r\] + Σ w\[k\]\[r\] · panel\[k\]\[v\].
+/// R rows of weights by two registers of columns: acc\[r\]\[v\] = init\[r\] + Σ w\[k\]\[r\] ·
+/// panel\[k\]\[v\].
 ///
 /// # Safety
-/// `w` is readable for `depth` times R, `panel` for `depth` times two registers, `init` for R or null; V's set is there.
+/// `w` is readable for `depth` times R, `panel` for `depth` times two registers, `init` for R or
+/// null; V's set is there.
 #[inline(always)]
-pub(super) unsafe fn tile<V: Vector, const R: usize>(depth: usize, w: *const f32, panel: *const f32, init: *const f32) -> [[V; 2]; R] {
+pub(super) unsafe fn tile<V: Vector, const R: usize>(
+    depth: usize,
+    w: *const f32,
+    panel: *const f32,
+    init: *const f32,
+) -> [[V; 2]; R] {
     // SAFETY: the caller's promises.
     unsafe {
         let mut acc = [[V::splat(0.0); 2]; R];

@@ -6,7 +6,8 @@ use crate::gemm::buffer::{Spare, with_lines};
 use crate::vector::{Isa, Kernel, Vector};
 use std::cell::Cell;
 
-/// Bytes of a panel: a quarter of a second-level cache of 2 MiB, so that weights and images have room beside it.
+/// Bytes of a panel: a quarter of a second-level cache of 2 MiB, so that weights and images have
+/// room beside it.
 const PANEL_BYTES: usize = 512 * 1024;
 
 thread_local! {
@@ -55,10 +56,21 @@ impl Kernel for Block<'_> {
             let mut first = 0;
             while first < from.vectors {
                 let registers = first..(first + 2 * pairs).min(from.vectors.next_multiple_of(2));
-                // SAFETY: the panel has room for `pairs` pairs of registers of all rows; the rest is the caller's promise.
+                // SAFETY: the panel has room for `pairs` pairs of registers of all rows; the rest
+                // is the caller's promise.
                 unsafe {
                     let place = Place { even: pair * depth, odd: V::LANES };
-                    pack::<V>(x, p.channels, p.channel_step, from, p.taps, registers.clone(), panel, pair, place);
+                    pack::<V>(
+                        x,
+                        p.channels,
+                        p.channel_step,
+                        from,
+                        p.taps,
+                        registers.clone(),
+                        panel,
+                        pair,
+                        place,
+                    );
                     for block in 0..p.weights.blocks() {
                         let (rows, w) = p.weights.block(group, block);
                         let row = group * p.weights.rows + rows.start;
@@ -100,7 +112,13 @@ fn pairs(pair: usize, depth: usize, vectors: usize) -> usize {
 ///
 /// # Safety
 /// As [`Isa::run`]; `x` and `y` are valid at all their places, and nothing else uses `y`.
-pub(super) unsafe fn run(isa: Isa, product: &Product, (from, to): (&Places, &Places), x: *const f32, y: *mut f32) {
+pub(super) unsafe fn run(
+    isa: Isa,
+    product: &Product,
+    (from, to): (&Places, &Places),
+    x: *const f32,
+    y: *mut f32,
+) {
     let pair = 2 * isa.lanes();
     let floats = pairs(pair, product.weights.depth, from.vectors) * pair * product.weights.depth;
     with_lines(&SPARE, floats.div_ceil(16), |panel| {
@@ -109,7 +127,8 @@ pub(super) unsafe fn run(isa: Isa, product: &Product, (from, to): (&Places, &Pla
     })
 }
 
-/// Puts the two column phases of a map together: registers of even and of odd columns become registers of whole rows.
+/// Puts the two column phases of a map together: registers of even and of odd columns become
+/// registers of whole rows.
 pub(super) struct Interleave<'a> {
     pub channels: usize,
     /// The phases, channels `from_step` apart, in whole registers.
@@ -135,7 +154,8 @@ impl Kernel for Interleave<'_> {
                 // SAFETY: the caller's promise.
                 unsafe {
                     let at = c * self.from_step + v * V::LANES;
-                    let (low, high) = V::load(self.even.add(at)).interleave(V::load(self.odd.add(at)));
+                    let (low, high) =
+                        V::load(self.even.add(at)).interleave(V::load(self.odd.add(at)));
                     scatter(low, y, self.to.parts(0, 2 * v));
                     if 2 * v + 1 < self.to.vectors {
                         scatter(high, y, self.to.parts(0, 2 * v + 1));

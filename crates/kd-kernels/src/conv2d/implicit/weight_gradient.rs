@@ -1,9 +1,10 @@
 //! The gradient of w: dw\[o, c, k, l\] = Σ over columns of g\[o\] · x\[c\] under the place (k, l).
 //!
-//! A tile holds up to 14 rows (c, k, l) by two registers of output channels while the columns run, so that no sum over lanes is needed: the
-//! rows come one number at a time from the panel of x, the channels from a transposed panel of g. The batch is cut into a number of chunks
-//! that depends on the shape alone, and their sums are added in order. Where weights are many, chunks are few (their sums are the traffic
-//! then) and tasks are cut by input channel instead.
+//! A tile holds up to 14 rows (c, k, l) by two registers of output channels while the columns run,
+//! so that no sum over lanes is needed: the rows come one number at a time from the panel of x, the
+//! channels from a transposed panel of g. The batch is cut into a number of chunks that depends on
+//! the shape alone, and their sums are added in order. Where weights are many, chunks are few
+//! (their sums are the traffic then) and tasks are cut by input channel instead.
 
 use super::panel::{Place, cut, pack, with_rows};
 use super::{input_walk, output_places, taps};
@@ -49,28 +50,53 @@ pub(in crate::conv2d) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f3
     let padded = out.next_multiple_of(isa.lanes());
     let chunks = (SUMS / (groups * depth * padded)).clamp(1, CHUNKS).min(blocks);
     let per_group = TASKS.div_ceil(chunks * groups).min(depth / ROWS).clamp(1, channels);
-    let places = |images: usize| (Places::new(input_walk(s), &taps, images, isa.lanes()), output_places(s, images, isa.lanes()));
+    let places = |images: usize| {
+        (
+            Places::new(input_walk(s), &taps, images, isa.lanes()),
+            output_places(s, images, isa.lanes()),
+        )
+    };
     let (whole, rest) = (places(images), places(s.n % images));
     let width = REGISTERS.min(whole.0.vectors) * isa.lanes();
-    let call = Call { s, taps: taps.len(), padded, width, images, whole: &whole, rest: &rest, x, g };
+    let call =
+        Call { s, taps: taps.len(), padded, width, images, whole: &whole, rest: &rest, x, g };
     // By chunk, then group, then part of the group's channels.
     let sums: Vec<Vec<f32>> = (0..chunks * groups * per_group)
         .into_par_iter()
         .map(|task| {
-            let (chunk, group, part) = (task / (groups * per_group), task / per_group % groups, task % per_group);
+            let (chunk, group, part) =
+                (task / (groups * per_group), task / per_group % groups, task % per_group);
             let blocks = chunk * blocks / chunks..(chunk + 1) * blocks / chunks;
             let channels = part * channels / per_group..(part + 1) * channels / per_group;
             let len = channels.len() * taps.len() * padded;
             let (x_len, g_len) = (channels.len() * taps.len() * call.width, padded * call.width);
             let write = |sums: &mut [MaybeUninit<f32>]| {
                 let sums = sums.as_mut_ptr().cast();
-                with_lines(&SPARE, (x_len + g_len + isa.lanes() * call.width).div_ceil(16), |panel| {
-                    let (turned, strip) = (panel.wrapping_add(x_len), panel.wrapping_add(x_len + g_len));
-                    // SAFETY: the scratch memory has three parts of the sizes that the task expects, and the places lie in x and g.
-                    unsafe { isa.run(Task { call: &call, blocks, group, channels, sums, panel, turned, strip }) }
-                })
+                with_lines(
+                    &SPARE,
+                    (x_len + g_len + isa.lanes() * call.width).div_ceil(16),
+                    |panel| {
+                        let (turned, strip) =
+                            (panel.wrapping_add(x_len), panel.wrapping_add(x_len + g_len));
+                        // SAFETY: the scratch memory has three parts of the sizes that the task
+                        // expects, and the places lie in x and g.
+                        unsafe {
+                            isa.run(Task {
+                                call: &call,
+                                blocks,
+                                group,
+                                channels,
+                                sums,
+                                panel,
+                                turned,
+                                strip,
+                            })
+                        }
+                    },
+                )
             };
-            // SAFETY: there are no more chunks than blocks of images, so that a task has at least one block, whose sums are written.
+            // SAFETY: there are no more chunks than blocks of images, so that a task has at least
+            // one block, whose sums are written.
             unsafe { written(len, write).0 }
         })
         .collect();
@@ -134,7 +160,8 @@ struct Task<'a> {
     channels: Range<usize>,
     /// `[channels · taps, padded]`.
     sums: *mut f32,
-    /// Scratch memory: the panel of x, that of g with channels innermost, and the channels of one register of g.
+    /// Scratch memory: the panel of x, that of g with channels innermost, and the channels of one
+    /// register of g.
     panel: *mut f32,
     turned: *mut f32,
     strip: *mut f32,
@@ -160,14 +187,34 @@ impl Kernel for Task<'_> {
             let (under, over) = if image + call.images <= s.n { call.whole } else { call.rest };
             // SAFETY: the caller's promise.
             unsafe {
-                let x = call.x.as_ptr().add((image * s.cin + group * cin + channels.start) * s.h * s.w);
+                let x =
+                    call.x.as_ptr().add((image * s.cin + group * cin + channels.start) * s.h * s.w);
                 let g = call.g.as_ptr().add((image * s.cout + group * out) * s.ho * s.wo);
                 let mut first = 0;
                 while first < under.vectors {
                     let registers = first..(first + most).min(under.vectors);
-                    pack::<V>(x, channels.len(), s.h * s.w, under, call.taps, registers.clone(), panel, width, place);
+                    pack::<V>(
+                        x,
+                        channels.len(),
+                        s.h * s.w,
+                        under,
+                        call.taps,
+                        registers.clone(),
+                        panel,
+                        width,
+                        place,
+                    );
                     turn::<V>(g, out, s.ho * s.wo, over, registers.clone(), strip, width, turned);
-                    outer::<V>(panel, turned, rows, registers.len() * V::LANES, width, call.padded, sums, fresh);
+                    outer::<V>(
+                        panel,
+                        turned,
+                        rows,
+                        registers.len() * V::LANES,
+                        width,
+                        call.padded,
+                        sums,
+                        fresh,
+                    );
                     fresh = false;
                     first = registers.end;
                 }
@@ -176,7 +223,8 @@ impl Kernel for Task<'_> {
     }
 }
 
-/// The panel of g with two registers of channels innermost: `[padded / 2 registers, columns, 2 registers]`; a last odd register stands alone.
+/// The panel of g with two registers of channels innermost: `[padded / 2 registers, columns, 2
+/// registers]`; a last odd register stands alone.
 ///
 /// # Safety
 /// As [`pack`].
@@ -198,7 +246,17 @@ unsafe fn turn<V: Vector>(
         let channels = (out - first).min(V::LANES);
         // SAFETY: the caller's promises.
         unsafe {
-            pack::<V>(g.add(first * channel_step), channels, channel_step, places, 1, registers.clone(), strip, width, Place::row::<V>());
+            pack::<V>(
+                g.add(first * channel_step),
+                channels,
+                channel_step,
+                places,
+                1,
+                registers.clone(),
+                strip,
+                width,
+                Place::row::<V>(),
+            );
             for c in channels..V::LANES {
                 for v in 0..registers.len() {
                     V::splat(0.0).store(strip.add(c * width + v * V::LANES));
@@ -214,7 +272,8 @@ unsafe fn turn<V: Vector>(
     }
 }
 
-/// Adds the products of all rows and channels over some columns to the sums, or writes them where `fresh`.
+/// Adds the products of all rows and channels over some columns to the sums, or writes them where
+/// `fresh`.
 ///
 /// # Safety
 /// `panel` holds `rows` rows `width` apart, `turned` is of [`turn`], `sums` is `[rows, padded]`.
@@ -279,7 +338,12 @@ unsafe fn strip<V: Vector, const W: usize>(
 
 /// acc\[r\]\[v\] = Σ x\[r\]\[column\] · g\[column\]\[v\].
 #[inline(always)]
-unsafe fn product<V: Vector, const R: usize, const W: usize>(x: *const f32, x_step: usize, g: *const f32, columns: usize) -> [[V; W]; R] {
+unsafe fn product<V: Vector, const R: usize, const W: usize>(
+    x: *const f32,
+    x_step: usize,
+    g: *const f32,
+    columns: usize,
+) -> [[V; W]; R] {
     // SAFETY: the caller's promises.
     unsafe {
         let mut acc = [[V::splat(0.0); W]; R];

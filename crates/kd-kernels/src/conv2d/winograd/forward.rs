@@ -1,8 +1,9 @@
 //! The forward pass; with adjoint kernels, the gradient of the input.
 //!
-//! Where the transformed weights leave room in the second-level cache, a task takes some units through all three steps, and neither
-//! transformed tiles nor sums leave its cache. Otherwise the steps run one after another over many units, and the products are shared by
-//! position, so that transformed weights are read once for all of them.
+//! Where the transformed weights leave room in the second-level cache, a task takes some units
+//! through all three steps, and neither transformed tiles nor sums leave its cache. Otherwise the
+//! steps run one after another over many units, and the products are shared by position, so that
+//! transformed weights are read once for all of them.
 
 use super::plan::{Images, Plan, Tables};
 use super::product::{PANEL, Product, product};
@@ -27,9 +28,18 @@ thread_local! {
 const STREAM: usize = 4 << 20;
 
 /// y = x * kernels + bias, as `[count, outer, height, width]`.
-pub(super) fn convolve<F: Tile>(isa: Isa, images: Images, kernels: Kernels, x: &[f32], bias: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn convolve<F: Tile>(
+    isa: Isa,
+    images: Images,
+    kernels: Kernels,
+    x: &[f32],
+    bias: Option<&[f32]>,
+) -> Vec<f32> {
     assert_eq!(x.len(), images.len(), "the values of {images:?}");
-    assert!(bias.is_none_or(|b| b.len() == kernels.outer), "a bias has a value for each output channel");
+    assert!(
+        bias.is_none_or(|b| b.len() == kernels.outer),
+        "a bias has a value for each output channel"
+    );
     let plan = Plan::new::<F>(images);
     let out = Plan::new::<F>(Images { channels: kernels.outer, ..images });
     let len = out.images.len();
@@ -39,13 +49,22 @@ pub(super) fn convolve<F: Tile>(isa: Isa, images: Images, kernels: Kernels, x: &
         // SAFETY: the lengths are checked, and `y` has that of the images of `out`.
         unsafe { all_steps::<F>(isa, (plan, out), kernels, x, bias, sink) }
     };
-    // SAFETY: every pixel belongs to one tile of one unit, and each unit of each channel is written.
+    // SAFETY: every pixel belongs to one tile of one unit, and each unit of each channel is
+    // written.
     unsafe { written(len, write).0 }
 }
 
 /// # Safety
-/// `y` is writable for the images of the second plan, and x and the bias are those of the plans and the kernels.
-unsafe fn all_steps<F: Tile>(isa: Isa, (plan, out): (Plan, Plan), kernels: Kernels, x: &[f32], bias: Option<&[f32]>, y: Sink) {
+/// `y` is writable for the images of the second plan, and x and the bias are those of the plans and
+/// the kernels.
+unsafe fn all_steps<F: Tile>(
+    isa: Isa,
+    (plan, out): (Plan, Plan),
+    kernels: Kernels,
+    x: &[f32],
+    bias: Option<&[f32]>,
+    y: Sink,
+) {
     let (panels, panel_len) = (kernels.panels(), kernels.panel_len());
     let weights_len = Planes::len(F::POSITIONS, panels, panel_len);
     with_scratch(&WEIGHTS, weights_len, |u| {
@@ -101,7 +120,8 @@ enum Step<'a> {
 
 impl<F: Tile> Steps<'_, F> {
     fn run(&self, step: Step) {
-        // SAFETY: the planes that are made for a step have room for it, and the plans are those of x and y.
+        // SAFETY: the planes that are made for a step have room for it, and the plans are those of
+        // x and y.
         unsafe { self.isa.run(Bound { steps: self, step }) }
     }
 
@@ -111,7 +131,9 @@ impl<F: Tile> Steps<'_, F> {
         let row = units * 16 + if units.is_multiple_of(2) { 16 } else { 0 };
         let (inner, outer) = (self.kernels.inner, self.kernels.panels() * PANEL);
         let tiles = Planes::len(F::POSITIONS, inner, row);
-        let both = move |at: *mut f32| (Planes::new(at, inner, row), Planes::new(at.wrapping_add(tiles), outer, row));
+        let both = move |at: *mut f32| {
+            (Planes::new(at, inner, row), Planes::new(at.wrapping_add(tiles), outer, row))
+        };
         (both, tiles + Planes::len(F::POSITIONS, outer, row))
     }
 
@@ -123,7 +145,12 @@ impl<F: Tile> Steps<'_, F> {
         with_scratch(&TILES, len, |at| {
             let (tiles, sums) = planes(at);
             self.run(Step::Input { tables: &tables, channels: 0..self.kernels.inner, to: tiles });
-            self.run(Step::Products { units: units.len(), positions: 0..F::POSITIONS, tiles, sums });
+            self.run(Step::Products {
+                units: units.len(),
+                positions: 0..F::POSITIONS,
+                tiles,
+                sums,
+            });
             self.run(Step::Output { tables: &out, channels: 0..self.kernels.outer, from: sums });
         })
     }
@@ -136,10 +163,16 @@ impl<F: Tile> Steps<'_, F> {
         with_scratch(&TILES, len, |at| {
             let (tiles, sums) = planes(at);
             let inner: Vec<_> = runs(self.kernels.inner, PANEL).collect();
-            for_each(inner.len(), |i| self.run(Step::Input { tables: &tables, channels: inner[i].clone(), to: tiles }));
-            for_each(F::POSITIONS, |p| self.run(Step::Products { units: units.len(), positions: p..p + 1, tiles, sums }));
+            for_each(inner.len(), |i| {
+                self.run(Step::Input { tables: &tables, channels: inner[i].clone(), to: tiles })
+            });
+            for_each(F::POSITIONS, |p| {
+                self.run(Step::Products { units: units.len(), positions: p..p + 1, tiles, sums })
+            });
             let outer: Vec<_> = runs(self.kernels.outer, PANEL).collect();
-            for_each(outer.len(), |i| self.run(Step::Output { tables: &out, channels: outer[i].clone(), from: sums }));
+            for_each(outer.len(), |i| {
+                self.run(Step::Output { tables: &out, channels: outer[i].clone(), from: sums })
+            });
         })
     }
 }
@@ -155,11 +188,14 @@ impl<F: Tile> Kernel for Bound<'_, '_, F> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let s = self.steps;
-        // SAFETY: the planes have room for the units and channels, and the plans are those of x and y.
+        // SAFETY: the planes have room for the units and channels, and the plans are those of x and
+        // y.
         unsafe {
             match self.step {
                 Step::Weights(panel) => transform::<V::Sixteen, F>(&s.kernels, panel, s.weights),
-                Step::Input { tables, channels, to } => input::<V::Sixteen, F>(&s.plan, tables, s.x, channels, to),
+                Step::Input { tables, channels, to } => {
+                    input::<V::Sixteen, F>(&s.plan, tables, s.x, channels, to)
+                }
                 Step::Products { units, positions, tiles, sums } => {
                     for position in positions {
                         product::<V::Sixteen>(Product {

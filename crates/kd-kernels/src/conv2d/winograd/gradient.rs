@@ -1,7 +1,9 @@
-//! The gradient of the weights: the exact adjoint of the forward pass, dw = Gᵀ [Σ (Bᵀ d B) ⊙ (A g Aᵀ)] G over the tiles of the batch.
+//! The gradient of the weights: the exact adjoint of the forward pass, dw = Gᵀ [Σ (Bᵀ d B) ⊙ (A g
+//! Aᵀ)] G over the tiles of the batch.
 //!
-//! Where the sums of all positions leave room in the second-level cache, the batch is cut into a fixed number of parts, which are summed in
-//! order. Otherwise the steps run one after another over many units, and the products are shared by position. Neither cut depends on the
+//! Where the sums of all positions leave room in the second-level cache, the batch is cut into a
+//! fixed number of parts, which are summed in order. Otherwise the steps run one after another over
+//! many units, and the products are shared by position. Neither cut depends on the
 //! number of threads.
 
 use super::plan::{Images, Plan, Tables};
@@ -26,9 +28,19 @@ thread_local! {
 const PARTS: usize = 8;
 
 /// dw, `[outs, channels of the images, 3, 3]`, from x and from g, the gradient of y.
-pub(super) fn weight_gradient<F: Tile>(isa: Isa, images: Images, outs: usize, x: &[f32], g: &[f32]) -> Vec<f32> {
+pub(super) fn weight_gradient<F: Tile>(
+    isa: Isa,
+    images: Images,
+    outs: usize,
+    x: &[f32],
+    g: &[f32],
+) -> Vec<f32> {
     let of_g = Images { channels: outs, ..images };
-    assert_eq!((x.len(), g.len()), (images.len(), of_g.len()), "the values of {images:?} and of {outs} channels");
+    assert_eq!(
+        (x.len(), g.len()),
+        (images.len(), of_g.len()),
+        "the values of {images:?} and of {outs} channels"
+    );
     let len = outs * images.channels * 9;
     let write = |dw: &mut [MaybeUninit<f32>]| {
         let to = Sink { at: dw.as_mut_ptr().cast(), stream: false };
@@ -40,8 +52,15 @@ pub(super) fn weight_gradient<F: Tile>(isa: Isa, images: Images, outs: usize, x:
 }
 
 /// # Safety
-/// x and g are of these images, and `to` is writable for the kernels from the channels of the first to those of the second.
-unsafe fn all_steps<F: Tile>(isa: Isa, (images, of_g): (Images, Images), x: &[f32], g: &[f32], to: Sink) {
+/// x and g are of these images, and `to` is writable for the kernels from the channels of the first
+/// to those of the second.
+unsafe fn all_steps<F: Tile>(
+    isa: Isa,
+    (images, of_g): (Images, Images),
+    x: &[f32],
+    g: &[f32],
+    to: Sink,
+) {
     let (plan, outs) = (Plan::new::<F>(images), of_g.channels);
     let ins = images.channels;
     let columns = outs.next_multiple_of(16);
@@ -49,7 +68,8 @@ unsafe fn all_steps<F: Tile>(isa: Isa, (images, of_g): (Images, Images), x: &[f3
     let sums_len = Planes::len(F::POSITIONS, rows, columns);
     // Transformed tiles of a unit, of both operands.
     let unit = F::POSITIONS * (rows + columns) * 64;
-    let parts = if sums_len * size_of::<f32>() <= CACHE { plan.units.div_ceil(4).min(PARTS) } else { 1 };
+    let parts =
+        if sums_len * size_of::<f32>() <= CACHE { plan.units.div_ceil(4).min(PARTS) } else { 1 };
     with_scratch(&SUMS, parts * sums_len, |sums| {
         let sums = Planes::new(sums, rows, columns);
         let step = Steps {
@@ -111,14 +131,22 @@ enum Step<'a> {
     /// Tiles of g, of 16 channels from one on.
     Gradient { tables: &'a Tables, channel: usize, to: Planes },
     /// Sums at some positions.
-    Products { units: usize, positions: Range<usize>, x: Planes, g: Planes, sums: Planes, accumulate: bool },
+    Products {
+        units: usize,
+        positions: Range<usize>,
+        x: Planes,
+        g: Planes,
+        sums: Planes,
+        accumulate: bool,
+    },
     /// Gradients of the weights of some input channels.
     Finish { channels: Range<usize> },
 }
 
 impl<F: Tile> Steps<'_, F> {
     fn run(&self, step: Step) {
-        // SAFETY: the planes that are made for a step have room for it, and the plans are those of x and g.
+        // SAFETY: the planes that are made for a step have room for it, and the plans are those of
+        // x and g.
         unsafe { self.isa.run(Bound { steps: self, step }) }
     }
 
@@ -127,7 +155,9 @@ impl<F: Tile> Steps<'_, F> {
         let row = units * 16 + if units.is_multiple_of(2) { 16 } else { 0 };
         let (rows, columns) = (self.rows, self.columns);
         let x = Planes::len(F::POSITIONS, rows, row);
-        let both = move |at: *mut f32| (Planes::new(at, rows, row), Planes::new(at.wrapping_add(x), units * 16, columns));
+        let both = move |at: *mut f32| {
+            (Planes::new(at, rows, row), Planes::new(at.wrapping_add(x), units * 16, columns))
+        };
         (both, x + Planes::len(F::POSITIONS, units * 16, columns))
     }
 
@@ -142,12 +172,23 @@ impl<F: Tile> Steps<'_, F> {
                 let units = first..units.start + (group + 1) * units.len() / groups;
                 let of_x = self.plan.tables(units.clone(), F::N, 1);
                 let of_g = self.of_g.tables(units.clone(), F::M, 0);
-                self.run(Step::Input { tables: &of_x, channels: 0..self.plan.images.channels, to: x });
+                self.run(Step::Input {
+                    tables: &of_x,
+                    channels: 0..self.plan.images.channels,
+                    to: x,
+                });
                 for channel in (0..self.outs).step_by(16) {
                     self.run(Step::Gradient { tables: &of_g, channel, to: g });
                 }
                 let accumulate = group > 0;
-                self.run(Step::Products { units: units.len(), positions: 0..F::POSITIONS, x, g, sums, accumulate });
+                self.run(Step::Products {
+                    units: units.len(),
+                    positions: 0..F::POSITIONS,
+                    x,
+                    g,
+                    sums,
+                    accumulate,
+                });
             }
         })
     }
@@ -160,10 +201,21 @@ impl<F: Tile> Steps<'_, F> {
         with_scratch(&TILES, len, |at| {
             let (x, g) = planes(at);
             let channels: Vec<_> = runs(self.plan.images.channels, PANEL).collect();
-            for_each(channels.len(), |i| self.run(Step::Input { tables: &of_x, channels: channels[i].clone(), to: x }));
-            for_each(self.columns / 16, |i| self.run(Step::Gradient { tables: &of_g, channel: 16 * i, to: g }));
+            for_each(channels.len(), |i| {
+                self.run(Step::Input { tables: &of_x, channels: channels[i].clone(), to: x })
+            });
+            for_each(self.columns / 16, |i| {
+                self.run(Step::Gradient { tables: &of_g, channel: 16 * i, to: g })
+            });
             for_each(F::POSITIONS, |p| {
-                self.run(Step::Products { units: units.len(), positions: p..p + 1, x, g, sums: self.sums, accumulate })
+                self.run(Step::Products {
+                    units: units.len(),
+                    positions: p..p + 1,
+                    x,
+                    g,
+                    sums: self.sums,
+                    accumulate,
+                })
             });
         })
     }
@@ -180,11 +232,16 @@ impl<F: Tile> Kernel for Bound<'_, '_, F> {
     #[inline(always)]
     unsafe fn run<V: Vector>(self) {
         let s = self.steps;
-        // SAFETY: the planes have room for the units and channels, and the plans are those of x and g.
+        // SAFETY: the planes have room for the units and channels, and the plans are those of x and
+        // g.
         unsafe {
             match self.step {
-                Step::Input { tables, channels, to } => input::<V::Sixteen, F>(&s.plan, tables, s.x, channels, to),
-                Step::Gradient { tables, channel, to } => gradient::<V::Sixteen, F>(&s.of_g, tables, s.g, channel, to),
+                Step::Input { tables, channels, to } => {
+                    input::<V::Sixteen, F>(&s.plan, tables, s.x, channels, to)
+                }
+                Step::Gradient { tables, channel, to } => {
+                    gradient::<V::Sixteen, F>(&s.of_g, tables, s.g, channel, to)
+                }
                 Step::Products { units, positions, x, g, sums, accumulate } => {
                     for position in positions {
                         product::<V::Sixteen>(Product {
@@ -207,7 +264,12 @@ impl<F: Tile> Kernel for Bound<'_, '_, F> {
                     for channel in channels {
                         for first in (0..s.outs).step_by(16) {
                             let parts = (s.sums, s.parts, s.part_len);
-                            weights::gradient::<V::Sixteen, F>(parts, (s.outs, s.plan.images.channels), (first, channel), s.dw.at);
+                            weights::gradient::<V::Sixteen, F>(
+                                parts,
+                                (s.outs, s.plan.images.channels),
+                                (first, channel),
+                                s.dw.at,
+                            );
                         }
                     }
                 }

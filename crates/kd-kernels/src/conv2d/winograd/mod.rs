@@ -1,11 +1,14 @@
-//! Convolution by kernels of 3×3 with stride 1 and padding 1, by Winograd's algorithm: 4 outputs of 16 multiplications, F(2×2, 3×3), or 16
-//! of 36, F(4×4, 3×3), where the direct sum takes 36 and 144.
+//! Convolution by kernels of 3×3 with stride 1 and padding 1, by Winograd's algorithm: 4 outputs of
+//! 16 multiplications, F(2×2, 3×3), or 16 of 36, F(4×4, 3×3), where the direct sum takes 36 and
+//! 144.
 //!
-//! A vector holds one place of sixteen tiles, so any number of channels will do, and the products broadcast weights to tiles. Images are
-//! transformed, multiplied position by position and transformed back in groups that stay in the second-level cache.
+//! A vector holds one place of sixteen tiles, so any number of channels will do, and the products
+//! broadcast weights to tiles. Images are transformed, multiplied position by position and
+//! transformed back in groups that stay in the second-level cache.
 //!
-//! Forward / gradient of the input / gradient of the weights, in ms of processor time on one thread of a Sapphire Rapids with AVX-512,
-//! batch 128, least of many runs on a shared machine; PyTorch 2.15 is the faster of its two layouts for each pass:
+//! Forward / gradient of the input / gradient of the weights, in ms of processor time on one thread
+//! of a Sapphire Rapids with AVX-512, batch 128, least of many runs on a shared machine; PyTorch
+//! 2.15 is the faster of its two layouts for each pass:
 //!
 //! | layer | implicit product | F(2×2) | F(4×4) | PyTorch |
 //! |---|---|---|---|---|
@@ -13,10 +16,12 @@
 //! | 64 > 64 at 8×8 | 4.9 / 4.7 / 5.8 | 2.1 / 2.6 / 2.5 | 1.4 / 1.4 / 1.8 | 3.4 / 3.7 / 3.8 |
 //! | 128 > 128 at 8×8 | 18 / 17 / 20 | 9.6 / 9.7 / 11 | 5.5 / 5.6 / 6.1 | 14 / 14 / 15 |
 //!
-//! With AVX2 on the same processor, 64 > 64 at 32×32 took 48 / 47 / 61 where AVX-512 took 21 / 21 / 27.
+//! With AVX2 on the same processor, 64 > 64 at 32×32 took 48 / 47 / 61 where AVX-512 took 21 / 21 /
+//! 27.
 //!
-//! Images wider than one vector of tiles (32 and 64 pixels) are left to the implicit product. F(4×4) gives way to F(2×2) where its tiles would
-//! be mostly padding: sides of 2 (128 channels: 0.8 ms and not 1.5), and fewer than four vectors of tiles.
+//! Images wider than one vector of tiles (32 and 64 pixels) are left to the implicit product.
+//! F(4×4) gives way to F(2×2) where its tiles would be mostly padding: sides of 2 (128 channels:
+//! 0.8 ms and not 1.5), and fewer than four vectors of tiles.
 
 mod forward;
 mod gradient;
@@ -38,10 +43,11 @@ use std::ops::Range;
 use tile::{F2, F4, Tile};
 use weights::Kernels;
 
-/// Bytes of transformed tiles that a task works on, and of transformed weights that may lie beside them: together what fits in a
-/// second-level cache of 2 MiB.
+/// Bytes of transformed tiles that a task works on, and of transformed weights that may lie beside
+/// them: together what fits in a second-level cache of 2 MiB.
 const CACHE: usize = 900 << 10;
-/// Bytes of transformed tiles that all threads work on where weights are larger. Between 6 and 40 MiB, this was the fastest.
+/// Bytes of transformed tiles that all threads work on where weights are larger. Between 6 and 40
+/// MiB, this was the fastest.
 const SHARED: usize = 12 << 20;
 
 /// Tiles from which F(4×4) is faster than F(2×2).
@@ -65,7 +71,13 @@ fn large_tiles(s: &Shape, precision: Precision) -> bool {
 }
 
 /// y, `[n, out, h, w]`.
-pub(super) fn forward(s: &Shape, precision: Precision, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn forward(
+    s: &Shape,
+    precision: Precision,
+    x: &[f32],
+    w: &[f32],
+    b: Option<&[f32]>,
+) -> Vec<f32> {
     convolve(s, precision, s.cin, Kernels::new(w, s.cout, s.cin), x, b)
 }
 
@@ -74,7 +86,14 @@ pub(super) fn input_gradient(s: &Shape, precision: Precision, g: &[f32], w: &[f3
     convolve(s, precision, s.cout, Kernels::new(w, s.cout, s.cin).adjoint(), g, None)
 }
 
-fn convolve(s: &Shape, precision: Precision, channels: usize, kernels: Kernels, x: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+fn convolve(
+    s: &Shape,
+    precision: Precision,
+    channels: usize,
+    kernels: Kernels,
+    x: &[f32],
+    b: Option<&[f32]>,
+) -> Vec<f32> {
     if large_tiles(s, precision) {
         forward::convolve::<F4>(Isa::best(), images(s, channels), kernels, x, b)
     } else {

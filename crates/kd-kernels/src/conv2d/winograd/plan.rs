@@ -1,8 +1,10 @@
 //! Where the tiles of a batch lie in memory.
 //!
-//! Sixteen tiles make a unit: one vector holds the same pixel of each. A row of tiles is widened to a power of two of tiles (1 to 16), so
-//! that a unit is a whole number of rows and a tile's neighbours are in its own vector; rows are counted through all images of the batch. The
-//! pixels that a unit needs of one image row are M vectors of 16, and each vector is read in pieces of as many pixels as lie in a row.
+//! Sixteen tiles make a unit: one vector holds the same pixel of each. A row of tiles is widened to
+//! a power of two of tiles (1 to 16), so that a unit is a whole number of rows and a tile's
+//! neighbours are in its own vector; rows are counted through all images of the batch. The
+//! pixels that a unit needs of one image row are M vectors of 16, and each vector is read in pieces
+//! of as many pixels as lie in a row.
 
 use super::tile::Tile;
 use crate::vector::Permutation;
@@ -24,7 +26,8 @@ impl Images {
     }
 }
 
-/// One vector's piece: the lanes that it fills, and the pixel of the batch that lane 0 would be, counted in the first channel.
+/// One vector's piece: the lanes that it fills, and the pixel of the batch that lane 0 would be,
+/// counted in the first channel.
 #[derive(Clone, Copy)]
 pub(super) struct Piece {
     pub at: isize,
@@ -40,8 +43,8 @@ pub(super) struct Tables {
 }
 
 impl Tables {
-    /// The pieces of each unit. Those of vector `r` of image row `k`, counted from the first that a tile needs, are the `per_vector` pieces
-    /// from (k·M + r)·`per_vector` on.
+    /// The pieces of each unit. Those of vector `r` of image row `k`, counted from the first that a
+    /// tile needs, are the `per_vector` pieces from (k·M + r)·`per_vector` on.
     #[inline(always)]
     pub(super) fn units(&self) -> std::slice::ChunksExact<'_, Piece> {
         self.pieces.chunks_exact(self.per_unit)
@@ -74,8 +77,8 @@ impl Plan {
         Self { images, slots, rows, m: F::M, units: (images.count * rows).div_ceil(16 / slots) }
     }
 
-    /// The pieces of some units: for each tile `height` image rows, from `above` rows above the tile's first on. Rows outside the image and
-    /// tiles past the last have no lanes.
+    /// The pieces of some units: for each tile `height` image rows, from `above` rows above the
+    /// tile's first on. Rows outside the image and tiles past the last have no lanes.
     pub(super) fn tables(&self, units: Range<usize>, height: usize, above: usize) -> Tables {
         let Images { count, channels, height: h, width: w } = self.images;
         let run = (self.slots * self.m).min(16);
@@ -92,13 +95,17 @@ impl Plan {
                     break;
                 }
                 for k in 0..height {
-                    let Some(y) = (tile_row * self.m + k).checked_sub(above).filter(|y| *y < h) else { continue };
+                    let Some(y) = (tile_row * self.m + k).checked_sub(above).filter(|y| *y < h)
+                    else {
+                        continue;
+                    };
                     let start = image * channels * h * w + y * w;
                     for x in (0..w).step_by(run) {
                         let pixel = row_in_unit * self.slots * self.m + x;
                         let lane = pixel % 16;
                         let lanes = ((1u32 << (w - x).min(run)) - 1) << lane;
-                        let piece = Piece { at: (start + x) as isize - lane as isize, lanes: lanes as u16 };
+                        let piece =
+                            Piece { at: (start + x) as isize - lane as isize, lanes: lanes as u16 };
                         pieces[(k * self.m + pixel / 16) * per_vector + lane / run] = piece;
                     }
                 }
@@ -107,9 +114,11 @@ impl Plan {
         Tables { pieces, per_vector, per_unit }
     }
 
-    /// Each tile's left and right neighbour in its row, in the order of lanes of `F`; 0 at the ends.
+    /// Each tile's left and right neighbour in its row, in the order of lanes of `F`; 0 at the
+    /// ends.
     pub(super) fn neighbours<F: Tile>(&self) -> [Permutation; 2] {
-        let lane_of = |tile: usize| (0..16).find(|lane| F::tile_of(*lane) == tile).unwrap_or(0) as i32;
+        let lane_of =
+            |tile: usize| (0..16).find(|lane| F::tile_of(*lane) == tile).unwrap_or(0) as i32;
         let mut both = [Permutation { from: [-1; 16] }; 2];
         for lane in 0..16 {
             let tile = F::tile_of(lane);

@@ -1,13 +1,16 @@
-//! The products, one for each position of a tile: C = A·B, or C += A·B, with as many values of C in registers as there is room for.
+//! The products, one for each position of a tile: C = A·B, or C += A·B, with as many values of C in
+//! registers as there is room for.
 
 use crate::vector::Sixteen;
 
 /// Rows of A that lie together.
 pub(super) const PANEL: usize = 8;
-/// Bytes of a block of B's columns up to which it is worth keeping in the first-level cache for all rows of A.
+/// Bytes of a block of B's columns up to which it is worth keeping in the first-level cache for all
+/// rows of A.
 const COLUMNS_FIRST: usize = 32 << 10;
 
-/// One product. A is cut into panels of [`PANEL`] rows, which may be padding: A\[i, k\] = a\[(i / 8)·a_panel + (i % 8)·a_row + k·a_step\].
+/// One product. A is cut into panels of [`PANEL`] rows, which may be padding: A\[i, k\] = a\[(i /
+/// 8)·a_panel + (i % 8)·a_row + k·a_step\].
 #[derive(Clone, Copy)]
 pub(super) struct Product {
     /// Panels of rows of A and C.
@@ -80,7 +83,12 @@ unsafe fn panel<V: Sixteen>(p: &Product, i: usize, j: usize, columns: usize) {
 }
 
 #[inline(always)]
-unsafe fn block<V: Sixteen, const R: usize, const C: usize>(p: &Product, mut a: *const f32, mut b: *const f32, c: *mut f32) {
+unsafe fn block<V: Sixteen, const R: usize, const C: usize>(
+    p: &Product,
+    mut a: *const f32,
+    mut b: *const f32,
+    c: *mut f32,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut sums = [[V::zero(); C]; R];

@@ -1,5 +1,6 @@
-//! Scratch memory that each thread keeps between calls, in huge pages where the system has them: with pages of 4 KiB, writing to 36 planes
-//! at once misses the first-level table of translations at every store.
+//! Scratch memory that each thread keeps between calls, in huge pages where the system has them:
+//! with pages of 4 KiB, writing to 36 planes at once misses the first-level table of translations
+//! at every store.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::cell::Cell;
@@ -21,7 +22,9 @@ impl Block {
     fn new(floats: usize) -> Self {
         let bytes = (floats * size_of::<f32>()).max(64);
         let align = if bytes >= HUGE { HUGE } else { 64 };
-        let Ok(layout) = Layout::from_size_align(bytes.next_multiple_of(align), align) else { handle_alloc_error(Layout::new::<f32>()) };
+        let Ok(layout) = Layout::from_size_align(bytes.next_multiple_of(align), align) else {
+            handle_alloc_error(Layout::new::<f32>())
+        };
         // SAFETY: the size is not 0.
         let at = unsafe { alloc_zeroed(layout) };
         if at.is_null() {
@@ -38,11 +41,17 @@ impl Drop for Block {
     }
 }
 
-/// Calls `f` with at least `floats` values of scratch memory of unspecified content, at a multiple of 64 bytes.
+/// Calls `f` with at least `floats` values of scratch memory of unspecified content, at a multiple
+/// of 64 bytes.
 ///
-/// The block is taken out of the thread's cell for the time of the call: a thread that waits for others inside `f` may be given other work
-/// by rayon, which then finds the cell empty and allocates its own.
-pub(super) fn with_scratch<R>(spare: &'static LocalKey<Spare>, floats: usize, f: impl FnOnce(*mut f32) -> R) -> R {
+/// The block is taken out of the thread's cell for the time of the call: a thread that waits for
+/// others inside `f` may be given other work by rayon, which then finds the cell empty and
+/// allocates its own.
+pub(super) fn with_scratch<R>(
+    spare: &'static LocalKey<Spare>,
+    floats: usize,
+    f: impl FnOnce(*mut f32) -> R,
+) -> R {
     let block = match spare.take() {
         Some(block) if block.layout.size() >= floats * size_of::<f32>() => block,
         smaller => {

@@ -17,14 +17,22 @@ fn random(seed: u64, len: usize) -> Vec<f32> {
 /// Calls `f` with the flat indices in y, x and w of every product of the sums.
 fn products(i: Images, outs: usize, mut f: impl FnMut(usize, usize, usize)) {
     let Images { count, channels, height, width } = i;
-    for (n, o, y, x) in (0..count * outs * height * width)
-        .map(|k| (k / (outs * height * width), k / (height * width) % outs, k / width % height, k % width))
-    {
+    for (n, o, y, x) in (0..count * outs * height * width).map(|k| {
+        (k / (outs * height * width), k / (height * width) % outs, k / width % height, k % width)
+    }) {
         let at = ((n * outs + o) * height + y) * width + x;
         for (c, k) in (0..channels * 9).map(|q| (q / 9, q % 9)) {
-            let (Some(row), Some(column)) = ((y + k / 3).checked_sub(1), (x + k % 3).checked_sub(1)) else { continue };
+            let (Some(row), Some(column)) =
+                ((y + k / 3).checked_sub(1), (x + k % 3).checked_sub(1))
+            else {
+                continue;
+            };
             if row < height && column < width {
-                f(at, ((n * channels + c) * height + row) * width + column, (o * channels + c) * 9 + k);
+                f(
+                    at,
+                    ((n * channels + c) * height + row) * width + column,
+                    (o * channels + c) * 9 + k,
+                );
             }
         }
     }
@@ -33,7 +41,10 @@ fn products(i: Images, outs: usize, mut f: impl FnMut(usize, usize, usize)) {
 fn distance(got: &[f32], want: &[f64]) -> f64 {
     assert_eq!(got.len(), want.len());
     let size = want.iter().fold(1e-30f64, |m, v| m.max(v.abs()));
-    got.iter().zip(want).map(|(g, w)| if g.is_nan() { f64::INFINITY } else { (f64::from(*g) - w).abs() / size }).fold(0.0, f64::max)
+    got.iter()
+        .zip(want)
+        .map(|(g, w)| if g.is_nan() { f64::INFINITY } else { (f64::from(*g) - w).abs() / size })
+        .fold(0.0, f64::max)
 }
 
 /// The errors of y, dx and dw.
@@ -43,7 +54,8 @@ fn errors<F: Tile>(isa: Isa, images: Images, outs: usize, seed: u64, bias: bool)
     let g = random(seed ^ 1, images.count * outs * pixels);
     let w = random(seed ^ 2, outs * images.channels * 9);
     let b = random(seed ^ 3, outs);
-    let mut y: Vec<f64> = (0..g.len()).map(|k| if bias { f64::from(b[k / pixels % outs]) } else { 0.0 }).collect();
+    let mut y: Vec<f64> =
+        (0..g.len()).map(|k| if bias { f64::from(b[k / pixels % outs]) } else { 0.0 }).collect();
     let (mut dx, mut dw) = (vec![0f64; x.len()], vec![0f64; w.len()]);
     products(images, outs, |at, from, k| {
         y[at] += f64::from(x[from]) * f64::from(w[k]);
@@ -53,7 +65,16 @@ fn errors<F: Tile>(isa: Isa, images: Images, outs: usize, seed: u64, bias: bool)
     let kernels = Kernels::new(&w, outs, images.channels);
     [
         distance(&forward::convolve::<F>(isa, images, kernels, &x, bias.then_some(&b[..])), &y),
-        distance(&forward::convolve::<F>(isa, Images { channels: outs, ..images }, kernels.adjoint(), &g, None), &dx),
+        distance(
+            &forward::convolve::<F>(
+                isa,
+                Images { channels: outs, ..images },
+                kernels.adjoint(),
+                &g,
+                None,
+            ),
+            &dx,
+        ),
         distance(&gradient::weight_gradient::<F>(isa, images, outs, &x, &g), &dw),
     ]
 }

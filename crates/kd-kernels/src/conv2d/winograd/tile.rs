@@ -1,10 +1,13 @@
-//! The one-dimensional transforms of F(2, 3) and F(4, 3). With Bᵀ, G and Aᵀ as below, a row of M outputs of a kernel of three is
-//! y = Aᵀ [(G g) ⊙ (Bᵀ d)] for N = M + 2 inputs d; in two dimensions each is applied to rows and to columns.
+//! The one-dimensional transforms of F(2, 3) and F(4, 3). With Bᵀ, G and Aᵀ as below, a row of M
+//! outputs of a kernel of three is y = Aᵀ [(G g) ⊙ (Bᵀ d)] for N = M + 2 inputs d; in two
+//! dimensions each is applied to rows and to columns.
 //!
-//! They come from evaluating polynomials at points: 0, ±1 and ∞ for F(2, 3); 0, ±√½, ±√2 and ∞ for F(4, 3). The row of Bᵀ of a point p is
-//! the product of (x − q) over the other points q, that of G is (1, p, p²) / Π (p − q), and the column of Aᵀ (1, p, p², p³). Any points will
-//! do in exact arithmetic. With 64 channels of normal numbers, the largest error of the usual ±1, ±2 was 4.3 times as large in the forward
-//! pass and 3.1 times in the gradient of the weights; ±√½, ±√2 need as many operations, because their product is 1.
+//! They come from evaluating polynomials at points: 0, ±1 and ∞ for F(2, 3); 0, ±√½, ±√2 and ∞ for
+//! F(4, 3). The row of Bᵀ of a point p is the product of (x − q) over the other points q, that of G
+//! is (1, p, p²) / Π (p − q), and the column of Aᵀ (1, p, p², p³). Any points will do in exact
+//! arithmetic. With 64 channels of normal numbers, the largest error of the usual ±1, ±2 was 4.3
+//! times as large in the forward pass and 3.1 times in the gradient of the weights; ±√½, ±√2 need
+//! as many operations, because their product is 1.
 
 use crate::vector::Sixteen;
 
@@ -36,7 +39,8 @@ pub(super) trait Tile: Copy + Send + Sync + 'static {
 
     /// The tile to which lane `lane` belongs after [`Tile::phases`] of M vectors of 16 pixels.
     fn tile_of(lane: usize) -> usize;
-    /// From M vectors of 16 pixels in a row: for each place within a tile, that pixel of all 16 tiles.
+    /// From M vectors of 16 pixels in a row: for each place within a tile, that pixel of all 16
+    /// tiles.
     unsafe fn phases<V: Sixteen>(row: &[V; EDGE]) -> [V; EDGE];
     /// The inverse of [`Tile::phases`].
     unsafe fn pixels<V: Sixteen>(phases: &[V; EDGE]) -> [V; EDGE];
@@ -88,7 +92,14 @@ impl Tile for F2 {
         unsafe {
             let half = V::splat(0.5);
             let (sum, difference) = (m[1].add(m[2]), m[1].sub(m[2]));
-            [sum.mul_add(half, m[0]), difference.mul(half), sum.mul_add(half, m[3]), m[0], m[0], m[0]]
+            [
+                sum.mul_add(half, m[0]),
+                difference.mul(half),
+                sum.mul_add(half, m[3]),
+                m[0],
+                m[0],
+                m[0],
+            ]
         }
     }
 
@@ -135,8 +146,10 @@ impl Tile for F4 {
         unsafe {
             let (a, b, middle) = (V::splat(A), V::splat(B), V::splat(-(A2 + B2)));
             let (minus_a2, minus_b2) = (V::splat(-A2), V::splat(-B2));
-            let (even_a, odd_a) = (d[2].mul_add(minus_b2, d[4]), d[1].mul_add(minus_b2, d[3]).mul(a));
-            let (even_b, odd_b) = (d[2].mul_add(minus_a2, d[4]), d[1].mul_add(minus_a2, d[3]).mul(b));
+            let (even_a, odd_a) =
+                (d[2].mul_add(minus_b2, d[4]), d[1].mul_add(minus_b2, d[3]).mul(a));
+            let (even_b, odd_b) =
+                (d[2].mul_add(minus_a2, d[4]), d[1].mul_add(minus_a2, d[3]).mul(b));
             [
                 d[2].mul_add(middle, d[0].add(d[4])),
                 even_a.add(odd_a),
@@ -158,7 +171,8 @@ impl Tile for F4 {
                 m[0].add(sum_a.add(sum_b)),
                 difference_a.mul_add(V::splat(A), difference_b.mul(V::splat(B))),
                 sum_a.mul_add(V::splat(A2), sum_b.mul(V::splat(B2))),
-                difference_a.mul_add(V::splat(A * A2), difference_b.mul_add(V::splat(B * B2), m[5])),
+                difference_a
+                    .mul_add(V::splat(A * A2), difference_b.mul_add(V::splat(B * B2), m[5])),
                 m[0],
                 m[0],
             ]
@@ -169,8 +183,14 @@ impl Tile for F4 {
     unsafe fn gradient<V: Sixteen>(y: &[V; EDGE]) -> [V; EDGE] {
         // SAFETY: the caller's promise.
         unsafe {
-            let (even_a, odd_a) = (y[2].mul_add(V::splat(A2), y[0]), y[3].mul_add(V::splat(A2), y[1]).mul(V::splat(A)));
-            let (even_b, odd_b) = (y[2].mul_add(V::splat(B2), y[0]), y[3].mul_add(V::splat(B2), y[1]).mul(V::splat(B)));
+            let (even_a, odd_a) = (
+                y[2].mul_add(V::splat(A2), y[0]),
+                y[3].mul_add(V::splat(A2), y[1]).mul(V::splat(A)),
+            );
+            let (even_b, odd_b) = (
+                y[2].mul_add(V::splat(B2), y[0]),
+                y[3].mul_add(V::splat(B2), y[1]).mul(V::splat(B)),
+            );
             [y[0], even_a.add(odd_a), even_a.sub(odd_a), even_b.add(odd_b), even_b.sub(odd_b), y[3]]
         }
     }

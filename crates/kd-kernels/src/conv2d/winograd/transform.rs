@@ -1,7 +1,8 @@
 //! From images to transformed tiles and back, a unit of sixteen tiles at a time.
 //!
-//! Rows are combined first, while a vector still holds sixteen pixels as they lie in memory, so that four rows of vectors take part and not
-//! six; then a 4×4 transpose within groups of lanes turns pixels into tiles, and columns are combined.
+//! Rows are combined first, while a vector still holds sixteen pixels as they lie in memory, so
+//! that four rows of vectors take part and not six; then a 4×4 transpose within groups of lanes
+//! turns pixels into tiles, and columns are combined.
 
 #![allow(clippy::needless_range_loop)] // Indices are the rows and columns of the formulas.
 
@@ -10,8 +11,9 @@ use super::tile::{EDGE, Tile};
 use crate::vector::Sixteen;
 use std::ops::Range;
 
-/// Transformed tiles, one plane a position; or the sums that become outputs. In a plane, a row of `row` values for each channel, and 16 of
-/// them for each unit. `plane` is not a multiple of a page, because the same place is written in all planes at once.
+/// Transformed tiles, one plane a position; or the sums that become outputs. In a plane, a row of
+/// `row` values for each channel, and 16 of them for each unit. `plane` is not a multiple of a
+/// page, because the same place is written in all planes at once.
 #[derive(Clone, Copy)]
 pub(super) struct Planes {
     pub at: *mut f32,
@@ -45,7 +47,8 @@ impl Planes {
     }
 }
 
-/// Channels by which pixels are prefetched: a task reads a part of each, so that the processor sees no long run.
+/// Channels by which pixels are prefetched: a task reads a part of each, so that the processor sees
+/// no long run.
 const AHEAD: usize = 2;
 
 /// An image batch that tasks write.
@@ -63,11 +66,16 @@ unsafe impl Sync for Sink {}
 
 /// The pixels of a vector, of which `pieces` is the first piece. `ONE`: it is the only one.
 #[inline(always)]
-unsafe fn load_pieces<V: Sixteen, const ONE: bool>(image: *const f32, pieces: *const Piece, per_vector: usize) -> V {
+unsafe fn load_pieces<V: Sixteen, const ONE: bool>(
+    image: *const f32,
+    pieces: *const Piece,
+    per_vector: usize,
+) -> V {
     // SAFETY: the plan names pixels of the batch.
     unsafe {
         if ONE {
-            return V::zero().load_over(image.wrapping_offset((*pieces).at), u32::from((*pieces).lanes));
+            return V::zero()
+                .load_over(image.wrapping_offset((*pieces).at), u32::from((*pieces).lanes));
         }
         let mut v = V::zero();
         for i in 0..per_vector {
@@ -81,9 +89,16 @@ unsafe fn load_pieces<V: Sixteen, const ONE: bool>(image: *const f32, pieces: *c
 /// V = Bᵀ d B of some channels, for the units of the tables, which hold N image rows.
 ///
 /// # Safety
-/// As for [`Sixteen`]; `x` is the batch of the plan, and `to` has room for the channels and the units.
+/// As for [`Sixteen`]; `x` is the batch of the plan, and `to` has room for the channels and the
+/// units.
 #[inline(always)]
-pub(super) unsafe fn input<V: Sixteen, F: Tile>(plan: &Plan, tables: &Tables, x: &[f32], channels: Range<usize>, to: Planes) {
+pub(super) unsafe fn input<V: Sixteen, F: Tile>(
+    plan: &Plan,
+    tables: &Tables,
+    x: &[f32],
+    channels: Range<usize>,
+    to: Planes,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         if tables.per_vector == 1 {
@@ -95,7 +110,13 @@ pub(super) unsafe fn input<V: Sixteen, F: Tile>(plan: &Plan, tables: &Tables, x:
 }
 
 #[inline(always)]
-unsafe fn input_of<V: Sixteen, F: Tile, const ONE: bool>(plan: &Plan, tables: &Tables, x: &[f32], channels: Range<usize>, to: Planes) {
+unsafe fn input_of<V: Sixteen, F: Tile, const ONE: bool>(
+    plan: &Plan,
+    tables: &Tables,
+    x: &[f32],
+    channels: Range<usize>,
+    to: Planes,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         let neighbours = plan.neighbours::<F>();
@@ -141,8 +162,8 @@ unsafe fn input_of<V: Sixteen, F: Tile, const ONE: bool>(plan: &Plan, tables: &T
 /// y = Aᵀ M A + b of some channels, for the units of the tables, which hold M image rows.
 ///
 /// # Safety
-/// As for [`Sixteen`]; `y` is the batch of the plan, `from` holds the sums of the channels and units; `bias` is null
-/// or has a value for each channel.
+/// As for [`Sixteen`]; `y` is the batch of the plan, `from` holds the sums of the channels and
+/// units; `bias` is null or has a value for each channel.
 #[inline(always)]
 pub(super) unsafe fn output<V: Sixteen, F: Tile>(
     plan: &Plan,
@@ -177,10 +198,16 @@ pub(super) unsafe fn output<V: Sixteen, F: Tile>(
                         *phase = phase.add(b);
                     }
                     for (r, pixels) in F::pixels(&phases)[..F::M].iter().enumerate() {
-                        for piece in &table[(i * F::M + r) * tables.per_vector..][..tables.per_vector] {
+                        for piece in
+                            &table[(i * F::M + r) * tables.per_vector..][..tables.per_vector]
+                        {
                             let to = image.wrapping_offset(piece.at);
                             let lanes = u32::from(piece.lanes);
-                            if y.stream && lanes == V::FULL { pixels.stream(to) } else { pixels.store_lanes(to, lanes) }
+                            if y.stream && lanes == V::FULL {
+                                pixels.stream(to)
+                            } else {
+                                pixels.store_lanes(to, lanes)
+                            }
                         }
                     }
                 }
@@ -193,13 +220,20 @@ pub(super) unsafe fn output<V: Sixteen, F: Tile>(
     }
 }
 
-/// Z = A g Aᵀ of 16 channels from `channel` on, for the units of the tables, which hold M image rows. A row of `to` is a tile, in the
-/// order of lanes of [`input`]'s vectors, and holds the channels; channels past the last are 0.
+/// Z = A g Aᵀ of 16 channels from `channel` on, for the units of the tables, which hold M image
+/// rows. A row of `to` is a tile, in the order of lanes of [`input`]'s vectors, and holds the
+/// channels; channels past the last are 0.
 ///
 /// # Safety
 /// As for [`Sixteen`]; `g` is the batch of the plan, and `to` has room for 16 rows for each unit.
 #[inline(always)]
-pub(super) unsafe fn gradient<V: Sixteen, F: Tile>(plan: &Plan, tables: &Tables, g: &[f32], channel: usize, to: Planes) {
+pub(super) unsafe fn gradient<V: Sixteen, F: Tile>(
+    plan: &Plan,
+    tables: &Tables,
+    g: &[f32],
+    channel: usize,
+    to: Planes,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         if tables.per_vector == 1 {
@@ -211,7 +245,13 @@ pub(super) unsafe fn gradient<V: Sixteen, F: Tile>(plan: &Plan, tables: &Tables,
 }
 
 #[inline(always)]
-unsafe fn gradient_of<V: Sixteen, F: Tile, const ONE: bool>(plan: &Plan, tables: &Tables, g: &[f32], channel: usize, to: Planes) {
+unsafe fn gradient_of<V: Sixteen, F: Tile, const ONE: bool>(
+    plan: &Plan,
+    tables: &Tables,
+    g: &[f32],
+    channel: usize,
+    to: Planes,
+) {
     // SAFETY: the caller's promise.
     unsafe {
         let pixels = plan.images.height * plan.images.width;
@@ -230,7 +270,11 @@ unsafe fn gradient_of<V: Sixteen, F: Tile, const ONE: bool>(plan: &Plan, tables:
                     let piece = table.as_ptr().add((k * F::M + r) * tables.per_vector);
                     let mut lines = [V::zero(); 16];
                     for c in 0..channels {
-                        lines[c] = load_pieces::<V, ONE>(image.wrapping_add(c * pixels), piece, tables.per_vector);
+                        lines[c] = load_pieces::<V, ONE>(
+                            image.wrapping_add(c * pixels),
+                            piece,
+                            tables.per_vector,
+                        );
                     }
                     rows[k] = V::transpose16(lines);
                 }

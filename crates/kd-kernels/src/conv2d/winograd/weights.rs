@@ -45,13 +45,15 @@ impl<'a> Kernels<'a> {
         self.outer.div_ceil(PANEL)
     }
 
-    /// Values of one panel of one position: the panel's channels for each inner one, which are made even.
+    /// Values of one panel of one position: the panel's channels for each inner one, which are made
+    /// even.
     pub(super) fn panel_len(&self) -> usize {
         self.inner.next_multiple_of(2) * PANEL
     }
 }
 
-/// U = G w Gᵀ of one panel: `[inner][8 outer]` at each position. Outer channels past the last are 0.
+/// U = G w Gᵀ of one panel: `[inner][8 outer]` at each position. Outer channels past the last are
+/// 0.
 ///
 /// # Safety
 /// As for [`Sixteen`]; the kernels are there, and a row of `to` is a panel.
@@ -64,7 +66,10 @@ pub(super) unsafe fn transform<V: Sixteen, F: Tile>(kernels: &Kernels, panel: us
             let mut lanes = [[0f32; 16]; 9];
             for pair in 0..(kernels.inner - c).min(2) {
                 for o in 0..outers {
-                    let (outer, inner) = ((panel * PANEL + o) * kernels.outer_stride, (c + pair) * kernels.inner_stride);
+                    let (outer, inner) = (
+                        (panel * PANEL + o) * kernels.outer_stride,
+                        (c + pair) * kernels.inner_stride,
+                    );
                     let w = kernels.w.as_ptr().add(outer + inner);
                     for k in 0..9 {
                         lanes[k][pair * PANEL + o] = *w.add(k);
@@ -94,8 +99,9 @@ pub(super) unsafe fn transform<V: Sixteen, F: Tile>(kernels: &Kernels, panel: us
     }
 }
 
-/// dw = Gᵀ (Σ parts) G of one input channel, for 16 output channels from `first` on: writes `dw[o, channel, :, :]` of `[out, in, 3, 3]`.
-/// Parts, `part_len` values apart, are added in order; a row of one is an input channel.
+/// dw = Gᵀ (Σ parts) G of one input channel, for 16 output channels from `first` on: writes `dw[o,
+/// channel, :, :]` of `[out, in, 3, 3]`. Parts, `part_len` values apart, are added in order; a row
+/// of one is an input channel.
 ///
 /// # Safety
 /// As for [`Sixteen`]; the parts are complete, and `dw` is writable for the kernels named.

@@ -1,11 +1,15 @@
-//! The product of bfloat16 operands for processors with AMX: how the work is cut, packed and shared.
+//! The product of bfloat16 operands for processors with AMX: how the work is cut, packed and
+//! shared.
 //!
-//! C is cut into blocks of 32 rows by 32 columns, four tiles of the processor. Both operands are rounded and packed whole, in the order in
-//! which the tiles are loaded; then each task takes 32 rows of A, which stay in the first-level cache where K is a few hundred, and a run of
-//! B's columns, which stream from the second-level one. So C is written along its rows: down its columns, every other write was to another
-//! page, and the gradient of a 1200x1200 weight from a batch of 100 took 1.4 to 2.3 times as long.
+//! C is cut into blocks of 32 rows by 32 columns, four tiles of the processor. Both operands are
+//! rounded and packed whole, in the order in which the tiles are loaded; then each task takes 32
+//! rows of A, which stay in the first-level cache where K is a few hundred, and a run of
+//! B's columns, which stream from the second-level one. So C is written along its rows: down its
+//! columns, every other write was to another page, and the gradient of a 1200x1200 weight from a
+//! batch of 100 took 1.4 to 2.3 times as long.
 //!
-//! Which thread computes a block does not change a bit of it: an element is one chain of additions over pairs of k.
+//! Which thread computes a block does not change a bit of it: an element is one chain of additions
+//! over pairs of k.
 
 mod pack;
 mod tile;
@@ -17,9 +21,11 @@ use rayon::prelude::*;
 use std::cell::Cell;
 use tile::{Finish, SIDE, TILE, Tiles};
 
-/// Longest sum done in one go; longer ones go through C, so that a block's operands stay in the second-level cache.
+/// Longest sum done in one go; longer ones go through C, so that a block's operands stay in the
+/// second-level cache.
 const MAX_K: usize = 2048;
-/// Packed columns that a task runs through with the same rows, in bytes: what leaves room for the rows in a second-level cache of 1 MiB.
+/// Packed columns that a task runs through with the same rows, in bytes: what leaves room for the
+/// rows in a second-level cache of 1 MiB.
 const B_RUN: usize = 512 << 10;
 /// Multiply-adds below which waking another thread costs more than it brings.
 const SERIAL: usize = 2_000_000;
@@ -39,15 +45,31 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
     loop {
         let len = (k - from).min(MAX_K);
         let last = from + len == k;
-        let bias = if last { epilogue.bias().map_or(std::ptr::null(), <[f32]>::as_ptr) } else { std::ptr::null() };
+        let bias = if last {
+            epilogue.bias().map_or(std::ptr::null(), <[f32]>::as_ptr)
+        } else {
+            std::ptr::null()
+        };
         let product = Product {
             m: a.rows,
             n: b.cols,
             k: len,
-            a: Side { from: a.data.as_ptr().wrapping_add(from * a.col_stride), lane: a.row_stride, k: a.col_stride },
-            b: Side { from: b.data.as_ptr().wrapping_add(from * b.row_stride), lane: b.col_stride, k: b.row_stride },
+            a: Side {
+                from: a.data.as_ptr().wrapping_add(from * a.col_stride),
+                lane: a.row_stride,
+                k: a.col_stride,
+            },
+            b: Side {
+                from: b.data.as_ptr().wrapping_add(from * b.row_stride),
+                lane: b.col_stride,
+                k: b.row_stride,
+            },
             c,
-            finish: Finish { accumulate: accumulate || from > 0, bias, relu: last && epilogue.relu() },
+            finish: Finish {
+                accumulate: accumulate || from > 0,
+                bias,
+                relu: last && epilogue.relu(),
+            },
         };
         // SAFETY: the caller's promise.
         unsafe { product.run() };
@@ -79,7 +101,8 @@ impl Side {
         self.lane == 1 && self.k != 1
     }
 
-    /// Into how many tasks its packing is cut: one for each block of lanes, or one for each step of k where that reads memory in its order.
+    /// Into how many tasks its packing is cut: one for each block of lanes, or one for each step of
+    /// k where that reads memory in its order.
     fn tasks(self, blocks: usize, steps: usize) -> usize {
         if self.along_lanes() { steps } else { blocks }
     }
@@ -124,14 +147,17 @@ impl Product {
     unsafe fn run(self) {
         let (rows, columns) = (self.m.div_ceil(SIDE), self.n.div_ceil(SIDE));
         let steps = self.k.div_ceil(pack::DEPTH);
-        let threads = if self.m * self.n * self.k < SERIAL { 1 } else { rayon::current_num_threads() };
+        let threads =
+            if self.m * self.n * self.k < SERIAL { 1 } else { rayon::current_num_threads() };
         with_lines(&SPARE_A, rows * steps * LINES, |a| {
             with_lines(&SPARE_B, columns * steps * LINES, |b| {
                 let (a, b) = (Scratch(a), Scratch(b));
-                let sides = [(self.a, self.m, Order::LaneMajor, a), (self.b, self.n, Order::PairMajor, b)];
+                let sides =
+                    [(self.a, self.m, Order::LaneMajor, a), (self.b, self.n, Order::PairMajor, b)];
                 let of_a = sides[0].0.tasks(rows, steps);
                 for_each(of_a + sides[1].0.tasks(columns, steps), threads, |task| {
-                    let (task, (side, lanes, order, to)) = if task < of_a { (task, sides[0]) } else { (task - of_a, sides[1]) };
+                    let (task, (side, lanes, order, to)) =
+                        if task < of_a { (task, sides[0]) } else { (task - of_a, sides[1]) };
                     // SAFETY: each task has its own part of its buffer.
                     unsafe { self.pack(side, lanes, task, order, to) }
                 });
@@ -139,11 +165,19 @@ impl Product {
                 // Tasks that follow one another share their columns.
                 for_each(columns.div_ceil(run) * rows, threads, |task| {
                     let (first, row) = (task / rows * run, task % rows);
-                    // SAFETY: the system allows tiles; the operands are packed, and the block lies inside C.
+                    // SAFETY: the system allows tiles; the operands are packed, and the block lies
+                    // inside C.
                     unsafe {
                         let tiles = Tiles::configure();
                         for column in first..columns.min(first + run) {
-                            self.block(&tiles, row, column, steps, a.block(row, steps), b.block(column, steps));
+                            self.block(
+                                &tiles,
+                                row,
+                                column,
+                                steps,
+                                a.block(row, steps),
+                                b.block(column, steps),
+                            );
                         }
                     }
                 });
@@ -158,17 +192,50 @@ impl Product {
             let (lane, k) = (block * SIDE, step * pack::DEPTH);
             let from = side.from.wrapping_add(lane * side.lane + k * side.k);
             let lanes = SIDE.min(lanes - lane);
-            let strip = Strip { from, lane_stride: side.lane, k_stride: side.k, lanes, k: pack::DEPTH.min(self.k - k) };
+            let strip = Strip {
+                from,
+                lane_stride: side.lane,
+                k_stride: side.k,
+                lanes,
+                k: pack::DEPTH.min(self.k - k),
+            };
             // SAFETY: the caller's promise.
-            unsafe { pack::pack(strip, order, to.block(block, steps).wrapping_add(step * LINES * 16).cast()) }
+            unsafe {
+                pack::pack(
+                    strip,
+                    order,
+                    to.block(block, steps).wrapping_add(step * LINES * 16).cast(),
+                )
+            }
         };
-        if side.along_lanes() { (0..blocks).for_each(|block| one(block, task)) } else { (0..steps).for_each(|step| one(task, step)) }
+        if side.along_lanes() {
+            (0..blocks).for_each(|block| one(block, task))
+        } else {
+            (0..steps).for_each(|step| one(task, step))
+        }
     }
 
-    unsafe fn block(&self, tiles: &Tiles, row: usize, column: usize, steps: usize, a: *const f32, b: *const f32) {
+    unsafe fn block(
+        &self,
+        tiles: &Tiles,
+        row: usize,
+        column: usize,
+        steps: usize,
+        a: *const f32,
+        b: *const f32,
+    ) {
         let (i, j) = (row * SIDE, column * SIDE);
-        let bias = if self.finish.bias.is_null() { self.finish.bias } else { self.finish.bias.wrapping_add(j) };
-        let out = tile::Out { c: self.c.wrapping_add(i * self.n + j), ldc: self.n, rows: SIDE.min(self.m - i), cols: SIDE.min(self.n - j) };
+        let bias = if self.finish.bias.is_null() {
+            self.finish.bias
+        } else {
+            self.finish.bias.wrapping_add(j)
+        };
+        let out = tile::Out {
+            c: self.c.wrapping_add(i * self.n + j),
+            ldc: self.n,
+            rows: SIDE.min(self.m - i),
+            cols: SIDE.min(self.n - j),
+        };
         // SAFETY: the caller's promise.
         unsafe { tiles.block(steps, a.cast(), b.cast(), out, Finish { bias, ..self.finish }) }
     }
@@ -176,5 +243,9 @@ impl Product {
 
 /// Calls `task` for 0..count, shared among the threads if there is more than one.
 fn for_each(count: usize, threads: usize, task: impl Fn(usize) + Sync + Send) {
-    if threads == 1 || count <= 1 { (0..count).for_each(task) } else { (0..count).into_par_iter().for_each(task) }
+    if threads == 1 || count <= 1 {
+        (0..count).for_each(task)
+    } else {
+        (0..count).into_par_iter().for_each(task)
+    }
 }

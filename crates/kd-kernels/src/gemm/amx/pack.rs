@@ -1,7 +1,8 @@
 //! Rounds rows of A, or columns of B, to bfloat16 and lays them out as the tiles are loaded.
 //!
-//! A tile holds 16 lanes by 32 values of k in 16 lines of 64 bytes. A's are lane-major: a line is 32 values of k of one row. B's are
-//! pair-major: a line is the values at two neighbouring k of 16 columns.
+//! A tile holds 16 lanes by 32 values of k in 16 lines of 64 bytes. A's are lane-major: a line is
+//! 32 values of k of one row. B's are pair-major: a line is the values at two neighbouring k of 16
+//! columns.
 
 use std::arch::x86_64::*;
 
@@ -34,7 +35,8 @@ pub(super) struct Strip {
 /// Writes two tiles, lanes 0 to 15 and 16 to 31. Lanes and values of k that do not exist are 0.
 ///
 /// # Safety
-/// The processor has AVX-512F, BW and BF16; the strip is readable, and `to` is aligned to a line and writable for two tiles.
+/// The processor has AVX-512F, BW and BF16; the strip is readable, and `to` is aligned to a line
+/// and writable for two tiles.
 #[target_feature(enable = "avx512f,avx512bw,avx512bf16")]
 pub(super) unsafe fn pack(strip: Strip, order: Order, to: *mut __m512i) {
     for half in 0..2 {
@@ -74,7 +76,10 @@ unsafe fn lanes(part: Strip) -> [__m512i; LANES] {
         // SAFETY: masked values are not read.
         unsafe {
             let from = part.from.add(l * part.lane_stride);
-            let (a, b) = (_mm512_maskz_loadu_ps(low, from), _mm512_maskz_loadu_ps(high, from.wrapping_add(LANES)));
+            let (a, b) = (
+                _mm512_maskz_loadu_ps(low, from),
+                _mm512_maskz_loadu_ps(high, from.wrapping_add(LANES)),
+            );
             *line = bits(_mm512_cvtne2ps_pbh(b, a));
         }
     }
@@ -91,7 +96,11 @@ unsafe fn pairs(part: Strip) -> [__m512i; LANES] {
         // The words of the low half and of the high half of a register by turns.
         let by_turns = _mm512_loadu_si512(BY_TURNS.as_ptr().cast());
         let row = |k: usize| {
-            if k < part.k { _mm512_maskz_loadu_ps(seen, part.from.wrapping_add(k * part.k_stride)) } else { _mm512_setzero_ps() }
+            if k < part.k {
+                _mm512_maskz_loadu_ps(seen, part.from.wrapping_add(k * part.k_stride))
+            } else {
+                _mm512_setzero_ps()
+            }
         };
         for (pair, line) in lines.iter_mut().enumerate().take(part.k.div_ceil(2)) {
             let words = bits(_mm512_cvtne2ps_pbh(row(2 * pair + 1), row(2 * pair)));
@@ -108,7 +117,8 @@ unsafe fn gathered(part: Strip) -> [__m512i; LANES] {
     for l in 0..part.lanes {
         for k in 0..part.k {
             // SAFETY: the value exists.
-            values[l * DEPTH + k] = unsafe { *part.from.add(l * part.lane_stride + k * part.k_stride) };
+            values[l * DEPTH + k] =
+                unsafe { *part.from.add(l * part.lane_stride + k * part.k_stride) };
         }
     }
     // SAFETY: the values are a strip.
@@ -153,7 +163,8 @@ fn transposed(x: [__m512i; LANES]) -> [__m512i; LANES] {
         z[i + 2] = _mm512_unpacklo_epi64(y[i + 1], y[i + 3]);
         z[i + 3] = _mm512_unpackhi_epi64(y[i + 1], y[i + 3]);
     }
-    // z[4 b + c] holds, in its quarter q, rows 4 b to 4 b + 3 of column 4 q + c: quarters are transposed over b and q.
+    // z[4 b + c] holds, in its quarter q, rows 4 b to 4 b + 3 of column 4 q + c: quarters are
+    // transposed over b and q.
     for c in 0..4 {
         let even = _mm512_shuffle_i32x4::<0b10_00_10_00>(z[c], z[4 + c]);
         let odd = _mm512_shuffle_i32x4::<0b11_01_11_01>(z[c], z[4 + c]);

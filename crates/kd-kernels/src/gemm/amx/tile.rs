@@ -68,15 +68,18 @@ impl Tiles {
     /// `crate::level::amx` has said yes.
     pub unsafe fn configure() -> Self {
         // SAFETY: the caller's promise.
-        unsafe { asm!("ldtilecfg [{}]", in(reg) &PALETTE, options(nostack, readonly, preserves_flags)) };
+        unsafe {
+            asm!("ldtilecfg [{}]", in(reg) &PALETTE, options(nostack, readonly, preserves_flags))
+        };
         Self { not_send: PhantomData }
     }
 
     /// Computes one block from `steps` packed steps of 32 k of A and of B.
     ///
     /// # Safety
-    /// The processor has AVX-512F. `a` and `b` are readable for two tiles a step, `out` is writable for its rows and columns, and readable if
-    /// it is accumulated to, and the bias, if there is one, is readable for its columns.
+    /// The processor has AVX-512F. `a` and `b` are readable for two tiles a step, `out` is writable
+    /// for its rows and columns, and readable if it is accumulated to, and the bias, if there
+    /// is one, is readable for its columns.
     pub unsafe fn block(&self, steps: usize, a: *const u8, b: *const u8, out: Out, finish: Finish) {
         let plain = finish.bias.is_null() && !finish.relu;
         // SAFETY: the caller's promise; the buffer has room for a whole block.
@@ -90,7 +93,11 @@ impl Tiles {
             if finish.accumulate {
                 buffer.write_bytes(0, SIDE * SIDE);
                 for i in 0..out.rows {
-                    std::ptr::copy_nonoverlapping(out.c.add(i * out.ldc), buffer.add(i * SIDE), out.cols);
+                    std::ptr::copy_nonoverlapping(
+                        out.c.add(i * out.ldc),
+                        buffer.add(i * SIDE),
+                        out.cols,
+                    );
                 }
             }
             self.sum(steps, a, b, buffer, SIDE, finish.accumulate);
@@ -99,7 +106,15 @@ impl Tiles {
     }
 
     /// The sums over k, from 0 or from what is in `c`.
-    unsafe fn sum(&self, steps: usize, a: *const u8, b: *const u8, c: *mut f32, ldc: usize, accumulate: bool) {
+    unsafe fn sum(
+        &self,
+        steps: usize,
+        a: *const u8,
+        b: *const u8,
+        c: *mut f32,
+        ldc: usize,
+        accumulate: bool,
+    ) {
         // SAFETY: the tiles are configured; the addresses are the caller's promise.
         unsafe {
             asm!(
@@ -165,7 +180,11 @@ unsafe fn write(buffer: *const f32, out: Out, finish: Finish) {
         let mask: __mmask16 = if lanes == 16 { !0 } else { (1 << lanes) - 1 };
         // SAFETY: masked lanes are neither read nor written; the rest is the caller's promise.
         unsafe {
-            let bias = if finish.bias.is_null() { None } else { Some(_mm512_maskz_loadu_ps(mask, finish.bias.add(first))) };
+            let bias = if finish.bias.is_null() {
+                None
+            } else {
+                Some(_mm512_maskz_loadu_ps(mask, finish.bias.add(first)))
+            };
             for i in 0..out.rows {
                 let mut x = _mm512_load_ps(buffer.add(i * SIDE + first));
                 if let Some(bias) = bias {

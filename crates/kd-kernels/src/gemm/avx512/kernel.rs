@@ -2,7 +2,8 @@
 
 use std::arch::x86_64::*;
 
-/// Most rows of a tile. 14 rows of two registers are 28 accumulators; two more hold B's columns and one A's broadcast, of 32.
+/// Most rows of a tile. 14 rows of two registers are 28 accumulators; two more hold B's columns and
+/// one A's broadcast, of 32.
 pub(super) const MAX_ROWS: usize = 14;
 /// Columns of a tile of two registers.
 pub(super) const COLS: usize = 32;
@@ -11,8 +12,9 @@ pub(super) const LANES: usize = 16;
 /// The k loop is unrolled by this much; one row of the next panel is prefetched per round.
 pub(super) const UNROLL: usize = 4;
 
-/// Steps of k by which A and B are prefetched from the second-level into the first-level cache. Worth 1 to 3 %, as measured on
-/// 100x1200x1200; cutting k so that a panel of B stays in the first-level cache was up to 13 % slower.
+/// Steps of k by which A and B are prefetched from the second-level into the first-level cache.
+/// Worth 1 to 3 %, as measured on 100x1200x1200; cutting k so that a panel of B stays in the
+/// first-level cache was up to 13 % slower.
 const SOON: usize = 12;
 
 /// What happens to a tile when k has run through.
@@ -26,8 +28,9 @@ pub(super) struct Finish {
     pub relu: bool,
 }
 
-/// Memory to bring into the second-level cache while the tile is computed: two lines at `from`, then `step` elements on,
-/// once every [`UNROLL`] steps of k. Only ever prefetched, so it may point anywhere.
+/// Memory to bring into the second-level cache while the tile is computed: two lines at `from`,
+/// then `step` elements on, once every [`UNROLL`] steps of k. Only ever prefetched, so it may point
+/// anywhere.
 #[derive(Clone, Copy)]
 pub(super) struct Prefetch {
     pub from: *const f32,
@@ -56,11 +59,18 @@ pub(super) struct Operands {
 /// Computes one tile of `rows` (1 to [`MAX_ROWS`]) by one or two registers.
 ///
 /// # Safety
-/// The processor has AVX-512F. `a` is readable for `k` groups of [`LANES`], `b` for `k` whole groups of `16 * registers`, `c`
-/// is writable for the tile's rows and unmasked columns, and so is the bias readable for these columns. `copy` is null or
-/// writable for `k` groups of `16 * registers`.
+/// The processor has AVX-512F. `a` is readable for `k` groups of [`LANES`], `b` for `k` whole
+/// groups of `16 * registers`, `c` is writable for the tile's rows and unmasked columns, and so is
+/// the bias readable for these columns. `copy` is null or writable for `k` groups of `16 *
+/// registers`.
 #[target_feature(enable = "avx512f")]
-pub(super) unsafe fn tile(rows: usize, registers: usize, ops: Operands, finish: Finish, prefetch: Prefetch) {
+pub(super) unsafe fn tile(
+    rows: usize,
+    registers: usize,
+    ops: Operands,
+    finish: Finish,
+    prefetch: Prefetch,
+) {
     macro_rules! pick {
         ($($mr:literal)*) => {
             match (rows, registers, ops.copy.is_null()) {
@@ -76,7 +86,11 @@ pub(super) unsafe fn tile(rows: usize, registers: usize, ops: Operands, finish: 
 }
 
 #[target_feature(enable = "avx512f")]
-unsafe fn tile_of<const MR: usize, const NV: usize, const COPY: bool>(ops: Operands, finish: Finish, prefetch: Prefetch) {
+unsafe fn tile_of<const MR: usize, const NV: usize, const COPY: bool>(
+    ops: Operands,
+    finish: Finish,
+    prefetch: Prefetch,
+) {
     let Operands { k, mut a, mut b, b_step, mut copy, c, ldc, mask } = ops;
     let mask_of = |v: usize| if v + 1 == NV { mask } else { !0 };
     let mut acc = [[_mm512_setzero_ps(); NV]; MR];

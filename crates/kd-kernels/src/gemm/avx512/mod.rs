@@ -1,17 +1,19 @@
 //! The product for processors with AVX-512: how the work is cut, packed and shared.
 //!
-//! C is cut into tiles of up to 14 rows by 32 columns. Rows are cut evenly (100 rows are eight tiles of 12 or 13, not seven of
-//! 14 and one of 2). Both operands are packed, because the tile then reads two streams of consecutive lines whatever the
-//! strides are. Two orders of work:
+//! C is cut into tiles of up to 14 rows by 32 columns. Rows are cut evenly (100 rows are eight
+//! tiles of 12 or 13, not seven of 14 and one of 2). Both operands are packed, because the tile
+//! then reads two streams of consecutive lines whatever the strides are. Two orders of work:
 //!
-//! * The rows fit in the second-level cache and are not the larger operand (a training batch): A is packed once, and each task
-//!   packs 32 columns of B, uses them for all rows and forgets them. Weights are so read from memory once, and never written
-//!   in packed form. Where columns are contiguous (G·W), the first tile packs them as it goes.
-//! * Otherwise (evaluation; the gradient of a weight): B is packed once, and each task packs some rows of A and runs through
-//!   all of B. For the gradient of a 1200x1200 weight from a batch of 100 this order is 14 % faster than the other one.
+//! * The rows fit in the second-level cache and are not the larger operand (a training batch): A is
+//!   packed once, and each task packs 32 columns of B, uses them for all rows and forgets them.
+//!   Weights are so read from memory once, and never written in packed form. Where columns are
+//!   contiguous (G·W), the first tile packs them as it goes.
+//! * Otherwise (evaluation; the gradient of a weight): B is packed once, and each task packs some
+//!   rows of A and runs through all of B. For the gradient of a 1200x1200 weight from a batch of
+//!   100 this order is 14 % faster than the other one.
 //!
-//! Which order is taken, and by which thread, does not change a bit of the result: an element is always one chain of fused
-//! multiply-adds over k, started from 0.
+//! Which order is taken, and by which thread, does not change a bit of the result: an element is
+//! always one chain of fused multiply-adds over k, started from 0.
 
 mod kernel;
 mod pack;
@@ -23,9 +25,11 @@ use pack::Strip;
 use rayon::prelude::*;
 use std::cell::Cell;
 
-/// Packed rows of A that a task works on, in bytes: what leaves room for a panel of B in a second-level cache of 2 MiB.
+/// Packed rows of A that a task works on, in bytes: what leaves room for a panel of B in a
+/// second-level cache of 2 MiB.
 const A_BLOCK: usize = 1 << 20;
-/// Longest sum done in one go; longer ones go through C, so that a panel of B stays in the second-level cache.
+/// Longest sum done in one go; longer ones go through C, so that a panel of B stays in the
+/// second-level cache.
 const MAX_K: usize = 4096;
 /// Multiply-adds below which waking another thread costs more than it brings.
 const SERIAL: usize = 300_000;
@@ -45,7 +49,11 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
     loop {
         let len = (k - from).min(MAX_K);
         let last = from + len == k;
-        let bias = if last { epilogue.bias().map_or(std::ptr::null(), <[f32]>::as_ptr) } else { std::ptr::null() };
+        let bias = if last {
+            epilogue.bias().map_or(std::ptr::null(), <[f32]>::as_ptr)
+        } else {
+            std::ptr::null()
+        };
         let product = Product {
             m: a.rows,
             n: b.cols,
@@ -55,7 +63,11 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
             b: b.data.as_ptr().wrapping_add(from * b.row_stride),
             b_strides: (b.row_stride, b.col_stride),
             c,
-            finish: Finish { accumulate: accumulate || from > 0, bias, relu: last && epilogue.relu() },
+            finish: Finish {
+                accumulate: accumulate || from > 0,
+                bias,
+                relu: last && epilogue.relu(),
+            },
         };
         // SAFETY: the caller's promise.
         unsafe { product.run() };
@@ -100,7 +112,8 @@ impl Scratch {
     }
 }
 
-/// Columns of B as a tile reads them, `step` elements apart per k, and where it leaves a packed copy, or null.
+/// Columns of B as a tile reads them, `step` elements apart per k, and where it leaves a packed
+/// copy, or null.
 #[derive(Clone, Copy)]
 struct Panel {
     from: *const f32,
@@ -120,12 +133,17 @@ impl Product {
     unsafe fn run(self) {
         let tiles = self.m.div_ceil(MAX_ROWS);
         let panels = self.n.div_ceil(COLS);
-        let threads = if self.m * self.n * self.k < SERIAL { 1 } else { rayon::current_num_threads() };
+        let threads =
+            if self.m * self.n * self.k < SERIAL { 1 } else { rayon::current_num_threads() };
         let fits = A_BLOCK / (self.k * LANES * size_of::<f32>()).max(1);
         // SAFETY: the caller's promise.
         unsafe {
-            // B is small beside A and stays in the second-level cache: a task per tile writes C's rows from left to right.
-            if panels * COLS < tiles * LANES && panels * COLS <= fits * LANES && tiles >= 2 * threads {
+            // B is small beside A and stays in the second-level cache: a task per tile writes C's
+            // rows from left to right.
+            if panels * COLS < tiles * LANES
+                && panels * COLS <= fits * LANES
+                && tiles >= 2 * threads
+            {
                 self.share_b(tiles, panels, tiles, threads)
             } else if tiles <= fits && (threads == 1 || panels >= 2 * threads) {
                 self.share_a(tiles, panels, threads)
@@ -142,7 +160,9 @@ impl Product {
             let a = Scratch(a);
             let packers = if tiles * self.k < PACK_SHARED { 1 } else { threads };
             // SAFETY: each tile has its own part of the buffer.
-            for_each(tiles, packers, |t| unsafe { self.pack_a(t, tiles, a.at(t * self.k * LANES)) });
+            for_each(tiles, packers, |t| unsafe {
+                self.pack_a(t, tiles, a.at(t * self.k * LANES))
+            });
             for_each(panels, threads, |p| {
                 let registers = self.registers(p);
                 let whole = self.n - p * COLS >= COLS;
@@ -150,12 +170,18 @@ impl Product {
                     // Each value of B is used once: packing it would only copy it.
                     let b = self.b.wrapping_add(p * COLS);
                     // SAFETY: the panel's 32 columns exist.
-                    unsafe { self.tile_at(0, 1, p, a.at(0), Panel::in_place(b, self.b_strides.0), None) };
+                    unsafe {
+                        self.tile_at(0, 1, p, a.at(0), Panel::in_place(b, self.b_strides.0), None)
+                    };
                     return;
                 }
                 with_lines(&SPARE_B, self.k * registers, |b| {
                     let packed = Panel::in_place(b, registers * LANES);
-                    let as_it_is = Panel { from: self.b.wrapping_add(p * COLS), step: self.b_strides.0, copy: b };
+                    let as_it_is = Panel {
+                        from: self.b.wrapping_add(p * COLS),
+                        step: self.b_strides.0,
+                        copy: b,
+                    };
                     let fused = self.b_strides.1 == 1 && whole;
                     if !fused {
                         // SAFETY: the buffer holds the panel.
@@ -228,17 +254,31 @@ impl Product {
             lanes: (self.n - col).min(COLS),
             k: self.k,
         };
-        // SAFETY: the strip is inside B, and the caller gives a buffer of k groups of the panel's registers.
+        // SAFETY: the strip is inside B, and the caller gives a buffer of k groups of the panel's
+        // registers.
         unsafe { pack::pack(strip, to) }
     }
 
-    /// Computes tile `t` of panel `p` and prefetches a part of the next panel from row or chunk `ahead` on.
-    unsafe fn tile_at(&self, t: usize, tiles: usize, p: usize, a: *const f32, panel: Panel, ahead: Option<usize>) {
+    /// Computes tile `t` of panel `p` and prefetches a part of the next panel from row or chunk
+    /// `ahead` on.
+    unsafe fn tile_at(
+        &self,
+        t: usize,
+        tiles: usize,
+        p: usize,
+        a: *const f32,
+        panel: Panel,
+        ahead: Option<usize>,
+    ) {
         let (first, end) = (t * self.m / tiles, (t + 1) * self.m / tiles);
         let col = p * COLS;
         let registers = self.registers(p);
         let lanes = (self.n - col).min(registers * LANES) - (registers - 1) * LANES;
-        let bias = if self.finish.bias.is_null() { self.finish.bias } else { self.finish.bias.wrapping_add(col) };
+        let bias = if self.finish.bias.is_null() {
+            self.finish.bias
+        } else {
+            self.finish.bias.wrapping_add(col)
+        };
         let ops = Operands {
             k: self.k,
             a,
@@ -251,19 +291,29 @@ impl Product {
         };
         let next = self.b.wrapping_add((col + COLS) * self.b_strides.1);
         let prefetch = match ahead {
-            // Panels of contiguous columns lie row by row; panels of contiguous k are one stretch of memory, nearly.
+            // Panels of contiguous columns lie row by row; panels of contiguous k are one stretch
+            // of memory, nearly.
             Some(row) if row < self.k && self.b_strides.1 == 1 => {
                 Prefetch { from: next.wrapping_add(row * self.b_strides.0), step: self.b_strides.0 }
             }
-            Some(row) if row < self.k && self.b_strides.0 == 1 => Prefetch { from: next.wrapping_add(row * COLS), step: COLS },
+            Some(row) if row < self.k && self.b_strides.0 == 1 => {
+                Prefetch { from: next.wrapping_add(row * COLS), step: COLS }
+            }
             _ => Prefetch { from: a, step: 0 },
         };
-        // SAFETY: the processor has AVX-512F, the packed operands are complete, and the tile lies inside C.
-        unsafe { kernel::tile(end - first, registers, ops, Finish { bias, ..self.finish }, prefetch) }
+        // SAFETY: the processor has AVX-512F, the packed operands are complete, and the tile lies
+        // inside C.
+        unsafe {
+            kernel::tile(end - first, registers, ops, Finish { bias, ..self.finish }, prefetch)
+        }
     }
 }
 
 /// Calls `task` for 0..count, shared among the threads if there is more than one.
 fn for_each(count: usize, threads: usize, task: impl Fn(usize) + Sync + Send) {
-    if threads == 1 || count <= 1 { (0..count).for_each(task) } else { (0..count).into_par_iter().for_each(task) }
+    if threads == 1 || count <= 1 {
+        (0..count).for_each(task)
+    } else {
+        (0..count).into_par_iter().for_each(task)
+    }
 }

@@ -1,5 +1,5 @@
-//! Copies rows of A, or columns of B, to the order in which the tile reads them: for each k, the values of up to 32 lanes
-//! beside one another.
+//! Copies rows of A, or columns of B, to the order in which the tile reads them: for each k, the
+//! values of up to 32 lanes beside one another.
 
 use super::kernel::LANES;
 use std::arch::x86_64::*;
@@ -15,8 +15,9 @@ pub(super) struct Strip {
     pub k: usize,
 }
 
-/// Writes the lanes, rounded up to whole registers of 16, to consecutive places of `to` for each k. Lanes beyond
-/// `strip.lanes` get 0 or a copy of a real lane; nothing that is computed from them is ever stored.
+/// Writes the lanes, rounded up to whole registers of 16, to consecutive places of `to` for each k.
+/// Lanes beyond `strip.lanes` get 0 or a copy of a real lane; nothing that is computed from them is
+/// ever stored.
 ///
 /// # Safety
 /// The processor has AVX-512F, the strip is readable, and `to` is writable for `k` groups of lanes.
@@ -27,7 +28,8 @@ pub(super) unsafe fn pack(strip: Strip, to: *mut f32) {
         // There may be no memory behind the strip to point into.
         return;
     }
-    // SAFETY: the caller's promise; each part below stays within its lanes of the strip and of `to`.
+    // SAFETY: the caller's promise; each part below stays within its lanes of the strip and of
+    // `to`.
     unsafe {
         if strip.lane_stride == 1 {
             return copy(strip, to, step);
@@ -35,12 +37,17 @@ pub(super) unsafe fn pack(strip: Strip, to: *mut f32) {
         for first in (0..strip.lanes).step_by(LANES) {
             let from = strip.from.add(first * strip.lane_stride);
             let part = Strip { from, lanes: (strip.lanes - first).min(LANES), ..strip };
-            if part.k_stride == 1 { transpose(part, to.add(first), step) } else { scalar(part, 0, to.add(first), step) }
+            if part.k_stride == 1 {
+                transpose(part, to.add(first), step)
+            } else {
+                scalar(part, 0, to.add(first), step)
+            }
         }
     }
 }
 
-/// Lanes are contiguous: all lanes of one k after another, so that a row of the matrix is visited once.
+/// Lanes are contiguous: all lanes of one k after another, so that a row of the matrix is visited
+/// once.
 #[target_feature(enable = "avx512f")]
 unsafe fn copy(strip: Strip, to: *mut f32, to_step: usize) {
     let whole = strip.lanes - strip.lanes % LANES;
@@ -61,9 +68,10 @@ unsafe fn copy(strip: Strip, to: *mut f32, to_step: usize) {
 
 /// k is contiguous: up to 16 lanes by 4 k at a time.
 ///
-/// A register is filled with 4 values of k from each of the lanes r, r+4, r+8, r+12, so that a transpose of 4x4 within each
-/// quarter of the register, two shuffles per value, is all that is left to do. Filling it from memory by quarters costs no
-/// shuffle, and so this is half the shuffles of a transpose of 16x16 that starts from whole rows.
+/// A register is filled with 4 values of k from each of the lanes r, r+4, r+8, r+12, so that a
+/// transpose of 4x4 within each quarter of the register, two shuffles per value, is all that is
+/// left to do. Filling it from memory by quarters costs no shuffle, and so this is half the
+/// shuffles of a transpose of 16x16 that starts from whole rows.
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose(strip: Strip, to: *mut f32, to_step: usize) {
     let lane = |l: usize| strip.from.wrapping_add(l.min(strip.lanes - 1) * strip.lane_stride);
@@ -86,8 +94,14 @@ unsafe fn transpose(strip: Strip, to: *mut f32, to_step: usize) {
             let at = to.add(k * to_step);
             _mm512_storeu_ps(at, _mm512_castpd_ps(_mm512_unpacklo_pd(low01, low23)));
             _mm512_storeu_ps(at.add(to_step), _mm512_castpd_ps(_mm512_unpackhi_pd(low01, low23)));
-            _mm512_storeu_ps(at.add(2 * to_step), _mm512_castpd_ps(_mm512_unpacklo_pd(high01, high23)));
-            _mm512_storeu_ps(at.add(3 * to_step), _mm512_castpd_ps(_mm512_unpackhi_pd(high01, high23)));
+            _mm512_storeu_ps(
+                at.add(2 * to_step),
+                _mm512_castpd_ps(_mm512_unpacklo_pd(high01, high23)),
+            );
+            _mm512_storeu_ps(
+                at.add(3 * to_step),
+                _mm512_castpd_ps(_mm512_unpackhi_pd(high01, high23)),
+            );
             k += 4;
         }
         scalar(strip, whole, to, to_step);
@@ -101,7 +115,8 @@ unsafe fn scalar(strip: Strip, first: usize, to: *mut f32, to_step: usize) {
             // SAFETY: the lane is clamped to the strip.
             unsafe {
                 let lane = l.min(strip.lanes - 1);
-                *to.add(k * to_step + l) = *strip.from.add(lane * strip.lane_stride + k * strip.k_stride);
+                *to.add(k * to_step + l) =
+                    *strip.from.add(lane * strip.lane_stride + k * strip.k_stride);
             }
         }
     }
