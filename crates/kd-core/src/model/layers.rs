@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 use kd_kernels::Activation;
 use kd_kernels::batch_norm::{Running, Statistics, batch_norm};
-use kd_kernels::conv2d::{Geometry, Precision, conv2d};
+use kd_kernels::conv2d::{Geometry, Precision, StoredNorm, conv2d, conv2d_normalised};
 use kd_kernels::linear::linear;
 
 use super::Mode;
@@ -236,7 +236,7 @@ impl BatchNorm {
     }
 }
 
-/// A convolution and the batch-norm behind it.
+/// A convolution and the batch-norm behind it. In evaluation the two are one convolution.
 pub(crate) struct ConvNorm {
     pub conv: Conv,
     pub norm: BatchNorm,
@@ -251,6 +251,16 @@ impl ConvNorm {
         act: Activation,
         mode: Mode,
     ) -> Result<Tensor> {
+        // With stored statistics a batch-norm is an affine map, which the convolution takes over.
+        if matches!(mode, Mode::Evaluate) {
+            let Conv { weight, bias, geometry, precision } = &self.conv;
+            let BatchNorm { weight: scale, bias: shift, mean, var } = &self.norm;
+            // What a bias adds to all values of a channel, it adds to their mean.
+            let centred = bias.as_ref().map(|bias| mean - bias).transpose()?;
+            let mean = centred.as_ref().unwrap_or(mean);
+            let norm = StoredNorm { weight: scale, bias: shift, mean, var, eps: EPS };
+            return Ok(conv2d_normalised(xs, weight, norm, residual, act, *geometry, *precision)?);
+        }
         self.norm.forward(&self.conv.forward(xs, mode)?, residual, act, mode)
     }
 }

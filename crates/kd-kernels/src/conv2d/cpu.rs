@@ -1,5 +1,6 @@
 //! Convolution on the CPU: which algorithm runs each of the three passes.
 
+use super::epilogue::Epilogue;
 use super::shape::Shape;
 use super::{Precision, depthwise, implicit, winograd};
 use crate::graph::{Backward, Grad, record, sum, values};
@@ -16,8 +17,10 @@ pub(super) fn conv2d(
 ) -> Result<Tensor> {
     let op = Conv2d { shape, precision };
     let (x, w, b) = (x.contiguous()?, w.contiguous()?, b.map(|b| b.contiguous()).transpose()?);
-    let y =
-        op.forward(&values(&x)?, &values(&w)?, b.as_ref().map(values).transpose()?.as_deref())?;
+    let y = {
+        let bias = b.as_ref().map(values).transpose()?;
+        op.forward(&values(&x)?, &values(&w)?, Epilogue::bias(bias.as_deref()))?
+    };
     let mut inputs = vec![&x, &w];
     inputs.extend(&b);
     let dims = (shape.n, shape.cout, shape.ho, shape.wo);
@@ -49,9 +52,10 @@ impl Backward for Recorded {
     }
 }
 
-struct Conv2d {
-    shape: Shape,
-    precision: Precision,
+/// A convolution of one shape.
+pub(super) struct Conv2d {
+    pub shape: Shape,
+    pub precision: Precision,
 }
 
 /// An algorithm for one pass of one shape.
@@ -89,11 +93,17 @@ fn choose(shape: &Shape, pass: Pass, precision: Precision) -> Algorithm {
 }
 
 impl Conv2d {
-    fn forward(&self, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Result<Vec<f32>> {
+    /// y, `[n, out, ho, wo]`.
+    pub(super) fn forward(&self, x: &[f32], w: &[f32], epilogue: Epilogue) -> Result<Vec<f32>> {
+        epilogue.check(self.shape.cout, self.shape.y_len());
         match choose(&self.shape, Pass::Forward, self.precision) {
-            Algorithm::Depthwise => Ok(depthwise::forward(Isa::best(), &self.shape, x, w, b)),
-            Algorithm::Implicit => Ok(implicit::forward(Isa::best(), &self.shape, x, w, b)),
-            Algorithm::Winograd => Ok(winograd::forward(&self.shape, self.precision, x, w, b)),
+            Algorithm::Depthwise => {
+                Ok(depthwise::forward(Isa::best(), &self.shape, x, w, epilogue))
+            }
+            Algorithm::Implicit => Ok(implicit::forward(Isa::best(), &self.shape, x, w, epilogue)),
+            Algorithm::Winograd => {
+                Ok(winograd::forward(&self.shape, self.precision, x, w, epilogue))
+            }
         }
     }
 

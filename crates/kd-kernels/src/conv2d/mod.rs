@@ -5,7 +5,9 @@
 
 mod cpu;
 mod depthwise;
+mod epilogue;
 mod implicit;
+mod normalised;
 mod places;
 pub mod reference;
 mod shape;
@@ -14,8 +16,10 @@ mod tests;
 mod winograd;
 
 use candle_core::{Result, Tensor};
+pub use normalised::{StoredNorm, conv2d_normalised};
 use shape::Shape;
 
+use crate::Activation;
 use crate::switch::takes_kernel;
 
 /// How a kernel moves over an image: the same in both directions.

@@ -1,8 +1,11 @@
 //! Convolution from stock Candle ops: the oracle of the kernels, and what runs on other devices and
 //! types.
 
-use super::Geometry;
 use super::shape::Shape;
+use super::{Geometry, StoredNorm};
+use crate::Activation;
+use crate::batch_norm::Statistics;
+use crate::batch_norm::reference::batch_norm;
 use candle_core::{Result, Tensor};
 
 /// The same function as [`super::conv2d`].
@@ -60,4 +63,21 @@ fn gathered(s: &Shape, x: &Tensor, w: &Tensor) -> Result<Tensor> {
         cin * s.kh * s.kw,
     ))?;
     w.contiguous()?.matmul(&columns)?.reshape((s.n, s.cout, s.ho, s.wo))
+}
+
+/// The same function as [`super::conv2d_normalised`], as the two ops that it stands for.
+pub fn conv2d_normalised(
+    x: &Tensor,
+    w: &Tensor,
+    norm: StoredNorm,
+    residual: Option<&Tensor>,
+    act: Activation,
+    geometry: Geometry,
+) -> Result<Tensor> {
+    let StoredNorm { weight, bias, mean, var, eps } = norm;
+    let z = conv2d(&x.detach(), &w.detach(), None, geometry)?;
+    let stored = Statistics::Stored { mean, var };
+    let residual = residual.map(Tensor::detach);
+    let (weight, bias) = (weight.detach(), bias.detach());
+    batch_norm(&z, &weight, &bias, eps, stored, residual.as_ref(), act)
 }

@@ -1,7 +1,9 @@
 //! Each algorithm with each instruction set of this machine, against plain sums in f64.
 
+use super::epilogue::Epilogue;
 use super::shape::Shape;
 use super::{Geometry, depthwise, implicit};
+use crate::Activation;
 use crate::stream::Stream;
 use crate::vector::Isa;
 
@@ -70,7 +72,7 @@ fn assert_near(got: &[f32], want: &[f64], what: &str) {
     assert_eq!(off, None, "{what}: off by so much of the largest value");
 }
 
-type Forward = fn(Isa, &Shape, &[f32], &[f32], Option<&[f32]>) -> Vec<f32>;
+type Forward = fn(Isa, &Shape, &[f32], &[f32], Epilogue) -> Vec<f32>;
 type Gradient = fn(Isa, &Shape, &[f32], &[f32]) -> Vec<f32>;
 
 /// Compares the three passes with their sums, for every instruction set.
@@ -89,13 +91,21 @@ fn check(sizes: &[Sizes], forward: Forward, input_gradient: Gradient, weight_gra
         });
         let with_bias: Vec<f64> =
             y.iter().enumerate().map(|(i, y)| y + b[i / pixels % s.cout] as f64).collect();
+        let with_residual: Vec<f64> =
+            with_bias.iter().zip(&g).map(|(y, r)| y + f64::from(*r)).collect();
+        let rectified: Vec<f64> = with_residual.iter().map(|y| y.max(0.0)).collect();
         for isa in Isa::available() {
-            assert_near(&forward(isa, &s, &x, &w, None), &y, &format!("{isa:?} y of {sizes:?}"));
+            let y_of = |epilogue| forward(isa, &s, &x, &w, epilogue);
+            assert_near(&y_of(Epilogue::bias(None)), &y, &format!("{isa:?} y of {sizes:?}"));
             assert_near(
-                &forward(isa, &s, &x, &w, Some(&b)),
+                &y_of(Epilogue::bias(Some(&b))),
                 &with_bias,
                 &format!("{isa:?} y with bias of {sizes:?}"),
             );
+            let all = Epilogue { bias: Some(&b), residual: Some(&g), act: Activation::Relu };
+            assert_near(&y_of(all), &rectified, &format!("{isa:?} act(y) of {sizes:?}"));
+            let sum = Epilogue { act: Activation::None, ..all };
+            assert_near(&y_of(sum), &with_residual, &format!("{isa:?} y + r of {sizes:?}"));
             assert_near(&input_gradient(isa, &s, &g, &w), &dx, &format!("{isa:?} dx of {sizes:?}"));
             assert_near(
                 &weight_gradient(isa, &s, &x, &g),

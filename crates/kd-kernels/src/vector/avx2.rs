@@ -46,6 +46,8 @@ impl Lanes for Ymm {
         fn sub(self, other: Self) -> Self { Self(_mm256_sub_ps(self.0, other.0)) }
         fn mul(self, other: Self) -> Self { Self(_mm256_mul_ps(self.0, other.0)) }
         fn mul_add(self, a: Self, b: Self) -> Self { Self(_mm256_fmadd_ps(self.0, a.0, b.0)) }
+        // The second operand is the result where one of the two is NaN.
+        fn rectify(self) -> Self { Self(_mm256_max_ps(_mm256_setzero_ps(), self.0)) }
     }
 }
 

@@ -32,6 +32,8 @@ impl Lanes for Zmm {
         fn sub(self, other: Self) -> Self { Self(_mm512_sub_ps(self.0, other.0)) }
         fn mul(self, other: Self) -> Self { Self(_mm512_mul_ps(self.0, other.0)) }
         fn mul_add(self, a: Self, b: Self) -> Self { Self(_mm512_fmadd_ps(self.0, a.0, b.0)) }
+        // The second operand is the result where one of the two is NaN.
+        fn rectify(self) -> Self { Self(_mm512_max_ps(_mm512_setzero_ps(), self.0)) }
     }
 }
 

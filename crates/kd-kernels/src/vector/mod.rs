@@ -61,6 +61,8 @@ pub(crate) trait Lanes: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     /// self · a + b.
     unsafe fn mul_add(self, a: Self, b: Self) -> Self;
+    /// max(self, 0), where NaN stays.
+    unsafe fn rectify(self) -> Self;
 }
 
 /// One register.

@@ -50,6 +50,7 @@ impl Lanes for Eight {
         fn mul(self, other: Self) -> Self { Self::of(|l| self.0[l] * other.0[l]) }
         // Not `f32::mul_add`, which is a call where there is no such instruction.
         fn mul_add(self, a: Self, b: Self) -> Self { Self::of(|l| self.0[l] * a.0[l] + b.0[l]) }
+        fn rectify(self) -> Self { Self::of(|l| if self.0[l] <= 0.0 { 0.0 } else { self.0[l] }) }
     }
 }
 

@@ -116,6 +116,7 @@ impl<H: Half> Lanes for Pair<H> {
         fn sub(self, other: Self) -> Self { Self(self.0.sub(other.0), self.1.sub(other.1)) }
         fn mul(self, other: Self) -> Self { Self(self.0.mul(other.0), self.1.mul(other.1)) }
         fn mul_add(self, a: Self, b: Self) -> Self { Self(self.0.mul_add(a.0, b.0), self.1.mul_add(a.1, b.1)) }
+        fn rectify(self) -> Self { Self(self.0.rectify(), self.1.rectify()) }
     }
 }
 

@@ -14,8 +14,9 @@
 
 mod recipe;
 
+use super::epilogue::Epilogue;
 use super::shape::Shape;
-use crate::output::written_by_blocks;
+use crate::output::{assume_init, written_by_blocks};
 use crate::vector::{Isa, Kernel, Vector};
 use rayon::prelude::*;
 use recipe::{NINE, Recipe};
@@ -38,16 +39,16 @@ pub(super) fn serves(s: &Shape) -> bool {
 }
 
 /// y, `[n, channels, ho, wo]`.
-pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], epilogue: Epilogue) -> Vec<f32> {
     s.check(Some(x), Some(w), None);
-    assert!(b.is_none_or(|b| b.len() == s.cout), "a bias has a value for each channel");
-    planes(isa, &Recipe::forward(isa, s), s, x, (s.h * s.w, s.ho * s.wo), w, b)
+    epilogue.check(s.cout, s.y_len());
+    planes(isa, &Recipe::forward(isa, s), s, x, (s.h * s.w, s.ho * s.wo), w, epilogue)
 }
 
 /// The gradient with respect to x, `[n, channels, h, w]`, from g, that of y.
 pub(super) fn input_gradient(isa: Isa, s: &Shape, g: &[f32], w: &[f32]) -> Vec<f32> {
     s.check(None, Some(w), Some(g));
-    planes(isa, &Recipe::adjoint(isa, s), s, g, (s.ho * s.wo, s.h * s.w), w, None)
+    planes(isa, &Recipe::adjoint(isa, s), s, g, (s.ho * s.wo, s.h * s.w), w, Epilogue::bias(None))
 }
 
 /// All planes of `to` pixels, each from one of `from` pixels.
@@ -58,7 +59,7 @@ fn planes(
     x: &[f32],
     (from, to): (usize, usize),
     w: &[f32],
-    b: Option<&[f32]>,
+    epilogue: Epilogue,
 ) -> Vec<f32> {
     // From here on, the planes that share a register are one.
     let (from, to, channels) = (from * recipe.planes, to * recipe.planes, s.cin / recipe.planes);
@@ -75,11 +76,13 @@ fn planes(
             from,
             to,
             w,
-            b,
+            b: epilogue.bias,
             y: y.as_mut_ptr().cast(),
         };
         // SAFETY: `y` is that of the planes, and the recipe's places lie in a plane of x.
-        unsafe { isa.run(planes) }
+        unsafe { isa.run(planes) };
+        // SAFETY: the kernel has written all registers of each plane.
+        epilogue.finish(first * to, unsafe { assume_init(y) });
     };
     // SAFETY: the kernel writes all registers of each plane.
     unsafe { written_by_blocks(s.n * channels * to, per_task * to, write) }

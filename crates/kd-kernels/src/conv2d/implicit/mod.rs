@@ -27,9 +27,10 @@ mod weight_gradient;
 pub(super) use input_gradient::input_gradient;
 pub(super) use weight_gradient::weight_gradient;
 
+use super::epilogue::Epilogue;
 use super::places::{Places, Walk};
 use super::shape::Shape;
-use crate::output::written_by_blocks;
+use crate::output::{assume_init, written_by_blocks};
 use crate::vector::Isa;
 use panel::Weights;
 use product::Product;
@@ -40,9 +41,9 @@ use std::mem::MaybeUninit;
 const COLUMNS: usize = 64;
 
 /// y, `[n, out, ho, wo]`.
-pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32]>) -> Vec<f32> {
+pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], epilogue: Epilogue) -> Vec<f32> {
     s.check(Some(x), Some(w), None);
-    assert!(b.is_none_or(|b| b.len() == s.cout), "a bias has a value for each output channel");
+    epilogue.check(s.cout, s.y_len());
     let (groups, taps) = (s.geometry.groups, taps(s));
     let (channels, out, depth) = (s.cin / groups, s.cout / groups, s.cin / groups * taps.len());
     let weights =
@@ -54,7 +55,7 @@ pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32
         row_step: s.ho * s.wo,
         taps: taps.len(),
         weights: &weights,
-        bias: b,
+        bias: epilogue.bias,
     };
     let images = (COLUMNS.div_ceil((s.ho * s.wo).max(1))).min(s.n.max(1));
     let places = |images: usize| {
@@ -69,7 +70,9 @@ pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], b: Option<&[f32
         let (from, to) = if y.len() == images * s.cout * s.ho * s.wo { &whole } else { &rest };
         let x = x[at * images * image..].as_ptr();
         // SAFETY: the places lie in x and in this block of y, all of which they cover.
-        unsafe { product::run(isa, &product, (from, to), x, y.as_mut_ptr().cast()) }
+        unsafe { product::run(isa, &product, (from, to), x, y.as_mut_ptr().cast()) };
+        // SAFETY: the product has written all places of the block.
+        epilogue.finish(at * images * s.cout * s.ho * s.wo, unsafe { assume_init(y) });
     };
     // SAFETY: the product writes all places of the block.
     unsafe { written_by_blocks(s.y_len(), images * s.cout * s.ho * s.wo, block) }

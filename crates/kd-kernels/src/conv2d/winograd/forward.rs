@@ -12,6 +12,7 @@ use super::tile::Tile;
 use super::transform::{Planes, Sink, input, output};
 use super::weights::{Kernels, transform};
 use super::{CACHE, SHARED, for_each, runs};
+use crate::conv2d::epilogue::Epilogue;
 use crate::output::written;
 use crate::vector::{Isa, Kernel, Vector};
 use std::cell::Cell;
@@ -27,27 +28,24 @@ thread_local! {
 /// Bytes from which an output is written past the caches.
 const STREAM: usize = 4 << 20;
 
-/// y = x * kernels + bias, as `[count, outer, height, width]`.
+/// y = act(x * kernels + bias + residual), as `[count, outer, height, width]`.
 pub(super) fn convolve<F: Tile>(
     isa: Isa,
     images: Images,
     kernels: Kernels,
     x: &[f32],
-    bias: Option<&[f32]>,
+    epilogue: Epilogue,
 ) -> Vec<f32> {
     assert_eq!(x.len(), images.len(), "the values of {images:?}");
-    assert!(
-        bias.is_none_or(|b| b.len() == kernels.outer),
-        "a bias has a value for each output channel"
-    );
     let plan = Plan::new::<F>(images);
     let out = Plan::new::<F>(Images { channels: kernels.outer, ..images });
     let len = out.images.len();
+    epilogue.check(kernels.outer, len);
     let write = |y: &mut [MaybeUninit<f32>]| {
         let aligned = (y.as_ptr() as usize).is_multiple_of(64) && images.width.is_multiple_of(16);
         let sink = Sink { at: y.as_mut_ptr().cast(), stream: aligned && size_of_val(y) >= STREAM };
         // SAFETY: the lengths are checked, and `y` has that of the images of `out`.
-        unsafe { all_steps::<F>(isa, (plan, out), kernels, x, bias, sink) }
+        unsafe { all_steps::<F>(isa, (plan, out), kernels, x, epilogue, sink) }
     };
     // SAFETY: every pixel belongs to one tile of one unit, and each unit of each channel is
     // written.
@@ -55,21 +53,22 @@ pub(super) fn convolve<F: Tile>(
 }
 
 /// # Safety
-/// `y` is writable for the images of the second plan, and x and the bias are those of the plans and
-/// the kernels.
+/// `y` is writable for the images of the second plan, and x and the epilogue are those of the plans
+/// and the kernels.
 unsafe fn all_steps<F: Tile>(
     isa: Isa,
     (plan, out): (Plan, Plan),
     kernels: Kernels,
     x: &[f32],
-    bias: Option<&[f32]>,
+    epilogue: Epilogue,
     y: Sink,
 ) {
     let (panels, panel_len) = (kernels.panels(), kernels.panel_len());
     let weights_len = Planes::len(F::POSITIONS, panels, panel_len);
     with_scratch(&WEIGHTS, weights_len, |u| {
         let weights = Planes::new(u, panels, panel_len);
-        let step = Steps { isa, plan, out, kernels, weights, x, bias, y, tile: PhantomData::<F> };
+        let step =
+            Steps { isa, plan, out, kernels, weights, x, epilogue, y, tile: PhantomData::<F> };
         for_each(panels, |panel| step.run(Step::Weights(panel)));
         // Transformed tiles and sums of a unit.
         let rows = kernels.inner + panels * PANEL;
@@ -100,7 +99,7 @@ struct Steps<'a, F> {
     kernels: Kernels<'a>,
     weights: Planes,
     x: &'a [f32],
-    bias: Option<&'a [f32]>,
+    epilogue: Epilogue<'a>,
     y: Sink,
     tile: PhantomData<F>,
 }
@@ -215,8 +214,7 @@ impl<F: Tile> Kernel for Bound<'_, '_, F> {
                     }
                 }
                 Step::Output { tables, channels, from } => {
-                    let bias = s.bias.map_or(std::ptr::null(), <[f32]>::as_ptr);
-                    output::<V::Sixteen, F>(&s.out, tables, from, channels, bias, s.y)
+                    output::<V::Sixteen, F>(&s.out, tables, from, channels, &s.epilogue, s.y)
                 }
             }
         }

@@ -35,6 +35,7 @@ mod transform;
 mod weights;
 
 use super::Precision;
+use super::epilogue::Epilogue;
 use super::shape::Shape;
 use crate::vector::Isa;
 use plan::{Images, Plan};
@@ -76,14 +77,15 @@ pub(super) fn forward(
     precision: Precision,
     x: &[f32],
     w: &[f32],
-    b: Option<&[f32]>,
+    epilogue: Epilogue,
 ) -> Vec<f32> {
-    convolve(s, precision, s.cin, Kernels::new(w, s.cout, s.cin), x, b)
+    convolve(s, precision, s.cin, Kernels::new(w, s.cout, s.cin), x, epilogue)
 }
 
 /// The gradient with respect to x, `[n, in, h, w]`, from g, that of y.
 pub(super) fn input_gradient(s: &Shape, precision: Precision, g: &[f32], w: &[f32]) -> Vec<f32> {
-    convolve(s, precision, s.cout, Kernels::new(w, s.cout, s.cin).adjoint(), g, None)
+    let kernels = Kernels::new(w, s.cout, s.cin).adjoint();
+    convolve(s, precision, s.cout, kernels, g, Epilogue::bias(None))
 }
 
 fn convolve(
@@ -92,12 +94,12 @@ fn convolve(
     channels: usize,
     kernels: Kernels,
     x: &[f32],
-    b: Option<&[f32]>,
+    epilogue: Epilogue,
 ) -> Vec<f32> {
     if large_tiles(s, precision) {
-        forward::convolve::<F4>(Isa::best(), images(s, channels), kernels, x, b)
+        forward::convolve::<F4>(Isa::best(), images(s, channels), kernels, x, epilogue)
     } else {
-        forward::convolve::<F2>(Isa::best(), images(s, channels), kernels, x, b)
+        forward::convolve::<F2>(Isa::best(), images(s, channels), kernels, x, epilogue)
     }
 }
 

@@ -4,6 +4,8 @@ use super::plan::{Images, Plan};
 use super::tile::{F2, F4, Tile};
 use super::weights::Kernels;
 use super::{forward, gradient};
+use crate::Activation;
+use crate::conv2d::epilogue::Epilogue;
 use crate::stream::Stream;
 use crate::vector::Isa;
 use proptest::prelude::*;
@@ -47,31 +49,38 @@ fn distance(got: &[f32], want: &[f64]) -> f64 {
         .fold(0.0, f64::max)
 }
 
-/// The errors of y, dx and dw.
-fn errors<F: Tile>(isa: Isa, images: Images, outs: usize, seed: u64, bias: bool) -> [f64; 3] {
+/// The errors of y, with bias, residual and activation where it is `fused`, of dx and of dw.
+fn errors<F: Tile>(isa: Isa, images: Images, outs: usize, seed: u64, fused: bool) -> [f64; 3] {
     let pixels = images.height * images.width;
     let x = random(seed, images.count * images.channels * pixels);
     let g = random(seed ^ 1, images.count * outs * pixels);
     let w = random(seed ^ 2, outs * images.channels * 9);
     let b = random(seed ^ 3, outs);
-    let mut y: Vec<f64> =
-        (0..g.len()).map(|k| if bias { f64::from(b[k / pixels % outs]) } else { 0.0 }).collect();
+    let start = |k: usize| {
+        if fused { f64::from(b[k / pixels % outs]) + f64::from(g[k]) } else { 0.0 }
+    };
+    let mut y: Vec<f64> = (0..g.len()).map(start).collect();
     let (mut dx, mut dw) = (vec![0f64; x.len()], vec![0f64; w.len()]);
     products(images, outs, |at, from, k| {
         y[at] += f64::from(x[from]) * f64::from(w[k]);
         dx[from] += f64::from(g[at]) * f64::from(w[k]);
         dw[k] += f64::from(g[at]) * f64::from(x[from]);
     });
+    let mut epilogue = Epilogue::bias(None);
+    if fused {
+        y.iter_mut().for_each(|y| *y = y.max(0.0));
+        epilogue = Epilogue { bias: Some(&b), residual: Some(&g), act: Activation::Relu };
+    }
     let kernels = Kernels::new(&w, outs, images.channels);
     [
-        distance(&forward::convolve::<F>(isa, images, kernels, &x, bias.then_some(&b[..])), &y),
+        distance(&forward::convolve::<F>(isa, images, kernels, &x, epilogue), &y),
         distance(
             &forward::convolve::<F>(
                 isa,
                 Images { channels: outs, ..images },
                 kernels.adjoint(),
                 &g,
-                None,
+                Epilogue::bias(None),
             ),
             &dx,
         ),
@@ -92,14 +101,14 @@ proptest! {
     #[test]
     fn every_instruction_set_agrees_with_direct_sums(
         seed: u64, count in 1usize..6, channels in 1usize..20, outs in 1usize..20, height in 1usize..11,
-        width in prop_oneof![1usize..12, Just(16), Just(17), Just(31), Just(32)], bias: bool,
+        width in prop_oneof![1usize..12, Just(16), Just(17), Just(31), Just(32)], fused: bool,
     ) {
         let images = Images { count, channels, height, width };
         for isa in Isa::available() {
-            for (what, error) in ["y", "dx", "dw"].iter().zip(errors::<F2>(isa, images, outs, seed, bias)) {
+            for (what, error) in ["y", "dx", "dw"].iter().zip(errors::<F2>(isa, images, outs, seed, fused)) {
                 prop_assert!(error < 2e-6, "F(2x2) on {:?}: {} is off by {}", isa, what, error);
             }
-            for (what, error) in ["y", "dx", "dw"].iter().zip(errors::<F4>(isa, images, outs, seed, bias)) {
+            for (what, error) in ["y", "dx", "dw"].iter().zip(errors::<F4>(isa, images, outs, seed, fused)) {
                 prop_assert!(error < 1e-5, "F(4x4) on {:?}: {} is off by {}", isa, what, error);
             }
         }

@@ -8,6 +8,8 @@
 
 use super::plan::{Piece, Plan, Tables};
 use super::tile::{EDGE, Tile};
+use crate::Activation;
+use crate::conv2d::epilogue::Epilogue;
 use crate::vector::Sixteen;
 use std::ops::Range;
 
@@ -159,27 +161,32 @@ unsafe fn input_of<V: Sixteen, F: Tile, const ONE: bool>(
     }
 }
 
-/// y = Aᵀ M A + b of some channels, for the units of the tables, which hold M image rows.
+/// y = act(Aᵀ M A + bias + residual) of some channels, for the units of the tables, which hold M image rows.
 ///
 /// # Safety
 /// As for [`Sixteen`]; `y` is the batch of the plan, `from` holds the sums of the channels and
-/// units; `bias` is null or has a value for each channel.
+/// units; the epilogue is that of y.
 #[inline(always)]
 pub(super) unsafe fn output<V: Sixteen, F: Tile>(
     plan: &Plan,
     tables: &Tables,
     from: Planes,
     channels: Range<usize>,
-    bias: *const f32,
+    epilogue: &Epilogue,
     y: Sink,
 ) {
     // SAFETY: the caller's promise.
     unsafe {
         // Outside the loops, so that it is cleared once.
         let mut rows = [[V::zero(); EDGE]; EDGE];
+        let relu = epilogue.act == Activation::Relu;
         for c in channels {
             let image = y.at.wrapping_add(c * plan.images.height * plan.images.width);
-            let b = if bias.is_null() { V::zero() } else { V::splat(*bias.add(c)) };
+            let b = epilogue.bias.map_or(0.0, |b| b[c]);
+            let b = V::splat(b);
+            let residual = epilogue
+                .residual
+                .map(|r| r.as_ptr().wrapping_add(c * plan.images.height * plan.images.width));
             for (unit, table) in tables.units().enumerate() {
                 let from_unit = from.at.add(c * from.row + unit * 16);
                 for j in 0..F::N {
@@ -198,9 +205,20 @@ pub(super) unsafe fn output<V: Sixteen, F: Tile>(
                         *phase = phase.add(b);
                     }
                     for (r, pixels) in F::pixels(&phases)[..F::M].iter().enumerate() {
-                        for piece in
-                            &table[(i * F::M + r) * tables.per_vector..][..tables.per_vector]
-                        {
+                        let pieces =
+                            &table[(i * F::M + r) * tables.per_vector..][..tables.per_vector];
+                        let mut pixels = *pixels;
+                        if let Some(residual) = residual {
+                            pixels = pixels.add(load_pieces::<V, false>(
+                                residual,
+                                pieces.as_ptr(),
+                                tables.per_vector,
+                            ));
+                        }
+                        if relu {
+                            pixels = pixels.rectify();
+                        }
+                        for piece in pieces {
                             let to = image.wrapping_offset(piece.at);
                             let lanes = u32::from(piece.lanes);
                             if y.stream && lanes == V::FULL {
