@@ -13,9 +13,9 @@ use criterion::{
     BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
 use kd_kernels::Activation;
+use kd_kernels::attention_fusion::attention_fusion;
 use kd_kernels::batch_norm::{Statistics, batch_norm};
 use kd_kernels::channel_shuffle::channel_shuffle;
-use kd_kernels::gated_sum::gated_sum;
 use kd_kernels::pool::{avg_pool2d, global_avg_pool, max_pool2d};
 use kd_kernels::relu::relu;
 use kd_kernels::stream::Stream;
@@ -95,8 +95,8 @@ fn maps(c: &mut Criterion) {
     forward(&mut group, "global-avg-pool", &|| global_avg_pool(&x));
     let small = normal(&[BATCH, 64, 16, 16]);
     forward(&mut group, "upsample-2", &|| upsample_nearest(&small, (32, 32)));
-    let gates = normal(&[BATCH, 2, 32, 32]);
-    forward(&mut group, "gated-sum", &|| gated_sum(&x, &x, &gates));
+    let (weight, bias) = (normal(&[2, 128]), normal(&[2]));
+    forward(&mut group, "attention-fusion", &|| attention_fusion(&x, &small, &weight, &bias));
     group.finish();
 }
 

@@ -1,4 +1,4 @@
-//! Channel energy, channel distance, the polynomial discrepancy, and distances and angles within a
+//! Channel energy, channel and pyramid distance, the polynomial discrepancy, and distances and angles within a
 //! batch, against their twins and finite differences.
 
 mod common;
@@ -10,6 +10,7 @@ use common::graph::{
 use common::{flat, laid_out};
 use kd_kernels::energy::{self, channel_energy};
 use kd_kernels::polynomial_mmd::{self, polynomial_mmd};
+use kd_kernels::pyramid_distance::{self, Level, pyramid_distance};
 use kd_kernels::squared_distance::{self, channel_distance};
 use kd_kernels::triples::{self, angle_distance, squared_distances};
 use proptest::prelude::*;
@@ -23,6 +24,24 @@ fn angles(x: &Tensor, target: &Tensor) -> Result<Tensor> {
 fn reference_angles(x: &Tensor, target: &Tensor) -> Result<Tensor> {
     let target = triples::reference::squared_distances(&target.to_dtype(x.dtype())?)?;
     triples::reference::angle_distance(&triples::reference::squared_distances(x)?, &target)
+}
+
+/// The side of maps, and the levels over them.
+const PYRAMIDS: [(usize, &[usize]); 7] = [
+    (32, &[32, 4, 2, 1]),
+    (16, &[4, 2, 1]),
+    (8, &[8, 4, 4, 1]),
+    (4, &[4, 2, 1]),
+    (9, &[9, 3, 1]),
+    (6, &[2]),
+    (1, &[1]),
+];
+
+/// A pyramid whose weights differ.
+fn pyramid(which: usize) -> (usize, Vec<Level>) {
+    let (side, levels) = PYRAMIDS[which];
+    let level = |(i, side): (usize, &usize)| Level { side: *side, weight: 1.5 / (1 + i) as f64 };
+    (side, levels.iter().enumerate().map(level).collect())
 }
 
 proptest! {
@@ -39,6 +58,16 @@ proptest! {
         let inputs = [random(seed, &[n, c, h, w]), random(seed ^ 1, &[n, c, h, w])];
         let f = |t: &[Tensor]| channel_distance(&image_laid_out(&t[0], how), &image_laid_out(&t[1], how / 3));
         assert_twins(&inputs, 1e-5, f, |t| squared_distance::reference::channel_distance(&t[0], &t[1]));
+    }
+
+    #[test]
+    fn the_pyramid_distance_agrees_with_its_twin(
+        seed: u64, n in 1usize..4, c in 1usize..9, which in 0usize..PYRAMIDS.len(), how in 0usize..9,
+    ) {
+        let (side, levels) = pyramid(which);
+        let inputs = [random(seed, &[n, c, side, side]), random(seed ^ 1, &[n, c, side, side])];
+        let f = |t: &[Tensor]| pyramid_distance(&image_laid_out(&t[0], how), &image_laid_out(&t[1], how / 3), &levels);
+        assert_twins(&inputs, 1e-5, f, |t| pyramid_distance::reference::pyramid_distance(&t[0], &t[1], &levels));
     }
 
     #[test]
@@ -65,6 +94,13 @@ fn gradients_of_the_twins_are_finite_differences() {
     assert_finite_differences(&pair, |t| {
         squared_distance::reference::channel_distance(&t[0], &t[1])
     });
+    for which in [3, 5] {
+        let (side, levels) = pyramid(which);
+        let pair = [random(2, &[1, 2, side, side]), random(3, &[1, 2, side, side])];
+        assert_finite_differences(&pair, |t| {
+            pyramid_distance::reference::pyramid_distance(&t[0], &t[1], &levels)
+        });
+    }
     let y = random(4, &[2, 5, 2, 2]);
     let discrepancy =
         |t: &[Tensor]| polynomial_mmd::reference::polynomial_mmd(&t[0], &y.to_dtype(t[0].dtype())?);
@@ -164,6 +200,8 @@ fn results_do_not_depend_on_threads() {
     let image = |seed| random(seed, &[5, 18, 31, 33]);
     assert_threads(&[image(1)], |t| channel_energy(&t[0]));
     assert_threads(&[image(1), image(2)], |t| channel_distance(&t[0], &t[1]));
+    let maps = [random(1, &[5, 18, 32, 32]), random(2, &[5, 18, 32, 32])];
+    assert_threads(&maps, |t| pyramid_distance(&t[0], &t[1], &pyramid(0).1));
     assert_threads(&[image(1)], |t| polynomial_mmd(&t[0], &image(2)));
     assert_threads(&[random(1, &[83, 45])], |t| squared_distances(&t[0]));
     assert_threads(&[random(1, &[83, 45])], |t| angles(&t[0], &random(2, &[83, 9])));
@@ -178,6 +216,13 @@ fn shapes_that_do_not_fit_are_named() {
     };
     says(channel_energy(&random(1, &[2, 3, 4])), "channel_energy: x has shape [2, 3, 4]");
     says(channel_distance(&x, &x.narrow(1, 0, 2).unwrap()), "got [2, 3, 4, 5] and [2, 2, 4, 5]");
+    let (maps, levels) = (random(1, &[2, 3, 4, 4]), |side| [Level { side, weight: 1.0 }]);
+    says(pyramid_distance(&x, &x, &levels(2)), "[n, c, side, side], not empty, got [2, 3, 4, 5]");
+    let two = maps.narrow(1, 0, 2).unwrap();
+    says(pyramid_distance(&maps, &two, &levels(2)), "y has shape [2, 2, 4, 4]");
+    says(pyramid_distance(&maps, &maps, &[]), "at least one level");
+    says(pyramid_distance(&maps, &maps, &levels(3)), "a multiple of 3, got 4");
+    says(pyramid_distance(&maps, &maps, &levels(0)), "a multiple of 0, got 4");
     says(polynomial_mmd(&x, &x.narrow(2, 0, 2).unwrap()), "got [2, 3, 4, 5] and [2, 3, 2, 5]");
     says(polynomial_mmd(&x, &x.narrow(0, 0, 1).unwrap()), "got [2, 3, 4, 5] and [1, 3, 4, 5]");
     says(squared_distances(&x), "squared_distances: x has shape [2, 3, 4, 5]");

@@ -5,14 +5,15 @@ mod common;
 
 use candle_core::{Device, Result, Tensor, Var};
 use common::bits;
+use kd_kernels::attention_fusion::attention_fusion;
 use kd_kernels::batch_norm::{Statistics, batch_norm};
 use kd_kernels::dropout::{self, Dropout};
 use kd_kernels::embedding::embedding;
 use kd_kernels::energy::channel_energy;
-use kd_kernels::gated_sum::gated_sum;
 use kd_kernels::layer_norm::{layer_norm, residual_norm};
 use kd_kernels::multiply_add::{multiply_add, tanh_multiply_add};
 use kd_kernels::pool::{avg_pool2d, global_avg_pool, max_pool2d};
+use kd_kernels::pyramid_distance::{Level, pyramid_distance};
 use kd_kernels::relu::relu;
 use kd_kernels::residual_add::residual_add;
 use kd_kernels::smoothed_cross_entropy::{label_smoothed_cross_entropy, soft_cross_entropy};
@@ -44,6 +45,9 @@ fn every_instruction_set_gives_the_same_bits() {
     let (x, y, gates) =
         (random(1, &[3, 5, 9, 11]), random(2, &[3, 5, 9, 11]), random(3, &[3, 2, 9, 11]));
     let (small, weight, bias) = (random(4, &[7, 5, 2, 3]), random(5, &[5]), random(6, &[5]));
+    let (half, fusion, two) = (random(12, &[3, 5, 5, 6]), random(13, &[2, 10]), random(14, &[2]));
+    let (square, other) = (random(15, &[3, 5, 12, 12]), random(16, &[3, 5, 12, 12]));
+    let levels = [12, 4, 2, 1].map(|side| Level { side, weight: 1.0 / side as f64 });
     let norm = |x: &Var, residual: Option<&Tensor>, act| {
         all_bits(&[x, &weight, &bias], || {
             batch_norm(x, &weight, &bias, 1e-5, Statistics::Batch(None), residual, act)
@@ -76,7 +80,8 @@ fn every_instruction_set_gives_the_same_bits() {
             all_bits(&[&x], || global_avg_pool(&x)),
             all_bits(&[&x], || upsample_nearest(&x, (18, 22))),
             all_bits(&[&x], || upsample_nearest(&x, (13, 5))),
-            all_bits(&[&x, &y, &gates], || gated_sum(&x, &y, &gates)),
+            all_bits(&[&x, &y, &fusion, &two], || attention_fusion(&x, &y, &fusion, &two)),
+            all_bits(&[&x, &half, &fusion, &two], || attention_fusion(&x, &half, &fusion, &two)),
             all_bits(&[&x], || relu(&x)),
             all_bits(&[&words], || dropout::dropout(&words, 0.4, Stream::new(5, 6))),
             all_bits(&[&words], || softmax(&words)),
@@ -85,6 +90,7 @@ fn every_instruction_set_gives_the_same_bits() {
             all_bits(&[&gates, &small_gates], || weighted_sum(&gates, &small_gates)),
             all_bits(&[&x], || channel_energy(&x)),
             all_bits(&[&x, &y], || channel_distance(&x, &y)),
+            all_bits(&[&square, &other], || pyramid_distance(&square, &other, &levels)),
             all_bits(&[&words], || {
                 angle_distance(&squared_distances(&words)?, &squared_distances(&targets)?)
             }),

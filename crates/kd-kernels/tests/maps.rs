@@ -1,4 +1,4 @@
-//! ReLU, upsampling, channel shuffle and the gated sum against their twins and finite differences.
+//! ReLU, upsampling, channel shuffle and the attention-based fusion against their twins and finite differences.
 
 mod common;
 
@@ -7,8 +7,8 @@ use common::flat;
 use common::graph::{
     assert_finite_differences, assert_threads, assert_twins, image_laid_out, random,
 };
+use kd_kernels::attention_fusion::{self, attention_fusion};
 use kd_kernels::channel_shuffle::{self, channel_shuffle};
-use kd_kernels::gated_sum::{self, gated_sum};
 use kd_kernels::relu::{self, relu};
 use kd_kernels::upsample::{self, upsample_nearest};
 use proptest::prelude::*;
@@ -32,10 +32,16 @@ proptest! {
     }
 
     #[test]
-    fn the_gated_sum_agrees_with_its_twin(seed: u64, n in 1usize..4, c in 1usize..20, h in 1usize..9, w in 1usize..9, how in 0usize..27) {
-        let inputs = [random(seed, &[n, c, h, w]), random(seed ^ 1, &[n, c, h, w]), random(seed ^ 2, &[n, 2, h, w])];
-        let f = |t: &[Tensor]| gated_sum(&image_laid_out(&t[0], how), &image_laid_out(&t[1], how / 3), &image_laid_out(&t[2], how / 9));
-        assert_twins(&inputs, 1e-5, f, |t| gated_sum::reference::gated_sum(&t[0], &t[1], &t[2]));
+    fn the_attention_fusion_agrees_with_its_twin(
+        seed: u64, n in 1usize..4, c in 1usize..20, h in 1usize..9, w in 1usize..9, scale in 0usize..4, how in 0usize..9,
+    ) {
+        let (from_h, from_w) = [(h, w), (h.div_ceil(2), w.div_ceil(2)), (1, 1), (h + 1, w.div_ceil(3))][scale];
+        let [x, y] = [(seed, h, w), (seed ^ 1, from_h, from_w)].map(|(seed, h, w)| random(seed, &[n, c, h, w]));
+        let inputs = [x, y, random(seed ^ 2, &[2, 2 * c]), random(seed ^ 3, &[2])];
+        let f = |t: &[Tensor]| {
+            attention_fusion(&image_laid_out(&t[0], how), &image_laid_out(&t[1], how / 3), &t[2], &t[3])
+        };
+        assert_twins(&inputs, 2e-5, f, |t| attention_fusion::reference::attention_fusion(&t[0], &t[1], &t[2], &t[3]));
     }
 
     #[test]
@@ -56,8 +62,10 @@ fn gradients_of_the_twins_are_finite_differences() {
     assert_finite_differences(&[random(3, &[2, 6, 2, 1])], |t| {
         channel_shuffle::reference::channel_shuffle(&t[0], 3)
     });
-    let inputs = [random(4, &[2, 3, 2, 2]), random(5, &[2, 3, 2, 2]), random(6, &[2, 2, 2, 2])];
-    assert_finite_differences(&inputs, |t| gated_sum::reference::gated_sum(&t[0], &t[1], &t[2]));
+    let (x, y) = (random(4, &[2, 3, 4, 2]), random(5, &[2, 3, 2, 1]));
+    assert_finite_differences(&[x, y, random(6, &[2, 6]), random(8, &[2])], |t| {
+        attention_fusion::reference::attention_fusion(&t[0], &t[1], &t[2], &t[3])
+    });
 }
 
 #[test]
@@ -100,8 +108,13 @@ fn values_by_hand() {
     assert_eq!(flat(&channel_shuffle(&x, 2).unwrap()), [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
     let x = Tensor::new(&[[[[1f32, 2.0]]]], &Device::Cpu).unwrap();
     assert_eq!(flat(&upsample_nearest(&x, (2, 3)).unwrap()), [1.0, 1.0, 2.0, 1.0, 1.0, 2.0]);
-    let gates = Tensor::new(&[[[[1f32, 0.5]], [[2.0, 0.0]]]], &Device::Cpu).unwrap();
-    assert_eq!(flat(&gated_sum(&x, &(&x * 10.0).unwrap(), &gates).unwrap()), [21.0, 1.0]);
+    // Logits 3·x − 3 + bias: gates of 1/2 for the first pixel of x, and all but 1 for both of y.
+    let weight = Tensor::new(&[[3f32, -0.3], [0.0, 0.0]], &Device::Cpu).unwrap();
+    let y = Tensor::new(&[[[[10f32]]]], &Device::Cpu).unwrap();
+    let bias = Tensor::new(&[0f32, 40.0], &Device::Cpu).unwrap();
+    let fused = flat(&attention_fusion(&x, &y, &weight, &bias).unwrap());
+    let gate = 1.0 / (1.0 + f64::exp(-3.0));
+    assert!((fused[0] - 10.5).abs() < 1e-5 && (fused[1] - (10.0 + 2.0 * gate)).abs() < 1e-5);
 }
 
 #[test]
@@ -110,9 +123,12 @@ fn results_do_not_depend_on_threads() {
     assert_threads(&[image(1)], |t| relu(&t[0]));
     assert_threads(&[image(1)], |t| upsample_nearest(&t[0], (40, 66)));
     assert_threads(&[image(1)], |t| channel_shuffle(&t[0], 3));
-    assert_threads(&[image(1), image(2), random(3, &[5, 2, 31, 33])], |t| {
-        gated_sum(&t[0], &t[1], &t[2])
-    });
+    let (weight, bias) = (random(3, &[2, 36]), random(4, &[2]));
+    for y in [image(2), random(2, &[5, 18, 16, 11])] {
+        assert_threads(&[image(1), y, weight.clone(), bias.clone()], |t| {
+            attention_fusion(&t[0], &t[1], &t[2], &t[3])
+        });
+    }
 }
 
 #[test]
@@ -125,6 +141,9 @@ fn shapes_that_do_not_fit_are_named() {
     says(channel_shuffle(&x, 2), "channel_shuffle: x has shape [2, 3, 4, 5]");
     says(channel_shuffle(&x, 0), "multiple of 0 groups, at least 1");
     says(upsample_nearest(&x.narrow(2, 0, 0).unwrap(), (2, 2)), "h, w >= 1");
-    says(gated_sum(&x, &x, &x), "expected [2, 2, 4, 5]");
-    says(gated_sum(&x, &x.narrow(0, 0, 1).unwrap(), &x), "y has shape [1, 3, 4, 5]");
+    let (weight, bias) = (random(1, &[2, 6]), random(1, &[2]));
+    says(attention_fusion(&x, &x, &bias, &bias), "weight has shape [2], expected [2, 6]");
+    says(attention_fusion(&x, &x, &weight, &weight), "bias has shape [2, 6], expected [2]");
+    let one = x.narrow(0, 0, 1).unwrap();
+    says(attention_fusion(&x, &one, &weight, &bias), "y has shape [1, 3, 4, 5], expected [2, 3,");
 }

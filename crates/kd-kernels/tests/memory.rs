@@ -8,16 +8,17 @@ use candle_core::{Result, Tensor, Var};
 use common::flat;
 use common::graph::random;
 use kd_kernels::attention::{Mask, attention};
+use kd_kernels::attention_fusion::attention_fusion;
 use kd_kernels::batch_norm::{Statistics, batch_norm};
 use kd_kernels::conv2d::{Geometry, Precision, conv2d};
 use kd_kernels::dropout::Dropout;
 use kd_kernels::embedding::embedding;
 use kd_kernels::feed_forward::feed_forward;
-use kd_kernels::gated_sum::gated_sum;
 use kd_kernels::layer_norm::residual_norm;
 use kd_kernels::linear::linear;
 use kd_kernels::multiply_add::tanh_multiply_add;
 use kd_kernels::pool::{avg_pool2d, global_avg_pool, max_pool2d};
+use kd_kernels::pyramid_distance::{Level, pyramid_distance};
 use kd_kernels::residual_add::residual_add;
 use kd_kernels::smoothed_cross_entropy::{
     label_smoothed_cross_entropy, projected_cross_entropy, soft_cross_entropy,
@@ -99,7 +100,13 @@ fn ops_on_images_write_all_of_their_results() {
             upsample::upsample_nearest(&t[0], (side + 1, 3))
         });
         check("channel_shuffle", &[x], |t| channel_shuffle::channel_shuffle(&t[0], 2));
-        check("gated_sum", &[x, x, &[3, 2, side, side]], |t| gated_sum(&t[0], &t[1], &t[2]));
+        check("attention_fusion", &[x, &[3, 4, 1, side], &[2, 8], &[2]], |t| {
+            attention_fusion(&t[0], &t[1], &t[2], &t[3])
+        });
+        check("pyramid_distance", &[x, x], |t| {
+            let levels = [side, 2, 1].map(|side| Level { side, weight: 1.0 });
+            pyramid_distance(&t[0], &t[1], &levels)
+        });
         check("relu", &[x], |t| relu::relu(&t[0]));
         check("add", &[x, x], |t| add::add(&t[0], &t[1]));
     }

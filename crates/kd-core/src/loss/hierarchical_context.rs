@@ -2,7 +2,7 @@
 //! 2021), section 3.4.
 
 use candle_core::{Result, Tensor, bail};
-use kd_kernels::pool::avg_pool2d;
+use kd_kernels::pyramid_distance::{Level, pyramid_distance};
 
 /// The sides to which maps are pooled, beside their own, from fine to coarse.
 const LEVELS: [usize; 3] = [4, 2, 1];
@@ -33,22 +33,17 @@ pub fn hierarchical_context(student: &Tensor, teacher: &Tensor) -> Result<Tensor
             teacher.dims()
         )
     }
-    // Pooling is linear, so the difference is pooled in place of both, and each level is pooled
-    // from the one before.
-    let mut difference = (student - teacher.detach())?;
-    let (mut sum, mut weight, mut total) = (difference.sqr()?.mean_all()?, 1., 1.);
-    let mut at = side;
+    let mut levels = vec![Level { side, weight: 1. }];
     for level in LEVELS.into_iter().filter(|&level| level < side) {
-        if at % level != 0 {
+        let above = levels[levels.len() - 1];
+        if above.side % level != 0 {
             bail!("hierarchical_context: expected a side that is a multiple of {level}, got {side}")
         }
-        difference = avg_pool2d(&difference, at / level, at / level, 0, true)?;
-        weight /= 2.;
-        total += weight;
-        sum = (sum + (difference.sqr()?.mean_all()? * weight)?)?;
-        at = level;
+        levels.push(Level { side: level, weight: above.weight / 2. });
     }
-    sum / total
+    let total: f64 = levels.iter().map(|level| level.weight).sum();
+    levels.iter_mut().for_each(|level| level.weight /= total);
+    pyramid_distance(student, &teacher.detach(), &levels)
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Backward for Distance {
 
 multiversioned! {
     /// Σ (x − y)².
-    fn squares(x: &[f32], y: &[f32]) -> f32 {
+    pub(crate) fn squares(x: &[f32], y: &[f32]) -> f32 {
         let mut lanes = [0f32; LANES];
         let (x_chunks, x_rest) = x.as_chunks::<LANES>();
         let (y_chunks, y_rest) = y.as_chunks::<LANES>();

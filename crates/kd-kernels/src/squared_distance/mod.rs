@@ -1,6 +1,6 @@
 //! The mean squared distance of two maps, channel by channel.
 
-mod cpu;
+pub(crate) mod cpu;
 pub mod reference;
 
 use candle_core::{Result, Tensor, bail};

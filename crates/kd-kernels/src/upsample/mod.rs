@@ -40,6 +40,6 @@ fn check(x: &Tensor) -> Result<(usize, usize)> {
 }
 
 /// The pixel of `from` that each of `to` pixels copies.
-fn sources(from: usize, to: usize) -> Vec<u32> {
+pub(crate) fn sources(from: usize, to: usize) -> Vec<u32> {
     (0..to).map(|i| (i * from / to) as u32).collect()
 }

@@ -2,10 +2,9 @@
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
-use candle_nn::ops::sigmoid;
 use kd_kernels::Activation;
-use kd_kernels::conv2d::{Geometry, Precision, conv2d};
-use kd_kernels::gated_sum::gated_sum;
+use kd_kernels::attention_fusion::attention_fusion;
+use kd_kernels::conv2d::Precision;
 use kd_kernels::upsample::upsample_nearest;
 
 use crate::Result;
@@ -67,11 +66,14 @@ impl Fusion {
     ) -> Result<Fused> {
         let mut x = self.narrow.forward(xs, None, Activation::None, mode)?;
         if let Some(residual) = residual {
-            let (_, _, height, width) = x.dims4()?;
-            let y = upsample_nearest(residual, (height, width))?;
             x = match &self.attention {
-                Some(attention) => gated_sum(&x, &y, &attention.gates(&x, residual)?)?,
-                None => (x + y)?,
+                Some(Attention { weight, bias }) => {
+                    attention_fusion(&x, residual, &weight.flatten_from(1)?, bias)?
+                }
+                None => {
+                    let (_, _, height, width) = x.dims4()?;
+                    (x + upsample_nearest(residual, (height, width))?)?
+                }
             };
         }
         let residual = upsample_nearest(&x, size)?;
@@ -93,22 +95,6 @@ impl Attention {
             weight: vb.get_with_hints((2, 2 * channels, 1, 1), "weight", init)?,
             bias: vb.get_with_hints(2, "bias", init)?,
         })
-    }
-
-    /// The gates of the level `x`, `[batch, 2, height, width]`, for a residual that is not resized
-    /// yet: a 1×1 convolution and the repeating of pixels commute, so each half of the weights
-    /// is applied to its own map, and two channels are resized and not all.
-    fn gates(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        let (_, channels, height, width) = x.dims4()?;
-        let geometry = Geometry { stride: 1, padding: 0, groups: 1 };
-        let half = |i: usize| self.weight.narrow(1, i * channels, channels)?.contiguous();
-        // A kernel of one pixel has but one algorithm.
-        let conv = |x: &Tensor, w: &Tensor, b: Option<&Tensor>| {
-            conv2d(x, w, b, geometry, Precision::Precise)
-        };
-        let of_x = conv(x, &half(0)?, Some(&self.bias))?;
-        let of_residual = upsample_nearest(&conv(residual, &half(1)?, None)?, (height, width))?;
-        Ok(sigmoid(&(of_x + of_residual)?)?)
     }
 }
 
