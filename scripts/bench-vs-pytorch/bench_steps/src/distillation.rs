@@ -22,13 +22,28 @@ struct Workload(&'static str, &'static str, &'static str, bool, &'static str);
 const REVIEW: &str = r#""kind": "review", "warm-up-epochs": 0, "hard-weight": 1.0, "structure": "residual", "fusion": "attention",
     "distance": "hierarchical", "channels": 512, "student-taps": "after", "teacher-taps": "before""#;
 
-const WORKLOADS: [Workload; 3] = [
+const WORKLOADS: [Workload; 5] = [
     Workload(
         "kd",
         "resnet56",
         "resnet20",
         false,
         r#""kind": "soft-targets", "temperature": 4.0, "soft-weight": 0.9, "hard-weight": 0.1"#,
+    ),
+    Workload(
+        "at",
+        "resnet56",
+        "resnet20",
+        false,
+        r#""kind": "at", "weight": 1000.0, "hard-weight": 1.0"#,
+    ),
+    Workload(
+        "crd",
+        "resnet56",
+        "resnet20",
+        false,
+        r#""kind": "crd", "weight": 0.8, "width": 128, "temperature": 0.07, "negatives": 16384,
+           "momentum": 0.5, "hard-weight": 1.0"#,
     ),
     Workload("review", "resnet56", "resnet20", true, r#""weight": 0.6"#),
     Workload("review-wrn", "wrn-40-2", "wrn-16-2", true, r#""weight": 5.0"#),

@@ -22,7 +22,7 @@ static ALLOCATOR: work::Counting = work::Counting;
 #[derive(Parser)]
 struct Arguments {
     /// mnist-teacher-step, mnist-distillation-step, mnist-evaluation, ARCH-step,
-    /// ARCH-step-precise, ARCH-evaluation, kd-step, review-step, review-wrn-step,
+    /// ARCH-step-precise, ARCH-evaluation, kd-step, at-step, crd-step, review-step, review-wrn-step,
     /// translation-{teacher,tiny,small,generator}-step, with -bfloat16 after it or not,
     /// translation-{teacher,tiny}-search or machine
     workload: String,
