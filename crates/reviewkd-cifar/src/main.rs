@@ -72,6 +72,7 @@ const FILES: Files = Files {
     experiments: &[
         ("ablation", include_str!("../../../experiments/reviewkd-cifar/ablation.toml")),
         ("conv-precision", include_str!("../../../experiments/reviewkd-cifar/conv-precision.toml")),
+        ("cost", include_str!("../../../experiments/reviewkd-cifar/cost.toml")),
         ("cross-stage", include_str!("../../../experiments/reviewkd-cifar/cross-stage.toml")),
         (
             "different-architecture",

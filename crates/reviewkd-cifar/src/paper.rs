@@ -91,6 +91,7 @@ impl Paper for ReviewKd {
         let names: &[&str] = match spec {
             CellSpec::Train(_) => &cells::train::METRICS,
             CellSpec::Imported(_) => &cells::imported::METRICS,
+            CellSpec::Cost(_) => &cells::cost::METRICS,
         };
         Ok(Some(names.iter().map(|name| (*name).to_owned()).collect()))
     }
@@ -105,6 +106,7 @@ impl Paper for ReviewKd {
             CellSpec::Imported(spec) => {
                 cells::imported::run(spec, self.teachers.get(&spec.sha256).as_deref(), &work)?
             }
+            CellSpec::Cost(spec) => cells::cost::run(spec, &work)?,
             CellSpec::Train(spec) => {
                 let teacher = job.needed.all("teacher").first();
                 let teacher =
@@ -118,7 +120,7 @@ impl Paper for ReviewKd {
     fn cost(&self, spec: &CellSpec) -> Option<f64> {
         match spec {
             CellSpec::Train(spec) => Some(spec.seconds_on_two_cores()),
-            CellSpec::Imported(_) => None,
+            CellSpec::Imported(_) | CellSpec::Cost(_) => None,
         }
     }
 

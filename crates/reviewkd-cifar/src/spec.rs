@@ -9,7 +9,7 @@ use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{Context, MethodSpec, Recipe};
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
-use kd_core::train::{Phase, TrainSpec, Trains};
+use kd_core::train::{OptimizerSpec, Phase, TrainSpec, Trains};
 use kd_core::{Error, Result, Seed};
 use kd_experiment::{Cell, Needs, Role};
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,8 @@ pub enum CellSpec {
     Train(Box<TrainCell>),
     /// `imported`: a network that somebody else trained.
     Imported(ImportedCell),
+    /// `cost`: what a step of a method takes.
+    Cost(Box<CostCell>),
 }
 
 /// The kinds of cells that leave a network behind.
@@ -44,10 +46,15 @@ impl CellSpec {
                 NetworkSpec::from_name(&spec.network, 2)?;
                 Ok(Self::Imported(spec))
             }
-            other => {
-                Err(Error::bad_input(format!("unknown kind '{other}': expected train or imported"))
-                    .into())
+            "cost" => {
+                let spec: CostCell = cell.spec_as()?;
+                spec.check()?;
+                Ok(Self::Cost(Box::new(spec)))
             }
+            other => Err(Error::bad_input(format!(
+                "unknown kind '{other}': expected train, imported or cost"
+            ))
+            .into()),
         }
     }
 
@@ -63,7 +70,9 @@ impl CellSpec {
         }
         needs.expect(&[Role::one("teacher", NETWORKS)])?;
         let &[teacher] = needs.all("teacher") else { return Ok(()) };
-        cell.check_normalisation(teacher.spec.normalisation())?;
+        if let Some(normalisation) = teacher.spec.normalisation() {
+            cell.check_normalisation(normalisation)?;
+        }
         Ok(cell.check_pair(teacher.spec.network())?)
     }
 
@@ -72,14 +81,16 @@ impl CellSpec {
         match self {
             Self::Train(cell) => &cell.network,
             Self::Imported(cell) => &cell.network,
+            Self::Cost(cell) => &cell.student,
         }
     }
 
-    /// How its network sees images.
-    fn normalisation(&self) -> Normalisation {
+    /// How its network sees images; those of `cost` are random numbers.
+    fn normalisation(&self) -> Option<Normalisation> {
         match self {
-            Self::Train(cell) => cell.examples.normalisation,
-            Self::Imported(cell) => cell.normalisation,
+            Self::Train(cell) => Some(cell.examples.normalisation),
+            Self::Imported(cell) => Some(cell.normalisation),
+            Self::Cost(_) => None,
         }
     }
 }
@@ -117,6 +128,47 @@ pub struct ImportedCell {
     pub sha256: String,
     /// The normalisation that it was trained with.
     pub normalisation: Normalisation,
+}
+
+/// A step of a method, to be timed beside one of its student alone.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct CostCell {
+    /// The student's name.
+    pub student: String,
+    /// The teacher's name; its weights are initial ones.
+    pub teacher: String,
+    /// What the teacher's batch-norms normalise with.
+    pub teacher_statistics: TeacherStatistics,
+    /// The precision of convolutions.
+    pub conv: Precision,
+    /// Images of a step.
+    pub batch_size: usize,
+    /// Images of the data set, over which some methods have a memory.
+    pub images: usize,
+    /// Steps that are not timed.
+    pub warm_up_steps: usize,
+    /// Steps that are timed.
+    pub steps: usize,
+    /// The method.
+    pub method: MethodSpec,
+    /// What moves the weights, at this rate.
+    pub optimizer: OptimizerSpec,
+    /// So small that steps on random images move no weight far.
+    pub learning_rate: f64,
+}
+
+impl CostCell {
+    fn check(&self) -> Result<()> {
+        NetworkSpec::from_name(&self.teacher, 2)?;
+        NetworkSpec::from_name(&self.student, 2)?;
+        Error::unless_within("batch-size", self.batch_size, 2..=10_000)?;
+        Error::unless_within("images", self.images, self.batch_size..=10_000_000)?;
+        Error::unless_within("warm-up-steps", self.warm_up_steps, 0..=1_000_000)?;
+        Error::unless_within("steps", self.steps, 1..=1_000_000)?;
+        self.method.check()?;
+        self.optimizer.check()
+    }
 }
 
 /// A network to train.

@@ -1,5 +1,6 @@
 //! What each kind of cell does.
 
+pub mod cost;
 pub mod imported;
 pub mod train;
 
