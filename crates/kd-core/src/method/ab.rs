@@ -11,9 +11,6 @@
 //! hard or soft targets. The classifier gets no gradient in the first and stays as it began.
 //! The benchmark's weight 1 is 0.003 here, since its program divides by 1000 and multiplies by 3;
 //! its margin is 1, its stage-decay 0.5.
-//!
-//! Deviation: a student whose map is smaller than the teacher's is refused; the benchmark uses a
-//! transposed convolution there.
 
 use kd_kernels::Activation;
 use serde::{Deserialize, Serialize};

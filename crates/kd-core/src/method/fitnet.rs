@@ -5,9 +5,8 @@
 //! and teacher, both after the activation. r is a convolution with bias, a batch-norm and a ReLU,
 //! which bring S to T's channels and size (see `regressor.rs`).
 //!
-//! Deviations. The paper trains up to the hint in a first stage and with soft targets in a second;
-//! the benchmark, and this file, train one loss throughout. A student whose map is smaller than the
-//! teacher's is refused: the benchmark uses a transposed convolution there.
+//! Deviation: the paper trains up to the hint in a first stage and with soft targets in a second;
+//! the benchmark, and this file, train one loss throughout.
 
 use kd_kernels::Activation;
 use serde::{Deserialize, Serialize};
