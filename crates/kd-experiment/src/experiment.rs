@@ -35,6 +35,18 @@
 //! and at a preset, a table with another `kind` (`optimizer`, `schedule`, …) replaces the one below
 //! it whole.
 //!
+//! Rows that differ in a few values are written once:
+//!
+//! ```toml
+//! [each]
+//! pairs = [{ teacher = "resnet56", student = "resnet20", beta = 2.0 }, { teacher = "wrn-40-2", .. }]
+//! [[row]]
+//! name = "{teacher}-{student}-dkd"               # one row for each entry of the list
+//! each = "pairs"
+//! where = { beta = 2.0 }                         # optional: for those entries alone
+//! spec = { method = { kind = "dkd", beta = "{beta}" } }   # a string that is a key alone takes its value
+//! ```
+//!
 //! Unknown keys are errors. Where a needed row has grids, its cell with the same values in the
 //! shared columns is meant.
 
@@ -49,7 +61,7 @@ use super::fields::Fields;
 use super::metric::{FIXED_COLUMNS, Metric};
 use super::preset::{PerPreset, Preset};
 use super::seeds::Seeds;
-use super::{like, overrides};
+use super::{each, like, overrides};
 use kd_base::message::one_line;
 
 /// One experiment file: what a published table claims, and the rows that reproduce it.
@@ -176,6 +188,7 @@ pub fn parse(file: &str, name: &str, text: &str) -> Result<Experiment> {
         return Err(top.error("metrics", "expected at least one { name = .., unit = .. }"));
     }
     let presets = top.table("presets")?;
+    let rows = each::expand(file, top.table("each")?, top.tables("row")?)?;
     let experiment = Experiment {
         name: name.to_string(),
         file: file.to_string(),
@@ -185,7 +198,7 @@ pub fn parse(file: &str, name: &str, text: &str) -> Result<Experiment> {
         deviations: numbered(&mut top, "deviations", 'D')?,
         gap_fills: numbered(&mut top, "gap-fills", 'G')?,
         seeds: preset_seeds(file, presets)?,
-        rows: like::resolve(file, top.tables("row")?)?
+        rows: like::resolve(file, rows)?
             .into_iter()
             .map(|table| row(file, table, &metrics))
             .collect::<Result<_>>()?,

@@ -23,6 +23,7 @@ pub mod cell;
 pub mod check;
 pub mod cli;
 pub mod data;
+mod each;
 pub mod error;
 pub mod execute;
 pub mod expand;
