@@ -38,7 +38,7 @@ pub(super) fn attention_fusion(
                 .zip(gates.par_chunks_mut((2 * map.pixels()).max(1)));
             images.enumerate().for_each(|(i, (out, gates))| {
                 let x = &xs[i * map.image()..][..map.image()];
-                let y = &ys[i * map.from_image()..][..map.from_image()];
+                let y = &ys[i * map.small_image()..][..map.small_image()];
                 fuse(x, y, ws, bs, &map, gates, out);
             });
         };
@@ -68,7 +68,7 @@ impl Map {
     }
 
     /// Pixels of y.
-    fn from_pixels(&self) -> usize {
+    fn small_pixels(&self) -> usize {
         self.from_h * self.from_w
     }
 
@@ -78,8 +78,8 @@ impl Map {
     }
 
     /// Values of an image of y.
-    fn from_image(&self) -> usize {
-        self.c * self.from_pixels()
+    fn small_image(&self) -> usize {
+        self.c * self.small_pixels()
     }
 
     /// Gradients of weight and bias.
@@ -155,13 +155,13 @@ impl Backward for AttentionFusion {
         // Those of each image, added in the order of images.
         let mut parameters = vec![0f32; images * map.parameters()];
         let over = Parts::of(&mut dx);
-        dy.par_chunks_mut(map.from_image().max(1))
+        dy.par_chunks_mut(map.small_image().max(1))
             .zip(parameters.par_chunks_mut(map.parameters()))
             .take(images)
             .enumerate()
             .for_each(|(i, (dy, parameters))| {
                 let x = &xs[i * map.image()..][..map.image()];
-                let y = &ys[i * map.from_image()..][..map.from_image()];
+                let y = &ys[i * map.small_image()..][..map.small_image()];
                 let gates = &gates[2 * i * map.pixels()..][..2 * map.pixels()];
                 // SAFETY: each image belongs to one task.
                 let dx = unsafe { over.part(i * map.image(), map.image()) };
@@ -193,15 +193,15 @@ fn add_scaled(sums: &mut [f32], weight: f32, values: &[f32]) {
 multiversioned! {
     /// One image: the gates, and the mix. `gates` holds zeros.
     fn fuse(x: &[f32], y: &[f32], weight: &[f32], bias: &[f32], map: &Map, gates: &mut [f32], out: &mut [MaybeUninit<f32>]) {
-        let (pixels, from_pixels, width) = (map.pixels(), map.from_pixels(), map.columns.len());
+        let (pixels, small_pixels, width) = (map.pixels(), map.small_pixels(), map.columns.len());
         if pixels == 0 {
             return;
         }
         let mut row = vec![0f32; width];
         for (k, gates) in gates.chunks_exact_mut(pixels).enumerate() {
             let (of_x, of_y) = weight[2 * k * map.c..][..2 * map.c].split_at(map.c);
-            let mut small = vec![0f32; from_pixels];
-            for (y, weight) in y.chunks_exact(from_pixels).zip(of_y) {
+            let mut small = vec![0f32; small_pixels];
+            for (y, weight) in y.chunks_exact(small_pixels).zip(of_y) {
                 add_scaled(&mut small, *weight, y);
             }
             for (i, gates) in gates.chunks_exact_mut(width).enumerate() {
@@ -214,7 +214,7 @@ multiversioned! {
             gates.iter_mut().for_each(|gate| *gate = sigmoid(*gate));
         }
         let (a, b) = gates.split_at(pixels);
-        let planes = x.chunks_exact(pixels).zip(y.chunks_exact(from_pixels));
+        let planes = x.chunks_exact(pixels).zip(y.chunks_exact(small_pixels));
         for (out, (x, y)) in out.chunks_exact_mut(pixels).zip(planes) {
             for (i, out) in out.chunks_exact_mut(width).enumerate() {
                 map.stretch(y, i, &mut row);
@@ -234,14 +234,14 @@ multiversioned! {
     /// take those of y and of weight and bias.
     fn unfuse(operands: (&[f32], &[f32], &[f32]), gates: &[f32], map: &Map, dx: &mut [f32], dy: &mut [f32], parameters: &mut [f32]) {
         let (x, y, weight) = operands;
-        let (pixels, from_pixels, width) = (map.pixels(), map.from_pixels(), map.columns.len());
+        let (pixels, small_pixels, width) = (map.pixels(), map.small_pixels(), map.columns.len());
         if pixels == 0 {
             return;
         }
         let (a, b) = gates.split_at(pixels);
         let (mut da, mut db) = (vec![0f32; pixels], vec![0f32; pixels]);
         let mut row = vec![0f32; width];
-        let planes = x.chunks_exact(pixels).zip(y.chunks_exact(from_pixels));
+        let planes = x.chunks_exact(pixels).zip(y.chunks_exact(small_pixels));
         for (g, (x, y)) in dx.chunks_exact(pixels).zip(planes.clone()) {
             for (i, g) in g.chunks_exact(width).enumerate() {
                 map.stretch(y, i, &mut row);
@@ -255,7 +255,7 @@ multiversioned! {
             }
         }
         // From here on the gradients of the gates' logits, and their sums over the pixels of y.
-        let mut small = [vec![0f32; from_pixels], vec![0f32; from_pixels]];
+        let mut small = [vec![0f32; small_pixels], vec![0f32; small_pixels]];
         row.fill(0.0);
         for (k, (d, gates)) in [(&mut da, a), (&mut db, b)].into_iter().enumerate() {
             d.iter_mut().zip(gates).for_each(|(d, gate)| *d *= gate * (1.0 - gate));
@@ -265,7 +265,7 @@ multiversioned! {
             }
             parameters[4 * map.c + k] = rows::sum(d);
         }
-        let channels = dx.chunks_exact_mut(pixels).zip(dy.chunks_exact_mut(from_pixels)).zip(planes);
+        let channels = dx.chunks_exact_mut(pixels).zip(dy.chunks_exact_mut(small_pixels)).zip(planes);
         for (c, ((g, dy), (x, y))) in channels.enumerate() {
             for (i, g) in g.chunks_exact(width).enumerate() {
                 let b = &b[i * width..][..width];
