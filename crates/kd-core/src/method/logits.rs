@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Step, Term};
+use super::interface::{Step, Term};
 use crate::loss::{cross_entropy, softened_kl};
 use crate::{Error, Result};
 

@@ -10,14 +10,16 @@ pub mod optimizer;
 pub mod phase;
 pub mod phases;
 pub mod schedule;
+pub mod spec;
 pub mod training;
 
 pub use epochs_csv::write_epochs;
 pub use evaluate::{Errors, evaluate, predict};
 pub use examples::{Batch, Examples};
-pub use fit::{Fit, Identity, Measure, TrainSpec};
+pub use fit::{Fit, Identity, Measure};
 pub use optimizer::{Optimizer, OptimizerSpec};
 pub use phase::{Phase, Trains};
 pub use phases::Phases;
 pub use schedule::Schedule;
+pub use spec::TrainSpec;
 pub use training::{EpochRecord, Moment, Observer, Task, TermValue, Training};
