@@ -10,12 +10,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pairs::{Pairs, sum_over_taps};
-use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Term, Wants, check_weight};
+use super::pairs::{PairLoss, Pairs};
+use super::{Context, Distillation, LogitTerms, Recipe, Soft, check_weight};
 use crate::Result;
 use crate::loss::attention_transfer;
 
-/// Attention at every stage.
+/// Attention at every stage. Terms: `attention`, and those of [`LogitTerms`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
@@ -33,13 +33,6 @@ impl Spec {
     }
 }
 
-/// Terms: `attention`, and those of [`LogitTerms`].
-pub struct At {
-    wants: Wants,
-    weight: f64,
-    logits: LogitTerms,
-}
-
 impl Recipe for Spec {
     fn check(&self) -> Result<()> {
         check_weight("weight", self.weight)?;
@@ -47,20 +40,8 @@ impl Recipe for Spec {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
-        let wants = Pairs::stages(context, "at")?.that_pool("at")?.wants();
-        Ok(Box::new(At { wants, weight: self.weight, logits: self.logit_terms() }))
-    }
-}
-
-impl Distillation for At {
-    fn wants(&self) -> &Wants {
-        &self.wants
-    }
-
-    fn terms(&self, step: &Step) -> Result<Vec<Term>> {
-        let attention = sum_over_taps(step, |_, s, t| Ok(attention_transfer(s, t)?))?;
-        let mut terms = self.logits.terms(step)?;
-        terms.push(Term::teacher("attention", attention, self.weight));
-        Ok(terms)
+        let pairs = Pairs::stages(context, "at")?.that_pool("at")?;
+        let logits = self.logit_terms();
+        Ok(Box::new(PairLoss::new(&pairs, "attention", attention_transfer, self.weight, logits)))
     }
 }

@@ -9,12 +9,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pairs::{Pairs, sum_over_taps};
-use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Term, Wants, check_weight};
+use super::pairs::{PairLoss, Pairs};
+use super::{Context, Distillation, LogitTerms, Recipe, Soft, check_weight};
 use crate::Result;
 use crate::loss::neuron_selectivity;
 
-/// Selectivity of the channels of every stage.
+/// Selectivity of the channels of every stage. Terms: `selectivity`, and those of [`LogitTerms`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
@@ -32,13 +32,6 @@ impl Spec {
     }
 }
 
-/// Terms: `selectivity`, and those of [`LogitTerms`].
-pub struct Nst {
-    wants: Wants,
-    weight: f64,
-    logits: LogitTerms,
-}
-
 impl Recipe for Spec {
     fn check(&self) -> Result<()> {
         check_weight("weight", self.weight)?;
@@ -46,20 +39,8 @@ impl Recipe for Spec {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
-        let wants = Pairs::stages(context, "nst")?.that_pool("nst")?.wants();
-        Ok(Box::new(Nst { wants, weight: self.weight, logits: self.logit_terms() }))
-    }
-}
-
-impl Distillation for Nst {
-    fn wants(&self) -> &Wants {
-        &self.wants
-    }
-
-    fn terms(&self, step: &Step) -> Result<Vec<Term>> {
-        let selectivity = sum_over_taps(step, |_, s, t| Ok(neuron_selectivity(s, t)?))?;
-        let mut terms = self.logits.terms(step)?;
-        terms.push(Term::teacher("selectivity", selectivity, self.weight));
-        Ok(terms)
+        let pairs = Pairs::stages(context, "nst")?.that_pool("nst")?;
+        let logits = self.logit_terms();
+        Ok(Box::new(PairLoss::new(&pairs, "selectivity", neuron_selectivity, self.weight, logits)))
     }
 }

@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::{Context, Step, Teaching, Wants};
+use super::{Context, Distillation, LogitTerms, Step, Teaching, Term, Wants};
 use crate::loss::operands::pooling;
 use crate::model::{Activated, Model, Tap};
 use crate::{Error, Result};
@@ -110,4 +110,40 @@ pub(super) fn sum_over_taps(
         Err(Error::bad_input("method: expected a tap of student and teacher, got none"))
     })?;
     parts.try_fold(first, |sum, part| Ok((sum + part?)?))
+}
+
+/// A method that is one loss of a pair of taps: a term of its name, the sum of `loss` over the
+/// pairs, and those of [`LogitTerms`].
+pub(super) struct PairLoss {
+    wants: Wants,
+    name: &'static str,
+    loss: fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>,
+    weight: f64,
+    logits: LogitTerms,
+}
+
+impl PairLoss {
+    /// The method for these pairs.
+    pub fn new(
+        pairs: &Pairs,
+        name: &'static str,
+        loss: fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>,
+        weight: f64,
+        logits: LogitTerms,
+    ) -> Self {
+        Self { wants: pairs.wants(), name, loss, weight, logits }
+    }
+}
+
+impl Distillation for PairLoss {
+    fn wants(&self) -> &Wants {
+        &self.wants
+    }
+
+    fn terms(&self, step: &Step) -> Result<Vec<Term>> {
+        let value = sum_over_taps(step, |_, s, t| Ok((self.loss)(s, t)?))?;
+        let mut terms = self.logits.terms(step)?;
+        terms.push(Term::teacher(self.name, value, self.weight));
+        Ok(terms)
+    }
 }

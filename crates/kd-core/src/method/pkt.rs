@@ -8,12 +8,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pairs::{Pairs, sum_over_taps};
-use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Term, Wants, check_weight};
+use super::pairs::{PairLoss, Pairs};
+use super::{Context, Distillation, LogitTerms, Recipe, Soft, check_weight};
 use crate::Result;
 use crate::loss::probabilistic_transfer;
 
-/// Neighbourhoods of the pooled vectors within the batch.
+/// Neighbourhoods of the pooled vectors within the batch. Terms: `neighbours`, and those of [`LogitTerms`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
@@ -31,13 +31,6 @@ impl Spec {
     }
 }
 
-/// Terms: `neighbours`, and those of [`LogitTerms`].
-pub struct Pkt {
-    wants: Wants,
-    weight: f64,
-    logits: LogitTerms,
-}
-
 impl Recipe for Spec {
     fn check(&self) -> Result<()> {
         check_weight("weight", self.weight)?;
@@ -45,20 +38,14 @@ impl Recipe for Spec {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
-        let wants = Pairs::pooled(context)?.wants();
-        Ok(Box::new(Pkt { wants, weight: self.weight, logits: self.logit_terms() }))
-    }
-}
-
-impl Distillation for Pkt {
-    fn wants(&self) -> &Wants {
-        &self.wants
-    }
-
-    fn terms(&self, step: &Step) -> Result<Vec<Term>> {
-        let neighbours = sum_over_taps(step, |_, s, t| Ok(probabilistic_transfer(s, t)?))?;
-        let mut terms = self.logits.terms(step)?;
-        terms.push(Term::teacher("neighbours", neighbours, self.weight));
-        Ok(terms)
+        let pairs = Pairs::pooled(context)?;
+        let logits = self.logit_terms();
+        Ok(Box::new(PairLoss::new(
+            &pairs,
+            "neighbours",
+            probabilistic_transfer,
+            self.weight,
+            logits,
+        )))
     }
 }

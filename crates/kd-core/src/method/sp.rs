@@ -8,12 +8,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::pairs::{Pairs, sum_over_taps};
-use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Term, Wants, check_weight};
+use super::pairs::{PairLoss, Pairs};
+use super::{Context, Distillation, LogitTerms, Recipe, Soft, check_weight};
 use crate::Result;
 use crate::loss::similarity_preserving;
 
-/// Similarities within the batch at the last stage.
+/// Similarities within the batch at the last stage. Terms: `similarity`, and those of [`LogitTerms`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
@@ -31,13 +31,6 @@ impl Spec {
     }
 }
 
-/// Terms: `similarity`, and those of [`LogitTerms`].
-pub struct Sp {
-    wants: Wants,
-    weight: f64,
-    logits: LogitTerms,
-}
-
 impl Recipe for Spec {
     fn check(&self) -> Result<()> {
         check_weight("weight", self.weight)?;
@@ -45,20 +38,14 @@ impl Recipe for Spec {
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
-        let wants = Pairs::last_stage(context, "sp")?.wants();
-        Ok(Box::new(Sp { wants, weight: self.weight, logits: self.logit_terms() }))
-    }
-}
-
-impl Distillation for Sp {
-    fn wants(&self) -> &Wants {
-        &self.wants
-    }
-
-    fn terms(&self, step: &Step) -> Result<Vec<Term>> {
-        let similarity = sum_over_taps(step, |_, s, t| Ok(similarity_preserving(s, t)?))?;
-        let mut terms = self.logits.terms(step)?;
-        terms.push(Term::teacher("similarity", similarity, self.weight));
-        Ok(terms)
+        let pairs = Pairs::last_stage(context, "sp")?;
+        let logits = self.logit_terms();
+        Ok(Box::new(PairLoss::new(
+            &pairs,
+            "similarity",
+            similarity_preserving,
+            self.weight,
+            logits,
+        )))
     }
 }
