@@ -13,7 +13,8 @@ use super::{Context, Distillation, LogitTerms, Recipe, Soft, check_weight};
 use crate::Result;
 use crate::loss::probabilistic_transfer;
 
-/// Neighbourhoods of the pooled vectors within the batch. Terms: `neighbours`, and those of [`LogitTerms`].
+/// Neighbourhoods of the pooled vectors within the batch. Terms: `neighbours`, and those of
+/// [`LogitTerms`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
