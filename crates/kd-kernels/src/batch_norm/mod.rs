@@ -1,6 +1,7 @@
 //! Batch normalisation, with the residual sum and the rectifier that often follow it.
 
 mod cpu;
+mod group;
 mod narrow;
 pub mod reference;
 mod wide;

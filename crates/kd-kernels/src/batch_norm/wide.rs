@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::cpu::{Affine, Group, Incoming, Mask, Slope};
+use super::group::{Affine, Group, Incoming, Mask, Slope};
 use crate::multiversion::multiversioned;
 use crate::output::Parts;
 

@@ -1,23 +1,19 @@
 //! Steps and evaluation passes of networks for CIFAR-100 on random images that are ready in memory:
 //! loading runs on a thread of its own in training, so it is left out on both sides.
 
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use kd_core::method::hard_targets::HardTargets;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
-use kd_core::train::{
-    Batch, Errors, Examples, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict,
-};
+use kd_core::train::{Errors, Fit, Optimizer, OptimizerSpec, Schedule, TrainSpec, predict};
 use kd_core::{Error, Result};
 use kd_kernels::conv2d::Precision;
 
 use crate::Arguments;
+use crate::batches::{BATCHES, CLASSES, Ready, images};
 use crate::work::Timed;
 
-pub const CLASSES: usize = 100;
-/// Batches that the steps go through in turn.
-pub const BATCHES: usize = 4;
 /// Images of an evaluation pass, and of one forward pass of it.
 const EVALUATED: usize = 2000;
 const CHUNK: usize = 200;
@@ -31,8 +27,7 @@ pub fn run(workload: &str, arguments: &Arguments) -> Result<Timed> {
         return training(arch, Precision::Precise, arguments);
     }
     match workload.strip_suffix("-step") {
-        Some(name) => crate::distillation::training(name, arguments)
-            .unwrap_or_else(|| training(name, Precision::Fast, arguments)),
+        Some(name) => training(name, Precision::Fast, arguments),
         None => Err(Error::bad_input(format!("unknown workload {workload}"))),
     }
 }
@@ -42,38 +37,6 @@ fn batch_size(arch: &str) -> usize {
     match arch {
         "resnet32x4" | "wrn-40-2" | "vgg13" => 64,
         _ => 128,
-    }
-}
-
-/// Batches that are made before the clock starts.
-pub struct Ready(Vec<(Tensor, Tensor, Vec<u32>)>);
-
-impl Ready {
-    pub fn new(count: usize, size: usize) -> Result<Self> {
-        let batch = |i: usize| {
-            let images = images(size, i)?;
-            let labels: Vec<u32> = (0..size).map(|j| ((i * size + j) % CLASSES) as u32).collect();
-            let numbers = (0..size).map(|j| (i * size + j) as u32).collect();
-            Ok((images, Tensor::new(labels, &Device::Cpu)?, numbers))
-        };
-        Ok(Self((0..count).map(batch).collect::<Result<_>>()?))
-    }
-}
-
-fn images(count: usize, part: usize) -> Result<Tensor> {
-    let mut values = vec![0f32; count * 3 * 32 * 32];
-    Seed(1).stream("bench.images", 0, part).fill_normal(0, &mut values);
-    Ok(Tensor::from_vec(values, (count, 3, 32, 32), &Device::Cpu)?)
-}
-
-impl Examples for Ready {
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn batch(&self, rows: &[u32], _step: StepSeed, _device: &Device) -> Result<Batch> {
-        let (inputs, labels, numbers) = self.0[rows[0] as usize].clone();
-        Ok(Batch { inputs, labels, numbers, teacher_logits: None })
     }
 }
 

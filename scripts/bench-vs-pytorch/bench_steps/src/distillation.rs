@@ -12,7 +12,7 @@ use kd_core::{Error, Result};
 use kd_kernels::conv2d::Precision;
 
 use crate::Arguments;
-use crate::cifar::{BATCHES, CLASSES, Ready};
+use crate::batches::{BATCHES, CLASSES, Ready};
 use crate::work::Timed;
 
 /// A workload: its name, its networks, whether the teacher normalises with the statistics of the
@@ -49,8 +49,9 @@ const WORKLOADS: [Workload; 5] = [
     Workload("review-wrn", "wrn-40-2", "wrn-16-2", true, r#""weight": 5.0"#),
 ];
 
-/// The timed steps of a workload; none where `name` is not that of one.
-pub fn training(name: &str, arguments: &Arguments) -> Option<Result<Timed>> {
+/// The timed steps of `METHOD-step`; none where no method here has that name.
+pub fn training(workload: &str, arguments: &Arguments) -> Option<Result<Timed>> {
+    let name = workload.strip_suffix("-step")?;
     let workload = WORKLOADS.iter().find(|workload| workload.0 == name)?;
     Some(timed(workload, arguments))
 }

@@ -5,6 +5,7 @@
 //! (median), peak_mb, and the step's gflop and gbytes. `bench_steps machine --threads N` prints the
 //! machine's rates instead.
 
+mod batches;
 mod cifar;
 mod distillation;
 mod mnist;
@@ -65,7 +66,8 @@ fn run(arguments: &Arguments) -> kd_core::Result<()> {
         "mnist-distillation-step" => mnist::distillation_step(arguments)?,
         "mnist-evaluation" => mnist::evaluation(arguments)?,
         other if other.starts_with("translation-") => translation::run(other, arguments)?,
-        other => cifar::run(other, arguments)?,
+        other => distillation::training(other, arguments)
+            .unwrap_or_else(|| cifar::run(other, arguments))?,
     };
     let work::Timed { times, gflop, gbytes } = timed;
     let (name, step_ms, peak_mb) = (&arguments.workload, median(times), peak_mb());
