@@ -6,7 +6,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::dropout::{Dropout, cpu::Sieve};
+use crate::dropout::{Dropout, cpu::DropoutMask};
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
@@ -77,7 +77,7 @@ pub fn attention(
     let sizes = Sizes::of(q, k, v, heads, &mask)?;
     Dropout::check(dropout, "attention")?;
     if takes_kernel(&[q, k, v])? {
-        cpu::attention(q, k, v, sizes, &mask, Sieve::of(dropout))
+        cpu::attention(q, k, v, sizes, &mask, DropoutMask::of(dropout))
     } else {
         reference::attention(q, k, v, heads, mask, dropout)
     }

@@ -33,7 +33,7 @@ pub(super) struct Affine {
 
 /// Factors of the gradient of x in one channel: dx = g′ · scale + (x − mean) · slope + offset.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slope {
+pub(super) struct GradientFactors {
     pub mean: f32,
     pub scale: f32,
     pub slope: f32,
@@ -76,7 +76,7 @@ pub(super) enum Mask<'a> {
 }
 
 /// The gradient of the result: what may be written over, and what is to be added to it.
-pub(super) struct Incoming<'a> {
+pub(super) struct OutputGradient<'a> {
     pub over: Parts<'a, f32>,
     pub add: Option<&'a [f32]>,
 }
@@ -226,7 +226,7 @@ impl Backward for BatchNorm {
             (true, Some(ys)) => Mask::FromY(ys),
         };
         let pass = |g: &mut [f32], dx: Option<&mut [MaybeUninit<f32>]>| {
-            let incoming = Incoming { over: Parts::of(g), add };
+            let incoming = OutputGradient { over: Parts::of(g), add };
             let dx = dx.map(Parts::of);
             let groups = self.sizes.groups();
             groups
@@ -257,7 +257,7 @@ impl BatchNorm {
         &self,
         group: &Group,
         x: &[f32],
-        grad: &Incoming,
+        grad: &OutputGradient,
         mask: Mask,
         dx: Option<&Parts<MaybeUninit<f32>>>,
     ) -> Vec<(f32, f32)> {
@@ -276,14 +276,14 @@ impl BatchNorm {
             } else {
                 (0.0, 0.0)
             };
-            Slope {
+            GradientFactors {
                 mean: affine.mean,
                 scale: affine.scale,
                 slope: slope as f32,
                 offset: offset as f32,
             }
         };
-        let slopes: Vec<Slope> = channels.iter().zip(&sums).map(slope).collect();
+        let slopes: Vec<GradientFactors> = channels.iter().zip(&sums).map(slope).collect();
         if self.sizes.narrow() {
             narrow::gradient(x, &grad.over, dx, group, &slopes);
         } else {
@@ -301,23 +301,23 @@ impl Running<'_> {
     /// Moves the averages towards means and biased variances of `count` values a channel.
     fn move_towards_moments(&self, moments: &[(f64, f64)], count: usize) -> Result<()> {
         let unbiased = count as f64 / (count - 1) as f64;
-        self.mean.inplace_op1(&Move {
+        self.mean.inplace_op1(&RunningUpdate {
             momentum: self.momentum,
             batch: moments.iter().map(|m| m.0).collect(),
         })?;
-        self.var.inplace_op1(&Move {
+        self.var.inplace_op1(&RunningUpdate {
             momentum: self.momentum,
             batch: moments.iter().map(|m| m.1 * unbiased).collect(),
         })
     }
 }
 
-struct Move {
+struct RunningUpdate {
     momentum: f64,
     batch: Vec<f64>,
 }
 
-impl InplaceOp1 for Move {
+impl InplaceOp1 for RunningUpdate {
     fn name(&self) -> &'static str {
         "batch_norm"
     }

@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::cpu::{Affine, Group, Incoming, Mask, Slope};
+use super::cpu::{Affine, Group, OutputGradient, Mask, GradientFactors};
 use crate::multiversion::multiversioned;
 use crate::output::{Parts, assume_init};
 
@@ -109,7 +109,7 @@ multiversioned! {
 /// As `wide::reduce`.
 pub(super) fn reduce(
     x: &[f32],
-    grad: &Incoming,
+    grad: &OutputGradient,
     mask: Mask,
     group: &Group,
     affine: &[Affine],
@@ -127,7 +127,7 @@ pub(super) fn reduce(
 multiversioned! {
     fn reduce_runs(
         x: &[f32],
-        grad: &Incoming,
+        grad: &OutputGradient,
         mask: Mask,
         group: &Group,
         factors: &[Vec<f32>; 3],
@@ -172,7 +172,7 @@ pub(super) fn gradient(
     g: &Parts<f32>,
     dx: Option<&Parts<MaybeUninit<f32>>>,
     group: &Group,
-    slopes: &[Slope],
+    slopes: &[GradientFactors],
 ) {
     let factors = [
         spread(slopes, group, |s| s.mean),

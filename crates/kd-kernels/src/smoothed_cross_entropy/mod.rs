@@ -13,9 +13,9 @@ use crate::switch::takes_kernel;
 
 /// The values of a cross-entropy over some of the rows.
 #[derive(Clone, Debug)]
-pub struct Smoothed {
+pub struct CrossEntropySums {
     /// The loss to minimise, a scalar with a graph, in nats, summed over the rows that count.
-    /// Divide by [`Smoothed::rows`] for the mean.
+    /// Divide by [`CrossEntropySums::rows`] for the mean.
     pub loss: Tensor,
     /// Σ −ln p(target) over the same rows, a scalar without a graph: what perplexity is made of.
     pub nll: Tensor,
@@ -48,7 +48,7 @@ pub fn label_smoothed_cross_entropy(
     targets: &Tensor,
     epsilon: f64,
     ignore: Option<u32>,
-) -> Result<Smoothed> {
+) -> Result<CrossEntropySums> {
     if takes_kernel(&[logits])? {
         cpu::label_smoothed(logits, Targets::of_logits(logits, targets, epsilon, ignore)?)
     } else {
@@ -75,7 +75,7 @@ pub fn projected_cross_entropy(
     targets: &Tensor,
     epsilon: f64,
     ignore: Option<u32>,
-) -> Result<Smoothed> {
+) -> Result<CrossEntropySums> {
     if takes_kernel(&[hidden, table])? {
         projected::projected(
             hidden,

@@ -16,7 +16,7 @@ pub(super) enum Formula {
     ElementWise { squashed: Tensor, scale: Tensor, shift: Tensor },
     /// W ⊙ tanh(Σ_k c_k · O·θ_k·Iᵀ) + B.
     Mapped { stacked: Stacked, maps: Maps, scale: Tensor, shift: Tensor },
-    /// θ·Iᵀ, without bend, scale or shift: the output projection of a narrower decoder.
+    /// θ·Iᵀ, without tanh, scale or shift: the output projection of a narrower decoder.
     Projected { table: Tensor, input: Tensor },
     /// The teacher's own, which does not train: the output projection of a decoder of the teacher's
     /// width.
@@ -174,7 +174,7 @@ impl Maps {
         let mixed = match &self.mix {
             None if self.output.elem_count() == 0 => stacked.0.get(0)?,
             mix => {
-                // Everything before the bend is linear in each factor: mixing the layers first
+                // Everything before the tanh is linear in each factor: mixing the layers first
                 // makes the other maps K times cheaper.
                 let weights = match mix {
                     Some(mix) => product(&self.layers, mix)?,

@@ -129,8 +129,8 @@ fn shift_alone_and_scale_alone_can_make_any_student() -> Result<()> {
                 &whole(form, Start::Random),
             )?;
             let wanted = drawn(&student, 77)?.0.snapshot()?;
-            // With scale 1 and shift 0, as they begin, a weight is the bent map.
-            let bent = made.materialise()?;
+            // With scale 1 and shift 0, as they begin, a weight is the tanh of the map.
+            let activated = made.materialise()?;
             let transformed = |name: &str| !name.ends_with("output_projection.weight");
             let (mut values, zero) = (params.snapshot()?, |t: &Tensor| t.zeros_like());
             for (i, (name, weight)) in
@@ -138,9 +138,9 @@ fn shift_alone_and_scale_alone_can_make_any_student() -> Result<()> {
             {
                 // A bias of 0 is 0 times whatever the teacher's bias became.
                 let by_scale =
-                    i % 2 == 0 && formula::values(&bent[name])?.iter().all(|v| v.abs() > 1e-6);
+                    i % 2 == 0 && formula::values(&activated[name])?.iter().all(|v| v.abs() > 1e-6);
                 let (scale, shift) = if by_scale {
-                    ((weight / &bent[name])?, zero(weight)?)
+                    ((weight / &activated[name])?, zero(weight)?)
                 } else {
                     (zero(weight)?, weight.clone())
                 };
