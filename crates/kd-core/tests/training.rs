@@ -12,7 +12,7 @@ use kd_core::model::{Mode, Model};
 use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{
-    Batch, EpochRecord, Examples, Fit, Moment, Observer, Optimizer, OptimizerSpec, Schedule,
+    Batch, EpochRecord, Examples, Fit, Observer, Optimizer, OptimizerSpec, Schedule, StepRecord,
     TrainSpec,
 };
 use kd_core::{Error, Result};
@@ -96,8 +96,8 @@ fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_records_to_the_bit() -
         let state = dir.path().join(format!("{average_epochs}.safetensors"));
         train(&spec, Some(state.clone()), 4)?;
         assert!(state.exists());
-        let (torn, again) = train(&spec, Some(state), 7)?;
-        assert_eq!(whole, torn);
+        let (resumed, again) = train(&spec, Some(state), 7)?;
+        assert_eq!(whole, resumed);
         let losses =
             |records: &[EpochRecord]| records.iter().map(|r| r.loss.to_bits()).collect::<Vec<_>>();
         assert_eq!(losses(&records), losses(&again));
@@ -137,9 +137,9 @@ fn batches_made_ahead_train_to_the_weights_of_batches_made_at_each_step() -> Res
 }
 
 /// Points of which the batch of one step cannot be made.
-struct Torn;
+struct UnreadableBatch;
 
-impl Examples for Torn {
+impl Examples for UnreadableBatch {
     fn len(&self) -> usize {
         70
     }
@@ -158,7 +158,7 @@ fn a_batch_that_cannot_be_made_stops_the_run_with_its_error() -> Result<()> {
     let model = Mlp::new(&net(0.3), vb)?;
     let method = HardTargets::default();
     let spec = &spec(3);
-    let fit = Fit::new(&model, &params, &method, &Torn, spec, Seed(3), &Device::Cpu);
+    let fit = Fit::new(&model, &params, &method, &UnreadableBatch, spec, Seed(3), &Device::Cpu);
     let mut epochs = 0;
     let error = fit.run(&mut |_: &EpochRecord| epochs += 1).expect_err("no batch");
     assert_eq!((error.to_string().as_str(), epochs), ("no batch for step 2", 1));
@@ -167,13 +167,13 @@ fn a_batch_that_cannot_be_made_stops_the_run_with_its_error() -> Result<()> {
 
 /// What an observer is told: (epoch, step), and (epoch, 0) for its end.
 #[derive(Default)]
-struct Told(Vec<(usize, usize)>, Vec<f64>);
+struct RecordingObserver(Vec<(usize, usize)>, Vec<f64>);
 
-impl Observer for Told {
-    fn step(&mut self, moment: Moment) {
-        assert_eq!(moment.steps, 5);
-        self.0.push((moment.epoch, moment.step));
-        self.1.push(moment.loss);
+impl Observer for RecordingObserver {
+    fn step(&mut self, record: StepRecord) {
+        assert_eq!(record.steps, 5);
+        self.0.push((record.epoch, record.step));
+        self.1.push(record.loss);
     }
 
     fn epoch(&mut self, record: &EpochRecord) {
@@ -192,15 +192,15 @@ fn an_observer_is_told_of_each_step_and_epoch_and_of_those_of_an_earlier_process
     let spec = &spec(2);
     let fit =
         Fit { state, ..Fit::new(&model, &params, &method, &Points, spec, Seed(3), &Device::Cpu) };
-    let mut told = Told::default();
-    let records = fit.run(&mut told)?;
-    assert_eq!(told.0, [(1, 0), (2, 1), (2, 2), (2, 3), (2, 4), (2, 0)]);
+    let mut observer = RecordingObserver::default();
+    let records = fit.run(&mut observer)?;
+    assert_eq!(observer.0, [(1, 0), (2, 1), (2, 2), (2, 3), (2, 4), (2, 0)]);
     // The mean over the steps so far: the last, which the record has, is one of five.
-    let last = 5. * records[1].loss - 4. * told.1[3];
+    let last = 5. * records[1].loss - 4. * observer.1[3];
     assert!(
-        told.1.iter().all(|loss| loss.is_finite()) && last > 0.,
+        observer.1.iter().all(|loss| loss.is_finite()) && last > 0.,
         "{:?}, then {}",
-        told.1,
+        observer.1,
         records[1].loss
     );
     Ok(())

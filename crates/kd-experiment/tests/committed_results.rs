@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kd_experiment::{DataIdentity, Preset, Request, expand, experiment};
+use kd_experiment::{DataIdentity, ExpandRequest, Preset, expand, experiment};
 
 /// The folders that are committed: paper, data set, the content hash of the real data, against
 /// which other tests hold what the loaders give, and preset. Whatever else lies under `results/` is
@@ -39,7 +39,7 @@ fn committed(path: &Path) -> Option<Cells> {
 /// The same as the experiment files of now have it.
 fn planned(paper: &str, table: &str, preset: Preset, data: &DataIdentity) -> Cells {
     let experiments = experiment::load_dir(&root().join("experiments").join(paper)).unwrap();
-    let request = Request {
+    let request = ExpandRequest {
         paper,
         experiments: &experiments,
         selected: &[table.to_owned()],

@@ -95,7 +95,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
     let machine = Machine::start(options)?;
-    let request = cifar::Request::new(options.data.parse()?, options.data_dir.clone());
+    let request = cifar::CifarRequest::new(options.data.parse()?, options.data_dir.clone());
     let paper = ReviewKd::new(request, machine);
     let adjust = |experiments: &mut Vec<Experiment>| {
         precision::apply(experiments, arguments.conv);

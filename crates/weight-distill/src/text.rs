@@ -54,7 +54,7 @@ pub struct Corpus {
 
 impl Corpus {
     /// The text that `request` asks for. Nothing is loaded until it is needed.
-    pub fn new(request: bitext::Request) -> Self {
+    pub fn new(request: bitext::BitextRequest) -> Self {
         Self { data: OnDemand::new(move || bitext::load(&request)), texts: Texts::default() }
     }
 

@@ -11,7 +11,7 @@ pub(crate) const SIDE: usize = 32;
 
 /// The most weights that a specification may ask for: 2³¹, 8 GiB in float32. Beyond it a size is
 /// taken for a slip of the pen, which is refused before memory for it is asked for.
-pub const MOST_WEIGHTS: u64 = 1 << 31;
+pub const MAX_WEIGHTS: u64 = 1 << 31;
 
 /// How a forward pass runs.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,8 @@ use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
-use super::asked::{Asked, tap};
 use super::layers::{BatchNorm, Conv, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::{Error, Result};
 
@@ -133,15 +133,15 @@ fn activate(
     norm: &BatchNorm,
     xs: &Tensor,
     stage: usize,
-    asked: &mut Asked,
+    asked: &mut TapRequest,
     mode: Mode,
 ) -> Result<Tensor> {
     let name = format!("stage{stage}.pre");
-    if !asked.wants(&name) {
+    if !request.wants(&name) {
         return norm.forward(xs, None, Activation::Relu, mode);
     }
     let before = norm.forward(xs, None, Activation::None, mode)?;
-    asked.offer(&name, &before);
+    request.offer(&name, &before);
     Ok(relu(&before)?)
 }
 
@@ -151,9 +151,9 @@ impl Model for WideResNet {
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
-        let mut asked = Asked::of(self, taps)?;
+        let mut request = TapRequest::of(self, taps)?;
         let mut xs = self.stem.forward(xs, mode)?;
-        asked.offer("stem", &xs);
+        request.offer("stem", &xs);
         for (stage, blocks) in (1..).zip(&self.stages) {
             for (i, block) in blocks.iter().enumerate() {
                 let active = match i {
@@ -162,11 +162,11 @@ impl Model for WideResNet {
                 };
                 xs = block.forward(&xs, &active, mode)?;
             }
-            asked.offer(&format!("stage{stage}"), &xs);
+            request.offer(&format!("stage{stage}"), &xs);
         }
         let pooled =
             global_avg_pool(&activate(&self.norm, &xs, self.stages.len(), &mut asked, mode)?)?;
-        asked.offer("pooled", &pooled);
-        asked.outputs(self.head.forward(&pooled, mode)?)
+        request.offer("pooled", &pooled);
+        request.outputs(self.head.forward(&pooled, mode)?)
     }
 }

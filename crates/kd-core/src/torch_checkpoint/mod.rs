@@ -22,7 +22,7 @@ use candle_core::{DType, Tensor};
 use crate::{Error, Result};
 use container::Container;
 use tensor::Reader;
-use value::{Fault, Heap, Id, Value, brief};
+use value::{Heap, Id, Reason, Value, brief};
 
 /// The keys under which training programs keep a network's weights.
 const WRAPPERS: [&str; 2] = ["model", "state_dict"];
@@ -108,7 +108,7 @@ impl Checkpoint {
                 Value::Float(x) => Remark::Number(*x),
                 Value::Text(text) => Remark::Text(brief(text)),
                 _ if tensor::is_tensor(&self.heap, id) => {
-                    let damaged = |what: Fault| {
+                    let damaged = |what: Reason| {
                         Error::bad_input(format!(
                             "{}: {}: {what}",
                             self.path.display(),
@@ -130,12 +130,12 @@ impl Checkpoint {
         Ok(remarks)
     }
 
-    fn fault(&self, what: Fault) -> Error {
+    fn fault(&self, what: Reason) -> Error {
         Error::bad_input(format!("{}: {what}", self.path.display()))
     }
 
     /// The entries of the state dict, with `module.` taken off.
-    fn entries(&self) -> Result<Vec<(String, Id)>, Fault> {
+    fn entries(&self) -> Result<Vec<(String, Id)>, Reason> {
         let heap = &self.heap;
         let wrapped = WRAPPERS.iter().find_map(|key| Some((*key, heap.entry(heap.root, key)?)));
         let (place, id) = wrapped.map_or(("the top", heap.root), |(key, id)| (key, id));
@@ -170,7 +170,7 @@ impl Checkpoint {
         let mut tensors = BTreeMap::new();
         let mut reader = Reader::new(&self.heap, &mut self.container, self.file_bytes);
         for (name, id) in entries {
-            let damaged = |what: Fault| {
+            let damaged = |what: Reason| {
                 Error::bad_input(format!("{}: {}: {what}", self.path.display(), brief(&name)))
             };
             let tensor = reader.tensor(id).map_err(damaged)?;

@@ -20,4 +20,4 @@ pub use optimizer::{Optimizer, OptimizerSpec};
 pub use phase::{Phase, Trains};
 pub use phases::Phases;
 pub use schedule::Schedule;
-pub use training::{EpochRecord, Moment, Observer, Task, TermValue, Training};
+pub use training::{EpochRecord, Observer, StepRecord, Task, TermValue, Training};

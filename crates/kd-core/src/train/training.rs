@@ -58,7 +58,7 @@ fn first() -> usize {
 
 /// Where a run stands inside an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moment {
+pub struct StepRecord {
     /// Counted from 1, over all phases of the run.
     pub epoch: usize,
     /// Steps of it that are behind us.
@@ -73,7 +73,7 @@ pub struct Moment {
 /// of nothing.
 pub trait Observer {
     /// A step is done that does not end its epoch.
-    fn step(&mut self, _moment: Moment) {}
+    fn step(&mut self, _record: StepRecord) {}
     /// An epoch is done.
     fn epoch(&mut self, record: &EpochRecord);
     /// An epoch was done by an earlier process, from whose state this one goes on. By default it is
@@ -303,7 +303,7 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
                 }
                 let done = step + 1;
                 if done < steps {
-                    observer.step(Moment {
+                    observer.step(StepRecord {
                         epoch: overall + 1,
                         step: done,
                         steps,

@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::cpu::{Affine, Group, OutputGradient, Mask, GradientFactors};
+use super::cpu::{Affine, GradientFactors, Group, Mask, OutputGradient};
 use crate::multiversion::multiversioned;
 use crate::output::Parts;
 

@@ -50,11 +50,13 @@ impl CustomOp1 for DropoutMask {
                 drop_out_into(self, 0, xs, out);
             } else {
                 let tasks = out.par_chunks_mut(TASK).zip(xs.par_chunks(TASK)).enumerate();
-                tasks.for_each(|(task, (out, xs))| drop_out_into(self, (task * TASK) as u64, xs, out));
+                tasks.for_each(|(task, (out, xs))| {
+                    drop_out_into(self, (task * TASK) as u64, xs, out)
+                });
             }
         };
-        // SAFETY: the tasks cover the memory, which is as long as `xs`, and `drop_out_into` writes all
-        // that it is given.
+        // SAFETY: the tasks cover the memory, which is as long as `xs`, and `drop_out_into` writes
+        // all that it is given.
         let (out, ()) = unsafe { written(xs.len(), write) };
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }

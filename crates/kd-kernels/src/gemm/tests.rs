@@ -23,7 +23,12 @@ enum Layout {
 }
 
 fn layout() -> impl Strategy<Value = Layout> {
-    prop::sample::select(vec![Layout::RowMajor, Layout::ColumnMajor, Layout::Padded, Layout::Sparse])
+    prop::sample::select(vec![
+        Layout::RowMajor,
+        Layout::ColumnMajor,
+        Layout::Padded,
+        Layout::Sparse,
+    ])
 }
 
 fn strides(layout: Layout, rows: usize, cols: usize) -> (usize, usize) {

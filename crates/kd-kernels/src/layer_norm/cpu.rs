@@ -119,7 +119,9 @@ impl Backward for Norm {
                 );
                 if let Some(dropout) = dropout {
                     // SAFETY: as above.
-                    drop_out_into(dropout, start as u64, g, unsafe { dropped.part(start, g.len()) });
+                    drop_out_into(dropout, start as u64, g, unsafe {
+                        dropped.part(start, g.len())
+                    });
                 }
                 sums
             })

@@ -45,7 +45,12 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation) -> Re
 
 /// [`linear`] with ReLU, followed by dropout, in one op: what is dropped is 0 like what the
 /// rectifier stopped, so the backward pass needs no mask. All tensors are `f32` on the CPU.
-pub(crate) fn relu_dropout(x: &Tensor, w: &Tensor, b: &Tensor, dropout: Option<DropoutMask>) -> Result<Tensor> {
+pub(crate) fn relu_dropout(
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    dropout: Option<DropoutMask>,
+) -> Result<Tensor> {
     check(x, w, Some(b))?;
     cpu::linear(x, w, Some(b), Activation::Relu, dropout)
 }

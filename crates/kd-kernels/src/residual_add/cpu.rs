@@ -54,7 +54,9 @@ impl Backward for ResidualAdd {
                     let start = task * TASK;
                     let grad = &grad[start..(start + TASK).min(grad.len())];
                     // SAFETY: each task has a part of its own.
-                    drop_out_into(&self.0, start as u64, grad, unsafe { out.part(start, grad.len()) });
+                    drop_out_into(&self.0, start as u64, grad, unsafe {
+                        out.part(start, grad.len())
+                    });
                 });
             };
             // SAFETY: the tasks cover the gradient, and `drop_out_into` writes all of a part.

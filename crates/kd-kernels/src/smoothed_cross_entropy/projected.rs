@@ -26,7 +26,11 @@ use rayon::prelude::*;
 /// Rows whose logits exist at once.
 const ROWS: usize = 256;
 
-pub(super) fn projected(hidden: &Tensor, table: &Tensor, targets: Targets) -> Result<CrossEntropySums> {
+pub(super) fn projected(
+    hidden: &Tensor,
+    table: &Tensor,
+    targets: Targets,
+) -> Result<CrossEntropySums> {
     let (hidden, table) = (hidden.contiguous()?, table.contiguous()?);
     let (wanted_hidden, wanted_table) = (hidden.track_op(), table.track_op());
     let (n, d) = hidden.dims2()?;

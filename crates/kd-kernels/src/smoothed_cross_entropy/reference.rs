@@ -29,7 +29,10 @@ pub fn projected_cross_entropy(
     of_targets(&product(hidden, &table.t()?)?, &targets)
 }
 
-fn of_targets(logits: &Tensor, Targets { ids, rows, epsilon }: &Targets) -> Result<CrossEntropySums> {
+fn of_targets(
+    logits: &Tensor,
+    Targets { ids, rows, epsilon }: &Targets,
+) -> Result<CrossEntropySums> {
     let log_probs = log_softmax(logits)?;
     let picked: Vec<u32> = ids.iter().map(|y| y.unwrap_or(0)).collect();
     let picked = Tensor::from_vec(picked, (ids.len(), 1), logits.device())?;

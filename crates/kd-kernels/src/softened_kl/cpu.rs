@@ -39,8 +39,10 @@ impl CustomOp2 for SoftenedKl {
         let teacher = contiguous_f32(teacher, teacher_l, self.name())?;
         let (b, c) = student_l.shape().dims2()?;
         let rows = (TASK / c).max(1);
-        let factors =
-            TemperatureFactors { inv_t: 1.0 / self.temperature, grad_scale: self.temperature / b as f64 };
+        let factors = TemperatureFactors {
+            inv_t: 1.0 / self.temperature,
+            grad_scale: self.temperature / b as f64,
+        };
         let mut losses = vec![0f64; b];
         let mut grad = vec![0f32; if self.with_grad { student.len() } else { 0 }];
         if b <= rows {
@@ -48,9 +50,7 @@ impl CustomOp2 for SoftenedKl {
         } else if self.with_grad {
             let inputs = student.par_chunks(rows * c).zip(teacher.par_chunks(rows * c));
             let outputs = losses.par_chunks_mut(rows).zip(grad.par_chunks_mut(rows * c));
-            inputs
-                .zip(outputs)
-                .for_each(|((z, v), (l, g))| softened_kl_rows(z, v, &factors, l, g));
+            inputs.zip(outputs).for_each(|((z, v), (l, g))| softened_kl_rows(z, v, &factors, l, g));
         } else {
             let inputs = student.par_chunks(rows * c).zip(teacher.par_chunks(rows * c));
             inputs

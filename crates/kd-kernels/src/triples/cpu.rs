@@ -108,8 +108,10 @@ pub(super) fn angle_distance(squares: &Tensor, target: &Tensor) -> Result<Tensor
         let (s, t) = (values(&squares)?, values(&target)?);
         let (s, t) = (Distance::of(&s), Distance::of(&t));
         let groups = tasks(b.div_ceil(GROUP), |group| {
-            let mut found =
-                CornerSums { losses: vec![0f32; b], grad: vec![0f32; if tracked { b * b } else { 0 }] };
+            let mut found = CornerSums {
+                losses: vec![0f32; b],
+                grad: vec![0f32; if tracked { b * b } else { 0 }],
+            };
             let mut loss = 0f64;
             for i in group * GROUP..b.min((group + 1) * GROUP) {
                 found.losses.fill(0.0);

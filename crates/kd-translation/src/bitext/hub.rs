@@ -8,7 +8,7 @@ use super::languages::Languages;
 use super::pairs::{Bitext, BitextSplits};
 use super::translations::Translations;
 use kd_core::data::DataError;
-use kd_core::data::hub::{CONVERSIONS, Listing, MAIN};
+use kd_core::data::hub::{CONVERSIONS, HubDataset, MAIN};
 
 /// A corpus by its name. All of them can be translated either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Corpus {
     }
 
     /// Its files: the training set in one or more, the validation set, the test set.
-    pub fn listing(self) -> Listing {
+    pub fn listing(self) -> HubDataset {
         let (owner, name, revision, files): (_, _, _, &[&str]) = match self {
             Self::Multi30k => {
                 ("bentrevett", "multi30k", MAIN, &["train.jsonl", "val.jsonl", "test.jsonl"])
@@ -81,7 +81,7 @@ impl Corpus {
                 ],
             ),
         };
-        Listing { owner, name, revision, files: files.to_vec() }
+        HubDataset { owner, name, revision, files: files.to_vec() }
     }
 
     /// Numbers of pairs of the original: training, validation, test.

@@ -6,7 +6,7 @@ use kd_kernels::multiply_add::{multiply_add, tanh_multiply_add};
 use kd_kernels::weighted_sum::weighted_sum;
 use kd_kernels::{Activation, linear::linear};
 
-use super::classes::{Half, Source};
+use super::classes::{Half, WeightSource};
 use super::spec::{Form, GeneratorSpec, Start};
 use kd_core::{Error, Result};
 
@@ -42,7 +42,7 @@ impl Formula {
     /// The formula of the weight `name`, of shape `dims`, with its parameters drawn through `vb`.
     pub fn new(
         name: &str,
-        source: &Source,
+        source: &WeightSource,
         dims: &[usize],
         instances: &[Tensor],
         spec: &GeneratorSpec,

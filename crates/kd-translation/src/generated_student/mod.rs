@@ -20,7 +20,7 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
-use self::classes::{Half, Source, source_of};
+use self::classes::{Half, WeightSource, source_of};
 use self::formula::Formula;
 use super::transformer::{Positions, Transformer, TransformerSpec};
 use kd_core::{Error, Result};
@@ -123,7 +123,7 @@ impl GeneratedStudent {
     }
 }
 
-fn transferred(source: &Source, spec: &GeneratorSpec) -> bool {
+fn transferred(source: &WeightSource, spec: &GeneratorSpec) -> bool {
     match source.half {
         Half::Embeddings => spec.embeddings,
         Half::Encoder => source.block.is_some_and(|block| spec.encoder.contains(&block)),

@@ -30,7 +30,7 @@ pub fn run(cell: &PseudoCell, work: &Work) -> Result<CellResult> {
     let parts: Vec<_> = sources
         .chunks(PART)
         .enumerate()
-        .map(|(i, part)| (work.place.dir.join(format!("part-{i}.txt")), part))
+        .map(|(i, part)| (work.context.dir.join(format!("part-{i}.txt")), part))
         .collect();
     for (file, part) in &parts {
         let done = lines.len();
@@ -48,7 +48,7 @@ pub fn run(cell: &PseudoCell, work: &Work) -> Result<CellResult> {
         };
         lines.extend(found);
     }
-    atomic::write(&work.place.dir.join(FILE), joined(&lines).as_bytes())?;
+    atomic::write(&work.context.dir.join(FILE), joined(&lines).as_bytes())?;
     for (file, _) in &parts {
         // The whole is written; a part that stays costs disk space only.
         let _ = std::fs::remove_file(file);

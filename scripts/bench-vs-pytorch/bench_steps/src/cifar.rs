@@ -46,9 +46,9 @@ fn batch_size(arch: &str) -> usize {
 }
 
 /// Batches that are made before the clock starts.
-pub struct Ready(Vec<(Tensor, Tensor, Vec<u32>)>);
+pub struct PreparedBatches(Vec<(Tensor, Tensor, Vec<u32>)>);
 
-impl Ready {
+impl PreparedBatches {
     pub fn new(count: usize, size: usize) -> Result<Self> {
         let batch = |i: usize| {
             let images = images(size, i)?;
@@ -66,7 +66,7 @@ fn images(count: usize, part: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (count, 3, 32, 32), &Device::Cpu)?)
 }
 
-impl Examples for Ready {
+impl Examples for PreparedBatches {
     fn len(&self) -> usize {
         self.0.len()
     }
@@ -78,7 +78,7 @@ impl Examples for Ready {
 }
 
 fn training(arch: &str, precision: Precision, arguments: &Arguments) -> Result<Timed> {
-    let examples = Ready::new(BATCHES, batch_size(arch))?;
+    let examples = PreparedBatches::new(BATCHES, batch_size(arch))?;
     let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model = NetworkSpec::from_name(arch, CLASSES)?.build_with(precision, vb)?;
     let spec = TrainSpec {

@@ -4,7 +4,7 @@
 //! then put together.
 
 use super::panel::Weights;
-use super::product::{self, Interleave, ImplicitProduct};
+use super::product::{self, ImplicitProduct, Interleave};
 use super::{COLUMNS, flat};
 use crate::conv2d::places::{Places, Walk};
 use crate::conv2d::shape::Shape;
@@ -186,8 +186,9 @@ unsafe fn phases_of_block(
         } else {
             for ((work, plan), start) in works.iter().zip(plans).zip(&starts) {
                 // SAFETY: the phase was written above.
-                let phase =
-                    unsafe { std::slice::from_raw_parts(workspace.add(*start), plan.channel * s.cin) };
+                let phase = unsafe {
+                    std::slice::from_raw_parts(workspace.add(*start), plan.channel * s.cin)
+                };
                 spread(s, work, plan, phase, images, dx);
             }
         }

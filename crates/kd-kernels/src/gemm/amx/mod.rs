@@ -19,7 +19,7 @@ use super::{Epilogue, MatRef};
 use pack::{Order, Strip};
 use rayon::prelude::*;
 use std::cell::Cell;
-use tile::{TileEpilogue, SIDE, TILE, Tiles};
+use tile::{SIDE, TILE, TileEpilogue, Tiles};
 
 /// Longest sum done in one go; longer ones go through C, so that a block's operands stay in the
 /// second-level cache.

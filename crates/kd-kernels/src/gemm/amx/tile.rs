@@ -80,7 +80,14 @@ impl Tiles {
     /// The processor has AVX-512F. `a` and `b` are readable for two tiles a step, `out` is writable
     /// for its rows and columns, and readable if it is accumulated to, and the bias, if there
     /// is one, is readable for its columns.
-    pub unsafe fn block(&self, steps: usize, a: *const u8, b: *const u8, out: Out, finish: TileEpilogue) {
+    pub unsafe fn block(
+        &self,
+        steps: usize,
+        a: *const u8,
+        b: *const u8,
+        out: Out,
+        finish: TileEpilogue,
+    ) {
         let plain = finish.bias.is_null() && !finish.relu;
         // SAFETY: the caller's promise; the buffer has room for a whole block.
         unsafe {

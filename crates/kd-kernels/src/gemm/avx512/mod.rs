@@ -20,7 +20,7 @@ mod pack;
 
 use super::buffer::{Workspace, with_lines};
 use super::{Epilogue, MatRef};
-use kernel::{COLS, TileEpilogue, LANES, MAX_ROWS, Operands, Prefetch, UNROLL};
+use kernel::{COLS, LANES, MAX_ROWS, Operands, Prefetch, TileEpilogue, UNROLL};
 use pack::Strip;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -304,7 +304,13 @@ impl Avx512Product {
         // SAFETY: the processor has AVX-512F, the packed operands are complete, and the tile lies
         // inside C.
         unsafe {
-            kernel::tile(end - first, registers, ops, TileEpilogue { bias, ..self.finish }, prefetch)
+            kernel::tile(
+                end - first,
+                registers,
+                ops,
+                TileEpilogue { bias, ..self.finish },
+                prefetch,
+            )
         }
     }
 }

@@ -25,12 +25,12 @@ pub(super) fn tap(
 }
 
 /// Collects taps by name while a forward pass runs.
-pub(super) struct Asked<'a> {
+pub(super) struct TapRequest<'a> {
     names: &'a [&'a str],
     found: Vec<Option<Tensor>>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> TapRequest<'a> {
     /// # Errors
     /// Bad input when the network has no such tap.
     pub fn of(network: &impl Model, names: &'a [&'a str]) -> Result<Self> {
