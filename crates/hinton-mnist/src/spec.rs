@@ -103,12 +103,12 @@ impl ExamplesPart {
 
 fn check_classes(name: &str, classes: &[u8]) -> Result<()> {
     let sorted = classes.windows(2).all(|w| w[0] < w[1]);
-    match !classes.is_empty() && sorted && classes.iter().all(|&c| usize::from(c) < CLASSES) {
-        true => Ok(()),
-        false => Err(Error::bad_input(format!(
+    if classes.is_empty() || !sorted || classes.iter().any(|&c| usize::from(c) >= CLASSES) {
+        return Err(Error::bad_input(format!(
             "{name}: expected different digits in ascending order, got {classes:?}"
-        ))),
+        )));
     }
+    Ok(())
 }
 
 /// A network to train.
@@ -344,13 +344,13 @@ impl CellSpec {
                         "expected at most 10,000 steps up, got from {from} to {to} by {step}"
                     )));
                 }
-                match cell.held_out > 0. && cell.held_out < 1. {
-                    true => Ok(()),
-                    false => Err(Error::bad_input(format!(
+                if !(cell.held_out > 0. && cell.held_out < 1.) {
+                    return Err(Error::bad_input(format!(
                         "the bias is chosen on held-out images: expected held-out above 0 and below 1, got {}",
                         cell.held_out
-                    ))),
+                    )));
                 }
+                Ok(())
             }
             Self::Ensemble(_) => Ok(()),
             Self::GradientLimit(cell) => {

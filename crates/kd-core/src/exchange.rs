@@ -29,12 +29,11 @@ pub fn import(path: &Path, network: &NetworkSpec) -> Result<Imported> {
         Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
         other => other,
     };
-    let (found, remarks) = match is_safetensors(path)? {
-        true => (read_safetensors(path)?, BTreeMap::new()),
-        false => {
-            let mut checkpoint = Checkpoint::open(path)?;
-            (checkpoint.network()?, checkpoint.remarks()?)
-        }
+    let (found, remarks) = if is_safetensors(path)? {
+        (read_safetensors(path)?, BTreeMap::new())
+    } else {
+        let mut checkpoint = Checkpoint::open(path)?;
+        (checkpoint.network()?, checkpoint.remarks()?)
     };
     let tensors = found
         .into_iter()

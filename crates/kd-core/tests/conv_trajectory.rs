@@ -72,12 +72,10 @@ fn follow(name: &str, precision: Precision, tolerance: f64) -> Result<()> {
                 let sketch = formula::numbers(&golden["gradients"][&parameter]);
                 // A bias before a batch-norm has a gradient of 0; its error counts beside the
                 // gradient of the weight that it goes with.
-                let beside = match sketch[0] < 1e-9 {
-                    true => {
-                        formula::numbers(&golden["gradients"][parameter.replace("bias", "weight")])
-                            [0]
-                    }
-                    false => sketch[0],
+                let beside = if sketch[0] < 1e-9 {
+                    formula::numbers(&golden["gradients"][parameter.replace("bias", "weight")])[0]
+                } else {
+                    sketch[0]
                 };
                 let products = formula::projections(&ours, &parameter, sketch.len() - 1);
                 let squares: f64 =

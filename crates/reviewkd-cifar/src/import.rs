@@ -89,12 +89,12 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
 /// # Errors
 /// Bad input when the file exists and `force` is not set.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
-    match path.exists() && !force {
-        true => Err(Error::bad_input(format!(
+    if path.exists() && !force {
+        return Err(Error::bad_input(format!(
             "{}: exists already; give another --to, or --force to replace it",
             path.display()
         ))
-        .into()),
-        false => Ok(()),
+        .into());
     }
+    Ok(())
 }

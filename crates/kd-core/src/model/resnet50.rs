@@ -92,15 +92,16 @@ impl Block {
             make.conv_norm(&vb, ["conv2", "bn2"], (inner, inner), Window::new(3, stride), side)?;
         let expand =
             make.conv_norm(&vb, ["conv3", "bn3"], (inner, cout), Window::new(1, 1), side / stride)?;
-        let shortcut = match stride != 1 || cin != cout {
-            true => Some(make.conv_norm(
+        let shortcut = if stride != 1 || cin != cout {
+            Some(make.conv_norm(
                 &vb.pp("shortcut"),
                 ["0", "1"],
                 (cin, cout),
                 Window::new(1, stride),
                 side,
-            )?),
-            false => None,
+            )?)
+        } else {
+            None
         };
         Ok(Self { reduce, middle, expand, shortcut })
     }

@@ -109,15 +109,16 @@ impl Block {
             make.conv_norm(&vb, ["conv1", "bn1"], (cin, cout), Window::new(3, stride), side)?;
         let second =
             make.conv_norm(&vb, ["conv2", "bn2"], (cout, cout), Window::new(3, 1), side / stride)?;
-        let shortcut = match stride != 1 || cin != cout {
-            true => Some(make.conv_norm(
+        let shortcut = if stride != 1 || cin != cout {
+            Some(make.conv_norm(
                 &vb.pp("downsample"),
                 ["0", "1"],
                 (cin, cout),
                 Window::new(1, stride),
                 side,
-            )?),
-            false => None,
+            )?)
+        } else {
+            None
         };
         Ok(Self { first, second, shortcut })
     }

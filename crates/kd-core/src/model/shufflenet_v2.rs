@@ -156,13 +156,10 @@ impl Model for ShuffleNetV2 {
             xs = down.forward(&xs, mode)?;
             let name = format!("stage{stage}.pre");
             for (i, block) in (1..).zip(blocks) {
-                xs = match i == blocks.len() && request.wants(&name) {
-                    true => block.forward(
-                        &xs,
-                        Some(&mut |before| request.offer(&name, before)),
-                        mode,
-                    )?,
-                    false => block.forward(&xs, None, mode)?,
+                xs = if i == blocks.len() && request.wants(&name) {
+                    block.forward(&xs, Some(&mut |before| request.offer(&name, before)), mode)?
+                } else {
+                    block.forward(&xs, None, mode)?
                 };
             }
             request.offer(&format!("stage{stage}"), &xs);

@@ -64,13 +64,12 @@ impl<'a> TapRequest<'a> {
     ) -> Result<Tensor> {
         let before = format!("{name}.pre");
         for (i, part) in (1..).zip(parts) {
-            xs = match i == parts.len() && self.wants(&before) {
-                true => {
-                    let signed = run(part, &xs, Activation::None)?;
-                    self.offer(&before, &signed);
-                    relu(&signed)?
-                }
-                false => run(part, &xs, Activation::Relu)?,
+            xs = if i == parts.len() && self.wants(&before) {
+                let signed = run(part, &xs, Activation::None)?;
+                self.offer(&before, &signed);
+                relu(&signed)?
+            } else {
+                run(part, &xs, Activation::Relu)?
             };
         }
         self.offer(name, &xs);

@@ -109,11 +109,10 @@ impl Block {
         let first =
             make.conv_norm(&vb, ["conv1", "bn2"], (cin, cout), Window::new(3, stride), side)?;
         let second = make.conv(vb.pp("conv2"), cout, cout, Window::new(3, 1), side / stride)?;
-        let shortcut = match cin == cout {
-            true => None,
-            false => {
-                Some(make.conv(vb.pp("convShortcut"), cin, cout, Window::new(1, stride), side)?)
-            }
+        let shortcut = if cin == cout {
+            None
+        } else {
+            Some(make.conv(vb.pp("convShortcut"), cin, cout, Window::new(1, stride), side)?)
         };
         Ok(Self { norm, first, second, shortcut })
     }

@@ -71,9 +71,12 @@ impl Checkpoint {
     pub fn network(&mut self) -> Result<BTreeMap<String, Tensor>> {
         let entries = self.entries().map_err(|what| self.fault(what))?;
         let student = entries.iter().any(|(name, _)| name.starts_with("student."));
-        let kept = entries.into_iter().filter_map(|(name, id)| match student {
-            true => Some((name.strip_prefix("student.")?.to_owned(), id)),
-            false => Some((name, id)),
+        let kept = entries.into_iter().filter_map(|(name, id)| {
+            if student {
+                Some((name.strip_prefix("student.")?.to_owned(), id))
+            } else {
+                Some((name, id))
+            }
         });
         self.read(kept.filter(|(name, _)| !is_counter(name)).collect())
     }
@@ -160,9 +163,10 @@ impl Checkpoint {
             }
             named.push((name.strip_prefix("module.").unwrap_or(name).to_owned(), id));
         }
-        match named.is_empty() {
-            true => Err(format!("expected a state dict at {place}, got an empty one")),
-            false => Ok(named),
+        if named.is_empty() {
+            Err(format!("expected a state dict at {place}, got an empty one"))
+        } else {
+            Ok(named)
         }
     }
 

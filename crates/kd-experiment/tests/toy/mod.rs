@@ -64,9 +64,10 @@ impl Paper for Toy {
     }
 
     fn check(&self, spec: &ToySpec, needs: &Needs<ToySpec>) -> Result<()> {
-        match spec.trains {
-            true => needs.expect(&[Role::optional("teacher", &["train"])]),
-            false => needs.expect(&[Role::several("members", &["train"])]),
+        if spec.trains {
+            needs.expect(&[Role::optional("teacher", &["train"])])
+        } else {
+            needs.expect(&[Role::several("members", &["train"])])
         }
     }
 

@@ -206,12 +206,13 @@ impl Table {
                 return Ok(true);
             }
             if self.next == self.reader.num_row_groups() {
-                return match self.done == self.rows {
-                    true => Ok(false),
-                    false => Err(fault(format!(
+                return if self.done == self.rows {
+                    Ok(false)
+                } else {
+                    Err(fault(format!(
                         "{} rows in its groups where its header says {}",
                         self.done, self.rows
-                    ))),
+                    )))
                 };
             }
             self.group = Some(self.open_group(names).map_err(fault)?);

@@ -34,17 +34,15 @@ pub fn run(cell: &PseudoCell, work: &Work) -> Result<CellResult> {
         .collect();
     for (file, part) in &parts {
         let done = lines.len();
-        let found = match file.exists() {
-            true => read_lines(file, part.len())?,
-            false => {
-                let found =
-                    translate(&teacher.network, part, &cell.search, &mut |n| told(done + n))?;
-                let found: Vec<String> =
-                    found.iter().map(|h| text.vocabularies.target.decode(&h.words)).collect();
-                found.iter().try_for_each(|line| one_line(line))?;
-                atomic::write(file, joined(&found).as_bytes())?;
-                found
-            }
+        let found = if file.exists() {
+            read_lines(file, part.len())?
+        } else {
+            let found = translate(&teacher.network, part, &cell.search, &mut |n| told(done + n))?;
+            let found: Vec<String> =
+                found.iter().map(|h| text.vocabularies.target.decode(&h.words)).collect();
+            found.iter().try_for_each(|line| one_line(line))?;
+            atomic::write(file, joined(&found).as_bytes())?;
+            found
         };
         lines.extend(found);
     }

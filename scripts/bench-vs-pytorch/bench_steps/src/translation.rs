@@ -208,12 +208,12 @@ fn search(spec: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
     );
     Timed::run(arguments.warmup, arguments.steps, PAIRS as f64 * (read + written), |_| {
         let found = translate(&network, &sources, &search, &mut |_| ())?;
-        match found.iter().all(|hypothesis| hypothesis.words.len() == WRITTEN - 1) {
-            true => Ok(()),
-            false => {
-                Err(Error::bad_input("a translation ended by itself: expected each to be cut off"))
-            }
+        if found.iter().any(|hypothesis| hypothesis.words.len() != WRITTEN - 1) {
+            return Err(Error::bad_input(
+                "a translation ended by itself: expected each to be cut off",
+            ));
         }
+        Ok(())
     })
 }
 

@@ -158,8 +158,9 @@ fn array(heap: &Heap) -> Result<(usize, Pixels), Reason> {
         Value::Text(text) => (text.len(), Pixels::Text(content)),
         _ => return Err(other()),
     };
-    match len == n * PIXELS {
-        true => Ok((n, pixels)),
-        false => Err(format!("{len} bytes for an array of [{n}, {PIXELS}]")),
+    if len == n * PIXELS {
+        Ok((n, pixels))
+    } else {
+        Err(format!("{len} bytes for an array of [{n}, {PIXELS}]"))
     }
 }
