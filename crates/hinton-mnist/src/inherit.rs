@@ -1,4 +1,4 @@
-//! First weights of a perceptron from a wider one: knowledge handed over by weights, beside soft
+//! Initial weights of a perceptron from a wider one: knowledge handed over by weights, beside soft
 //! targets.
 
 use std::collections::BTreeMap;

@@ -51,7 +51,7 @@ enum Command {
     Compare {
         /// A network's file, or TABLE/ROW[#SEED] of a finished cell at this preset
         teacher: String,
-        /// Likewise
+        /// The smaller network, named in the same way
         student: String,
     },
 }

@@ -199,15 +199,15 @@ impl TrainCell {
 pub struct BiasCell {
     /// The classes whose biases move together: a list, or a digit alone.
     pub digits: Digits,
-    /// The shifts that are tried: from, to and step.
+    /// The first shift that is tried.
     pub from: f64,
-    /// See `from`.
+    /// The last shift that is tried.
     pub to: f64,
-    /// See `from`.
+    /// The distance from one shift to the next, above 0.
     pub step: f64,
     /// The student's own `examples.limit`, to find its held-out images.
     pub limit: usize,
-    /// The student's own `examples.held-out`, likewise.
+    /// The student's own `examples.held-out`, to find its held-out images.
     pub held_out: f64,
 }
 

@@ -1,6 +1,6 @@
 //! The tables under `results/` are those of the files under `experiments/`: a setting that is
 //! changed without running its table again would leave numbers that no command of this state gives.
-//! Likewise a row that a file says is another table's.
+//! A row that a file says is another table's, and is not, would do the same.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

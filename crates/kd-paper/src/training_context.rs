@@ -50,7 +50,7 @@ impl<'a> TrainingContext<'a> {
         self.dir.join(STATE)
     }
 
-    /// The file of what each epoch came to.
+    /// The file of each epoch's records.
     pub fn epochs(&self) -> PathBuf {
         self.dir.join("epochs.csv")
     }

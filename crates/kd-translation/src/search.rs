@@ -21,7 +21,7 @@ pub struct Search {
     pub length_penalty: f64,
     /// The longest translation has `length-factor`·(words of the source) + `length-extra` words.
     pub length_factor: f64,
-    /// See `length-factor`.
+    /// Words that a translation may have beyond `length-factor` times its source.
     pub length_extra: usize,
     /// Sentences that are translated together.
     pub batch: usize,

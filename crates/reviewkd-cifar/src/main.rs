@@ -55,7 +55,7 @@ enum Command {
     Compare {
         /// A network's file, or TABLE/ROW[#SEED] of a finished cell at this preset
         teacher: String,
-        /// Likewise
+        /// The smaller network, named in the same way
         student: String,
         /// The normalisation that both were trained with: reviewkd or crd
         #[arg(long, default_value = "reviewkd", value_parser = normalisation::parse)]

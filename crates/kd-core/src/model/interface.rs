@@ -100,17 +100,17 @@ pub trait Model: Send + Sync {
     /// network takes.
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs>;
 
-    /// As in [`About`].
+    /// The taps of [`Model::about`].
     fn taps(&self) -> &[Tap] {
         &self.about().taps
     }
 
-    /// As in [`About`].
+    /// How many classes the network tells apart: [`About::classes`].
     fn classes(&self) -> usize {
         self.about().classes
     }
 
-    /// As in [`About`].
+    /// Multiply-adds of one image's forward pass: [`About::multiply_adds`].
     fn multiply_adds(&self) -> u64 {
         self.about().multiply_adds
     }

@@ -1,4 +1,4 @@
-//! Training of image networks in the loop: the same to the bit when it is stopped in between, and
+//! Training of image networks in the loop: bit for bit the same when it is stopped in between, and
 //! on any number of threads.
 
 use std::collections::BTreeMap;

@@ -37,7 +37,7 @@ impl Mask<'_> {
 ///
 /// * `q`: `[b, tq, d]`, `k`: `[b, tk, d]`, `v`: `[b, tk, d_v]`, of any strides; d and d_v are
 ///   multiples of `heads`, and tk ≥ 1. Head h is columns h·d/heads to (h + 1)·d/heads of `q` and
-///   `k`, and likewise of `v`, so no transposed copies are needed.
+///   `k`, and h·d_v/heads to (h + 1)·d_v/heads of `v`. No transposed copies are needed.
 /// * `mask`: padding and order, see [`Mask`]. Keys that are not seen have weight 0, and they and
 ///   their values get no gradient from there.
 /// * `dropout`: on the weights, numbered as `[b, heads, tq, tk]` in row-major order, with the mask

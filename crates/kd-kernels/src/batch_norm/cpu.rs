@@ -2,10 +2,10 @@
 //!
 //! A task is a group of channels of all images. It reads its part of x once from memory for the
 //! statistics, and again, from the second-level cache, to normalise: at batch 128, a channel of
-//! 32×32 pixels is 512 KiB. Backward likewise: one pass sums g′ and g′·(x − mean), where g′ is
-//! the gradient behind the rectifier, and leaves g′ in place of the gradient; the second writes dx.
-//! The loops over planes of many pixels are in `wide.rs`, those over planes of few in `narrow.rs`;
-//! all give the same bits on every instruction set and number of threads.
+//! 32×32 pixels is 512 KiB. Backward has two passes, too: one sums g′ and g′·(x − mean), where g′
+//! is the gradient behind the rectifier, and leaves g′ in place of the gradient; the second writes
+//! dx. The loops over planes of many pixels are in `wide.rs`, those over planes of few in
+//! `narrow.rs`; all give the same bits on every instruction set and number of threads.
 
 use std::mem::MaybeUninit;
 

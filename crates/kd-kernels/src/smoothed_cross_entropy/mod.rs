@@ -61,14 +61,15 @@ pub fn label_smoothed_cross_entropy(
 /// * `hidden`: `[n, d]`, what the decoder made of each place.
 /// * `table`: `[V, d]`, the output projection; often the embedding table, whose gradient then has
 ///   both parts.
-/// * the others, and the result: as there.
+/// * `targets`, `epsilon`, `ignore` and the result: those of [`label_smoothed_cross_entropy`].
 ///
 /// On the CPU, runs of rows go from logits to gradients at once, and where a gradient can be asked
 /// for, the gradients of `hidden` and `table` are computed in the forward pass; rows that do not
 /// count are left out of all three products. `f32` tensors on the CPU run the kernel while
 /// [`crate::kernels_enabled`]; all others run [`reference::projected_cross_entropy`].
 ///
-/// Errors: as there, and where the widths of `hidden` and `table` differ.
+/// Errors: those of [`label_smoothed_cross_entropy`], and where the widths of `hidden` and `table`
+/// differ.
 pub fn projected_cross_entropy(
     hidden: &Tensor,
     table: &Tensor,

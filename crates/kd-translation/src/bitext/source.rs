@@ -60,7 +60,7 @@ impl fmt::Display for BitextSource {
     }
 }
 
-/// What is asked of [`load`].
+/// Which text [`load`] reads, and from where.
 #[derive(Clone, Debug)]
 pub struct BitextRequest {
     /// Which text.
@@ -73,7 +73,7 @@ pub struct BitextRequest {
     /// The most training pairs, evenly spaced over the training set; `None` for all, which for
     /// WMT14 are 1.5 GB in memory.
     pub train_limit: Option<usize>,
-    /// What to generate where it comes to that; `train_limit` does not apply to it.
+    /// What to generate if the text is generated; `train_limit` does not apply to it.
     pub toy: Toy,
     /// Where to look for the hub's files.
     pub hub: Hub,

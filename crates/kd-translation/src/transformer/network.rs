@@ -76,7 +76,7 @@ pub(super) struct DecoderLayer {
 /// A Transformer. Parameters have fairseq's names: `encoder.embed_tokens.weight`,
 /// `encoder.layers.{i}.self_attn.{q,k,v,out}_proj.*`, `encoder.layers.{i}.self_attn_layer_norm.*`,
 /// `encoder.layers.{i}.{fc1,fc2,final_layer_norm}.*`, `encoder.layer_norm.*` (pre-norm only),
-/// likewise for the decoder with `encoder_attn` beside `self_attn`, and
+/// the same under `decoder.`, with `encoder_attn` beside `self_attn`, and
 /// `decoder.output_projection.weight` unless it is tied.
 pub struct Transformer {
     pub(super) spec: TransformerSpec,

@@ -36,7 +36,7 @@ pub struct Work<'a> {
     pub needed: &'a Needed,
 }
 
-/// What trains, and how.
+/// A network to train, and the recipe.
 pub struct TrainingJob<'a> {
     /// What learns.
     pub learner: Learner<'a>,

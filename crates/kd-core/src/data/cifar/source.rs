@@ -50,14 +50,14 @@ impl fmt::Display for CifarSource {
     }
 }
 
-/// What is asked of [`load`].
+/// Which data set [`load`] reads, and from where.
 #[derive(Clone, Debug)]
 pub struct CifarRequest {
     /// Which data set.
     pub source: CifarSource,
     /// A directory of the official files or archives, or such an archive, instead of the hub.
     pub dir: Option<PathBuf>,
-    /// What to generate where it comes to that.
+    /// What to generate if the data is generated.
     pub embedded: Embedded,
     /// Where to look for the hub's files.
     pub hub: Hub,

@@ -50,14 +50,14 @@ impl fmt::Display for MnistSource {
     }
 }
 
-/// What is asked of [`load`].
+/// Which data set [`load`] reads, and from where.
 #[derive(Clone, Debug)]
 pub struct MnistRequest {
     /// Which data set.
     pub source: MnistSource,
     /// A directory of IDX files, instead of the hub.
     pub dir: Option<PathBuf>,
-    /// What to generate where it comes to that.
+    /// What to generate if the data is generated.
     pub embedded: Embedded,
     /// Where to look for the hub's files.
     pub hub: Hub,
