@@ -245,7 +245,7 @@ fn train(
 }
 
 #[test]
-fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_losses_to_the_bit() -> Result<()> {
+fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_losses_bit_for_bit() -> Result<()> {
     let dir = tempfile::tempdir().expect("a folder");
     for (i, kind) in [Kind::Network, Kind::Distilled, Kind::Generated].into_iter().enumerate() {
         for average_epochs in [0, 3] {
