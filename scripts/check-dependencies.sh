@@ -4,9 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The names in a section of a Cargo.toml.
+# The names in a section of a Cargo.toml, those of single targets included.
 names() {
-    awk -v section="[$1]" '/^\[/ { inside = $0 == section } inside && /^[A-Za-z0-9_-]+[ .=]/ { sub(/[ .=].*/, ""); print }' "$2"
+    awk -v section="^[[](target[.].*[.])?$1[]]\$" '/^\[/ { inside = $0 ~ section } inside && /^[A-Za-z0-9_-]+[ .=]/ { sub(/[ .=].*/, ""); print }' "$2"
 }
 
 # Whether a crate's name stands in the Rust files of the places that there are: as a path, a macro or an import, not in a comment.
