@@ -66,7 +66,7 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
         let mut summary = Summary::default();
         let mut waiting: Vec<(usize, &Cell, &P::Spec)> =
             parsed.enumerate().map(|(i, parsed)| (i + 1, parsed.cell, &parsed.spec)).collect();
-        let mut told = false;
+        let mut announced = false;
         while !waiting.is_empty() {
             let mut left = Vec::new();
             for (number, cell, spec) in waiting.iter().copied() {
@@ -79,12 +79,12 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
             if left.len() == waiting.len() {
                 // Nothing could be done: every cell is held by another process, or needs one that
                 // is.
-                if !told {
+                if !announced {
                     let (count, first) = (left.len(), left[0].1.label());
                     self.progress.note(&format!(
                         "waiting for {count} cells that another process runs, first {first}"
                     ));
-                    told = true;
+                    announced = true;
                 }
                 std::thread::sleep(POLL);
             }

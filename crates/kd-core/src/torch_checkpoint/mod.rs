@@ -37,7 +37,7 @@ pub struct Checkpoint {
 
 /// A number or a text that stands beside the weights, such as `epoch` or `best_acc`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Remark {
+pub enum MetadataValue {
     /// A number: a Python int or float, or a tensor of one element.
     Number(f64),
     /// A text.
@@ -99,17 +99,17 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Bad input that names the file when a number kept as a tensor is damaged.
-    pub fn remarks(&mut self) -> Result<BTreeMap<String, Remark>> {
-        let mut remarks = BTreeMap::new();
+    pub fn metadata(&mut self) -> Result<BTreeMap<String, MetadataValue>> {
+        let mut metadata = BTreeMap::new();
         let mut reader = Reader::new(&self.heap, &mut self.container, self.file_bytes);
         let wrapped = WRAPPERS.iter().any(|key| self.heap.entry(self.heap.root, key).is_some());
         let entries = if wrapped { self.heap.entries(self.heap.root) } else { None };
         for (key, id) in entries.unwrap_or_default() {
             let Some(name) = self.heap.text(key) else { continue };
-            let remark = match self.heap.get(id) {
-                Value::Int(n) => Remark::Number(*n as f64),
-                Value::Float(x) => Remark::Number(*x),
-                Value::Text(text) => Remark::Text(brief(text)),
+            let value = match self.heap.get(id) {
+                Value::Int(n) => MetadataValue::Number(*n as f64),
+                Value::Float(x) => MetadataValue::Number(*x),
+                Value::Text(text) => MetadataValue::Text(brief(text)),
                 _ if tensor::is_tensor(&self.heap, id) => {
                     let damaged = |what: Reason| {
                         Error::bad_input(format!(
@@ -120,7 +120,7 @@ impl Checkpoint {
                     };
                     let tensor = reader.tensor(id).map_err(damaged)?;
                     match tensor.elem_count() {
-                        1 => Remark::Number(
+                        1 => MetadataValue::Number(
                             tensor.to_dtype(DType::F64)?.flatten_all()?.get(0)?.to_scalar()?,
                         ),
                         _ => continue,
@@ -128,9 +128,9 @@ impl Checkpoint {
                 }
                 _ => continue,
             };
-            remarks.insert(brief(name), remark);
+            metadata.insert(brief(name), value);
         }
-        Ok(remarks)
+        Ok(metadata)
     }
 
     fn fault(&self, what: Reason) -> Error {

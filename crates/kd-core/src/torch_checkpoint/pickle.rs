@@ -205,8 +205,8 @@ impl Machine<'_> {
                 let (key, top) = (self.memo.len() as u64, self.top()?);
                 self.memo.insert(key, top);
             }
-            b'h' => self.recall(1)?,
-            b'j' => self.recall(4)?,
+            b'h' => self.get_memo(1)?,
+            b'j' => self.get_memo(4)?,
             b'Q' => {
                 let id = self.pop()?;
                 self.push(Value::Persistent(id))?;
@@ -328,7 +328,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn recall(&mut self, width: usize) -> Result<(), Reason> {
+    fn get_memo(&mut self, width: usize) -> Result<(), Reason> {
         let key = self.input.number(width)?;
         let id = self
             .memo

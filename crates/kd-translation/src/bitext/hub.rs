@@ -142,7 +142,7 @@ pub fn read(
             let all: Bitext =
                 parts.into_iter().flat_map(|p| p.source.into_iter().zip(p.target)).collect();
             let n = all.len() as u64;
-            (all.spread(train_limit.unwrap_or(usize::MAX)), n)
+            (all.evenly_spaced(train_limit.unwrap_or(usize::MAX)), n)
         }
         Corpus::Wmt16RoEn | Corpus::Wmt14DeEn => {
             let pairs = Translations::open(train_files, languages)?;
@@ -151,7 +151,7 @@ pub fn read(
                 // Before minutes are spent on reading.
                 return Err(other(corpus, train_files.first(), n, 0));
             }
-            (pairs.spread(train_limit.unwrap_or(usize::MAX))?, n)
+            (pairs.evenly_spaced(train_limit.unwrap_or(usize::MAX))?, n)
         }
     };
     let small = |path: &PathBuf| match corpus {
@@ -181,7 +181,7 @@ fn other(corpus: Corpus, path: Option<&PathBuf>, got: u64, part: usize) -> DataE
 
 /// A table without empty sentences.
 fn whole(path: &Path, languages: &Languages) -> Result<Bitext, DataError> {
-    let pairs = Translations::open(&[path.to_path_buf()], languages)?.spread(usize::MAX)?;
+    let pairs = Translations::open(&[path.to_path_buf()], languages)?.evenly_spaced(usize::MAX)?;
     let empty = pairs.pairs().position(|(source, target)| source.is_empty() || target.is_empty());
     match empty {
         Some(row) => {

@@ -137,7 +137,7 @@ pub fn load(request: &BitextRequest) -> Result<(BitextSplits, Provenance), DataE
                 corpus.title()
             )
         });
-        splits.train = splits.train.spread(request.train_limit.unwrap_or(usize::MAX));
+        splits.train = splits.train.evenly_spaced(request.train_limit.unwrap_or(usize::MAX));
         let found = found(&dir.display().to_string(), &languages, &splits, n[0]);
         return Ok(with_provenance(splits, corpus.map_or("directory", Corpus::name), found, other));
     }

@@ -74,12 +74,12 @@ impl Translations {
         self.take(limit).collect()
     }
 
-    /// `limit` pairs, evenly spaced over all tables (see [`Bitext::spread`]), or all where there
-    /// are no more. To be called before any pair is taken.
+    /// `limit` pairs, evenly spaced over all tables (see [`Bitext::evenly_spaced`]), or all where
+    /// there are no more. To be called before any pair is taken.
     ///
     /// # Errors
     /// The first error in the tables.
-    pub fn spread(self, limit: usize) -> Result<Bitext, DataError> {
+    pub fn evenly_spaced(self, limit: usize) -> Result<Bitext, DataError> {
         let (total, limit) = (self.total, limit as u64);
         let kept = self
             .enumerate()

@@ -212,7 +212,7 @@ fn a_directory_is_used_by_auto_and_by_name_and_never_left_for_the_hub() {
     let limited = BitextRequest { train_limit: Some(10), ..request("auto") };
     let (splits, provenance) = load(&limited).unwrap();
     assert_eq!(message(provenance.found, dir.path()), "DIR (en-de; 10 of 40 training pairs)");
-    assert_eq!(splits.train, corpus().train.spread(10));
+    assert_eq!(splits.train, corpus().train.evenly_spaced(10));
     fs::remove_file(dir.path().join("train.en")).unwrap();
     let messages = [
         load(&request("auto")).unwrap_err(),
@@ -238,12 +238,12 @@ fn a_directory_is_used_by_auto_and_by_name_and_never_left_for_the_hub() {
 #[test]
 fn spread_pairs_are_as_evenly_spaced_as_can_be() {
     let pairs: Bitext = (0..10).map(|i| (i.to_string(), String::new())).collect();
-    assert_eq!(pairs.clone().spread(3).source, ["3", "6", "9"]);
-    assert_eq!(pairs.clone().spread(10), pairs);
-    assert_eq!(pairs.clone().spread(usize::MAX), pairs);
-    assert!(pairs.clone().spread(0).is_empty());
+    assert_eq!(pairs.clone().evenly_spaced(3).source, ["3", "6", "9"]);
+    assert_eq!(pairs.clone().evenly_spaced(10), pairs);
+    assert_eq!(pairs.clone().evenly_spaced(usize::MAX), pairs);
+    assert!(pairs.clone().evenly_spaced(0).is_empty());
     for limit in 0..=10 {
-        assert_eq!(pairs.clone().spread(limit).len(), limit);
+        assert_eq!(pairs.clone().evenly_spaced(limit).len(), limit);
     }
 }
 

@@ -64,7 +64,7 @@ fn a_task_of_wmt_is_read_from_its_tables_in_order() {
     assert_eq!((&splits, provenance.dataset), (&all, "wmt14-de-en"));
     let limited = BitextRequest { train_limit: Some(7), ..request.clone() };
     let (splits, provenance) = load(&limited).unwrap();
-    assert_eq!(splits.train, all.train.clone().spread(7));
+    assert_eq!(splits.train, all.train.clone().evenly_spaced(7));
     assert!(provenance.found.ends_with("(en-de; 7 of 40 training pairs)"), "{}", provenance.found);
     let turned = BitextRequest { languages: Some(languages("de-en")), ..request };
     assert_eq!(load(&turned).unwrap().0.train.source, all.train.target);

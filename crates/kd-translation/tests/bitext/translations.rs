@@ -69,7 +69,7 @@ fn several_tables_follow_each_other_and_count_together() {
         .collect();
     assert_eq!(open().first(usize::MAX).unwrap(), both);
     assert_eq!(open().first(41).unwrap().source, both.source[..41]);
-    assert_eq!(open().spread(9).unwrap(), both.spread(9));
+    assert_eq!(open().evenly_spaced(9).unwrap(), both.evenly_spaced(9));
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub fn generated(
 }
 
 /// Moves every parameter, scales and shifts too, away from where it begins.
-fn stir(params: &Params) -> Result<()> {
+fn perturb(params: &Params) -> Result<()> {
     let begun = params.snapshot()?;
     by_formula(params, |name, dims| {
         let noise: Vec<f32> = formula::noise(dims.iter().product(), name, 3)
@@ -81,7 +81,7 @@ fn the_materialised_student_computes_what_the_generated_one_computes() -> Result
     for (student, teacher, generator) in kinds() {
         let (params, made) =
             generated(&student, &teacher, &drawn(&teacher, 2)?.0.snapshot()?, &generator)?;
-        stir(&params)?;
+        perturb(&params)?;
         let ordinary =
             build_frozen(made.materialise()?, &Device::Cpu, |vb| Transformer::new(&student, vb))?;
         let (ours, theirs) = (logits(&made.student()?)?, logits(&ordinary)?);

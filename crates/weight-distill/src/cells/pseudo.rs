@@ -26,7 +26,7 @@ pub fn run(cell: &PseudoCell, work: &Work) -> Result<CellResult> {
     let teacher = work.network("teacher", &text)?;
     let sources = text.vocabularies.encode(&text.train).source;
     let mut lines: Vec<String> = Vec::with_capacity(sources.len());
-    let mut told = work.counter(sources.len());
+    let mut report = work.counter(sources.len());
     let parts: Vec<_> = sources
         .chunks(PART)
         .enumerate()
@@ -37,7 +37,7 @@ pub fn run(cell: &PseudoCell, work: &Work) -> Result<CellResult> {
         let found = if file.exists() {
             read_lines(file, part.len())?
         } else {
-            let found = translate(&teacher.network, part, &cell.search, &mut |n| told(done + n))?;
+            let found = translate(&teacher.network, part, &cell.search, &mut |n| report(done + n))?;
             let found: Vec<String> =
                 found.iter().map(|h| text.vocabularies.target.decode(&h.words)).collect();
             found.iter().try_for_each(|line| one_line(line))?;
