@@ -125,7 +125,7 @@ pub struct TrainCell {
     pub train: TrainSpec,
     /// How several teachers become one; needed where the cell has more than one.
     pub teachers: Option<Mean>,
-    /// So many of its layers, from the first on, begin as the strongest units of its one
+    /// How many of its layers, from the first on, begin as the strongest units of its one
     /// teacher's: see [`inherit`].
     pub inherit_layers: Option<usize>,
 }

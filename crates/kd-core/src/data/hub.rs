@@ -160,7 +160,7 @@ impl Hub {
         let (send, receive) = mpsc::channel();
         let (repo, names, revision) =
             (client.sync.dataset(what.owner, what.name), what.files.clone(), what.revision);
-        // hf-hub sets no timeout on connections or reads, and offers no place for one. So the
+        // hf-hub sets no timeout on connections or reads, and offers no place for one. The
         // download runs on a thread of its own, and a download that stalls is abandoned:
         // its thread ends with the process, and leaves at most an unfinished file that hf-hub
         // ignores.

@@ -3,7 +3,7 @@
 //!
 //! A class is a family of shapes (its group) with a texture. Everything else is random: place,
 //! size, flatness and turn of the shape, direction, period and phase of its texture, all colours,
-//! the ground and its texture, a piece of another shape, light and noise. So a network has to find
+//! the ground and its texture, a piece of another shape, light and noise. A network has to find
 //! the shape, to tell its outline, and to tell its texture from the ground's. Image `i` of a set is
 //! a function of `(seed, set, i)` alone and is computed without functions whose last bits differ
 //! between platforms, so a seed names the same bytes everywhere, whatever the number of threads.

@@ -4,7 +4,7 @@
 //! C is cut into blocks of 32 rows by 32 columns, four tiles of the processor. Both operands are
 //! rounded and packed whole, in the order in which the tiles are loaded; then each task takes 32
 //! rows of A, which stay in the first-level cache where K is a few hundred, and a run of
-//! B's columns, which stream from the second-level one. So C is written along its rows: down its
+//! B's columns, which stream from the second-level one. C is written along its rows: down its
 //! columns, every other write was to another page, and the gradient of a 1200x1200 weight from a
 //! batch of 100 took 1.4 to 2.3 times as long.
 //!
