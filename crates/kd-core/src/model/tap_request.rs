@@ -45,8 +45,8 @@ impl<'a> TapRequest<'a> {
 
     /// Keeps the tensor if it was asked for.
     pub fn offer(&mut self, name: &str, tensor: &Tensor) {
-        for (asked, found) in self.names.iter().zip(&mut self.found) {
-            if *asked == name {
+        for (wanted, found) in self.names.iter().zip(&mut self.found) {
+            if *wanted == name {
                 *found = Some(tensor.clone());
             }
         }

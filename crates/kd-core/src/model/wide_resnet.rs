@@ -132,7 +132,7 @@ fn activate(
     norm: &BatchNorm,
     xs: &Tensor,
     stage: usize,
-    asked: &mut TapRequest,
+    request: &mut TapRequest,
     mode: Mode,
 ) -> Result<Tensor> {
     let name = format!("stage{stage}.pre");
@@ -156,7 +156,7 @@ impl Model for WideResNet {
         for (stage, blocks) in (1..).zip(&self.stages) {
             for (i, block) in blocks.iter().enumerate() {
                 let active = match i {
-                    0 => activate(&block.norm, &xs, stage - 1, &mut asked, mode)?,
+                    0 => activate(&block.norm, &xs, stage - 1, &mut request, mode)?,
                     _ => block.norm.forward(&xs, None, Activation::Relu, mode)?,
                 };
                 xs = block.forward(&xs, &active, mode)?;
@@ -164,7 +164,7 @@ impl Model for WideResNet {
             request.offer(&format!("stage{stage}"), &xs);
         }
         let pooled =
-            global_avg_pool(&activate(&self.norm, &xs, self.stages.len(), &mut asked, mode)?)?;
+            global_avg_pool(&activate(&self.norm, &xs, self.stages.len(), &mut request, mode)?)?;
         request.offer("pooled", &pooled);
         request.outputs(self.head.forward(&pooled, mode)?)
     }

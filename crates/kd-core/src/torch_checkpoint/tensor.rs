@@ -174,28 +174,28 @@ impl<'a> Reader<'a> {
 
     /// The tensor at `id`, contiguous, on the CPU, of the file's dtype (`bool` as `u8`).
     pub fn tensor(&mut self, id: Id) -> Result<Tensor, Reason> {
-        let place = place(self.heap, id)?;
-        if let Some(tensor) = self.made.get(&place) {
+        let view = storage_view(self.heap, id)?;
+        if let Some(tensor) = self.made.get(&view) {
             return Ok(tensor.clone());
         }
-        let width = place.dtype.size_in_bytes();
+        let width = view.dtype.size_in_bytes();
         let too_large = || {
             format!(
                 "expected a tensor that fits its storage, got shape {:?} with strides {:?}",
-                place.shape, place.strides
+                view.shape, view.strides
             )
         };
-        let (count, needed) = place.extent().ok_or_else(too_large)?;
-        let storage = match self.storages.get(&place.storage) {
+        let (count, needed) = view.extent().ok_or_else(too_large)?;
+        let storage = match self.storages.get(&view.storage) {
             Some(storage) => storage.clone(),
             None => {
-                let storage = Rc::new(self.container.storage(&place.storage)?);
+                let storage = Rc::new(self.container.storage(&view.storage)?);
                 // In a forged zip file, many names can stand for the same bytes.
                 let left = self.unread.checked_sub(storage.len());
                 self.unread = left.ok_or(
                     "expected storages that are not larger than the file together, got larger ones",
                 )?;
-                self.storages.insert(place.storage.clone(), storage.clone());
+                self.storages.insert(view.storage.clone(), storage.clone());
                 storage
             }
         };
@@ -209,10 +209,10 @@ impl<'a> Reader<'a> {
             .checked_mul(width)
             .and_then(|n| self.budget.checked_sub(n))
             .ok_or_else(too_large)?;
-        let bytes = place.gather(&storage, count);
-        let tensor = Tensor::from_raw_buffer(&bytes, place.dtype, &place.shape, &Device::Cpu)
+        let bytes = view.gather(&storage, count);
+        let tensor = Tensor::from_raw_buffer(&bytes, view.dtype, &view.shape, &Device::Cpu)
             .map_err(|e| e.to_string())?;
-        self.made.insert(place, tensor.clone());
+        self.made.insert(view, tensor.clone());
         Ok(tensor)
     }
 }
