@@ -115,7 +115,7 @@ struct Recording {
 
 /// Logits and taps.
 fn flat(outputs: &Outputs) -> Result<Vec<Vec<f64>>> {
-    [&outputs.logits].into_iter().chain(&outputs.taps).map(formula::values).collect()
+    [&outputs.logits].into_iter().chain(&outputs.taps).map(|t| Ok(formula::values(t)?)).collect()
 }
 
 impl Distillation for Recording {
