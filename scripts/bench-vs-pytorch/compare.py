@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 FEWEST_ROUNDS = 5
 QUICK = {"rounds": 1, "warmup": 2, "steps": 5}
 FLOOR = ["workload", "ours_ms", "gflop", "gbytes", "operations_ms", "bytes_ms", "ours_over_floor"]
-# Ways in which PyTorch runs a workload of images. The fastest of the first three is what ours is held against; the last is not float32.
+# Ways in which PyTorch runs a workload of images. The fastest of the first three is what ours is compared with; the last is not float32.
 FLOAT32_MODES, BFLOAT16_MODE = ["eager", "channels-last", "compile"], "bfloat16"
 MODES = [*FLOAT32_MODES, BFLOAT16_MODE]
 # Each rival's program and the module whose version the machine's line states.

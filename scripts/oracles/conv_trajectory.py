@@ -6,7 +6,7 @@ Networks and noise are those of `cifar_networks.py`; all is computed in float64,
 beside it. A gradient is kept as its norm and its products with eight vectors of noise in [-1, 1): for another gradient, the mean square of
 the differences of the products, times 3, estimates the square of the distance.
 
-A ReLU whose input is within rounding of 0 switches a whole term of the gradient on or off, in float32 of any kind. So the first batch is
+A ReLU whose input is within rounding of 0 switches a whole term of the gradient on or off, in float32 of any kind. The first batch is
 the one, of a few dozen, whose ReLU inputs keep farthest from 0 in units of their layer's rounding (exact zeros left out), and biases of
 batch-norms keep away from 0; above it where there are depthwise convolutions, because there a channel that is off everywhere leaves the
 next batch-norm no variance to divide by.

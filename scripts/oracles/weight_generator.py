@@ -47,7 +47,7 @@ def start(name, shape):
 
 
 class Generator:
-    """The student's weights from the teacher's; parameters come to be when they are first asked for."""
+    """The student's weights from the teacher's; parameters are made when they are first asked for."""
 
     def __init__(self, teacher_shape, student_shape, teacher, form):
         self.shapes, self.student, self.of, self.teacher, self.form = shapes(student_shape), student_shape, teacher_shape, teacher, form

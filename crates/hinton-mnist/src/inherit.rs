@@ -1,4 +1,4 @@
-//! First weights of a perceptron from a wider one: knowledge handed over by weights, beside soft
+//! Initial weights of a perceptron from a wider one: knowledge handed over by weights, beside soft
 //! targets.
 
 use std::collections::BTreeMap;
@@ -17,13 +17,13 @@ pub fn check(teacher: &MlpSpec, student: &MlpSpec, layers: usize) -> Result<()> 
     Error::unless_within("inherit-layers", layers, 1..=student.hidden.len() + 1)?;
     let alike = (teacher.inputs, teacher.classes, teacher.hidden.len())
         == (student.inputs, student.classes, student.hidden.len());
-    match alike && student.hidden.iter().zip(&teacher.hidden).all(|(narrow, wide)| narrow <= wide) {
-        true => Ok(()),
-        false => Err(Error::bad_input(format!(
+    if !(alike && student.hidden.iter().zip(&teacher.hidden).all(|(narrow, wide)| narrow <= wide)) {
+        return Err(Error::bad_input(format!(
             "inherit-layers: expected a teacher with hidden layers at least as wide as {:?}, inputs and classes alike, got {:?}",
             student.hidden, teacher.hidden
-        ))),
+        )));
     }
+    Ok(())
 }
 
 /// The first `layers` dense layers of a student as units of its teacher: each hidden layer keeps

@@ -51,7 +51,7 @@ enum Command {
     Compare {
         /// A network's file, or TABLE/ROW[#SEED] of a finished cell at this preset
         teacher: String,
-        /// Likewise
+        /// The smaller network, named in the same way
         student: String,
     },
 }
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
     let machine = Machine::start(options)?;
-    let request = mnist::Request::new(options.data.parse()?, options.data_dir.clone());
+    let request = mnist::MnistRequest::new(options.data.parse()?, options.data_dir.clone());
     let paper = HintonMnist::new(request, machine);
     let adjust = |experiments: &mut Vec<Experiment>| omit::apply(experiments, &arguments.omit);
     let progress = cli::progress();

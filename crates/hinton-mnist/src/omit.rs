@@ -28,10 +28,10 @@ pub fn apply(experiments: &mut [Experiment], digits: &[u8]) -> Result<()> {
         grid.values.paper = values;
         found = true;
     }
-    match found {
-        true => Ok(()),
-        false => Err(Error::bad_input(format!(
+    if !found {
+        return Err(Error::bad_input(format!(
             "--omit: expected a grid '{COLUMN}' in table '{TABLE}', got none"
-        ))),
+        )));
     }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use kd_core::Seed;
 use kd_core::data::mnist::{self, Mnist};
 use kd_core::data::{OnDemand, Provenance};
 use kd_experiment::{Cell, CellResult, DataIdentity, Job, Needs, Paper, Result, Table};
-use kd_paper::{Machine, Place};
+use kd_paper::{Machine, TrainingContext};
 
 use crate::spec::CellSpec;
 use crate::{cells, figures};
@@ -23,7 +23,7 @@ impl HintonMnist {
     pub const NAME: &str = "hinton-mnist";
 
     /// The paper on this data and machine. Nothing is loaded until [`HintonMnist::data`] is called.
-    pub fn new(request: mnist::Request, machine: Machine) -> Self {
+    pub fn new(request: mnist::MnistRequest, machine: Machine) -> Self {
         Self { data: OnDemand::new(move || mnist::load(&request)), machine }
     }
 
@@ -77,9 +77,12 @@ impl Paper for HintonMnist {
         let dirs =
             |role: &str| needed.all(role).iter().map(|f| f.dir.as_path()).collect::<Vec<_>>();
         let mut result = match spec {
-            CellSpec::Train(spec) => {
-                cells::train::run(spec, data, &Place::of(job, &self.machine), &dirs("teacher"))?
-            }
+            CellSpec::Train(spec) => cells::train::run(
+                spec,
+                data,
+                &TrainingContext::of(job, &self.machine),
+                &dirs("teacher"),
+            )?,
             CellSpec::Bias(spec) => {
                 cells::bias::run(spec, Seed(job.cell.seed), data, &needed.one("student")?.dir)?
             }

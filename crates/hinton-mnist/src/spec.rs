@@ -103,12 +103,12 @@ impl ExamplesPart {
 
 fn check_classes(name: &str, classes: &[u8]) -> Result<()> {
     let sorted = classes.windows(2).all(|w| w[0] < w[1]);
-    match !classes.is_empty() && sorted && classes.iter().all(|&c| usize::from(c) < CLASSES) {
-        true => Ok(()),
-        false => Err(Error::bad_input(format!(
+    if classes.is_empty() || !sorted || classes.iter().any(|&c| usize::from(c) >= CLASSES) {
+        return Err(Error::bad_input(format!(
             "{name}: expected different digits in ascending order, got {classes:?}"
-        ))),
+        )));
     }
+    Ok(())
 }
 
 /// A network to train.
@@ -125,7 +125,7 @@ pub struct TrainCell {
     pub train: TrainSpec,
     /// How several teachers become one; needed where the cell has more than one.
     pub teachers: Option<Mean>,
-    /// So many of its layers, from the first on, begin as the strongest units of its one
+    /// How many of its layers, from the first on, begin as the strongest units of its one
     /// teacher's: see [`inherit`].
     pub inherit_layers: Option<usize>,
 }
@@ -199,15 +199,15 @@ impl TrainCell {
 pub struct BiasCell {
     /// The classes whose biases move together: a list, or a digit alone.
     pub digits: Digits,
-    /// The shifts that are tried: from, to and step.
+    /// The first shift that is tried.
     pub from: f64,
-    /// See `from`.
+    /// The last shift that is tried.
     pub to: f64,
-    /// See `from`.
+    /// The distance from one shift to the next, above 0.
     pub step: f64,
     /// The student's own `examples.limit`, to find its held-out images.
     pub limit: usize,
-    /// The student's own `examples.held-out`, likewise.
+    /// The student's own `examples.held-out`, to find its held-out images.
     pub held_out: f64,
 }
 
@@ -344,13 +344,13 @@ impl CellSpec {
                         "expected at most 10,000 steps up, got from {from} to {to} by {step}"
                     )));
                 }
-                match cell.held_out > 0. && cell.held_out < 1. {
-                    true => Ok(()),
-                    false => Err(Error::bad_input(format!(
+                if !(cell.held_out > 0. && cell.held_out < 1.) {
+                    return Err(Error::bad_input(format!(
                         "the bias is chosen on held-out images: expected held-out above 0 and below 1, got {}",
                         cell.held_out
-                    ))),
+                    )));
                 }
+                Ok(())
             }
             Self::Ensemble(_) => Ok(()),
             Self::GradientLimit(cell) => {

@@ -50,7 +50,7 @@ fn finished(dir: &Path, arguments: &[&str]) -> String {
 
 #[test]
 fn killed_at_random_moments_and_started_again_it_ends_with_the_table_of_an_uninterrupted_run() {
-    let (whole, torn) =
+    let (whole, interrupted) =
         (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let expected = finished(whole.path(), &["--data", "embedded"]);
     assert!(expected.lines().count() == 4, "{expected}");
@@ -58,7 +58,7 @@ fn killed_at_random_moments_and_started_again_it_ends_with_the_table_of_an_unint
     // A fixed list of waits, of no relation to anything: some fall into loading, most into
     // training, some into writing.
     for wait in [150u64, 420, 233, 610, 377, 90, 505, 290, 720, 340].into_iter().cycle() {
-        let mut child = binary(torn.path(), &["--data", "embedded", "--save-every", "0"])
+        let mut child = binary(interrupted.path(), &["--data", "embedded", "--save-every", "0"])
             .spawn()
             .expect("the binary starts");
         let end = std::time::Instant::now() + Duration::from_millis(wait + 15 * kills);
@@ -78,9 +78,9 @@ fn killed_at_random_moments_and_started_again_it_ends_with_the_table_of_an_unint
         kills += 1;
         assert!(kills < 500, "no progress between the kills");
     }
-    assert!(kills >= 3, "only {kills} kills: the run is too short to be torn");
-    assert_eq!(table(torn.path()), expected);
-    let runs = torn.path().join("runs/hinton-mnist");
+    assert!(kills >= 3, "only {kills} kills: the run is too short to be interrupted");
+    assert_eq!(table(interrupted.path()), expected);
+    let runs = interrupted.path().join("runs/hinton-mnist");
     let litter: Vec<PathBuf> = std::fs::read_dir(&runs)
         .expect("the runs")
         .flat_map(|cell| std::fs::read_dir(cell.expect("a cell").path()).expect("its files"))

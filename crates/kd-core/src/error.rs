@@ -62,14 +62,14 @@ impl Error {
         value: usize,
         bounds: std::ops::RangeInclusive<usize>,
     ) -> Result<()> {
-        match bounds.contains(&value) {
-            true => Ok(()),
-            false => Err(Self::bad_input(format!(
+        if !bounds.contains(&value) {
+            return Err(Self::bad_input(format!(
                 "{what}: expected {} to {}, got {value}",
                 bounds.start(),
                 bounds.end()
-            ))),
+            )));
         }
+        Ok(())
     }
 
     /// An error of the operating system about `path`.

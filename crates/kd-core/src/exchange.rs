@@ -6,7 +6,7 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 
 use crate::model::NetworkSpec;
-use crate::torch_checkpoint::{Checkpoint, Remark};
+use crate::torch_checkpoint::{Checkpoint, MetadataValue};
 use crate::{Error, Result, params};
 
 /// A network that was read from another program's file.
@@ -14,7 +14,7 @@ pub struct Imported {
     /// Its parameters and running statistics, f32, on the CPU; they fit the network exactly.
     pub tensors: BTreeMap<String, Tensor>,
     /// What else the file says: epochs, accuracy and the like.
-    pub remarks: BTreeMap<String, Remark>,
+    pub metadata: BTreeMap<String, MetadataValue>,
 }
 
 /// Reads the weights of `network` from a PyTorch checkpoint of either layout (see
@@ -29,19 +29,18 @@ pub fn import(path: &Path, network: &NetworkSpec) -> Result<Imported> {
         Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
         other => other,
     };
-    let (found, remarks) = match is_safetensors(path)? {
-        true => (read_safetensors(path)?, BTreeMap::new()),
-        false => {
-            let mut checkpoint = Checkpoint::open(path)?;
-            (checkpoint.network()?, checkpoint.remarks()?)
-        }
+    let (found, metadata) = if is_safetensors(path)? {
+        (read_safetensors(path)?, BTreeMap::new())
+    } else {
+        let mut checkpoint = Checkpoint::open(path)?;
+        (checkpoint.network()?, checkpoint.metadata()?)
     };
     let tensors = found
         .into_iter()
         .map(|(name, t)| Ok((name, t.to_dtype(DType::F32)?)))
         .collect::<Result<BTreeMap<_, _>>>()?;
     params::build_frozen(tensors.clone(), &Device::Cpu, |vb| network.build(vb)).map_err(at)?;
-    Ok(Imported { tensors, remarks })
+    Ok(Imported { tensors, metadata })
 }
 
 /// A safetensors file begins with the length of its header, which is a JSON object.

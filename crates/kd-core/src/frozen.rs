@@ -92,7 +92,7 @@ impl Saved {
     /// [`Saved::load_with`] with [`Precision::Precise`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`Saved::load_with`].
     pub fn load(path: &Path, device: &Device) -> Result<Self> {
         Self::load_with(path, Precision::Precise, device)
     }

@@ -174,13 +174,13 @@ fn fits(wanted: &BTreeMap<String, Shape>, found: &BTreeMap<String, Tensor>) -> R
             _ => None,
         })
         .collect();
-    match faults.is_empty() {
-        true => Ok(()),
-        false => Err(Error::bad_input(format!(
+    if !faults.is_empty() {
+        return Err(Error::bad_input(format!(
             "the checkpoint is of another network: {}",
             faults.join("; ")
-        ))),
+        )));
     }
+    Ok(())
 }
 
 struct Seeded {

@@ -1,6 +1,6 @@
 //! Randomness as a function: every draw is f(seed, purpose, epoch, step), so nothing has generator
-//! state to save, resuming is exact to the bit, and results depend neither on the number of threads
-//! nor on the order in which things are made.
+//! state to save, a resumed run is bit for bit the same, and results depend neither on the number
+//! of threads nor on the order in which things are made.
 
 use kd_kernels::stream::Stream;
 

@@ -33,9 +33,10 @@ fn an_exported_network_has_exactly_the_entries_of_pytorchs_and_comes_back_as_it_
         let shapes: Shapes = written.iter().map(|(n, t)| (n.clone(), t.dims().to_vec())).collect();
         assert_eq!(shapes, golden_shapes(name), "{name}");
         for (entry, tensor) in &written {
-            match entry.ends_with("num_batches_tracked") {
-                true => assert_eq!(tensor.to_scalar::<i64>()?, 0),
-                false => assert_eq!(tensor.dtype(), DType::F32, "{entry}"),
+            if entry.ends_with("num_batches_tracked") {
+                assert_eq!(tensor.to_scalar::<i64>()?, 0)
+            } else {
+                assert_eq!(tensor.dtype(), DType::F32, "{entry}")
             }
         }
         let back = import(&path, &spec)?.tensors;

@@ -12,7 +12,7 @@ use kd_core::model::{Mode, Model};
 use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{
-    Batch, EpochRecord, Examples, Fit, Moment, Observer, Optimizer, OptimizerSpec, Schedule,
+    Batch, EpochRecord, Examples, Fit, Observer, Optimizer, OptimizerSpec, Schedule, StepRecord,
     TrainSpec,
 };
 use kd_core::{Error, Result};
@@ -88,7 +88,7 @@ fn train(
 }
 
 #[test]
-fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_records_to_the_bit() -> Result<()> {
+fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_records_bit_for_bit() -> Result<()> {
     let dir = tempfile::tempdir().expect("a folder");
     for average_epochs in [0, 4] {
         let spec = TrainSpec { average_epochs, ..spec(7) };
@@ -96,8 +96,8 @@ fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_records_to_the_bit() -
         let state = dir.path().join(format!("{average_epochs}.safetensors"));
         train(&spec, Some(state.clone()), 4)?;
         assert!(state.exists());
-        let (torn, again) = train(&spec, Some(state), 7)?;
-        assert_eq!(whole, torn);
+        let (resumed, again) = train(&spec, Some(state), 7)?;
+        assert_eq!(whole, resumed);
         let losses =
             |records: &[EpochRecord]| records.iter().map(|r| r.loss.to_bits()).collect::<Vec<_>>();
         assert_eq!(losses(&records), losses(&again));
@@ -106,29 +106,44 @@ fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_records_to_the_bit() -
     Ok(())
 }
 
-#[test]
-fn batches_made_ahead_train_to_the_weights_of_batches_made_at_each_step() -> Result<()> {
-    let spec = TrainSpec { schedule: Schedule::Constant {}, warm_up_epochs: 0, ..spec(3) };
-    let (ahead, records) = train(&spec, None, 3)?;
+/// The weights that steps taken one by one lead to at a constant rate, and the loss of each step of
+/// each epoch.
+fn stepped(spec: &TrainSpec) -> Result<(Params, Vec<Vec<f64>>)> {
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     let model = Mlp::new(&net(0.3), vb)?;
     let method = HardTargets::default();
-    let fit = Fit::new(&model, &params, &method, &Points, &spec, Seed(3), &Device::Cpu);
+    let fit = Fit::new(&model, &params, &method, &Points, spec, Seed(3), &Device::Cpu);
     let mut optimizer = Optimizer::new(&spec.optimizer, Some(spec.max_norm), &params)?;
-    for (epoch, record) in records.iter().enumerate() {
+    let mut losses = Vec::new();
+    for epoch in 0..spec.epochs {
         let order = Seed(3).stream("shuffle", epoch, 0).permutation(Points.len());
         let order: Vec<u32> = order.into_iter().map(|row| row as u32).collect();
-        let mut total = 0.;
+        let mut of_epoch = Vec::new();
         for (step, rows) in order.chunks(spec.batch_size).enumerate() {
-            let terms = fit.step(
-                &mut optimizer,
-                rows,
-                StepSeed { seed: Seed(3), epoch, step },
-                spec.learning_rate,
-            )?;
-            total += terms.iter().map(|t| t.weight * f64::from(t.value)).sum::<f64>();
+            let draws = StepSeed { seed: Seed(3), epoch, step };
+            let terms = fit.step(&mut optimizer, rows, draws, spec.learning_rate)?;
+            of_epoch.push(terms.iter().map(|t| t.weight * f64::from(t.value)).sum());
         }
-        assert_eq!(record.loss, total / 5.);
+        losses.push(of_epoch);
+    }
+    Ok((params, losses))
+}
+
+fn constant(epochs: usize) -> TrainSpec {
+    TrainSpec { schedule: Schedule::Constant {}, warm_up_epochs: 0, ..spec(epochs) }
+}
+
+/// The mean over the first `n` steps of an epoch.
+fn mean(losses: &[f64], n: usize) -> f64 {
+    losses[..n].iter().sum::<f64>() / n as f64
+}
+
+#[test]
+fn batches_made_ahead_train_to_the_weights_of_batches_made_at_each_step() -> Result<()> {
+    let (ahead, records) = train(&constant(3), None, 3)?;
+    let (params, losses) = stepped(&constant(3))?;
+    for (losses, record) in losses.iter().zip(&records) {
+        assert_eq!(record.loss, mean(losses, 5));
     }
     for (name, tensor) in params.snapshot()? {
         assert_eq!(ahead[&name], tensor.flatten_all()?.to_vec1::<f32>()?, "{name}");
@@ -137,9 +152,9 @@ fn batches_made_ahead_train_to_the_weights_of_batches_made_at_each_step() -> Res
 }
 
 /// Points of which the batch of one step cannot be made.
-struct Torn;
+struct UnreadableBatch;
 
-impl Examples for Torn {
+impl Examples for UnreadableBatch {
     fn len(&self) -> usize {
         70
     }
@@ -158,22 +173,23 @@ fn a_batch_that_cannot_be_made_stops_the_run_with_its_error() -> Result<()> {
     let model = Mlp::new(&net(0.3), vb)?;
     let method = HardTargets::default();
     let spec = &spec(3);
-    let fit = Fit::new(&model, &params, &method, &Torn, spec, Seed(3), &Device::Cpu);
+    let fit = Fit::new(&model, &params, &method, &UnreadableBatch, spec, Seed(3), &Device::Cpu);
     let mut epochs = 0;
     let error = fit.run(&mut |_: &EpochRecord| epochs += 1).expect_err("no batch");
     assert_eq!((error.to_string().as_str(), epochs), ("no batch for step 2", 1));
     Ok(())
 }
 
-/// What an observer is told: (epoch, step), and (epoch, 0) for its end.
+/// Keeps what it is told: (epoch, step), and (epoch, 0) for the end of an epoch; and the losses of
+/// the steps.
 #[derive(Default)]
-struct Told(Vec<(usize, usize)>, Vec<f64>);
+struct RecordingObserver(Vec<(usize, usize)>, Vec<f64>);
 
-impl Observer for Told {
-    fn step(&mut self, moment: Moment) {
-        assert_eq!(moment.steps, 5);
-        self.0.push((moment.epoch, moment.step));
-        self.1.push(moment.loss);
+impl Observer for RecordingObserver {
+    fn step(&mut self, record: StepRecord) {
+        assert_eq!(record.steps, 5);
+        self.0.push((record.epoch, record.step));
+        self.1.push(record.loss);
     }
 
     fn epoch(&mut self, record: &EpochRecord) {
@@ -185,24 +201,18 @@ impl Observer for Told {
 fn an_observer_is_told_of_each_step_and_epoch_and_of_those_of_an_earlier_process() -> Result<()> {
     let dir = tempfile::tempdir().expect("a folder");
     let state = Some(dir.path().join("state.safetensors"));
-    train(&spec(2), state.clone(), 1)?;
+    let spec = &constant(2);
+    train(spec, state.clone(), 1)?;
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     let model = Mlp::new(&net(0.3), vb)?;
     let method = HardTargets::default();
-    let spec = &spec(2);
     let fit =
         Fit { state, ..Fit::new(&model, &params, &method, &Points, spec, Seed(3), &Device::Cpu) };
-    let mut told = Told::default();
-    let records = fit.run(&mut told)?;
-    assert_eq!(told.0, [(1, 0), (2, 1), (2, 2), (2, 3), (2, 4), (2, 0)]);
-    // The mean over the steps so far: the last, which the record has, is one of five.
-    let last = 5. * records[1].loss - 4. * told.1[3];
-    assert!(
-        told.1.iter().all(|loss| loss.is_finite()) && last > 0.,
-        "{:?}, then {}",
-        told.1,
-        records[1].loss
-    );
+    let mut observer = RecordingObserver::default();
+    fit.run(&mut observer)?;
+    assert_eq!(observer.0, [(1, 0), (2, 1), (2, 2), (2, 3), (2, 4), (2, 0)]);
+    let losses = &stepped(spec)?.1[1];
+    assert_eq!(observer.1, [1, 2, 3, 4].map(|n| mean(losses, n)));
     Ok(())
 }
 
@@ -223,11 +233,9 @@ fn training_lowers_the_loss_and_keeps_every_unit_within_the_cap() -> Result<()> 
 
 #[test]
 fn averaging_gives_the_mean_of_the_last_epochs_weights() -> Result<()> {
-    let constant = TrainSpec { schedule: Schedule::Constant {}, warm_up_epochs: 0, ..spec(3) };
-    let short = TrainSpec { epochs: 2, ..constant.clone() };
-    let (second, _) = train(&short, None, 3)?;
-    let (third, _) = train(&constant, None, 3)?;
-    let (mean, _) = train(&TrainSpec { average_epochs: 2, ..constant }, None, 3)?;
+    let (second, _) = train(&constant(2), None, 3)?;
+    let (third, _) = train(&constant(3), None, 3)?;
+    let (mean, _) = train(&TrainSpec { average_epochs: 2, ..constant(3) }, None, 3)?;
     for (name, values) in &mean {
         for (i, v) in values.iter().enumerate() {
             let expected = (second[name][i] + third[name][i]) / 2.;

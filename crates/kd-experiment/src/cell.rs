@@ -190,8 +190,8 @@ mod tests {
         .named()
     }
 
-    /// If this fails, every result that anybody has stored is orphaned: raise `FORMAT` only on
-    /// purpose.
+    /// Our own pin: if this fails, every result that anybody has stored is orphaned. Raise `FORMAT`
+    /// only on purpose.
     #[test]
     fn the_name_of_a_known_cell_never_changes() {
         let cell = cell(

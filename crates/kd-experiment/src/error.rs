@@ -141,15 +141,16 @@ mod tests {
     #[test]
     fn a_librarys_error_is_the_fault_of_whom_it_says() {
         #[derive(Debug, thiserror::Error)]
-        #[error("odd")]
-        struct Odd(Fault);
-        impl Blame for Odd {
+        #[error("library")]
+        struct LibraryError(Fault);
+        impl Blame for LibraryError {
             fn fault(&self) -> Fault {
                 self.0
             }
         }
         for fault in [Fault::BadInput, Fault::Program] {
-            let error = Error::Table { table: "t".into(), source: Box::new(Odd(fault).into()) };
+            let error =
+                Error::Table { table: "t".into(), source: Box::new(LibraryError(fault).into()) };
             assert_eq!((error.fault(), error.to_string()), (fault, "table t: odd".to_owned()));
         }
     }

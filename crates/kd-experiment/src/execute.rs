@@ -50,7 +50,7 @@ struct Executor<'a, P: ?Sized> {
     progress: &'a dyn Progress,
 }
 
-enum Attempt {
+enum Outcome {
     Ran,
     Found,
     /// Another process holds the cell, or one that it needs.
@@ -66,25 +66,25 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
         let mut summary = Summary::default();
         let mut waiting: Vec<(usize, &Cell, &P::Spec)> =
             parsed.enumerate().map(|(i, parsed)| (i + 1, parsed.cell, &parsed.spec)).collect();
-        let mut told = false;
+        let mut announced = false;
         while !waiting.is_empty() {
             let mut left = Vec::new();
             for (number, cell, spec) in waiting.iter().copied() {
                 match self.attempt(cell, spec, (number, wanted.len()))? {
-                    Attempt::Ran => summary.ran += 1,
-                    Attempt::Found => summary.found += 1,
-                    Attempt::Held => left.push((number, cell, spec)),
+                    Outcome::Ran => summary.ran += 1,
+                    Outcome::Found => summary.found += 1,
+                    Outcome::Held => left.push((number, cell, spec)),
                 }
             }
             if left.len() == waiting.len() {
                 // Nothing could be done: every cell is held by another process, or needs one that
                 // is.
-                if !told {
+                if !announced {
                     let (count, first) = (left.len(), left[0].1.label());
                     self.progress.note(&format!(
                         "waiting for {count} cells that another process runs, first {first}"
                     ));
-                    told = true;
+                    announced = true;
                 }
                 std::thread::sleep(POLL);
             }
@@ -98,16 +98,16 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
         cell: &Cell,
         spec: &P::Spec,
         (number, total): (usize, usize),
-    ) -> Result<Attempt> {
+    ) -> Result<Outcome> {
         if self.store.result(cell)?.is_some() {
-            return Ok(Attempt::Found);
+            return Ok(Outcome::Found);
         }
         let Some(needed) = self.gather(cell)? else {
-            return Ok(Attempt::Held);
+            return Ok(Outcome::Held);
         };
         let dir = match self.store.enter(cell)? {
-            Entry::Done(_) => return Ok(Attempt::Found),
-            Entry::Busy => return Ok(Attempt::Held),
+            Entry::Done(_) => return Ok(Outcome::Found),
+            Entry::Busy => return Ok(Outcome::Held),
             Entry::Entered(dir) => dir,
         };
         self.progress.cell_started(cell, number, total);
@@ -129,7 +129,7 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
         }
         dir.finish(&result)?;
         self.progress.cell_finished(cell, &result);
-        Ok(Attempt::Ran)
+        Ok(Outcome::Ran)
     }
 
     /// The results that a cell needs; none where one is not finished yet.

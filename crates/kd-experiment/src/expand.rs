@@ -16,7 +16,7 @@ use kd_base::nearest;
 
 /// What to expand.
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
+pub struct ExpandRequest<'a> {
     /// The paper's name.
     pub paper: &'a str,
     /// All of the paper's experiment files: rows may need rows of other tables.
@@ -35,7 +35,7 @@ pub struct Request<'a> {
 ///
 /// Errors: an unknown table or row (with the nearest name), needs that form a cycle or fit several
 /// cells, two rows that fill one line.
-pub fn expand(request: &Request) -> Result<Plan> {
+pub fn expand(request: &ExpandRequest) -> Result<Plan> {
     let mut expansion =
         Expansion { request, cells: Vec::new(), known: BTreeMap::new(), open: Vec::new() };
     let mut tables = Vec::new();
@@ -70,7 +70,7 @@ struct Point<'a> {
 }
 
 struct Expansion<'a> {
-    request: &'a Request<'a>,
+    request: &'a ExpandRequest<'a>,
     cells: Vec<Cell>,
     known: BTreeMap<CellId, usize>,
     /// The cells whose needs are being expanded, outermost first: a cell that is met again here is

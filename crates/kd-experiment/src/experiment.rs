@@ -9,7 +9,7 @@
 //! gap-fills = ["G1 what the paper does not say"]
 //! [presets.quick]
 //! seeds = [1]                                    # a list, or "1..3"
-//! # likewise [presets.laptop] and [presets.paper]
+//! # [presets.laptop] and [presets.paper] are written in the same way
 //! [[row]]
 //! name = "student"                               # kebab-case
 //! kind = "train"                                 # read by the paper, like `spec`

@@ -53,7 +53,7 @@ pub use check::check;
 pub use data::DataIdentity;
 pub use error::{Error, Result};
 pub use execute::{Summary, execute};
-pub use expand::{Request, expand};
+pub use expand::{ExpandRequest, expand};
 pub use experiment::Experiment;
 pub use finished::{Finished, Needed};
 pub use metric::Metric;

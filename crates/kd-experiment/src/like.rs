@@ -43,7 +43,7 @@ pub(super) fn resolve(file: &str, rows: Vec<Table>) -> Result<Vec<Table>> {
             for part in PARTS {
                 let Some(mut below) = other.get(part).cloned() else { continue };
                 if let Some(above) = row.remove(part) {
-                    lay_over(&mut below, above);
+                    merge_over(&mut below, above);
                 }
                 row.insert(part.to_owned(), below);
             }
@@ -53,12 +53,12 @@ pub(super) fn resolve(file: &str, rows: Vec<Table>) -> Result<Vec<Table>> {
     Ok(resolved)
 }
 
-fn lay_over(below: &mut Value, above: Value) {
+fn merge_over(below: &mut Value, above: Value) {
     match (below, above) {
         (Value::Table(below), Value::Table(above)) if !of_another_kind(below, &above) => {
             for (key, value) in above {
                 match below.get_mut(&key) {
-                    Some(old) => lay_over(old, value),
+                    Some(old) => merge_over(old, value),
                     None => {
                         below.insert(key, value);
                     }

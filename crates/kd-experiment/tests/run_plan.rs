@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use kd_experiment::{
-    Experiment, Plan, Preset, Request, Result, Seeds, Shard, cell, check, expand, experiment,
+    ExpandRequest, Experiment, Plan, Preset, Result, Seeds, Shard, cell, check, expand, experiment,
 };
 
 mod toy;
@@ -24,7 +24,7 @@ fn plan_of(
     let selected: Vec<String> = selected.iter().map(|name| name.to_string()).collect();
     let seeds: Option<Seeds> = seeds.map(|text| text.parse().unwrap());
     let data = toy::identity();
-    expand(&Request {
+    expand(&ExpandRequest {
         paper: "toy",
         experiments,
         selected: &selected,
@@ -116,7 +116,7 @@ fn a_preset_is_no_part_of_a_name_and_the_data_is() {
     assert_eq!(id(Preset::Quick), id(Preset::Paper));
     let mut other = toy::identity();
     other.fingerprint = "4567".into();
-    let request = Request {
+    let request = ExpandRequest {
         paper: "toy",
         experiments: &experiments,
         selected: &[],

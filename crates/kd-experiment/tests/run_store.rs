@@ -11,12 +11,12 @@ use toy::{Toy, files, main};
 mod toy;
 
 /// The runs and results folders of a test.
-struct Place {
+struct TestFolders {
     _dir: tempfile::TempDir,
     root: PathBuf,
 }
 
-impl Place {
+impl TestFolders {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().to_path_buf();
@@ -66,7 +66,7 @@ impl Place {
     }
 }
 
-/// Not a test of its own: the body of the processes that [`Place::spawn`] starts.
+/// Not a test of its own: the body of the processes that [`TestFolders::spawn`] starts.
 #[test]
 fn child_process() {
     let Ok(arguments) = std::env::var("KD_TOY_ARGUMENTS") else { return };
@@ -80,13 +80,13 @@ fn child_process() {
 }
 
 /// The result of one uninterrupted process, to compare with.
-fn undisturbed() -> Place {
-    let place = Place::new();
+fn undisturbed() -> TestFolders {
+    let place = TestFolders::new();
     place.run(&Toy::default(), &[]).unwrap();
     place
 }
 
-fn cell_dirs(place: &Place) -> Vec<PathBuf> {
+fn cell_dirs(place: &TestFolders) -> Vec<PathBuf> {
     let mut dirs: Vec<PathBuf> = fs::read_dir(place.runs().join("toy"))
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -97,7 +97,7 @@ fn cell_dirs(place: &Place) -> Vec<PathBuf> {
 
 #[test]
 fn a_process_killed_again_and_again_ends_with_the_same_tables() {
-    let place = Place::new();
+    let place = TestFolders::new();
     // A linear congruential generator: the moments are odd, and the same each time the test is run.
     // They come later and later, so that a slow machine gets there too.
     let mut state = 12345u64;
@@ -128,7 +128,7 @@ fn a_process_killed_again_and_again_ends_with_the_same_tables() {
 
 #[test]
 fn two_processes_on_one_store_run_each_cell_once() {
-    let place = Place::new();
+    let place = TestFolders::new();
     let children = [0, 1].map(|_| place.spawn(&[], Duration::from_millis(10)));
     for mut child in children {
         assert!(child.wait().unwrap().success());
@@ -144,7 +144,7 @@ fn two_processes_on_one_store_run_each_cell_once() {
 
 #[test]
 fn a_cell_that_another_process_holds_is_awaited_and_taken_over_when_that_process_dies() {
-    let place = Place::new();
+    let place = TestFolders::new();
     // Slow enough that it surely holds its first cell when it is killed.
     let mut holder = place.spawn(&[], Duration::from_secs(60));
     while place.logged().is_empty() {
@@ -162,7 +162,7 @@ fn a_cell_that_another_process_holds_is_awaited_and_taken_over_when_that_process
 
 #[test]
 fn finished_cells_are_not_run_again_and_tables_are_derived_with_the_same_bytes() {
-    let place = Place::new();
+    let place = TestFolders::new();
     let toy = Toy { log: Some(place.log()), ..Toy::default() };
     place.run(&toy, &[]).unwrap();
     let (before, entered) = (files(&place.out()), place.logged().len());
@@ -190,7 +190,7 @@ fn a_table_has_the_expected_columns_and_numbers() {
 
 #[test]
 fn shards_run_apart_and_merged_by_copying_are_the_same_as_the_whole() {
-    let (one, two, merged) = (Place::new(), Place::new(), Place::new());
+    let (one, two, merged) = (TestFolders::new(), TestFolders::new(), TestFolders::new());
     one.run(&Toy::default(), &["--shard", "1/2"]).unwrap();
     two.run(&Toy::default(), &["--shard", "2/2"]).unwrap();
     let whole = undisturbed();
@@ -208,7 +208,7 @@ fn shards_run_apart_and_merged_by_copying_are_the_same_as_the_whole() {
 
 #[test]
 fn a_table_with_unfinished_cells_is_written_only_when_asked_for() {
-    let place = Place::new();
+    let place = TestFolders::new();
     place.run(&Toy::default(), &["run", "nets", "--seeds", "1"]).unwrap();
     fs::remove_dir_all(place.out()).unwrap();
     let printed = place.run(&Toy::default(), &["table", "nets"]).unwrap();
@@ -224,7 +224,7 @@ fn a_table_with_unfinished_cells_is_written_only_when_asked_for() {
 
 #[test]
 fn a_failed_cell_stops_the_run_by_name_and_finished_cells_stay() {
-    let place = Place::new();
+    let place = TestFolders::new();
     let error = place.run(&Toy { fail_on: Some(2), ..Toy::default() }, &[]).unwrap_err();
     let text = error.to_string();
     assert!(
@@ -279,7 +279,7 @@ fn damaged_files_are_reported_with_the_folder_to_delete_and_never_redone() {
 
 #[test]
 fn a_folder_that_cannot_be_written_is_named() {
-    let place = Place::new();
+    let place = TestFolders::new();
     fs::write(place.root.join("file"), "").unwrap();
     let below = place.root.join("file/below");
     for option in ["--runs-dir", "--out"] {
@@ -294,7 +294,7 @@ fn a_folder_that_cannot_be_written_is_named() {
 
 #[test]
 fn a_file_of_somebody_elses_is_not_overwritten() {
-    let place = Place::new();
+    let place = TestFolders::new();
     let dir = place.out().join("toy/mnist-quick");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("nets.csv"), "my,own,notes\n1,2,3\n").unwrap();
@@ -306,7 +306,7 @@ fn a_file_of_somebody_elses_is_not_overwritten() {
 
 #[test]
 fn a_misspelt_spec_is_refused_before_anything_is_run() {
-    let place = Place::new();
+    let place = TestFolders::new();
     let dir = place.root.join("experiments/toy");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("nets.toml"), toy::EXPERIMENTS[0].1.replace("rate = 0.5", "raet = 0.5"))
@@ -327,7 +327,7 @@ fn a_misspelt_spec_is_refused_before_anything_is_run() {
 
 #[test]
 fn references_to_rows_that_do_not_exist_are_refused() {
-    let place = Place::new();
+    let place = TestFolders::new();
     let dir = place.root.join("experiments/toy");
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join("nets.toml"), toy::EXPERIMENTS[0].1).unwrap();

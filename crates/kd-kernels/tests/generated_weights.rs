@@ -90,10 +90,10 @@ fn constants_get_no_gradient_and_leave_the_others_theirs() {
 #[test]
 fn values_by_hand() {
     let t = |values: &[f32]| Tensor::new(values, &Device::Cpu).unwrap();
-    let bent =
+    let activated =
         tanh_multiply_add(&t(&[0.0, 50.0, -50.0]), &t(&[3.0, 3.0, 3.0]), &t(&[1.0, 1.0, 1.0]))
             .unwrap();
-    assert_eq!(flat(&bent), [1.0, 4.0, -2.0]);
+    assert_eq!(flat(&activated), [1.0, 4.0, -2.0]);
     let layers = Tensor::new(&[[[1f32, 2.0]], [[3.0, 4.0]], [[5.0, 6.0]]], &Device::Cpu).unwrap();
     let mixed = weighted_sum(&layers, &t(&[1.0, 0.0, -1.0])).unwrap();
     assert_eq!((mixed.dims(), flat(&mixed)), (&[1usize, 2][..], vec![-4.0, -4.0]));

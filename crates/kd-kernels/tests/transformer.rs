@@ -115,7 +115,7 @@ proptest! {
         let view = |t: &Tensor| if turned { t.t().unwrap().contiguous().unwrap().t().unwrap() } else { t.clone() };
         let f = |t: &[Tensor]| Ok(label_smoothed_cross_entropy(&view(&t[0]), &targets, epsilon, ignore)?.loss);
         assert_twins(&z, 1e-5, f, |t| Ok(twins::label_smoothed_cross_entropy(&t[0], &targets, epsilon, ignore)?.loss));
-        let nll = |z: &Tensor, f: fn(&Tensor, &Tensor, f64, Option<u32>) -> Result<smoothed_cross_entropy::Smoothed>| {
+        let nll = |z: &Tensor, f: fn(&Tensor, &Tensor, f64, Option<u32>) -> Result<smoothed_cross_entropy::CrossEntropySums>| {
             let smoothed = f(z, &targets, epsilon, ignore).unwrap();
             (flat(&smoothed.nll)[0], smoothed.rows)
         };

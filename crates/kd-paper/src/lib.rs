@@ -1,19 +1,19 @@
 //! What the program of a paper needs of both `kd-core`, which knows no experiment file, and
 //! `kd-experiment`, which knows no tensor: its [`main()`], the [`Machine`] it runs on, a cell that
-//! trains there ([`Place`], [`Meter`]), and [`compare`](compare::compare).
+//! trains there ([`TrainingContext`], [`Meter`]), and [`compare`](compare::compare).
 
 pub mod compare;
 pub mod data;
 pub mod machine;
 pub mod meter;
-pub mod place;
 pub mod program;
+pub mod training_context;
 
 pub use data::identity;
 pub use machine::Machine;
 pub use meter::Meter;
-pub use place::Place;
 pub use program::main;
+pub use training_context::TrainingContext;
 
 /// Chosen by measurement: a training step makes and drops tensors of megabytes, and the system's
 /// allocator gives their pages back and faults them in again at every step.

@@ -1,6 +1,6 @@
 //! What a training run tells of itself while it runs.
 
-use kd_core::train::{EpochRecord, Moment, Observer};
+use kd_core::train::{EpochRecord, Observer, StepRecord};
 use kd_experiment::{Progress, Update};
 
 /// Turns the records of a training run into progress: the rate is over all its epochs, those before
@@ -39,8 +39,8 @@ impl<'a> Meter<'a> {
 }
 
 impl Observer for Meter<'_> {
-    fn step(&mut self, moment: Moment) {
-        let Moment { epoch, step, steps, loss } = moment;
+    fn step(&mut self, record: StepRecord) {
+        let StepRecord { epoch, step, steps, loss } = record;
         self.progress.update(&self.update(epoch, (step, steps), loss));
     }
 

@@ -21,4 +21,4 @@ pub use evaluation::{Translated, evaluate};
 pub use saved::SavedTransformer;
 pub use search::{Search, translate};
 pub use token_batches::{TokenBatch, TokenBatches, TokenPairs};
-pub use training::{Learner, Pairs, TranslationSpec, Translations, WordDistillation};
+pub use training::{Learner, Pairs, TranslationSpec, TranslationTask, WordDistillation};

@@ -16,9 +16,9 @@ use kd_core::{Error, Result, params};
 pub struct About {
     /// What the network is made of.
     pub network: TransformerSpec,
-    /// The vocabularies that its ids belong to.
+    /// The vocabulary of the source's ids.
     pub source: VocabularyId,
-    /// Likewise.
+    /// The vocabulary of the target's ids.
     pub target: VocabularyId,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bpe::{BOS, EOS, PAD};
 use crate::token_batches::{BatchSize, TokenBatches, TokenPairs};
-use crate::transformer::{Decoding, MOST_POSITIONS, Transformer};
+use crate::transformer::{Decoding, MAX_POSITIONS, Transformer};
 use kd_core::model::Mode;
 use kd_core::{Error, Result};
 
@@ -21,7 +21,7 @@ pub struct Search {
     pub length_penalty: f64,
     /// The longest translation has `length-factor`·(words of the source) + `length-extra` words.
     pub length_factor: f64,
-    /// See `length-factor`.
+    /// Words that a translation may have beyond `length-factor` times its source.
     pub length_extra: usize,
     /// Sentences that are translated together.
     pub batch: usize,
@@ -36,7 +36,7 @@ impl Search {
         let fault = |what: String| Err(Error::bad_input(format!("search: {what}")));
         Error::unless_within("search.beam", self.beam, 1..=1000)?;
         Error::unless_within("search.batch", self.batch, 1..=1_000_000)?;
-        Error::unless_within("search.length-extra", self.length_extra, 0..=MOST_POSITIONS)?;
+        Error::unless_within("search.length-extra", self.length_extra, 0..=MAX_POSITIONS)?;
         if !(self.length_penalty.is_finite() && self.length_penalty >= 0.) {
             return fault(format!(
                 "expected a length-penalty of at least 0, got {}",
@@ -56,7 +56,7 @@ impl Search {
     fn longest(&self, source: usize) -> usize {
         let words =
             ((self.length_factor * source as f64) as usize).saturating_add(self.length_extra);
-        words.clamp(1, MOST_POSITIONS - 1)
+        words.clamp(1, MAX_POSITIONS - 1)
     }
 }
 
@@ -109,7 +109,7 @@ pub fn translate(
 
 /// A hypothesis that grows; one of probability 0 only holds a place.
 #[derive(Clone)]
-struct Open {
+struct OpenHypothesis {
     words: Vec<u32>,
     log_probability: f64,
 }
@@ -126,7 +126,7 @@ struct Beams<'a> {
     search: &'a Search,
     longest: Vec<usize>,
     /// Sentences that are not finished, in the order of the decoder's rows, with their hypotheses.
-    open: Vec<(usize, Vec<Open>)>,
+    open: Vec<(usize, Vec<OpenHypothesis>)>,
     ended: Vec<Vec<Hypothesis>>,
 }
 
@@ -134,8 +134,8 @@ impl<'a> Beams<'a> {
     fn new(longest: Vec<usize>, search: &'a Search) -> Self {
         // All hypotheses would begin alike, so one speaks for all.
         let alive = |place: usize| if place == 0 { 0. } else { f64::NEG_INFINITY };
-        let start: Vec<Open> = (0..search.beam)
-            .map(|place| Open { words: Vec::new(), log_probability: alive(place) })
+        let start: Vec<OpenHypothesis> = (0..search.beam)
+            .map(|place| OpenHypothesis { words: Vec::new(), log_probability: alive(place) })
             .collect();
         let open = (0..longest.len()).map(|i| (i, start.clone())).collect();
         Self { search, ended: vec![Vec::new(); longest.len()], longest, open }
@@ -208,10 +208,10 @@ impl<'a> Beams<'a> {
     fn advance(
         &mut self,
         sentence: usize,
-        open: &[Open],
+        open: &[OpenHypothesis],
         grown: &[Candidate],
         longest: usize,
-    ) -> Option<(Vec<Open>, Vec<usize>)> {
+    ) -> Option<(Vec<OpenHypothesis>, Vec<usize>)> {
         let (beam, words) = (self.search.beam, open[0].words.len());
         let ended = &mut self.ended[sentence];
         let score = |log_probability: f64, n: usize| {
@@ -231,7 +231,7 @@ impl<'a> Beams<'a> {
             } else if next.len() < beam {
                 let mut all = open[c.row].words.clone();
                 all.push(c.word);
-                next.push(Open { words: all, log_probability: c.log_probability });
+                next.push(OpenHypothesis { words: all, log_probability: c.log_probability });
                 parents.push(c.row);
             }
         }
@@ -251,7 +251,7 @@ impl<'a> Beams<'a> {
         // A vocabulary smaller than the beam leaves places free: hypotheses of probability 0, which
         // nothing follows, fill them.
         while next.len() < beam {
-            next.push(Open { log_probability: f64::NEG_INFINITY, ..next[0].clone() });
+            next.push(OpenHypothesis { log_probability: f64::NEG_INFINITY, ..next[0].clone() });
             parents.push(parents[0]);
         }
         Some((next, parents))
@@ -262,7 +262,7 @@ impl<'a> Beams<'a> {
 /// word. Padding and the start symbol never follow, nor does what has probability 0. `logits` has a
 /// row for each hypothesis, `log_sums` what makes log-probabilities of them.
 fn candidates(
-    open: &[Open],
+    open: &[OpenHypothesis],
     logits: &[f32],
     log_sums: &[f32],
     most: usize,

@@ -184,7 +184,7 @@ pub struct WordDistillation<'a> {
 pub type Measure<'a> = dyn Fn(usize) -> Result<BTreeMap<String, f64>> + Sync + 'a;
 
 /// The task: minimise the label-smoothed cross-entropy of the target words, per word.
-pub struct Translations<'a> {
+pub struct TranslationTask<'a> {
     /// What learns.
     pub learner: Learner<'a>,
     /// Its parameters.
@@ -201,7 +201,7 @@ pub struct Translations<'a> {
     pub measure: Option<&'a Measure<'a>>,
 }
 
-impl Translations<'_> {
+impl TranslationTask<'_> {
     fn update(&self, epoch: usize, step: usize) -> usize {
         epoch * self.spec.updates_per_epoch + step
     }
@@ -242,7 +242,7 @@ impl Translations<'_> {
     }
 }
 
-impl Task for Translations<'_> {
+impl Task for TranslationTask<'_> {
     type Batch = Vec<TokenBatch>;
 
     fn epoch(&self, epoch: usize) -> Result<(usize, usize)> {
@@ -277,7 +277,7 @@ impl Task for Translations<'_> {
     }
 }
 
-impl Translations<'_> {
+impl TranslationTask<'_> {
     /// The gradients of an update, of all its batches.
     fn summed_gradients(
         &self,

@@ -8,7 +8,7 @@ use kd_core::data::{Normalisation, normalised};
 use kd_core::exchange::{self, Imported};
 use kd_core::frozen::Frozen;
 use kd_core::model::NetworkSpec;
-use kd_core::torch_checkpoint::Remark;
+use kd_core::torch_checkpoint::MetadataValue;
 use kd_core::train::checkpoint;
 use kd_experiment::{Result, cli};
 
@@ -47,15 +47,15 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
     let to = arguments.to.clone().unwrap_or_else(|| file.with_extension("safetensors"));
     refuse_existing(&to, arguments.force)?;
     let spec = NetworkSpec::from_name(&arguments.arch, arguments.classes)?;
-    let Imported { tensors, remarks } = exchange::import(file, &spec)?;
+    let Imported { tensors, metadata } = exchange::import(file, &spec)?;
     let network = Frozen::build(tensors.clone(), &paper.machine().device, |vb| spec.build(vb))?;
     checkpoint::save(&to, &tensors, &spec)?;
     let mut say = |line: String| cli::say(out, &line);
     say(format!("{}: {}, {} tensors", to.display(), spec.name(), tensors.len()))?;
-    for (name, remark) in remarks {
-        match remark {
-            Remark::Number(x) => say(format!("the file says {name} = {x}"))?,
-            Remark::Text(text) => say(format!("the file says {name} = {text}"))?,
+    for (name, value) in metadata {
+        match value {
+            MetadataValue::Number(x) => say(format!("the file says {name} = {x}"))?,
+            MetadataValue::Text(text) => say(format!("the file says {name} = {text}"))?,
         }
     }
     let (data, provenance) = paper.data()?;
@@ -89,12 +89,12 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
 /// # Errors
 /// Bad input when the file exists and `force` is not set.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
-    match path.exists() && !force {
-        true => Err(Error::bad_input(format!(
+    if path.exists() && !force {
+        return Err(Error::bad_input(format!(
             "{}: exists already; give another --to, or --force to replace it",
             path.display()
         ))
-        .into()),
-        false => Ok(()),
+        .into());
     }
+    Ok(())
 }

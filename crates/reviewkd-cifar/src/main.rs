@@ -55,7 +55,7 @@ enum Command {
     Compare {
         /// A network's file, or TABLE/ROW[#SEED] of a finished cell at this preset
         teacher: String,
-        /// Likewise
+        /// The smaller network, named in the same way
         student: String,
         /// The normalisation that both were trained with: reviewkd or crd
         #[arg(long, default_value = "reviewkd", value_parser = normalisation::parse)]
@@ -96,7 +96,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
     let machine = Machine::start(options)?;
-    let request = cifar::Request::new(options.data.parse()?, options.data_dir.clone());
+    let request = cifar::CifarRequest::new(options.data.parse()?, options.data_dir.clone());
     let paper = ReviewKd::new(request, machine);
     let adjust = |experiments: &mut Vec<Experiment>| {
         precision::apply(experiments, arguments.conv);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use kd_core::data::cifar::{self, Cifar};
 use kd_core::data::{OnDemand, Provenance};
 use kd_experiment::{Cell, CellResult, DataIdentity, Job, Needs, Paper, Result, Table};
-use kd_paper::{Machine, Place};
+use kd_paper::{Machine, TrainingContext};
 
 use crate::cells::train::TeacherCell;
 use crate::cells::{self, Work};
@@ -41,7 +41,7 @@ impl ReviewKd {
     pub const NAME: &str = "reviewkd-cifar";
 
     /// The paper on this data and machine. Nothing is loaded until [`ReviewKd::data`] is called.
-    pub fn new(request: cifar::Request, machine: Machine) -> Self {
+    pub fn new(request: cifar::CifarRequest, machine: Machine) -> Self {
         Self {
             data: OnDemand::new(move || cifar::load(&request)),
             machine,
@@ -98,7 +98,7 @@ impl Paper for ReviewKd {
 
     fn run(&self, spec: &CellSpec, job: &Job) -> Result<CellResult> {
         let work = Work {
-            place: Place::of(job, &self.machine),
+            context: TrainingContext::of(job, &self.machine),
             data: &self.data()?.0,
             data_name: &job.cell.data,
         };

@@ -1,5 +1,5 @@
-//! Distillation as a user runs it, on generated images: kills in every phase, threads, and what
-//! does not fit a pair.
+//! Distillation as a user runs it, on generated images: kills in every phase, threads, precisions
+//! side by side, and what does not fit a pair.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -77,7 +77,7 @@ fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_a
         kills += 1;
         assert!(kills < 300, "no progress between the kills");
     }
-    assert!(kills >= 4, "only {kills} kills: the run is too short to be torn");
+    assert!(kills >= 4, "only {kills} kills: the run is too short to be interrupted");
     let (expected, found) = (networks(whole.path()), networks(killed.path()));
     assert_eq!(expected.len(), 4);
     assert!(
@@ -89,6 +89,24 @@ fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_a
             .map(|(name, _)| name)
             .collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn cells_of_another_precision_in_the_same_process_do_not_change_a_cell() {
+    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/precision");
+    let trained = |arguments: &[&str]| {
+        let dir = tempfile::tempdir().expect("a folder");
+        let output = binary(&experiments, dir.path(), arguments).output();
+        let output = output.expect("the binary starts");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        networks(dir.path())
+    };
+    // Precise, fast, precise: after one another in one process, and each in a process of its own.
+    let together = trained(&[]);
+    let alone: BTreeMap<_, _> =
+        ["1/3", "2/3", "3/3"].into_iter().flat_map(|shard| trained(&["--shard", shard])).collect();
+    assert_eq!(together.len(), 3);
+    assert!(together == alone, "a network depends on the cells before it");
 }
 
 /// What `list` says where a row of the tests' table is changed.

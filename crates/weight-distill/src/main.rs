@@ -91,7 +91,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
     let machine = Machine::start(options)?;
-    let mut request = bitext::Request::new(options.data.parse()?, options.data_dir.clone());
+    let mut request = bitext::BitextRequest::new(options.data.parse()?, options.data_dir.clone());
     request.languages = arguments.languages.clone();
     request.train_limit = arguments.train_pairs;
     let paper = WeightDistillation::new(request, machine);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kd_experiment::{Cell, CellResult, DataIdentity, Job, Needs, Paper, Result, Table};
-use kd_paper::{Machine, Place};
+use kd_paper::{Machine, TrainingContext};
 use kd_translation::bitext;
 
 use crate::cells;
@@ -23,7 +23,7 @@ impl WeightDistillation {
     pub const NAME: &str = "weight-distill";
 
     /// The paper on this text and machine. Nothing is loaded until it is needed.
-    pub fn new(request: bitext::Request, machine: Machine) -> Self {
+    pub fn new(request: bitext::BitextRequest, machine: Machine) -> Self {
         Self { corpus: Corpus::new(request), machine }
     }
 
@@ -73,8 +73,11 @@ impl Paper for WeightDistillation {
     }
 
     fn run(&self, spec: &CellSpec, job: &Job) -> Result<CellResult> {
-        let work =
-            Work { corpus: &self.corpus, place: Place::of(job, &self.machine), needed: job.needed };
+        let work = Work {
+            corpus: &self.corpus,
+            context: TrainingContext::of(job, &self.machine),
+            needed: job.needed,
+        };
         let result = match spec {
             CellSpec::Train(spec) => cells::train::run(spec, &work),
             CellSpec::Pseudo(spec) => cells::pseudo::run(spec, &work),

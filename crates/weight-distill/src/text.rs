@@ -37,7 +37,7 @@ impl Texts {
         }
         let limit = if part.limit == 0 { usize::MAX } else { part.limit };
         let limits = LengthLimits::new(part.max_words, part.max_ratio)?;
-        let (train, cleaning) = limits.clean(data.train.clone().spread(limit), words, words);
+        let (train, cleaning) = limits.clean(data.train.clone().evenly_spaced(limit), words, words);
         let vocabularies = Vocabularies::train(&train, &part.settings(), part.joint)?;
         let text = Arc::new(Text { train, cleaning, vocabularies });
         known.push((part.clone(), text.clone()));
@@ -54,7 +54,7 @@ pub struct Corpus {
 
 impl Corpus {
     /// The text that `request` asks for. Nothing is loaded until it is needed.
-    pub fn new(request: bitext::Request) -> Self {
+    pub fn new(request: bitext::BitextRequest) -> Self {
         Self { data: OnDemand::new(move || bitext::load(&request)), texts: Texts::default() }
     }
 

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -65,23 +65,38 @@ fn folder() -> TempDir {
 #[test]
 fn killed_runs_go_on_to_the_table_of_an_uninterrupted_one_and_threads_do_not_change_it() {
     let (whole, killed) = (folder(), folder());
+    let started = Instant::now();
     succeeds(whole.path(), &[&RUN[..], &["--threads", "1"]].concat());
-    // Each attempt lives a little longer, so that kills fall into training, decoding and writing
-    // alike.
-    for attempt in 1..40 {
+    // Waits that end all over the run, in training, decoding and writing, however fast the machine
+    // is: the run is at least this many of them long. They grow, because a killed run begins its
+    // step anew.
+    let wait = started.elapsed() / 12;
+    let mut kills = 0;
+    loop {
         let arguments = [&RUN[..], &["--threads", "3", "--save-every", "0"]].concat();
         let mut child = command(killed.path(), &arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("the binary starts");
-        std::thread::sleep(Duration::from_millis(60 * attempt));
-        let _ = child.kill();
-        if child.wait().expect("an end").success() {
+        let end = Instant::now() + wait + wait * kills / 8;
+        let status = loop {
+            match child.try_wait().expect("a status") {
+                Some(status) => break Some(status),
+                None if Instant::now() > end => break None,
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        if let Some(status) = status {
+            assert!(status.success(), "{status}");
             break;
         }
+        child.kill().expect("a kill");
+        child.wait().expect("its end");
+        kills += 1;
+        assert!(kills < 300, "no progress between the kills");
     }
-    succeeds(killed.path(), &RUN);
+    assert!(kills >= 4, "only {kills} kills: the run is too short to be interrupted");
     assert_eq!(table(whole.path()), table(killed.path()));
 }
 

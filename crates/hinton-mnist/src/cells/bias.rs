@@ -60,13 +60,13 @@ pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<
             "the bias is chosen on held-out images: expected held-out above 0, got 0",
         ));
     }
-    let test = Shifted::new(&logits.test, data.test.labels.clone(), &digits);
+    let test = ShiftedLogits::new(&logits.test, data.test.labels.clone(), &digits);
     let rows = apart
         .iter()
         .flat_map(|&r| &logits.train[r as usize * CLASSES..][..CLASSES])
         .copied()
         .collect::<Vec<_>>();
-    let held_out = Shifted::new(
+    let held_out = ShiftedLogits::new(
         &rows,
         apart.iter().map(|&r| data.train.labels[r as usize]).collect(),
         &digits,
@@ -110,13 +110,13 @@ pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<
 }
 
 /// Labelled logits whose entries at some classes can be shifted.
-struct Shifted {
+struct ShiftedLogits {
     logits: Vec<f32>,
     labels: Vec<u8>,
     digits: Vec<u8>,
 }
 
-impl Shifted {
+impl ShiftedLogits {
     fn new(logits: &[f32], labels: Vec<u8>, digits: &[u8]) -> Self {
         Self { logits: logits.to_vec(), labels, digits: digits.to_vec() }
     }
@@ -238,7 +238,7 @@ mod tests {
         }
     }
 
-    fn example() -> Shifted {
+    fn example() -> ShiftedLogits {
         // Class 3 is always two logits too low; half of the rows are of class 3, half of class 0.
         let mut logits = vec![-9f32; 8 * CLASSES];
         for (i, row) in logits.chunks_mut(CLASSES).enumerate() {
@@ -246,7 +246,7 @@ mod tests {
             row[0] = if three { 0. } else { 4. };
             row[3] = if three { -1. } else { -3. };
         }
-        Shifted::new(&logits, (0..8).map(|i| if i % 2 == 1 { 3 } else { 0 }).collect(), &[3])
+        ShiftedLogits::new(&logits, (0..8).map(|i| if i % 2 == 1 { 3 } else { 0 }).collect(), &[3])
     }
 
     #[test]

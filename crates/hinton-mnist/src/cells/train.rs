@@ -16,7 +16,7 @@ use kd_core::params::Params;
 use kd_core::train::{Errors, Fit, checkpoint, predict, write_epochs};
 use kd_core::{Error, Result};
 use kd_experiment::CellResult;
-use kd_paper::Place;
+use kd_paper::TrainingContext;
 
 use super::{Logits, matrix};
 use crate::ensemble::combine;
@@ -48,10 +48,10 @@ const HELD_OUT_ERRORS: &str = "held-out-errors";
 pub fn run(
     cell: &TrainCell,
     data: &Mnist,
-    place: &Place,
+    context: &TrainingContext,
     teachers: &[&Path],
 ) -> Result<CellResult> {
-    let &Place { dir, device, seed, save_every, .. } = place;
+    let &TrainingContext { dir, device, seed, save_every, .. } = context;
     let started = Instant::now();
     let selection = select(&data.train.labels, &cell.examples, seed)?;
     let teacher =
@@ -72,15 +72,15 @@ pub fn run(
     if let (Some(layers), Some(teacher)) = (cell.inherit_layers, teachers.first()) {
         inherit_from(&teacher.join(NETWORK), cell, layers, &params)?;
     }
-    let mut meter = place.meter(cell.train.epochs);
+    let mut meter = context.meter(cell.train.epochs);
     let fit = Fit {
-        state: Some(place.state()),
+        state: Some(context.state()),
         save_every,
         ..Fit::new(&*model, &params, &*method, &examples, &cell.train, seed, device)
     };
     let records = fit.run(&mut meter)?;
-    write_epochs(&place.epochs(), &records)?;
-    checkpoint::save(&place.network(), &params.snapshot()?, &spec)?;
+    write_epochs(&context.epochs(), &records)?;
+    checkpoint::save(&context.network(), &params.snapshot()?, &spec)?;
 
     let logits = |set: &LabelledImages| {
         predict(&*model, set.len(), EVALUATION_CHUNK, |rows| Ok(set.range_to_tensor(rows, device)?))
@@ -89,7 +89,7 @@ pub fn run(
     let mut result = measured(cell, &train, &test, data, &selection.rows, &selection.held_out)?;
     result.epochs = records.len() as u64;
     Logits::write(dir, train, test)?;
-    place.drop_state();
+    context.drop_state();
     result.seconds = meter.seconds().max(started.elapsed().as_secs_f64());
     Ok(result)
 }

@@ -23,7 +23,7 @@ pub struct CropFlip {
 /// Where one image is cut from its padded self: `top` and `left` in `0 ..= 2 × padding`, `padding`
 /// twice being the image itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cut {
+pub struct Crop {
     /// First row of the crop in the padded image.
     pub top: u16,
     /// First column of the crop in the padded image.
@@ -36,14 +36,14 @@ impl CropFlip {
     /// Neither crop nor flip.
     pub const NONE: Self = Self { padding: 0, flip: false };
 
-    /// The cuts of the `n` positions of a batch, a function of the step and the position alone.
-    pub fn cuts(self, step: StepSeed, n: usize) -> Vec<Cut> {
+    /// The crops of the `n` positions of a batch, a function of the step and the position alone.
+    pub fn crops(self, step: StepSeed, n: usize) -> Vec<Crop> {
         let (crop, mirror) = (step.stream("crop"), step.stream("flip"));
         let places = 2 * u64::from(self.padding) + 1;
         // At most 510.
         let offset = |i: u64| crop.below(i, places) as u16;
         (0..n as u64)
-            .map(|i| Cut {
+            .map(|i| Crop {
                 top: offset(2 * i),
                 left: offset(2 * i + 1),
                 flip: self.flip && mirror.u32_at(i) >> 31 == 1,
@@ -52,36 +52,36 @@ impl CropFlip {
     }
 }
 
-/// Writes the images at `idx`, padded, cut and normalised, to `out` of shape `[idx.len(), 3, rows,
-/// cols]`:
+/// Writes the images at `idx`, padded, cropped and normalised, to `out` of shape
+/// `[idx.len(), 3, rows, cols]`:
 ///
 /// `out[b, c, y, x] = table[c][padded[c, y + top, x' + left]]` with `x' = cols − 1 − x` where the
-/// cut is mirrored and `x` elsewhere, and `padded` the image `idx[b]` with `padding` zeros on each
+/// crop is mirrored and `x` elsewhere, and `padded` the image `idx[b]` with `padding` zeros on each
 /// side.
 ///
 /// # Errors
 /// [`DataError::Argument`] for images that are not of three channels; [`DataError::Index`] for an
-/// index without an image; [`DataError::Length`] for `cuts` or `out` of another size.
+/// index without an image; [`DataError::Length`] for `crops` or `out` of another size.
 pub fn gather(
     images: &LabelledImages,
     idx: &[u32],
     padding: u8,
-    cuts: &[Cut],
+    crops: &[Crop],
     table: &Table,
     out: &mut [f32],
 ) -> Result<(), DataError> {
     let (rows, cols, d) = (images.rows, images.cols, images.pixels());
     colour(images)?;
     images.check(idx)?;
-    check_len("cuts", idx.len(), cuts.len())?;
+    check_len("crops", idx.len(), crops.len())?;
     check_len("batch buffer", idx.len() * d, out.len())?;
     if d == 0 {
         return Ok(());
     }
-    for ((&i, cut), image) in idx.iter().zip(cuts).zip(out.chunks_exact_mut(d)) {
+    for ((&i, crop), image) in idx.iter().zip(crops).zip(out.chunks_exact_mut(d)) {
         let source = &images.images[i as usize * d..][..d];
-        let dx = cut.left as isize - isize::from(padding);
-        let dy = cut.top as isize - isize::from(padding);
+        let dx = crop.left as isize - isize::from(padding);
+        let dy = crop.top as isize - isize::from(padding);
         // Columns of the crop that lie inside of the image, before mirroring: from `begin` on,
         // `width` of them.
         let width = cols.saturating_sub(dx.unsigned_abs());
@@ -96,7 +96,7 @@ pub fn gather(
                 continue;
             };
             let from = &source[(channel * rows + y) * cols + first..][..width];
-            if cut.flip {
+            if crop.flip {
                 let end = cols - begin;
                 to[end..].fill(table[0]);
                 to[..end - width].fill(table[0]);
@@ -136,17 +136,17 @@ mod tests {
         LabelledImages { channels: 3, ..LabelledImages::grey(images, vec![0; n], rows, cols, 1) }
     }
 
-    /// The definition: pad, cut, mirror, normalise.
+    /// The definition: pad, crop, mirror, normalise.
     fn naive(
         set: &LabelledImages,
         idx: &[u32],
         padding: usize,
-        cuts: &[Cut],
+        crops: &[Crop],
         table: &Table,
     ) -> Vec<f32> {
         let (rows, cols) = (set.rows, set.cols);
         let mut out = Vec::new();
-        for (&i, cut) in idx.iter().zip(cuts) {
+        for (&i, crop) in idx.iter().zip(crops) {
             for (c, table) in table.iter().enumerate() {
                 let mut padded = vec![vec![0u8; cols + 2 * padding]; rows + 2 * padding];
                 for y in 0..rows {
@@ -157,9 +157,9 @@ mod tests {
                 }
                 for y in 0..rows {
                     let mut line: Vec<u8> = (0..cols)
-                        .map(|x| padded[y + usize::from(cut.top)][x + usize::from(cut.left)])
+                        .map(|x| padded[y + usize::from(crop.top)][x + usize::from(crop.left)])
                         .collect();
-                    if cut.flip {
+                    if crop.flip {
                         line.reverse();
                     }
                     out.extend(line.iter().map(|&byte| table[usize::from(byte)]));
@@ -178,14 +178,14 @@ mod tests {
             let set = images(5, rows, cols);
             let idx: Vec<u32> = picks.iter().map(|p| p.0).collect();
             let places = 2 * usize::from(padding) + 1;
-            let cut = |p: &(u32, prop::sample::Index, prop::sample::Index, bool)| {
-                Cut { top: p.1.index(places) as u16, left: p.2.index(places) as u16, flip: p.3 }
+            let crop = |p: &(u32, prop::sample::Index, prop::sample::Index, bool)| {
+                Crop { top: p.1.index(places) as u16, left: p.2.index(places) as u16, flip: p.3 }
             };
-            let cuts: Vec<Cut> = picks.iter().map(cut).collect();
+            let crops: Vec<Crop> = picks.iter().map(crop).collect();
             let table = Normalisation::Crd.table();
             let mut out = vec![f32::NAN; idx.len() * set.pixels()];
-            gather(&set, &idx, padding, &cuts, &table, &mut out).unwrap();
-            prop_assert_eq!(out, naive(&set, &idx, usize::from(padding), &cuts, &table));
+            gather(&set, &idx, padding, &crops, &table, &mut out).unwrap();
+            prop_assert_eq!(out, naive(&set, &idx, usize::from(padding), &crops, &table));
         }
     }
 
@@ -195,7 +195,8 @@ mod tests {
             LabelledImages { channels: 3, ..LabelledImages::grey(vec![255; 12], vec![0], 2, 2, 1) };
         let table = Normalisation::Reviewkd.table();
         let mut out = [0.0; 12];
-        gather(&white, &[0], 4, &[Cut { top: 3, left: 4, flip: false }], &table, &mut out).unwrap();
+        gather(&white, &[0], 4, &[Crop { top: 3, left: 4, flip: false }], &table, &mut out)
+            .unwrap();
         for c in 0..3 {
             let black =
                 (0.0 - Normalisation::Reviewkd.mean()[c]) / Normalisation::Reviewkd.std()[c];
@@ -207,42 +208,42 @@ mod tests {
     fn cuts_are_even_over_all_places_and_a_function_of_seed_epoch_step_and_position() {
         let step = |seed, epoch, step| StepSeed { seed: Seed(seed), epoch, step };
         let n = 81_000;
-        let cuts = CropFlip { padding: 4, flip: true }.cuts(step(1, 2, 3), n);
+        let crops = CropFlip { padding: 4, flip: true }.crops(step(1, 2, 3), n);
         let mut counts = [[0usize; 9]; 9];
-        cuts.iter().for_each(|c| counts[usize::from(c.top)][usize::from(c.left)] += 1);
+        crops.iter().for_each(|c| counts[usize::from(c.top)][usize::from(c.left)] += 1);
         // 1000 expected at each place, deviation 31; half mirrored, deviation 142.
         assert!(counts.iter().flatten().all(|n| n.abs_diff(1000) < 150), "{counts:?}");
-        let mirrored = cuts.iter().filter(|c| c.flip).count();
+        let mirrored = crops.iter().filter(|c| c.flip).count();
         assert!(mirrored.abs_diff(n / 2) < 700, "{mirrored}");
-        // A shorter batch begins with the same cuts; another seed, epoch or step has others.
-        let some = |s: StepSeed| CropFlip { padding: 4, flip: true }.cuts(s, 100);
-        assert_eq!(some(step(1, 2, 3)), cuts[..100]);
+        // A shorter batch begins with the same crops; another seed, epoch or step has others.
+        let some = |s: StepSeed| CropFlip { padding: 4, flip: true }.crops(s, 100);
+        assert_eq!(some(step(1, 2, 3)), crops[..100]);
         for other in [step(2, 2, 3), step(1, 3, 3), step(1, 2, 4)] {
-            assert_ne!(some(other), cuts[..100]);
+            assert_ne!(some(other), crops[..100]);
         }
-        let none = CropFlip::NONE.cuts(step(1, 2, 3), 100);
-        assert_eq!(none, [Cut { top: 0, left: 0, flip: false }; 100]);
+        let none = CropFlip::NONE.crops(step(1, 2, 3), 100);
+        assert_eq!(none, [Crop { top: 0, left: 0, flip: false }; 100]);
     }
 
     #[test]
     fn wrong_lengths_indices_and_grey_images_are_errors() {
         let (set, table) = (images(2, 2, 2), Normalisation::Crd.table());
-        let cut = [Cut { top: 0, left: 0, flip: false }];
+        let crop = [Crop { top: 0, left: 0, flip: false }];
         let message = |r: Result<(), DataError>| r.unwrap_err().to_string();
         assert_eq!(
-            message(gather(&set, &[2], 0, &cut, &table, &mut [0.0; 12])),
+            message(gather(&set, &[2], 0, &crop, &table, &mut [0.0; 12])),
             "image index: expected less than 2, got 2"
         );
         assert_eq!(
-            message(gather(&set, &[1], 0, &cut, &table, &mut [0.0; 11])),
+            message(gather(&set, &[1], 0, &crop, &table, &mut [0.0; 11])),
             "batch buffer: expected 12 elements, got 11"
         );
         assert_eq!(
             message(gather(&set, &[1], 0, &[], &table, &mut [0.0; 12])),
-            "cuts: expected 1 elements, got 0"
+            "crops: expected 1 elements, got 0"
         );
         let grey = LabelledImages::grey(vec![0; 4], vec![0], 2, 2, 1);
-        let error = message(gather(&grey, &[0], 0, &cut, &table, &mut [0.0; 4]));
+        let error = message(gather(&grey, &[0], 0, &crop, &table, &mut [0.0; 4]));
         assert_eq!(error, "channels of normalised images: expected 3, got 1");
     }
 }

@@ -25,7 +25,7 @@ pub const MAIN: &str = "main";
 
 /// Files of a data set on the hub.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listing {
+pub struct HubDataset {
     /// Whose it is.
     pub owner: &'static str,
     /// What it is called.
@@ -36,7 +36,7 @@ pub struct Listing {
     pub files: Vec<&'static str>,
 }
 
-impl fmt::Display for Listing {
+impl fmt::Display for HubDataset {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.owner, self.name)
     }
@@ -54,8 +54,8 @@ pub struct Repo {
 }
 
 impl Repo {
-    fn listing(&self) -> Listing {
-        Listing {
+    fn listing(&self) -> HubDataset {
+        HubDataset {
             owner: self.owner,
             name: self.name,
             revision: CONVERSIONS,
@@ -117,7 +117,7 @@ impl Hub {
     ///
     /// # Errors
     /// As [`Hub::find`] and [`Hub::download`].
-    pub fn fetch(&self, what: &Listing) -> Result<Vec<PathBuf>, DataError> {
+    pub fn fetch(&self, what: &HubDataset) -> Result<Vec<PathBuf>, DataError> {
         match self.find(what)? {
             Some(files) => Ok(files),
             None => self.download(what),
@@ -128,7 +128,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`DataError::Cache`] where the cache cannot be read.
-    pub fn find(&self, what: &Listing) -> Result<Option<Vec<PathBuf>>, DataError> {
+    pub fn find(&self, what: &HubDataset) -> Result<Option<Vec<PathBuf>>, DataError> {
         let client = self.client(what)?;
         let repo = client.sync.dataset(what.owner, what.name);
         let get = |name: &&str| match repo
@@ -152,7 +152,7 @@ impl Hub {
     /// # Errors
     /// [`DataError::Unreachable`] where the server could not be asked or did not deliver, or
     /// [`Hub::offline`] is set; [`DataError::Cache`] where the files could not be written.
-    pub fn download(&self, what: &Listing) -> Result<Vec<PathBuf>, DataError> {
+    pub fn download(&self, what: &HubDataset) -> Result<Vec<PathBuf>, DataError> {
         let client = self.client(what)?;
         if self.offline {
             return Err(client.unreachable("HF_HUB_OFFLINE is set".to_string()));
@@ -160,7 +160,7 @@ impl Hub {
         let (send, receive) = mpsc::channel();
         let (repo, names, revision) =
             (client.sync.dataset(what.owner, what.name), what.files.clone(), what.revision);
-        // hf-hub sets no timeout on connections or reads, and offers no place for one. So the
+        // hf-hub sets no timeout on connections or reads, and offers no place for one. The
         // download runs on a thread of its own, and a download that stalls is abandoned:
         // its thread ends with the process, and leaves at most an unfinished file that hf-hub
         // ignores.
@@ -198,7 +198,7 @@ impl Hub {
         }
     }
 
-    fn client(&self, what: &Listing) -> Result<Client, DataError> {
+    fn client(&self, what: &HubDataset) -> Result<Client, DataError> {
         let mut builder = HFClient::builder();
         if let Some(cache) = &self.cache {
             builder = builder.cache_dir(cache);
@@ -285,15 +285,15 @@ fn download_one(
     let file = repo.download_file().filename(name).revision(revision);
     match file.clone().local_files_only(true).send() {
         Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => {
-            file.progress(Watch(send.clone())).send()
+            file.progress(ProgressSender(send.clone())).send()
         }
         cached => cached,
     }
 }
 
-struct Watch(Sender<Message>);
+struct ProgressSender(Sender<Message>);
 
-impl ProgressHandler for Watch {
+impl ProgressHandler for ProgressSender {
     fn on_progress(&self, event: &ProgressEvent) {
         let ProgressEvent::Download(event) = event else { return };
         let bytes = match event {

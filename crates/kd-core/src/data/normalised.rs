@@ -31,12 +31,12 @@ impl Examples for NormalisedExamples<'_> {
         let rows: Vec<u32> = rows.iter().map(|&r| self.rows[r as usize]).collect();
         let (n, images) = (rows.len(), self.images);
         let mut values = vec![0f32; n * images.pixels()];
-        let cuts = self.augmentation.cuts(step, n);
+        let crops = self.augmentation.crops(step, n);
         crop_flip::gather(
             images,
             &rows,
             self.augmentation.padding,
-            &cuts,
+            &crops,
             &self.normalisation.table(),
             &mut values,
         )?;

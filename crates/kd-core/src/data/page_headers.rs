@@ -105,9 +105,9 @@ impl Walk {
     /// of the chunk; `None` where `window` does not begin with a whole header.
     fn next(&mut self, window: &[u8], left: u64) -> Result<Option<u64>, String> {
         let (limits, page) = (self.limits, self.page);
-        let mut thrift = Thrift { bytes: window };
-        let Some(header) = PageHeader::read(&mut thrift) else { return Ok(None) };
-        let read = (window.len() - thrift.bytes.len()) as u64;
+        let mut reader = ThriftReader { bytes: window };
+        let Some(header) = PageHeader::read(&mut reader) else { return Ok(None) };
+        let read = (window.len() - reader.bytes.len()) as u64;
         let left = left.saturating_sub(read);
         let size = u64::try_from(header.compressed).ok().filter(|&size| size <= left);
         let size = size.ok_or_else(|| {
@@ -146,26 +146,26 @@ struct PageHeader {
 }
 
 impl PageHeader {
-    fn read(thrift: &mut Thrift<'_>) -> Option<Self> {
+    fn read(reader: &mut ThriftReader<'_>) -> Option<Self> {
         let mut header = Self { compressed: -1, ..Self::default() };
         let mut id = 0;
-        while let Some(kind) = thrift.field(&mut id)? {
+        while let Some(kind) = reader.field(&mut id)? {
             match id {
-                UNCOMPRESSED => header.uncompressed = thrift.integer(kind)?,
-                COMPRESSED => header.compressed = thrift.integer(kind)?,
+                UNCOMPRESSED => header.uncompressed = reader.integer(kind)?,
+                COMPRESSED => header.compressed = reader.integer(kind)?,
                 DICTIONARY_HEADER => {
                     (header.dictionary, header.encoding) =
-                        thrift.values_and_encoding(kind, ENCODING[0])?
+                        reader.values_and_encoding(kind, ENCODING[0])?
                 }
                 DATA_HEADER => {
                     (header.values, header.encoding) =
-                        thrift.values_and_encoding(kind, ENCODING[1])?
+                        reader.values_and_encoding(kind, ENCODING[1])?
                 }
                 DATA_HEADER_V2 => {
                     (header.values, header.encoding) =
-                        thrift.values_and_encoding(kind, ENCODING[2])?
+                        reader.values_and_encoding(kind, ENCODING[2])?
                 }
-                _ => thrift.skip(kind, 0)?,
+                _ => reader.skip(kind, 0)?,
             }
         }
         Some(header)
@@ -173,13 +173,13 @@ impl PageHeader {
 }
 
 /// A reader of Thrift's compact protocol; `None` where the bytes are not it.
-struct Thrift<'a> {
+struct ThriftReader<'a> {
     bytes: &'a [u8],
 }
 
 const STRUCT: u8 = 12;
 
-impl Thrift<'_> {
+impl ThriftReader<'_> {
     fn byte(&mut self) -> Option<u8> {
         let (&first, rest) = self.bytes.split_first()?;
         self.bytes = rest;

@@ -25,7 +25,7 @@ const MAX_PAGE: i64 = 1 << 26;
 
 /// What a table holds. Columns are dotted paths.
 #[derive(Clone, Copy, Debug)]
-pub struct Form {
+pub struct TableSchema {
     /// The column of PNG bytes, such as `image.bytes`.
     pub image: &'static str,
     /// The column of classes, such as `label`.
@@ -49,24 +49,24 @@ pub struct Form {
 /// [`DataError::Table`] for a file that is corrupt, holds other columns, nulls, or images of
 /// another size; [`DataError::Label`] for a label outside of the classes; [`DataError::Count`] for
 /// too many rows or none; [`DataError::Io`].
-pub fn read(path: &Path, form: &Form) -> Result<LabelledImages, DataError> {
+pub fn read(path: &Path, schema: &TableSchema) -> Result<LabelledImages, DataError> {
     let table = |reason: String| DataError::Table { path: path.to_path_buf(), reason };
     // The parquet crate still panics on some malformed files (a dictionary page that is missing, an
     // unknown level encoding), and a corrupt download must not end the program with a
     // backtrace. Nothing that the closure could leave half done survives it.
-    let columns = catch_unwind(AssertUnwindSafe(|| read_columns(path, form)))
+    let columns = catch_unwind(AssertUnwindSafe(|| read_columns(path, schema)))
         .unwrap_or_else(|_| Err(table("pages that cannot be decoded".to_string())))?;
-    let &Form { classes, channels, rows, cols, .. } = form;
+    let &TableSchema { classes, channels, rows, cols, .. } = schema;
     let mut images = vec![0; columns.images.len() * channels * rows * cols];
     images
         .par_chunks_exact_mut(channels * rows * cols)
         .zip(&columns.images)
         .enumerate()
         .try_for_each(|(row, (out, png))| {
-            decode(png.data(), form, out).map_err(|e| table(format!("row {row}: {e}")))
+            decode(png.data(), schema, out).map_err(|e| table(format!("row {row}: {e}")))
         })?;
     let labels = check_labels(path, &columns.labels, classes)?;
-    let coarse = match form.coarse {
+    let coarse = match schema.coarse {
         Some((_, classes)) => {
             Some(CoarseLabels { labels: check_labels(path, &columns.coarse, classes)?, classes })
         }
@@ -95,7 +95,7 @@ struct Columns {
     coarse: Vec<i64>,
 }
 
-fn read_columns(path: &Path, form: &Form) -> Result<Columns, DataError> {
+fn read_columns(path: &Path, schema: &TableSchema) -> Result<Columns, DataError> {
     let io = |source| DataError::Io { path: path.to_path_buf(), source };
     let table = |reason: String| DataError::Table { path: path.to_path_buf(), reason };
     let parse = |e: parquet::errors::ParquetError| table(kd_base::message::with_causes(&e));
@@ -133,11 +133,11 @@ fn read_columns(path: &Path, form: &Form) -> Result<Columns, DataError> {
             .ok()
             .filter(|&n| n <= left)
             .ok_or_else(|| table(format!("a row group of {n} rows where {left} are left")))?;
-        read_column::<ByteArrayType>(group.as_ref(), &bytes, form.image, n, &mut columns.images)
+        read_column::<ByteArrayType>(group.as_ref(), &bytes, schema.image, n, &mut columns.images)
             .map_err(table)?;
-        read_column::<Int64Type>(group.as_ref(), &bytes, form.label, n, &mut columns.labels)
+        read_column::<Int64Type>(group.as_ref(), &bytes, schema.label, n, &mut columns.labels)
             .map_err(table)?;
-        if let Some((name, _)) = form.coarse {
+        if let Some((name, _)) = schema.coarse {
             read_column::<Int64Type>(group.as_ref(), &bytes, name, n, &mut columns.coarse)
                 .map_err(table)?;
         }
@@ -214,8 +214,8 @@ fn read_column<T: DataType>(
 
 /// Decodes one PNG into the planes of its channels: a PNG holds the channels of a pixel side by
 /// side, rows from the top.
-fn decode(png: &[u8], form: &Form, out: &mut [u8]) -> Result<(), String> {
-    let &Form { channels, rows, cols, .. } = form;
+fn decode(png: &[u8], schema: &TableSchema, out: &mut [u8]) -> Result<(), String> {
+    let &TableSchema { channels, rows, cols, .. } = schema;
     let mut reader = ImageReader::with_format(std::io::Cursor::new(png), image::ImageFormat::Png);
     let mut limits = image::Limits::no_limits();
     limits.max_image_width = Some(cols as u32);

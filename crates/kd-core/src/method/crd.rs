@@ -59,7 +59,7 @@ impl Spec {
 }
 
 /// Terms: `contrast`, the sum of both sides, and those of [`LogitTerms`].
-pub struct Contrast {
+pub struct Crd {
     spec: Spec,
     wants: Wants,
     logits: LogitTerms,
@@ -122,7 +122,7 @@ impl Recipe for Spec {
         };
         let (student, teacher) =
             (side("student", student.channels)?, side("teacher", teacher.channels)?);
-        Ok(Box::new(Contrast {
+        Ok(Box::new(Crd {
             spec: self.clone(),
             wants,
             logits: self.logit_terms(),
@@ -133,7 +133,7 @@ impl Recipe for Spec {
     }
 }
 
-impl Distillation for Contrast {
+impl Distillation for Crd {
     fn wants(&self) -> &Wants {
         &self.wants
     }
@@ -172,7 +172,7 @@ impl Distillation for Contrast {
     }
 }
 
-impl Contrast {
+impl Crd {
     /// Of student and teacher, `[batch, width]`.
     fn embeddings(&self, step: &Step) -> Result<[Tensor; 2]> {
         let mode = Mode::Train(step.draws);

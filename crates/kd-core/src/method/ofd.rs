@@ -47,7 +47,7 @@ impl Spec {
 }
 
 /// Terms: `overhaul`, and those of [`LogitTerms`].
-pub struct Overhaul {
+pub struct Ofd {
     spec: Spec,
     wants: Wants,
     logits: LogitTerms,
@@ -109,11 +109,11 @@ impl Recipe for Spec {
             teaching: Teaching::Live { taps: names(teacher) },
             ..Wants::default()
         };
-        Ok(Box::new(Overhaul { spec: self.clone(), wants, logits: self.logit_terms(), stages }))
+        Ok(Box::new(Ofd { spec: self.clone(), wants, logits: self.logit_terms(), stages }))
     }
 }
 
-impl Distillation for Overhaul {
+impl Distillation for Ofd {
     fn wants(&self) -> &Wants {
         &self.wants
     }

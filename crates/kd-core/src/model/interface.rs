@@ -11,7 +11,7 @@ pub(crate) const SIDE: usize = 32;
 
 /// The most weights that a specification may ask for: 2³¹, 8 GiB in float32. Beyond it a size is
 /// taken for a slip of the pen, which is refused before memory for it is asked for.
-pub const MOST_WEIGHTS: u64 = 1 << 31;
+pub const MAX_WEIGHTS: u64 = 1 << 31;
 
 /// How a forward pass runs.
 #[derive(Clone, Copy, Debug)]
@@ -100,17 +100,17 @@ pub trait Model: Send + Sync {
     /// network takes.
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs>;
 
-    /// As in [`About`].
+    /// The taps of [`Model::about`].
     fn taps(&self) -> &[Tap] {
         &self.about().taps
     }
 
-    /// As in [`About`].
+    /// How many classes the network tells apart: [`About::classes`].
     fn classes(&self) -> usize {
         self.about().classes
     }
 
-    /// As in [`About`].
+    /// Multiply-adds of one image's forward pass: [`About::multiply_adds`].
     fn multiply_adds(&self) -> u64 {
         self.about().multiply_adds
     }

@@ -6,7 +6,7 @@ use kd_kernels::dropout::dropout;
 use kd_kernels::{Activation, linear::linear};
 use serde::{Deserialize, Serialize};
 
-use super::{About, Activated, MOST_WEIGHTS, Mode, Model, Outputs, Tap};
+use super::{About, Activated, MAX_WEIGHTS, Mode, Model, Outputs, Tap};
 use crate::{Error, Result};
 
 /// What an [`Mlp`] is made of. Every field is needed, and an unknown one is an error.
@@ -109,7 +109,7 @@ impl MlpSpec {
             )));
         }
         let weights = self.multiply_adds();
-        if weights > MOST_WEIGHTS {
+        if weights > MAX_WEIGHTS {
             return Err(Error::bad_input(format!(
                 "hidden: expected at most 2^31 weights in all, got {weights} with {:?}",
                 self.hidden

@@ -8,8 +8,8 @@ use kd_kernels::Activation;
 use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 
-use super::asked::{Asked, tap};
 use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::Result;
 
@@ -147,19 +147,19 @@ impl Model for MobileNetV2 {
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
-        let mut asked = Asked::of(self, taps)?;
+        let mut request = TapRequest::of(self, taps)?;
         let mut xs = self.stem.forward(xs, None, Activation::Relu, mode)?;
-        asked.offer("stem", &xs);
+        request.offer("stem", &xs);
         for (group, blocks) in GROUPS.iter().zip(&self.groups) {
             for block in blocks {
                 xs = block.forward(&xs, mode)?;
             }
             if let Some(stage) = group.stage {
-                asked.offer(&format!("stage{stage}"), &xs);
+                request.offer(&format!("stage{stage}"), &xs);
             }
         }
         let pooled = global_avg_pool(&self.last.forward(&xs, None, Activation::Relu, mode)?)?;
-        asked.offer("pooled", &pooled);
-        asked.outputs(self.head.forward(&pooled, mode)?)
+        request.offer("pooled", &pooled);
+        request.outputs(self.head.forward(&pooled, mode)?)
     }
 }

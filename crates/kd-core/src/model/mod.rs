@@ -4,7 +4,6 @@
 //! the shape each will have, so a method derives its adapters and no shape is typed into a
 //! configuration.
 
-mod asked;
 pub mod interface;
 pub(crate) mod layers;
 pub mod mlp;
@@ -14,9 +13,10 @@ pub mod resnet_cifar;
 pub mod shufflenet_v1;
 pub mod shufflenet_v2;
 pub mod spec;
+mod tap_request;
 pub mod vgg;
 pub mod wide_resnet;
 
-pub use interface::{About, Activated, MOST_WEIGHTS, Mode, Model, Outputs, Tap};
+pub use interface::{About, Activated, MAX_WEIGHTS, Mode, Model, Outputs, Tap};
 pub use mlp::{Mlp, MlpSpec};
 pub use spec::NetworkSpec;

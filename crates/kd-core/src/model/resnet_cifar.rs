@@ -8,8 +8,8 @@ use kd_kernels::Activation;
 use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 
-use super::asked::{Asked, tap};
 use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::{Error, Result};
 
@@ -109,15 +109,16 @@ impl Block {
             make.conv_norm(&vb, ["conv1", "bn1"], (cin, cout), Window::new(3, stride), side)?;
         let second =
             make.conv_norm(&vb, ["conv2", "bn2"], (cout, cout), Window::new(3, 1), side / stride)?;
-        let shortcut = match stride != 1 || cin != cout {
-            true => Some(make.conv_norm(
+        let shortcut = if stride != 1 || cin != cout {
+            Some(make.conv_norm(
                 &vb.pp("downsample"),
                 ["0", "1"],
                 (cin, cout),
                 Window::new(1, stride),
                 side,
-            )?),
-            false => None,
+            )?)
+        } else {
+            None
         };
         Ok(Self { first, second, shortcut })
     }
@@ -139,16 +140,16 @@ impl Model for ResNetCifar {
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
-        let mut asked = Asked::of(self, taps)?;
+        let mut request = TapRequest::of(self, taps)?;
         let mut xs = self.stem.forward(xs, None, Activation::Relu, mode)?;
-        asked.offer("stem", &xs);
+        request.offer("stem", &xs);
         for (stage, blocks) in (1..).zip(&self.stages) {
-            xs = asked.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| {
+            xs = request.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| {
                 block.forward(xs, act, mode)
             })?;
         }
         let pooled = global_avg_pool(&xs)?;
-        asked.offer("pooled", &pooled);
-        asked.outputs(self.head.forward(&pooled, mode)?)
+        request.offer("pooled", &pooled);
+        request.outputs(self.head.forward(&pooled, mode)?)
     }
 }

@@ -9,8 +9,8 @@ use kd_kernels::channel_shuffle::channel_shuffle;
 use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::{avg_pool2d, global_avg_pool};
 
-use super::asked::{Asked, tap};
 use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::Result;
 
@@ -137,16 +137,16 @@ impl Model for ShuffleNetV1 {
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
-        let mut asked = Asked::of(self, taps)?;
+        let mut request = TapRequest::of(self, taps)?;
         let mut xs = self.stem.forward(xs, None, Activation::Relu, mode)?;
-        asked.offer("stem", &xs);
+        request.offer("stem", &xs);
         for (stage, blocks) in (1..).zip(&self.stages) {
-            xs = asked.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| {
+            xs = request.stage(&format!("stage{stage}"), xs, blocks, |block, xs, act| {
                 block.forward(xs, act, mode)
             })?;
         }
         let pooled = global_avg_pool(&xs)?;
-        asked.offer("pooled", &pooled);
-        asked.outputs(self.head.forward(&pooled, mode)?)
+        request.offer("pooled", &pooled);
+        request.outputs(self.head.forward(&pooled, mode)?)
     }
 }

@@ -9,8 +9,8 @@ use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
-use super::asked::{Asked, tap};
 use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::Result;
 
@@ -149,24 +149,23 @@ impl Model for ShuffleNetV2 {
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
-        let mut asked = Asked::of(self, taps)?;
+        let mut request = TapRequest::of(self, taps)?;
         let mut xs = self.stem.forward(xs, None, Activation::Relu, mode)?;
-        asked.offer("stem", &xs);
+        request.offer("stem", &xs);
         for (stage, (down, blocks)) in (1..).zip(&self.stages) {
             xs = down.forward(&xs, mode)?;
             let name = format!("stage{stage}.pre");
             for (i, block) in (1..).zip(blocks) {
-                xs = match i == blocks.len() && asked.wants(&name) {
-                    true => {
-                        block.forward(&xs, Some(&mut |before| asked.offer(&name, before)), mode)?
-                    }
-                    false => block.forward(&xs, None, mode)?,
+                xs = if i == blocks.len() && request.wants(&name) {
+                    block.forward(&xs, Some(&mut |before| request.offer(&name, before)), mode)?
+                } else {
+                    block.forward(&xs, None, mode)?
                 };
             }
-            asked.offer(&format!("stage{stage}"), &xs);
+            request.offer(&format!("stage{stage}"), &xs);
         }
         let pooled = global_avg_pool(&self.last.forward(&xs, None, Activation::Relu, mode)?)?;
-        asked.offer("pooled", &pooled);
-        asked.outputs(self.head.forward(&pooled, mode)?)
+        request.offer("pooled", &pooled);
+        request.outputs(self.head.forward(&pooled, mode)?)
     }
 }

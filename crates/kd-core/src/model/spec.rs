@@ -154,7 +154,7 @@ impl NetworkSpec {
     /// [`NetworkSpec::build_with`] with [`Precision::Precise`].
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`NetworkSpec::build_with`].
     pub fn build(&self, vb: VarBuilder) -> Result<Box<dyn Model>> {
         self.build_with(Precision::Precise, vb)
     }

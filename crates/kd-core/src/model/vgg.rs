@@ -7,8 +7,8 @@ use candle_nn::{Init, VarBuilder};
 use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::{global_avg_pool, max_pool2d};
 
-use super::asked::{Asked, tap};
 use super::layers::{BatchNorm, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::{Error, Result};
 
@@ -90,18 +90,18 @@ impl Model for Vgg {
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
-        let mut asked = Asked::of(self, taps)?;
+        let mut request = TapRequest::of(self, taps)?;
         let mut xs = xs.clone();
         for (block, layers) in self.blocks.iter().enumerate() {
             if (1..=3).contains(&block) {
                 xs = max_pool2d(&xs, 2, 2, 0)?;
             }
-            xs = asked.stage(&name(block), xs, layers, |layer, xs, act| {
+            xs = request.stage(&name(block), xs, layers, |layer, xs, act| {
                 layer.forward(xs, None, act, mode)
             })?;
         }
         let pooled = global_avg_pool(&xs)?;
-        asked.offer("pooled", &pooled);
-        asked.outputs(self.head.forward(&pooled, mode)?)
+        request.offer("pooled", &pooled);
+        request.outputs(self.head.forward(&pooled, mode)?)
     }
 }

@@ -9,8 +9,8 @@ use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
-use super::asked::{Asked, tap};
 use super::layers::{BatchNorm, Conv, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::{Error, Result};
 
@@ -109,11 +109,10 @@ impl Block {
         let first =
             make.conv_norm(&vb, ["conv1", "bn2"], (cin, cout), Window::new(3, stride), side)?;
         let second = make.conv(vb.pp("conv2"), cout, cout, Window::new(3, 1), side / stride)?;
-        let shortcut = match cin == cout {
-            true => None,
-            false => {
-                Some(make.conv(vb.pp("convShortcut"), cin, cout, Window::new(1, stride), side)?)
-            }
+        let shortcut = if cin == cout {
+            None
+        } else {
+            Some(make.conv(vb.pp("convShortcut"), cin, cout, Window::new(1, stride), side)?)
         };
         Ok(Self { norm, first, second, shortcut })
     }
@@ -133,15 +132,15 @@ fn activate(
     norm: &BatchNorm,
     xs: &Tensor,
     stage: usize,
-    asked: &mut Asked,
+    request: &mut TapRequest,
     mode: Mode,
 ) -> Result<Tensor> {
     let name = format!("stage{stage}.pre");
-    if !asked.wants(&name) {
+    if !request.wants(&name) {
         return norm.forward(xs, None, Activation::Relu, mode);
     }
     let before = norm.forward(xs, None, Activation::None, mode)?;
-    asked.offer(&name, &before);
+    request.offer(&name, &before);
     Ok(relu(&before)?)
 }
 
@@ -151,22 +150,22 @@ impl Model for WideResNet {
     }
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
-        let mut asked = Asked::of(self, taps)?;
+        let mut request = TapRequest::of(self, taps)?;
         let mut xs = self.stem.forward(xs, mode)?;
-        asked.offer("stem", &xs);
+        request.offer("stem", &xs);
         for (stage, blocks) in (1..).zip(&self.stages) {
             for (i, block) in blocks.iter().enumerate() {
                 let active = match i {
-                    0 => activate(&block.norm, &xs, stage - 1, &mut asked, mode)?,
+                    0 => activate(&block.norm, &xs, stage - 1, &mut request, mode)?,
                     _ => block.norm.forward(&xs, None, Activation::Relu, mode)?,
                 };
                 xs = block.forward(&xs, &active, mode)?;
             }
-            asked.offer(&format!("stage{stage}"), &xs);
+            request.offer(&format!("stage{stage}"), &xs);
         }
         let pooled =
-            global_avg_pool(&activate(&self.norm, &xs, self.stages.len(), &mut asked, mode)?)?;
-        asked.offer("pooled", &pooled);
-        asked.outputs(self.head.forward(&pooled, mode)?)
+            global_avg_pool(&activate(&self.norm, &xs, self.stages.len(), &mut request, mode)?)?;
+        request.offer("pooled", &pooled);
+        request.outputs(self.head.forward(&pooled, mode)?)
     }
 }

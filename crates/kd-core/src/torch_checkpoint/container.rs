@@ -14,7 +14,7 @@ use zip::ZipArchive;
 
 use super::element::element_bytes;
 use super::pickle;
-use super::value::{Fault, Heap, Value};
+use super::value::{Heap, Reason, Value};
 
 /// What a checkpoint of the older layout begins with.
 const MAGIC: i128 = 0x1950_a86a_20f9_469c_fc6c;
@@ -27,7 +27,7 @@ pub enum Container {
 }
 
 /// Opens a checkpoint of either layout; gives its values and its storages.
-pub fn open(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
+pub fn open(bytes: Vec<u8>) -> Result<(Heap, Container), Reason> {
     match bytes.get(..2) {
         Some(b"PK") => open_zip(bytes),
         Some([0x80, 2..=5]) => open_old(bytes),
@@ -35,7 +35,7 @@ pub fn open(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
     }
 }
 
-fn open_zip(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
+fn open_zip(bytes: Vec<u8>) -> Result<(Heap, Container), Reason> {
     let whole = |e: zip::result::ZipError| format!("expected a whole zip file, got: {e}");
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(whole)?;
     let pickles: Vec<String> = archive
@@ -69,7 +69,7 @@ fn open_zip(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
 
 /// One file of the archive. PyTorch stores its files as they are, so none can be larger than the
 /// archive, and nothing has to be unfolded.
-fn file(archive: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str) -> Result<Vec<u8>, Fault> {
+fn file(archive: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str) -> Result<Vec<u8>, Reason> {
     let fault = |e: &dyn std::fmt::Display| format!("{name} in the zip file: {e}");
     let mut entry = archive.by_name(name).map_err(|e| fault(&e))?;
     if entry.compression() != zip::CompressionMethod::Stored {
@@ -82,9 +82,9 @@ fn file(archive: &mut ZipArchive<Cursor<Vec<u8>>>, name: &str) -> Result<Vec<u8>
     Ok(bytes)
 }
 
-fn open_old(bytes: Vec<u8>) -> Result<(Heap, Container), Fault> {
+fn open_old(bytes: Vec<u8>) -> Result<(Heap, Container), Reason> {
     let mut at = 0;
-    let mut next = || -> Result<Heap, Fault> {
+    let mut next = || -> Result<Heap, Reason> {
         let (heap, used) =
             pickle::read(&bytes[at..]).map_err(|e| format!("from byte {at}: {e}"))?;
         at += used;
@@ -153,7 +153,7 @@ fn widths(heap: &Heap) -> HashMap<&str, usize> {
 
 impl Container {
     /// The bytes of the storage called `key`.
-    pub fn storage(&mut self, key: &str) -> Result<Vec<u8>, Fault> {
+    pub fn storage(&mut self, key: &str) -> Result<Vec<u8>, Reason> {
         match self {
             Self::Zip { archive, folder } => file(archive, &format!("{folder}data/{key}")),
             Self::Old { bytes, storages } => {

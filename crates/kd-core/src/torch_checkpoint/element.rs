@@ -2,7 +2,7 @@
 
 use candle_core::DType;
 
-use super::value::{Fault, brief};
+use super::value::{Reason, brief};
 
 /// The bytes of one element of a storage class, for all classes that PyTorch has had.
 pub fn element_bytes(class: &str) -> Option<usize> {
@@ -17,7 +17,7 @@ pub fn element_bytes(class: &str) -> Option<usize> {
 }
 
 /// The dtype of a storage class, where Candle has it.
-pub fn dtype(class: &str) -> Result<DType, Fault> {
+pub fn dtype(class: &str) -> Result<DType, Reason> {
     Ok(
         match class
             .strip_prefix("torch.")

@@ -22,7 +22,7 @@ use candle_core::{DType, Tensor};
 use crate::{Error, Result};
 use container::Container;
 use tensor::Reader;
-use value::{Fault, Heap, Id, Value, brief};
+use value::{Heap, Id, Reason, Value, brief};
 
 /// The keys under which training programs keep a network's weights.
 const WRAPPERS: [&str; 2] = ["model", "state_dict"];
@@ -37,7 +37,7 @@ pub struct Checkpoint {
 
 /// A number or a text that stands beside the weights, such as `epoch` or `best_acc`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Remark {
+pub enum MetadataValue {
     /// A number: a Python int or float, or a tensor of one element.
     Number(f64),
     /// A text.
@@ -71,9 +71,12 @@ impl Checkpoint {
     pub fn network(&mut self) -> Result<BTreeMap<String, Tensor>> {
         let entries = self.entries().map_err(|what| self.fault(what))?;
         let student = entries.iter().any(|(name, _)| name.starts_with("student."));
-        let kept = entries.into_iter().filter_map(|(name, id)| match student {
-            true => Some((name.strip_prefix("student.")?.to_owned(), id)),
-            false => Some((name, id)),
+        let kept = entries.into_iter().filter_map(|(name, id)| {
+            if student {
+                Some((name.strip_prefix("student.")?.to_owned(), id))
+            } else {
+                Some((name, id))
+            }
         });
         self.read(kept.filter(|(name, _)| !is_counter(name)).collect())
     }
@@ -96,19 +99,19 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Bad input that names the file when a number kept as a tensor is damaged.
-    pub fn remarks(&mut self) -> Result<BTreeMap<String, Remark>> {
-        let mut remarks = BTreeMap::new();
+    pub fn metadata(&mut self) -> Result<BTreeMap<String, MetadataValue>> {
+        let mut metadata = BTreeMap::new();
         let mut reader = Reader::new(&self.heap, &mut self.container, self.file_bytes);
         let wrapped = WRAPPERS.iter().any(|key| self.heap.entry(self.heap.root, key).is_some());
         let entries = if wrapped { self.heap.entries(self.heap.root) } else { None };
         for (key, id) in entries.unwrap_or_default() {
             let Some(name) = self.heap.text(key) else { continue };
-            let remark = match self.heap.get(id) {
-                Value::Int(n) => Remark::Number(*n as f64),
-                Value::Float(x) => Remark::Number(*x),
-                Value::Text(text) => Remark::Text(brief(text)),
+            let value = match self.heap.get(id) {
+                Value::Int(n) => MetadataValue::Number(*n as f64),
+                Value::Float(x) => MetadataValue::Number(*x),
+                Value::Text(text) => MetadataValue::Text(brief(text)),
                 _ if tensor::is_tensor(&self.heap, id) => {
-                    let damaged = |what: Fault| {
+                    let damaged = |what: Reason| {
                         Error::bad_input(format!(
                             "{}: {}: {what}",
                             self.path.display(),
@@ -117,7 +120,7 @@ impl Checkpoint {
                     };
                     let tensor = reader.tensor(id).map_err(damaged)?;
                     match tensor.elem_count() {
-                        1 => Remark::Number(
+                        1 => MetadataValue::Number(
                             tensor.to_dtype(DType::F64)?.flatten_all()?.get(0)?.to_scalar()?,
                         ),
                         _ => continue,
@@ -125,17 +128,17 @@ impl Checkpoint {
                 }
                 _ => continue,
             };
-            remarks.insert(brief(name), remark);
+            metadata.insert(brief(name), value);
         }
-        Ok(remarks)
+        Ok(metadata)
     }
 
-    fn fault(&self, what: Fault) -> Error {
+    fn fault(&self, what: Reason) -> Error {
         Error::bad_input(format!("{}: {what}", self.path.display()))
     }
 
     /// The entries of the state dict, with `module.` taken off.
-    fn entries(&self) -> Result<Vec<(String, Id)>, Fault> {
+    fn entries(&self) -> Result<Vec<(String, Id)>, Reason> {
         let heap = &self.heap;
         let wrapped = WRAPPERS.iter().find_map(|key| Some((*key, heap.entry(heap.root, key)?)));
         let (place, id) = wrapped.map_or(("the top", heap.root), |(key, id)| (key, id));
@@ -160,9 +163,10 @@ impl Checkpoint {
             }
             named.push((name.strip_prefix("module.").unwrap_or(name).to_owned(), id));
         }
-        match named.is_empty() {
-            true => Err(format!("expected a state dict at {place}, got an empty one")),
-            false => Ok(named),
+        if named.is_empty() {
+            Err(format!("expected a state dict at {place}, got an empty one"))
+        } else {
+            Ok(named)
         }
     }
 
@@ -170,7 +174,7 @@ impl Checkpoint {
         let mut tensors = BTreeMap::new();
         let mut reader = Reader::new(&self.heap, &mut self.container, self.file_bytes);
         for (name, id) in entries {
-            let damaged = |what: Fault| {
+            let damaged = |what: Reason| {
                 Error::bad_input(format!("{}: {}: {what}", self.path.display(), brief(&name)))
             };
             let tensor = reader.tensor(id).map_err(damaged)?;

@@ -5,16 +5,16 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use super::value::{Fault, Heap, Id, Value, brief};
+use super::value::{Heap, Id, Reason, Value, brief};
 
 /// Most values of one pickle. A checkpoint holds about twenty for each of its tensors; a forged
 /// file may ask for one a byte.
-const MOST_VALUES: usize = 4 << 20;
+const MAX_VALUES: usize = 4 << 20;
 
 /// Reads the pickle at the head of `bytes`; gives its values and how many bytes it took.
 ///
-/// Work and memory are proportional to those bytes, and values beyond [`MOST_VALUES`] are refused.
-pub fn read(bytes: &[u8]) -> Result<(Heap, usize), Fault> {
+/// Work and memory are proportional to those bytes, and values beyond [`MAX_VALUES`] are refused.
+pub fn read(bytes: &[u8]) -> Result<(Heap, usize), Reason> {
     let mut machine = Machine {
         input: Input { bytes, at: 0 },
         values: Vec::new(),
@@ -38,7 +38,7 @@ struct Input<'a> {
 }
 
 impl<'a> Input<'a> {
-    fn take(&mut self, n: usize) -> Result<&'a [u8], Fault> {
+    fn take(&mut self, n: usize) -> Result<&'a [u8], Reason> {
         let rest = &self.bytes[self.at..];
         let taken =
             rest.get(..n).ok_or_else(|| format!("expected {n} bytes more, got {}", rest.len()))?;
@@ -47,12 +47,12 @@ impl<'a> Input<'a> {
     }
 
     /// A little-endian number of `n` bytes, at most 8.
-    fn number(&mut self, n: usize) -> Result<u64, Fault> {
+    fn number(&mut self, n: usize) -> Result<u64, Reason> {
         Ok(self.take(n)?.iter().rev().fold(0, |sum, &b| sum << 8 | u64::from(b)))
     }
 
     /// Bytes behind a length of `n` bytes.
-    fn counted(&mut self, n: usize) -> Result<&'a [u8], Fault> {
+    fn counted(&mut self, n: usize) -> Result<&'a [u8], Reason> {
         let length = self.number(n)?;
         self.take(usize::try_from(length).unwrap_or(usize::MAX))
     }
@@ -62,7 +62,7 @@ impl<'a> Input<'a> {
         self.at - n..self.at
     }
 
-    fn line(&mut self) -> Result<&'a str, Fault> {
+    fn line(&mut self) -> Result<&'a str, Reason> {
         let rest = &self.bytes[self.at..];
         let end =
             rest.iter().position(|&b| b == b'\n').ok_or("expected a line, got no end of it")?;
@@ -71,7 +71,7 @@ impl<'a> Input<'a> {
     }
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, Fault> {
+fn utf8(bytes: &[u8]) -> Result<&str, Reason> {
     std::str::from_utf8(bytes).map_err(|_| "expected UTF-8, got other bytes".into())
 }
 
@@ -85,7 +85,7 @@ struct Machine<'a> {
 
 impl Machine<'_> {
     /// One operation; gives the outermost value when the pickle ends.
-    fn step(&mut self) -> Result<Option<Id>, Fault> {
+    fn step(&mut self) -> Result<Option<Id>, Reason> {
         let op = self.input.take(1)?[0];
         match op {
             0x80 => match self.input.number(1)? {
@@ -205,8 +205,8 @@ impl Machine<'_> {
                 let (key, top) = (self.memo.len() as u64, self.top()?);
                 self.memo.insert(key, top);
             }
-            b'h' => self.recall(1)?,
-            b'j' => self.recall(4)?,
+            b'h' => self.get_memo(1)?,
+            b'j' => self.get_memo(4)?,
             b'Q' => {
                 let id = self.pop()?;
                 self.push(Value::Persistent(id))?;
@@ -220,23 +220,23 @@ impl Machine<'_> {
         Ok(None)
     }
 
-    fn push(&mut self, value: Value) -> Result<(), Fault> {
-        if self.values.len() == MOST_VALUES {
-            return Err(format!("expected at most {MOST_VALUES} values, got more"));
+    fn push(&mut self, value: Value) -> Result<(), Reason> {
+        if self.values.len() == MAX_VALUES {
+            return Err(format!("expected at most {MAX_VALUES} values, got more"));
         }
         self.stack.push(self.values.len());
         self.values.push(value);
         Ok(())
     }
 
-    fn unsigned(&mut self, bytes: usize) -> Result<(), Fault> {
+    fn unsigned(&mut self, bytes: usize) -> Result<(), Reason> {
         let n = self.input.number(bytes)?;
         self.push(Value::Int(n.into()))
     }
 
     /// A signed number behind its length. One of more than 16 bytes, which no checkpoint needs, is
     /// kept as bytes.
-    fn long(&mut self, width: usize) -> Result<(), Fault> {
+    fn long(&mut self, width: usize) -> Result<(), Reason> {
         let bytes = self.input.counted(width)?;
         let negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
         self.push(match bytes.len() {
@@ -247,14 +247,14 @@ impl Machine<'_> {
         })
     }
 
-    fn string(&mut self, width: usize) -> Result<(), Fault> {
+    fn string(&mut self, width: usize) -> Result<(), Reason> {
         // Python can also pickle half of a surrogate pair, as three bytes that are not UTF-8; no
         // name in a checkpoint has one.
         let text = utf8(self.input.counted(width)?)?.to_owned();
         self.push(Value::Text(text))
     }
 
-    fn old_string(&mut self, width: usize) -> Result<(), Fault> {
+    fn old_string(&mut self, width: usize) -> Result<(), Reason> {
         let bytes = self.input.counted(width)?;
         let value = utf8(bytes).map_or_else(
             |_| Value::Bytes(self.input.last(bytes.len())),
@@ -263,31 +263,31 @@ impl Machine<'_> {
         self.push(value)
     }
 
-    fn binary(&mut self, width: usize) -> Result<(), Fault> {
+    fn binary(&mut self, width: usize) -> Result<(), Reason> {
         let n = self.input.counted(width)?.len();
         self.push(Value::Bytes(self.input.last(n)))
     }
 
     /// The name of a class. Its parts come from values that can be named again and again, so their
     /// length is limited.
-    fn joined(&self, module: &str, name: &str) -> Result<String, Fault> {
+    fn joined(&self, module: &str, name: &str) -> Result<String, Reason> {
         match module.len() + name.len() {
             0..=400 => Ok(format!("{module}.{name}")),
             n => Err(format!("expected the name of a class, got {n} bytes: {}", brief(module))),
         }
     }
 
-    fn top(&self) -> Result<Id, Fault> {
+    fn top(&self) -> Result<Id, Reason> {
         self.below(1).map(|at| self.stack[at])
     }
 
-    fn pop(&mut self) -> Result<Id, Fault> {
+    fn pop(&mut self) -> Result<Id, Reason> {
         let at = self.below(1)?;
         Ok(self.stack.swap_remove(at))
     }
 
     /// Where the last `n` values begin, if so many stand above the last mark.
-    fn below(&self, n: usize) -> Result<usize, Fault> {
+    fn below(&self, n: usize) -> Result<usize, Reason> {
         let floor = self.marks.last().copied().unwrap_or(0);
         self.stack
             .len()
@@ -296,12 +296,12 @@ impl Machine<'_> {
             .ok_or_else(|| "expected a value on the stack, got none".into())
     }
 
-    fn above_mark(&mut self) -> Result<Vec<Id>, Fault> {
+    fn above_mark(&mut self) -> Result<Vec<Id>, Reason> {
         let mark = self.marks.pop().ok_or("expected a mark on the stack, got none")?;
         Ok(self.stack.split_off(mark))
     }
 
-    fn append(&mut self, more: &[Id]) -> Result<(), Fault> {
+    fn append(&mut self, more: &[Id]) -> Result<(), Reason> {
         let top = self.top()?;
         match &mut self.values[top] {
             Value::List(items) => items.extend_from_slice(more),
@@ -312,7 +312,7 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn set_items(&mut self, flat: &[Id]) -> Result<(), Fault> {
+    fn set_items(&mut self, flat: &[Id]) -> Result<(), Reason> {
         let more = pairs(flat)?;
         let top = self.top()?;
         match &mut self.values[top] {
@@ -322,13 +322,13 @@ impl Machine<'_> {
         Ok(())
     }
 
-    fn remember(&mut self, width: usize) -> Result<(), Fault> {
+    fn remember(&mut self, width: usize) -> Result<(), Reason> {
         let (key, top) = (self.input.number(width)?, self.top()?);
         self.memo.insert(key, top);
         Ok(())
     }
 
-    fn recall(&mut self, width: usize) -> Result<(), Fault> {
+    fn get_memo(&mut self, width: usize) -> Result<(), Reason> {
         let key = self.input.number(width)?;
         let id = self
             .memo
@@ -340,7 +340,7 @@ impl Machine<'_> {
     }
 }
 
-fn pairs(flat: &[Id]) -> Result<Vec<(Id, Id)>, Fault> {
+fn pairs(flat: &[Id]) -> Result<Vec<(Id, Id)>, Reason> {
     match flat.len() % 2 {
         0 => Ok(flat.chunks_exact(2).map(|kv| (kv[0], kv[1])).collect()),
         _ => Err(format!("expected keys with values, got {} of both", flat.len())),

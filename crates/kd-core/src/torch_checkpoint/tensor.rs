@@ -7,14 +7,14 @@ use candle_core::{DType, Device, Tensor};
 
 use super::container::Container;
 use super::element::dtype;
-use super::value::{Fault, Heap, Id, Value};
+use super::value::{Heap, Id, Reason, Value};
 
 /// Most dimensions of a tensor.
-const MOST_DIMENSIONS: usize = 8;
+const MAX_DIMENSIONS: usize = 8;
 
 /// Where a tensor's numbers lie; sizes in elements.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Place {
+struct StorageView {
     storage: String,
     dtype: DType,
     offset: usize,
@@ -56,7 +56,7 @@ pub fn is_tensor(heap: &Heap, id: Id) -> bool {
     arguments(heap, id).is_some()
 }
 
-fn place(heap: &Heap, id: Id) -> Result<Place, Fault> {
+fn storage_view(heap: &Heap, id: Id) -> Result<StorageView, Reason> {
     let unusual = || {
         "expected the storage, offset, shape and strides of a tensor, got other values".to_owned()
     };
@@ -86,7 +86,7 @@ fn place(heap: &Heap, id: Id) -> Result<Place, Fault> {
             strides.len()
         ));
     }
-    Ok(Place { storage: key.to_owned(), dtype: dtype(class)?, offset, shape, strides })
+    Ok(StorageView { storage: key.to_owned(), dtype: dtype(class)?, offset, shape, strides })
 }
 
 /// The sizes of a shape: a tuple, or a `torch.Size` of one.
@@ -97,10 +97,10 @@ fn sizes(heap: &Heap, id: Id) -> Option<Vec<usize>> {
         }
         _ => heap.tuple(id)?,
     };
-    (items.len() <= MOST_DIMENSIONS).then(|| items.iter().map(|i| heap.size(*i)).collect())?
+    (items.len() <= MAX_DIMENSIONS).then(|| items.iter().map(|i| heap.size(*i)).collect())?
 }
 
-impl Place {
+impl StorageView {
     /// How many numbers the tensor has, and how many a storage must have for it.
     fn extent(&self) -> Option<(usize, usize)> {
         let count = self.shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side))?;
@@ -146,7 +146,7 @@ pub struct Reader<'a> {
     heap: &'a Heap,
     container: &'a mut Container,
     storages: HashMap<String, Rc<Vec<u8>>>,
-    made: HashMap<Place, Tensor>,
+    made: HashMap<StorageView, Tensor>,
     /// Bytes of tensors that may still be made, and of storages that may still be read.
     budget: usize,
     unread: usize,
@@ -173,29 +173,29 @@ impl<'a> Reader<'a> {
     }
 
     /// The tensor at `id`, contiguous, on the CPU, of the file's dtype (`bool` as `u8`).
-    pub fn tensor(&mut self, id: Id) -> Result<Tensor, Fault> {
-        let place = place(self.heap, id)?;
-        if let Some(tensor) = self.made.get(&place) {
+    pub fn tensor(&mut self, id: Id) -> Result<Tensor, Reason> {
+        let view = storage_view(self.heap, id)?;
+        if let Some(tensor) = self.made.get(&view) {
             return Ok(tensor.clone());
         }
-        let width = place.dtype.size_in_bytes();
+        let width = view.dtype.size_in_bytes();
         let too_large = || {
             format!(
                 "expected a tensor that fits its storage, got shape {:?} with strides {:?}",
-                place.shape, place.strides
+                view.shape, view.strides
             )
         };
-        let (count, needed) = place.extent().ok_or_else(too_large)?;
-        let storage = match self.storages.get(&place.storage) {
+        let (count, needed) = view.extent().ok_or_else(too_large)?;
+        let storage = match self.storages.get(&view.storage) {
             Some(storage) => storage.clone(),
             None => {
-                let storage = Rc::new(self.container.storage(&place.storage)?);
+                let storage = Rc::new(self.container.storage(&view.storage)?);
                 // In a forged zip file, many names can stand for the same bytes.
                 let left = self.unread.checked_sub(storage.len());
                 self.unread = left.ok_or(
                     "expected storages that are not larger than the file together, got larger ones",
                 )?;
-                self.storages.insert(place.storage.clone(), storage.clone());
+                self.storages.insert(view.storage.clone(), storage.clone());
                 storage
             }
         };
@@ -209,10 +209,10 @@ impl<'a> Reader<'a> {
             .checked_mul(width)
             .and_then(|n| self.budget.checked_sub(n))
             .ok_or_else(too_large)?;
-        let bytes = place.gather(&storage, count);
-        let tensor = Tensor::from_raw_buffer(&bytes, place.dtype, &place.shape, &Device::Cpu)
+        let bytes = view.gather(&storage, count);
+        let tensor = Tensor::from_raw_buffer(&bytes, view.dtype, &view.shape, &Device::Cpu)
             .map_err(|e| e.to_string())?;
-        self.made.insert(place, tensor.clone());
+        self.made.insert(view, tensor.clone());
         Ok(tensor)
     }
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 
 /// What is wrong with a file; the caller adds its name.
-pub type Fault = String;
+pub type Reason = String;
 
 /// Where a value stands in its [`Heap`].
 pub type Id = usize;

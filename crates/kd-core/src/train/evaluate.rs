@@ -28,9 +28,10 @@ pub fn predict(
             model.forward(&rows, &[], Mode::Evaluate)?.logits.detach().to_device(&Device::Cpu)?,
         );
     }
-    match parts.is_empty() {
-        true => Ok(Tensor::zeros((0, model.classes()), DType::F32, &Device::Cpu)?),
-        false => Ok(Tensor::cat(&parts, 0)?),
+    if parts.is_empty() {
+        Ok(Tensor::zeros((0, model.classes()), DType::F32, &Device::Cpu)?)
+    } else {
+        Ok(Tensor::cat(&parts, 0)?)
     }
 }
 

@@ -65,7 +65,7 @@ pub struct Fit<'a> {
     /// Where it runs.
     pub device: &'a Device,
     /// Where its state is kept while it trains, if anywhere: a run that finds a state there goes
-    /// on from it, and ends with the same weights, to the bit, as one that was never stopped.
+    /// on from it, and ends with weights identical to those of one that was never stopped.
     pub state: Option<PathBuf>,
     /// Whether a state that is there is gone on from. Off for a phase that replaces the state of
     /// the one before.

@@ -22,4 +22,4 @@ pub use phase::{Phase, Trains};
 pub use phases::Phases;
 pub use schedule::Schedule;
 pub use spec::TrainSpec;
-pub use training::{EpochRecord, Moment, Observer, Task, TermValue, Training};
+pub use training::{EpochRecord, Observer, StepRecord, Task, TermValue, Training};

@@ -63,11 +63,14 @@ impl OptimizerSpec {
     /// # Errors
     /// Bad input that names the one outside its domain.
     pub fn check(&self) -> Result<()> {
-        let within = |name: &str, value: f64, top: f64| match (0. ..top).contains(&value) {
-            true => Ok(()),
-            false => Err(Error::bad_input(format!(
-                "optimizer: expected {name} in [0, {top}), got {value}"
-            ))),
+        let within = |name: &str, value: f64, top: f64| {
+            if (0. ..top).contains(&value) {
+                Ok(())
+            } else {
+                Err(Error::bad_input(format!(
+                    "optimizer: expected {name} in [0, {top}), got {value}"
+                )))
+            }
         };
         match *self {
             Self::Sgd { momentum, weight_decay, .. } => {

@@ -58,7 +58,7 @@ fn first() -> usize {
 
 /// Where a run stands inside an epoch.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Moment {
+pub struct StepRecord {
     /// Counted from 1, over all phases of the run.
     pub epoch: usize,
     /// Steps of it that are behind us.
@@ -73,7 +73,7 @@ pub struct Moment {
 /// of nothing.
 pub trait Observer {
     /// A step is done that does not end its epoch.
-    fn step(&mut self, _moment: Moment) {}
+    fn step(&mut self, _record: StepRecord) {}
     /// An epoch is done.
     fn epoch(&mut self, record: &EpochRecord);
     /// An epoch was done by an earlier process, from whose state this one goes on. By default it is
@@ -190,7 +190,7 @@ pub struct Training<'a, S> {
     /// Where it runs.
     pub device: &'a Device,
     /// Where its state is kept while it trains, if anywhere: a run that finds a state there goes
-    /// on from it, and ends with the same weights, to the bit, as one that was never stopped.
+    /// on from it, and ends with weights identical to those of one that was never stopped.
     pub state: Option<PathBuf>,
     /// Whether a state that is there is gone on from.
     pub resume: bool,
@@ -303,7 +303,7 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
                 }
                 let done = step + 1;
                 if done < steps {
-                    observer.step(Moment {
+                    observer.step(StepRecord {
                         epoch: overall + 1,
                         step: done,
                         steps,

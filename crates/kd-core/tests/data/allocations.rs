@@ -4,12 +4,12 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-struct Recording;
+struct RecordingAllocator;
 
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every method passes its arguments to `System` unchanged, whose contract is the caller's.
-unsafe impl GlobalAlloc for Recording {
+unsafe impl GlobalAlloc for RecordingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LARGEST.fetch_max(layout.size(), Ordering::Relaxed);
         // SAFETY: as above.
@@ -35,7 +35,7 @@ unsafe impl GlobalAlloc for Recording {
 }
 
 #[global_allocator]
-static ALLOCATOR: Recording = Recording;
+static ALLOCATOR: RecordingAllocator = RecordingAllocator;
 
 /// Fails if a block of more than 200 MB was asked for; forged sizes ask for gigabytes, and the
 /// largest honest block, a real file with the growth of its buffer, is below 128 MB.

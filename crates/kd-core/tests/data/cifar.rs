@@ -6,9 +6,9 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kd_core::data::cifar::directory::{self, Found};
+use kd_core::data::cifar::directory::{self, DirectoryData};
 use kd_core::data::cifar::official::{Archive, Format};
-use kd_core::data::cifar::{Cifar, Kind, PIXELS, Request, Source, load};
+use kd_core::data::cifar::{Cifar, CifarRequest, CifarSource, Kind, PIXELS, load};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -82,7 +82,8 @@ fn a_directory_is_said_not_to_be_the_original_and_an_archive_to_have_another_md5
         let archive = archive(kind, Format::Binary);
         write(dir.path(), &[(archive.file, tar_gz(archive, &pictures(kind)))]);
         let (cifar, provenance) =
-            load(&Request::new(Source::Cifar(kind), Some(dir.path().to_path_buf()))).unwrap();
+            load(&CifarRequest::new(CifarSource::Cifar(kind), Some(dir.path().to_path_buf())))
+                .unwrap();
         assert_eq!(cifar, pictures(kind));
         assert_eq!((provenance.dataset, &provenance.content), (kind.name(), &cifar.content_hash()));
         let (head, tail) =
@@ -99,16 +100,16 @@ fn a_directory_is_said_not_to_be_the_original_and_an_archive_to_have_another_md5
 #[test]
 fn sources_have_names_and_generated_data_takes_no_directory() {
     for source in [
-        Source::Auto,
-        Source::Cifar(Kind::Cifar10),
-        Source::Cifar(Kind::Cifar100),
-        Source::Embedded,
+        CifarSource::Auto,
+        CifarSource::Cifar(Kind::Cifar10),
+        CifarSource::Cifar(Kind::Cifar100),
+        CifarSource::Embedded,
     ] {
-        assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
+        assert_eq!(source.to_string().parse::<CifarSource>().unwrap(), source);
     }
-    let error = "mnist".parse::<Source>().unwrap_err();
+    let error = "mnist".parse::<CifarSource>().unwrap_err();
     assert_eq!(error.to_string(), "data: expected auto, cifar10, cifar100 or embedded, got mnist");
-    let error = load(&Request::new(Source::Embedded, Some("shapes".into()))).unwrap_err();
+    let error = load(&CifarRequest::new(CifarSource::Embedded, Some("shapes".into()))).unwrap_err();
     assert_eq!(
         error.to_string(),
         "shapes: expected no data directory with generated data, got one"
@@ -196,7 +197,7 @@ fn packed(bytes: &[u8]) -> Result<Cifar, String> {
     let path = dir.path().join("cifar.tar.gz");
     fs::write(&path, bytes).unwrap();
     directory::load(Kind::Cifar100, &path)
-        .map(|found: Found| found.cifar)
+        .map(|found: DirectoryData| found.cifar)
         .map_err(|e| message(e, dir.path()))
 }
 
@@ -253,7 +254,7 @@ fn zeros(head: &[u8], n: usize) -> Vec<u8> {
 
 /// What a reader may do with changed bytes: refuse them, or return a whole and valid data set.
 fn valid_or_refused(kind: Kind, place: &Path) {
-    if let Ok(Found { cifar: Cifar { train, test }, .. }) = directory::load(kind, place) {
+    if let Ok(DirectoryData { cifar: Cifar { train, test }, .. }) = directory::load(kind, place) {
         for set in [train, test] {
             assert_eq!(set.images.len(), set.len() * PIXELS);
             assert!(set.labels.iter().all(|&l| usize::from(l) < kind.classes()));

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use kd_core::data::cifar::{Cifar, Kind, PIXELS, Request, Source, load};
+use kd_core::data::cifar::{Cifar, CifarRequest, CifarSource, Kind, PIXELS, load};
 use kd_core::data::hub::Hub;
 use kd_core::data::table;
 use proptest::prelude::*;
@@ -28,7 +28,7 @@ fn fill(cache: &Path, kind: Kind, cifar: &Cifar) {
     }
 }
 
-fn request(source: Source, cache: &Path) -> Request {
+fn request(source: CifarSource, cache: &Path) -> CifarRequest {
     let endpoint = Some("http://127.0.0.1:1".to_string());
     let hub = Hub {
         cache: Some(cache.to_path_buf()),
@@ -36,7 +36,7 @@ fn request(source: Source, cache: &Path) -> Request {
         offline: false,
         patience: Duration::from_secs(10),
     };
-    let mut request = Request { hub, original: false, ..Request::new(source, None) };
+    let mut request = CifarRequest { hub, original: false, ..CifarRequest::new(source, None) };
     (request.embedded.train, request.embedded.test) = (40, 20);
     request
 }
@@ -45,9 +45,9 @@ fn request(source: Source, cache: &Path) -> Request {
 fn a_cached_data_set_needs_no_server() {
     let cache = TempDir::new().unwrap();
     for (source, kind) in [
-        (Source::Cifar(Kind::Cifar10), Kind::Cifar10),
-        (Source::Cifar(Kind::Cifar100), Kind::Cifar100),
-        (Source::Auto, Kind::Cifar100),
+        (CifarSource::Cifar(Kind::Cifar10), Kind::Cifar10),
+        (CifarSource::Cifar(Kind::Cifar100), Kind::Cifar100),
+        (CifarSource::Auto, Kind::Cifar100),
     ] {
         fill(cache.path(), kind, &pictures(kind));
         let (cifar, provenance) = load(&request(source, cache.path())).unwrap();
@@ -60,20 +60,21 @@ fn a_cached_data_set_needs_no_server() {
 #[test]
 fn without_a_server_auto_generates_and_says_so_and_a_named_data_set_fails() {
     let cache = TempDir::new().unwrap();
-    let (cifar, provenance) = load(&request(Source::Auto, cache.path())).unwrap();
+    let (cifar, provenance) = load(&request(CifarSource::Auto, cache.path())).unwrap();
     assert_eq!(
         (cifar.train.len(), cifar.test.len(), cifar.train.classes, provenance.dataset),
         (40, 20, 20, "embedded")
     );
     assert_eq!(provenance.found, "generated: 40 + 20 shapes, seed 0");
-    let error = load(&request(Source::Cifar(Kind::Cifar100), cache.path())).unwrap_err();
+    let error = load(&request(CifarSource::Cifar(Kind::Cifar100), cache.path())).unwrap_err();
     let note = provenance.note.unwrap();
     assert!(note.starts_with("uoft-cs/cifar100: not in the Hugging Face cache and not downloaded from http://127.0.0.1:1: "), "{note}");
     assert_eq!(
         note,
         format!("{error}; using generated shapes instead, whose results are not CIFAR-100's")
     );
-    let error = load(&request(Source::Cifar(Kind::Cifar10), cache.path())).unwrap_err().to_string();
+    let error =
+        load(&request(CifarSource::Cifar(Kind::Cifar10), cache.path())).unwrap_err().to_string();
     assert!(error.starts_with("uoft-cs/cifar10: "), "{error}");
 }
 
@@ -82,7 +83,8 @@ fn tables_of_other_images_are_refused_where_the_original_is_asked_for() {
     let cache = TempDir::new().unwrap();
     let messages = [Kind::Cifar10, Kind::Cifar100].map(|kind| {
         fill(cache.path(), kind, &pictures(kind));
-        let request = Request { original: true, ..request(Source::Cifar(kind), cache.path()) };
+        let request =
+            CifarRequest { original: true, ..request(CifarSource::Cifar(kind), cache.path()) };
         message(load(&request).unwrap_err(), cache.path())
     });
     insta::assert_snapshot!(messages.join("\n"), @r"
@@ -105,7 +107,7 @@ fn rows_of_a_png_are_rows_of_the_planes() {
     let path = dir.path().join("0000.parquet");
     fs::write(&path, parquet_rows(&[(Some(png.into_inner()), 3)], &layout(Kind::Cifar100)))
         .unwrap();
-    let set = table::read(&path, &Kind::Cifar100.form()).unwrap();
+    let set = table::read(&path, &Kind::Cifar100.schema()).unwrap();
     for y in 0..32 {
         for x in 0..32 {
             let pixel = [0, 1, 2].map(|c| set.images[(c * 32 + y) * 32 + x]);
@@ -120,7 +122,7 @@ fn each_kind_of_bad_table_has_its_message() {
     let path = dir.path().join("0000.parquet");
     let read = |kind: Kind, bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        message(table::read(&path, &kind.form()).unwrap_err(), dir.path())
+        message(table::read(&path, &kind.schema()).unwrap_err(), dir.path())
     };
     let row = |label, cols, rows| {
         (Some(colour_png(&vec![7; (3 * cols * rows) as usize], cols, rows)), label)
@@ -162,7 +164,7 @@ proptest! {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("0000.parquet");
         fs::write(&path, bytes).unwrap();
-        if let Ok(set) = table::read(&path, &Kind::Cifar100.form()) {
+        if let Ok(set) = table::read(&path, &Kind::Cifar100.schema()) {
             prop_assert_eq!(set.images.len(), set.len() * PIXELS);
             prop_assert!(set.labels.iter().all(|&l| l < 100) && set.coarse.unwrap().labels.iter().all(|&l| l < 20));
         }

@@ -34,9 +34,10 @@ pub fn idx_files(mnist: &Mnist) -> [(&'static str, Vec<u8>); 4] {
 pub fn write_idx(dir: &Path, mnist: &Mnist, gzip: bool) {
     fs::create_dir_all(dir).unwrap();
     for (name, bytes) in idx_files(mnist) {
-        match gzip {
-            true => fs::write(dir.join(format!("{name}.gz")), gz(&bytes)).unwrap(),
-            false => fs::write(dir.join(name), bytes).unwrap(),
+        if gzip {
+            fs::write(dir.join(format!("{name}.gz")), gz(&bytes)).unwrap()
+        } else {
+            fs::write(dir.join(name), bytes).unwrap()
         }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use kd_core::data::DataError;
 use kd_core::data::hub::Hub;
-use kd_core::data::mnist::{Request, Source, load};
+use kd_core::data::mnist::{MnistRequest, MnistSource, load};
 use tempfile::TempDir;
 
 use crate::fixtures::{digits, message, parquet};
@@ -23,9 +23,12 @@ fn hub(cache: &Path, endpoint: &str) -> Hub {
     }
 }
 
-fn request(source: Source, hub: Hub) -> Request {
-    let mut request =
-        Request { hub, content: Some(digits().content_hash()), ..Request::new(source, None) };
+fn request(source: MnistSource, hub: Hub) -> MnistRequest {
+    let mut request = MnistRequest {
+        hub,
+        content: Some(digits().content_hash()),
+        ..MnistRequest::new(source, None)
+    };
     (request.embedded.train, request.embedded.test) = (20, 10);
     request
 }
@@ -92,7 +95,7 @@ fn answer(mut stream: TcpStream, serves: Serves) -> Option<TcpStream> {
 fn a_cached_data_set_needs_no_server() {
     let cache = TempDir::new().unwrap();
     fill(cache.path());
-    for source in [Source::Auto, Source::Mnist] {
+    for source in [MnistSource::Auto, MnistSource::Mnist] {
         let offline = Hub { offline: true, ..hub(cache.path(), "http://127.0.0.1:1") };
         let (mnist, provenance) = load(&request(source, offline)).unwrap();
         assert_eq!(mnist, digits());
@@ -105,10 +108,10 @@ fn a_cached_data_set_needs_no_server() {
 fn a_server_is_asked_once_and_its_files_stay_in_the_cache() {
     let cache = TempDir::new().unwrap();
     let (mnist, provenance) =
-        load(&request(Source::Mnist, hub(cache.path(), &server(Serves::Everything)))).unwrap();
+        load(&request(MnistSource::Mnist, hub(cache.path(), &server(Serves::Everything)))).unwrap();
     assert_eq!((mnist, provenance.note), (digits(), None));
     assert_eq!(
-        load(&request(Source::Mnist, hub(cache.path(), "http://127.0.0.1:1"))).unwrap().0,
+        load(&request(MnistSource::Mnist, hub(cache.path(), "http://127.0.0.1:1"))).unwrap().0,
         digits()
     );
 }
@@ -117,10 +120,10 @@ fn a_server_is_asked_once_and_its_files_stay_in_the_cache() {
 fn without_a_server_auto_generates_and_says_so_and_mnist_fails() {
     let cache = TempDir::new().unwrap();
     let nowhere = || hub(cache.path(), "http://127.0.0.1:1");
-    let (mnist, provenance) = load(&request(Source::Auto, nowhere())).unwrap();
+    let (mnist, provenance) = load(&request(MnistSource::Auto, nowhere())).unwrap();
     assert_eq!((mnist.train.len(), mnist.test.len(), provenance.dataset), (20, 10, "embedded"));
     assert_eq!(provenance.found, "generated: 20 + 10 digits, seed 0");
-    let error = load(&request(Source::Mnist, nowhere())).unwrap_err();
+    let error = load(&request(MnistSource::Mnist, nowhere())).unwrap_err();
     assert!(matches!(error, DataError::Unreachable { .. }));
     // The number of the system's error differs between systems.
     let note = provenance.note.unwrap();
@@ -136,9 +139,9 @@ fn without_a_server_auto_generates_and_says_so_and_mnist_fails() {
 fn offline_means_no_connection() {
     let cache = TempDir::new().unwrap();
     let offline = Hub { offline: true, ..hub(cache.path(), &server(Serves::Everything)) };
-    let error = load(&request(Source::Mnist, offline.clone())).unwrap_err().to_string();
+    let error = load(&request(MnistSource::Mnist, offline.clone())).unwrap_err().to_string();
     assert!(error.ends_with("HF_HUB_OFFLINE is set"), "{error}");
-    assert_eq!(load(&request(Source::Auto, offline)).unwrap().1.dataset, "embedded");
+    assert_eq!(load(&request(MnistSource::Auto, offline)).unwrap().1.dataset, "embedded");
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn a_server_that_stays_silent_or_stops_halfway_is_given_up() {
         let started = Instant::now();
         let hub =
             Hub { patience: Duration::from_millis(400), ..hub(cache.path(), &server(serves)) };
-        let error = load(&request(Source::Mnist, hub)).unwrap_err().to_string();
+        let error = load(&request(MnistSource::Mnist, hub)).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
         assert!(started.elapsed() < Duration::from_secs(10));
     }
@@ -161,7 +164,7 @@ fn a_server_that_stays_silent_or_stops_halfway_is_given_up() {
 fn a_server_in_trouble_counts_as_no_server() {
     let cache = TempDir::new().unwrap();
     let error =
-        load(&request(Source::Mnist, hub(cache.path(), &server(Serves::Errors)))).unwrap_err();
+        load(&request(MnistSource::Mnist, hub(cache.path(), &server(Serves::Errors)))).unwrap_err();
     assert!(
         matches!(&error, DataError::Unreachable { reason, .. } if reason.contains("503")),
         "{error}"
@@ -173,9 +176,9 @@ fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
     let cache = TempDir::new().unwrap();
     fill(cache.path());
     let nowhere = hub(cache.path(), "http://127.0.0.1:1");
-    let foreign = Request {
+    let foreign = MnistRequest {
         content: Some("0000000000000000".to_string()),
-        ..request(Source::Auto, nowhere.clone())
+        ..request(MnistSource::Auto, nowhere.clone())
     };
     let foreign = message(load(&foreign).unwrap_err(), cache.path());
     let file = cache
@@ -184,7 +187,7 @@ fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
         .join(COMMIT)
         .join("mnist/test/0000.parquet");
     fs::write(file, b"PAR1 and no more").unwrap();
-    let corrupt = message(load(&request(Source::Auto, nowhere)).unwrap_err(), cache.path());
+    let corrupt = message(load(&request(MnistSource::Auto, nowhere)).unwrap_err(), cache.path());
     insta::assert_snapshot!([foreign, corrupt].join("\n"), @r"
     DIR/datasets--ylecun--mnist/snapshots/0123456789abcdef0123456789abcdef01234567/mnist/train/0000.parquet: expected the images and labels of MNIST (content 0000000000000000), got content 8f29d857f6689b4b
     DIR/datasets--ylecun--mnist/snapshots/0123456789abcdef0123456789abcdef01234567/mnist/test/0000.parquet: expected a Parquet table of images and labels, got Parquet error: Invalid Parquet file. Corrupt footer

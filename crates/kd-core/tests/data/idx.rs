@@ -4,7 +4,7 @@ use std::path::Path;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kd_core::data::mnist::{Mnist, Request, Source, idx, load};
+use kd_core::data::mnist::{Mnist, MnistRequest, MnistSource, idx, load};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -35,9 +35,9 @@ fn a_plain_file_is_preferred_to_its_gzip() {
 fn a_directory_serves_auto_and_mnist_and_is_said_not_to_be_the_original() {
     let dir = TempDir::new().unwrap();
     write_idx(dir.path(), &digits(), false);
-    for source in [Source::Auto, Source::Mnist] {
+    for source in [MnistSource::Auto, MnistSource::Mnist] {
         let (mnist, provenance) =
-            load(&Request::new(source, Some(dir.path().to_path_buf()))).unwrap();
+            load(&MnistRequest::new(source, Some(dir.path().to_path_buf()))).unwrap();
         assert_eq!(mnist, digits());
         assert_eq!((provenance.dataset, &provenance.content), ("mnist", &digits().content_hash()));
         let note =
@@ -158,7 +158,10 @@ fn a_gzip_that_unfolds_to_more_than_its_header_says_is_not_unfolded() {
 #[test]
 fn missing_files_are_named() {
     let load = |dir: &Path| {
-        message(load(&Request::new(Source::Auto, Some(dir.to_path_buf()))).unwrap_err(), dir)
+        message(
+            load(&MnistRequest::new(MnistSource::Auto, Some(dir.to_path_buf()))).unwrap_err(),
+            dir,
+        )
     };
     let empty = TempDir::new().unwrap();
     let partial = TempDir::new().unwrap();
@@ -173,15 +176,15 @@ fn missing_files_are_named() {
 
 #[test]
 fn a_directory_with_generated_data_is_an_error_and_so_is_an_unknown_source() {
-    let error = load(&Request::new(Source::Embedded, Some("digits".into()))).unwrap_err();
+    let error = load(&MnistRequest::new(MnistSource::Embedded, Some("digits".into()))).unwrap_err();
     assert_eq!(
         error.to_string(),
         "digits: expected no data directory with generated data, got one"
     );
-    let error = "cifar".parse::<Source>().unwrap_err();
+    let error = "cifar".parse::<MnistSource>().unwrap_err();
     assert_eq!(error.to_string(), "data: expected auto, mnist or embedded, got cifar");
-    for source in [Source::Auto, Source::Mnist, Source::Embedded] {
-        assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
+    for source in [MnistSource::Auto, MnistSource::Mnist, MnistSource::Embedded] {
+        assert_eq!(source.to_string().parse::<MnistSource>().unwrap(), source);
     }
 }
 

@@ -1,17 +1,14 @@
-//! Against the real MNIST and CIFAR-100, where they are on this machine; otherwise these tests say
-//! that they were skipped.
+//! Against the real MNIST and CIFAR-100. The tests are ignored unless they are asked for, because
+//! they need both in the Hugging Face cache: `cargo test -p kd-core --test data -- --ignored`.
 
 use kd_core::data::cifar::{self, Kind, PIXELS};
-use kd_core::data::hub::Hub;
+use kd_core::data::hub::{Files, Hub, Repo};
 use kd_core::data::mnist::{Mnist, hub, idx};
 use md5::{Digest, Md5};
 
-fn real() -> Option<Mnist> {
-    let files = Hub::from_env().cached(&hub::REPO).unwrap();
-    if files.is_none() {
-        eprintln!("skipped: ylecun/mnist is not in the Hugging Face cache (HF_HOME)");
-    }
-    files.map(|files| hub::read(&files, Some(Mnist::CONTENT)).unwrap())
+fn cached(repo: &Repo) -> Files {
+    let files = Hub::from_env().cached(repo).unwrap();
+    files.unwrap_or_else(|| panic!("{repo:?} is not in the Hugging Face cache (HF_HOME)"))
 }
 
 fn md5(bytes: &[u8]) -> String {
@@ -19,8 +16,9 @@ fn md5(bytes: &[u8]) -> String {
 }
 
 #[test]
+#[ignore = "needs MNIST in the Hugging Face cache"]
 fn the_hub_files_are_the_original_idx_files_byte_for_byte() {
-    let Some(mnist) = real() else { return };
+    let mnist = hub::read(&cached(&hub::REPO), Some(Mnist::CONTENT)).unwrap();
     // Checksums of the four files of 1998, uncompressed.
     assert_eq!(md5(&idx::encode_images(&mnist.train)), "6bbc9ace898e44ae57da46a324031adb");
     assert_eq!(md5(&idx::encode_labels(&mnist.train)), "a25bea736e30d166cdddb491f175f624");
@@ -30,15 +28,12 @@ fn the_hub_files_are_the_original_idx_files_byte_for_byte() {
 }
 
 #[test]
+#[ignore = "needs CIFAR-100 in the Hugging Face cache"]
 fn the_hub_tables_of_cifar_100_are_the_original_in_content_statistics_and_groups() {
     let kind = Kind::Cifar100;
-    let Some(files) = Hub::from_env().cached(&kind.repo()).unwrap() else {
-        eprintln!("skipped: uoft-cs/cifar100 is not in the Hugging Face cache (HF_HOME)");
-        return;
-    };
     // The content hash is that of the same images decoded by Pillow, heights and widths in its
     // order.
-    let cifar = cifar::hub::read(kind, &files, true).unwrap();
+    let cifar = cifar::hub::read(kind, &cached(&kind.repo()), true).unwrap();
     assert_eq!(
         (cifar.train.class_counts(), cifar.test.class_counts()),
         (vec![500; 100], vec![100; 100])

@@ -1,7 +1,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use kd_core::data::table::{self, Form};
+use kd_core::data::table::{self, TableSchema};
 use kd_core::data::{DataError, LabelledImages};
 use parquet::basic::Compression;
 use parquet::file::properties::WriterVersion;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::allocations::assert_modest;
 use crate::fixtures::{HUB, Layout, Row, digits, message, parquet, parquet_rows, png, rows_of};
 
-const FORM: Form = Form {
+const SCHEMA: TableSchema = TableSchema {
     image: "image.bytes",
     label: "label",
     classes: 10,
@@ -25,7 +25,7 @@ fn read(bytes: &[u8]) -> Result<LabelledImages, String> {
     let dir = TempDir::new().unwrap();
     let path: PathBuf = dir.path().join("0000.parquet");
     fs::write(&path, bytes).unwrap();
-    table::read(&path, &FORM).map_err(|e: DataError| message(e, dir.path()))
+    table::read(&path, &SCHEMA).map_err(|e: DataError| message(e, dir.path()))
 }
 
 #[test]

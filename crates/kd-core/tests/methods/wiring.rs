@@ -14,13 +14,13 @@ const TAPS: [&str; 4] = ["stage1", "stage2", "stage3", "pooled"];
 
 /// What networks give on four images: all that a method asks for, and the stages and the pooled
 /// vector, by the test's own names.
-struct Seen {
-    asked: [Outputs; 2],
+struct PairOutputs {
+    wanted: [Outputs; 2],
     all: [Outputs; 2],
     labels: Tensor,
 }
 
-fn look(pair: &Pair, method: &dyn Distillation) -> Result<Seen> {
+fn look(pair: &Pair, method: &dyn Distillation) -> Result<PairOutputs> {
     let images = formula::images(4, "images", 0)?;
     let train = || Mode::Train(StepSeed { seed: Seed(3), epoch: 1, step: 0 });
     let wants = method.wants();
@@ -31,8 +31,8 @@ fn look(pair: &Pair, method: &dyn Distillation) -> Result<Seen> {
     };
     let student: Vec<&str> = wants.student_taps.iter().map(String::as_str).collect();
     let teacher = |taps: &[&str]| pair.teacher.model().forward(&images, taps, Mode::Evaluate);
-    Ok(Seen {
-        asked: [pair.student.forward(&images, &student, train())?, teacher(&taught)?],
+    Ok(PairOutputs {
+        wanted: [pair.student.forward(&images, &student, train())?, teacher(&taught)?],
         all: [pair.student.forward(&images, &TAPS, train())?, teacher(&TAPS)?],
         labels: Tensor::new(&[2u32, 0, 7, 9], &Device::Cpu)?,
     })
@@ -44,7 +44,7 @@ fn number(x: &Tensor) -> Result<f64> {
 
 /// The terms beside those of the logits, as their definition has them; for methods without
 /// adapters.
-fn expected(spec: &MethodSpec, seen: &Seen) -> Result<Vec<(&'static str, f64, f64)>> {
+fn expected(spec: &MethodSpec, seen: &PairOutputs) -> Result<Vec<(&'static str, f64, f64)>> {
     let [s, t] = &seen.all;
     let over_stages = |f: fn(&Tensor, &Tensor) -> candle_core::Result<Tensor>| -> Result<f64> {
         (0..3).map(|i| number(&f(&s.taps[i], &t.taps[i])?)).sum()
@@ -92,8 +92,12 @@ fn the_terms_of_a_step_are_the_losses_of_the_stages_or_pooled_vectors_beside_har
             let pair = Pair::new(student, teacher)?;
             let method = pair.build(&spec)?;
             let seen = look(&pair, &*method)?;
-            let terms =
-                method.terms(&step(&seen.asked[0], &seen.asked[1], &seen.labels, &[5, 6, 7, 8]))?;
+            let terms = method.terms(&step(
+                &seen.wanted[0],
+                &seen.wanted[1],
+                &seen.labels,
+                &[5, 6, 7, 8],
+            ))?;
             let (logits, own) = terms.split_at(2);
             let hard = number(&loss::cross_entropy(&seen.all[0].logits, &seen.labels)?)?;
             let soft = number(&loss::softened_kl(&seen.all[0].logits, &seen.all[1].logits, 4.)?)?;
@@ -130,7 +134,7 @@ fn a_methods_own_terms_reach_the_student_and_every_adapter() -> Result<()> {
         let method = pair.build(&spec)?;
         let seen = look(&pair, &*method)?;
         let terms =
-            method.terms(&step(&seen.asked[0], &seen.asked[1], &seen.labels, &[5, 6, 7, 8]))?;
+            method.terms(&step(&seen.wanted[0], &seen.wanted[1], &seen.labels, &[5, 6, 7, 8]))?;
         let own = terms[2..]
             .iter()
             .map(|term| term.value.clone())

@@ -17,7 +17,7 @@ fn read(dir: &Path, bytes: &[u8]) -> Result<usize> {
     let path = dir.join("net.pth");
     std::fs::write(&path, bytes).expect("a write");
     let mut checkpoint = Checkpoint::open(&path)?;
-    checkpoint.remarks()?;
+    checkpoint.metadata()?;
     checkpoint.part("abfs")?;
     Ok(checkpoint.network()?.len())
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Tensor};
 use kd_core::Result;
-use kd_core::torch_checkpoint::{Checkpoint, Remark};
+use kd_core::torch_checkpoint::{Checkpoint, MetadataValue};
 
 use super::golden;
 
@@ -74,18 +74,18 @@ fn a_part_is_read_by_its_prefix() -> Result<()> {
 
 #[test]
 fn what_stands_beside_the_weights_is_told() -> Result<()> {
-    let number = |n: f64| Remark::Number(n);
-    let told = |name: &str| -> Result<Vec<(String, Remark)>> {
-        Ok(open(name)?.remarks()?.into_iter().collect())
+    let number = |n: f64| MetadataValue::Number(n);
+    let metadata = |name: &str| -> Result<Vec<(String, MetadataValue)>> {
+        Ok(open(name)?.metadata()?.into_iter().collect())
     };
     for name in ["teacher", "teacher_old"] {
         assert_eq!(
-            told(name)?,
+            metadata(name)?,
             [("accuracy".into(), number(74.25)), ("epoch".into(), number(240.))]
         );
     }
     let imagenet = [
-        ("arch".into(), Remark::Text("resnet18".into())),
+        ("arch".into(), MetadataValue::Text("resnet18".into())),
         ("best_prec1".into(), number(71.5)),
         ("epoch".into(), number(100.)),
     ];

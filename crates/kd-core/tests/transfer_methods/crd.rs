@@ -143,7 +143,7 @@ fn trained(
 }
 
 #[test]
-fn a_killed_run_goes_on_to_the_same_memories_and_normalisers_to_the_bit() -> Result<()> {
+fn a_killed_run_goes_on_to_the_same_memories_and_normalisers_bit_for_bit() -> Result<()> {
     let whole = trained(None, 4)?;
     let dir = tempfile::tempdir().expect("a folder");
     let state = dir.path().join("state.safetensors");

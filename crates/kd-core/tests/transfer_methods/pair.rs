@@ -91,13 +91,10 @@ impl Pair {
         fn names(taps: &[String]) -> Vec<&str> {
             taps.iter().map(String::as_str).collect()
         }
-        let student = match wants.student {
-            true => Some(self.student.forward(
-                &inputs,
-                &names(&wants.student_taps),
-                Mode::Train(draws),
-            )?),
-            false => None,
+        let student = if wants.student {
+            Some(self.student.forward(&inputs, &names(&wants.student_taps), Mode::Train(draws))?)
+        } else {
+            None
         };
         let teacher = match &wants.teaching {
             Teaching::None => None,

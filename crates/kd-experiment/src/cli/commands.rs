@@ -12,8 +12,8 @@ use super::experiments;
 use super::output::{is_closed_pipe, output_error};
 use crate::result::current_commit;
 use crate::{
-    CellState, Error, Paper, Plan, References, Request, Result, Shard, Store, Table, TablePlan,
-    check, execute as run_cells, expand, pretty, table,
+    CellState, Error, ExpandRequest, Paper, Plan, References, Result, Shard, Store, Table,
+    TablePlan, check, execute as run_cells, expand, pretty, table,
 };
 
 /// The commands that every binary has.
@@ -73,7 +73,7 @@ fn run_command<P: Paper>(
     let (mut experiments, references) = experiments::load(application)?;
     (application.adjust)(&mut experiments)?;
     let data = application.paper.identity()?;
-    let request = Request {
+    let request = ExpandRequest {
         paper: application.name(),
         experiments: &experiments,
         selected: tables,

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use super::application::Application;
 use super::experiments;
 use crate::result::current_commit;
-use crate::{Cell, Error, Paper, Plan, Request, Result, Seeds, Shard, Store, execute, expand};
+use crate::{
+    Cell, Error, ExpandRequest, Paper, Plan, Result, Seeds, Shard, Store, execute, expand,
+};
 
 /// The file of a saved network: a file as it is, the one called `file` in a cell's folder, or that
 /// of `TABLE/ROW[#SEED]`, the cell of that row at the chosen preset.
@@ -86,7 +88,7 @@ fn named_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<(Pla
     let seeds = seed.and_then(|s| Seeds::new(vec![s]).ok());
     let (paper, preset) = (application.name(), application.options.preset);
     let seeds = seeds.as_ref().or(application.options.seeds.as_ref());
-    let plan = expand(&Request {
+    let plan = expand(&ExpandRequest {
         paper,
         experiments: &experiments,
         selected: &selected,

@@ -64,9 +64,10 @@ impl Paper for Toy {
     }
 
     fn check(&self, spec: &ToySpec, needs: &Needs<ToySpec>) -> Result<()> {
-        match spec.trains {
-            true => needs.expect(&[Role::optional("teacher", &["train"])]),
-            false => needs.expect(&[Role::several("members", &["train"])]),
+        if spec.trains {
+            needs.expect(&[Role::optional("teacher", &["train"])])
+        } else {
+            needs.expect(&[Role::several("members", &["train"])])
         }
     }
 
@@ -91,15 +92,15 @@ impl Paper for Toy {
             text.split_once(' ')
                 .and_then(|(epoch, state)| Some((epoch.parse().ok()?, state.parse::<f64>().ok()?)))
         };
-        let torn = || Error::failure("a torn checkpoint");
+        let incomplete = || Error::failure("an incomplete checkpoint");
         if *trains && !needed.all("teacher").is_empty() {
             let checkpoint = std::fs::read_to_string(needed.one("teacher")?.dir.join("checkpoint"))
                 .expect("a checkpoint");
-            state += read(&checkpoint).ok_or_else(torn)?.1;
+            state += read(&checkpoint).ok_or_else(incomplete)?.1;
         }
         let mut start = 0;
         if let Some(text) = dir.read("checkpoint")? {
-            (start, state) = read(&text).ok_or_else(torn)?;
+            (start, state) = read(&text).ok_or_else(incomplete)?;
         }
         for epoch in start..spec.epochs {
             std::thread::sleep(self.epoch);

@@ -14,11 +14,11 @@ use std::ops::Range;
 
 use candle_core::{Layout, Result, Storage, Tensor, bail};
 
-use super::product::{Product, Scores, Transposed};
+use super::product::{AttentionProduct, Scores, Transposed};
 use super::{Mask, Sizes};
-use crate::dropout::cpu::{Sieve, sift};
+use crate::dropout::cpu::{DropoutMask, drop_out_in_place};
 use crate::exp::{exp32_nonpos, row_max};
-use crate::gemm::buffer::{Spare, with_lines};
+use crate::gemm::buffer::{Workspace, with_lines};
 use crate::graph::{Backward, Grad, record, sum};
 use crate::multiversion::multiversioned;
 use crate::output::{Parts, written};
@@ -26,7 +26,7 @@ use crate::rows::{self, tasks};
 use crate::vector::Isa;
 
 thread_local! {
-    static SPARE: Spare = const { std::cell::Cell::new(Vec::new()) };
+    static WORKSPACE: Workspace = const { std::cell::Cell::new(Vec::new()) };
 }
 
 /// Values of one line of scratch memory.
@@ -70,7 +70,7 @@ fn columns_together(t: &Tensor) -> Result<Tensor> {
 /// What each head sees: key lengths of the batch rows, and how many keys the first query sees where
 /// order counts.
 #[derive(Clone, Debug)]
-struct Seen {
+struct VisibleKeys {
     keys: Vec<usize>,
     causal: bool,
 }
@@ -82,7 +82,7 @@ pub(super) fn attention(
     v: &Tensor,
     sizes: Sizes,
     mask: &Mask,
-    sieve: Option<Sieve>,
+    dropout: Option<DropoutMask>,
 ) -> Result<Tensor> {
     let (q, k, v) = (columns_together(q)?, columns_together(k)?, columns_together(v)?);
     let keys = mask.key_lengths.map_or_else(|| vec![sizes.tk; sizes.b], <[usize]>::to_vec);
@@ -91,14 +91,14 @@ pub(super) fn attention(
         k: k.detach(),
         v: v.detach(),
         sizes,
-        seen: Seen { keys, causal: mask.causal },
-        sieve,
+        seen: VisibleKeys { keys, causal: mask.causal },
+        dropout,
         isa: Isa::best(),
     };
     let tracked = [&q, &k, &v].iter().any(|t| t.track_op());
     let (y, weights) = op.forward(tracked)?;
     record(&[&q, &k, &v], y, (sizes.b, sizes.tq, sizes.heads * sizes.head_v), false, || {
-        Ok(Kept { op, weights })
+        Ok(SavedWeights { op, weights })
     })
 }
 
@@ -107,12 +107,12 @@ struct Attention {
     k: Tensor,
     v: Tensor,
     sizes: Sizes,
-    seen: Seen,
-    sieve: Option<Sieve>,
+    seen: VisibleKeys,
+    dropout: Option<DropoutMask>,
     isa: Isa,
 }
 
-struct Kept {
+struct SavedWeights {
     op: Attention,
     /// The softmax before dropout, `[b, heads, tq, tk]`.
     weights: Vec<f32>,
@@ -162,7 +162,7 @@ impl Attention {
         let views = self.views(&qs, &ks, &vs)?;
         let write = |y: &mut [MaybeUninit<f32>], weights: &mut [MaybeUninit<f32>]| {
             let (y, weights) = (Parts::of(y), Parts::of(weights));
-            if tq == 1 && !keep && self.sieve.is_none() {
+            if tq == 1 && !keep && self.dropout.is_none() {
                 tasks(b, |row| self.one_query(row, &views, &y));
             } else {
                 tasks(b * heads, |task| self.head(task, &views, &y, keep.then_some(&weights)));
@@ -188,7 +188,7 @@ impl Attention {
         let Sizes { tq, tk, heads, head, head_v, .. } = self.sizes;
         let (row, h, square) = (task / heads, task % heads, self.sizes.square());
         let (keys, padded) = (self.seen.keys[row], tk.next_multiple_of(LINE));
-        with_lines(&SPARE, padded * head / LINE + 2 * square.div_ceil(LINE), |scratch| {
+        with_lines(&WORKSPACE, padded * head / LINE + 2 * square.div_ceil(LINE), |scratch| {
             let transposed = scratch;
             let own = scratch.wrapping_add(padded * head);
             let dropped = own.wrapping_add(square.next_multiple_of(LINE));
@@ -207,7 +207,7 @@ impl Attention {
                     to_row: padded,
                 };
                 self.isa.run(k);
-                self.isa.run(Product {
+                self.isa.run(AttentionProduct {
                     m: tq,
                     n: keys,
                     k: head,
@@ -221,8 +221,8 @@ impl Attention {
                 // The product has written the columns that were not cleared.
                 let values = std::slice::from_raw_parts_mut(weights, square);
                 soften(values, tk, self.sizes.scale(), self.visible(row));
-                let weights = self.sifted(task, values, dropped);
-                self.isa.run(Product {
+                let weights = self.after_dropout(task, values, dropped);
+                self.isa.run(AttentionProduct {
                     m: tq,
                     n: head_v,
                     k: keys,
@@ -242,7 +242,7 @@ impl Attention {
     fn one_query(&self, row: usize, [q, k, v]: &[View; 3], y: &Parts<MaybeUninit<f32>>) {
         let Sizes { tk, heads, head, head_v, .. } = self.sizes;
         let keys = self.visible(row).of(0);
-        with_lines(&SPARE, heads * tk.div_ceil(LINE), |weights| {
+        with_lines(&WORKSPACE, heads * tk.div_ceil(LINE), |weights| {
             let each = tk.next_multiple_of(LINE);
             // SAFETY: the scratch memory holds `each` weights a head; the row of y is this task's
             // own.
@@ -266,7 +266,7 @@ impl Attention {
                         self.sizes.scale(),
                         Visible { keys, first: keys, step: 0 },
                     );
-                    self.isa.run(Product {
+                    self.isa.run(AttentionProduct {
                         m: 1,
                         n: head_v,
                         k: keys,
@@ -295,14 +295,14 @@ impl Attention {
     ///
     /// # Safety
     /// `to` is writable for as many values.
-    unsafe fn sifted(&self, task: usize, weights: &[f32], to: *mut f32) -> *const f32 {
-        let Some(sieve) = &self.sieve else { return weights.as_ptr() };
+    unsafe fn after_dropout(&self, task: usize, weights: &[f32], to: *mut f32) -> *const f32 {
+        let Some(dropout) = &self.dropout else { return weights.as_ptr() };
         // SAFETY: the caller's promise.
         let copy = unsafe {
             std::ptr::copy_nonoverlapping(weights.as_ptr(), to, weights.len());
             std::slice::from_raw_parts_mut(to, weights.len())
         };
-        sift(sieve, (task * weights.len()) as u64, copy);
+        drop_out_in_place(dropout, (task * weights.len()) as u64, copy);
         to
     }
 
@@ -324,7 +324,7 @@ impl Attention {
         let columns = |parts: &Parts<MaybeUninit<f32>>, t: usize, d: usize, head: usize| {
             parts.at(row * t * d + h * head).cast::<f32>()
         };
-        with_lines(&SPARE, padded * head_v / LINE + 2 * square.div_ceil(LINE), |scratch| {
+        with_lines(&WORKSPACE, padded * head_v / LINE + 2 * square.div_ceil(LINE), |scratch| {
             let transposed = scratch;
             let slopes = scratch.wrapping_add(padded * head_v);
             let dropped = slopes.wrapping_add(square.next_multiple_of(LINE));
@@ -333,9 +333,9 @@ impl Attention {
             unsafe {
                 if let Some(dv) = &to[2] {
                     let dv = columns(dv, tk, d_v, head_v);
-                    let a = self.sifted(task, weights, dropped);
+                    let a = self.after_dropout(task, weights, dropped);
                     clear_rows(dv, keys..tk, d_v, head_v);
-                    self.isa.run(Product {
+                    self.isa.run(AttentionProduct {
                         m: keys,
                         n: head_v,
                         k: tq,
@@ -360,7 +360,7 @@ impl Attention {
                     to_row: padded,
                 });
                 clear_rows(slopes.wrapping_add(keys), 0..tq, tk, tk - keys);
-                self.isa.run(Product {
+                self.isa.run(AttentionProduct {
                     m: tq,
                     n: keys,
                     k: head_v,
@@ -372,14 +372,14 @@ impl Attention {
                     c_row: tk,
                 });
                 let slope = std::slice::from_raw_parts_mut(slopes, square);
-                if let Some(sieve) = &self.sieve {
-                    sift(sieve, (task * square) as u64, slope);
+                if let Some(dropout) = &self.dropout {
+                    drop_out_in_place(dropout, (task * square) as u64, slope);
                 }
                 soften_gradient(slope, weights, tk, self.sizes.scale());
                 if let Some(dq) = &to[0] {
                     let c = columns(dq, tq, d, head);
                     let b = k.at(row, h * head);
-                    self.isa.run(Product {
+                    self.isa.run(AttentionProduct {
                         m: tq,
                         n: head,
                         k: keys,
@@ -395,7 +395,7 @@ impl Attention {
                     let dk = columns(dk, tk, d, head);
                     clear_rows(dk, keys..tk, d, head);
                     let (b, c) = (q.at(row, h * head), dk);
-                    self.isa.run(Product {
+                    self.isa.run(AttentionProduct {
                         m: keys,
                         n: head,
                         k: tq,
@@ -412,7 +412,7 @@ impl Attention {
     }
 }
 
-impl Backward for Kept {
+impl Backward for SavedWeights {
     fn backward(
         &self,
         _y: Option<&Tensor>,

@@ -6,7 +6,7 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
-use crate::dropout::{Dropout, cpu::Sieve};
+use crate::dropout::{Dropout, cpu::DropoutMask};
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
@@ -37,7 +37,7 @@ impl Mask<'_> {
 ///
 /// * `q`: `[b, tq, d]`, `k`: `[b, tk, d]`, `v`: `[b, tk, d_v]`, of any strides; d and d_v are
 ///   multiples of `heads`, and tk ≥ 1. Head h is columns h·d/heads to (h + 1)·d/heads of `q` and
-///   `k`, and likewise of `v`, so no transposed copies are needed.
+///   `k`, and h·d_v/heads to (h + 1)·d_v/heads of `v`. No transposed copies are needed.
 /// * `mask`: padding and order, see [`Mask`]. Keys that are not seen have weight 0, and they and
 ///   their values get no gradient from there.
 /// * `dropout`: on the weights, numbered as `[b, heads, tq, tk]` in row-major order, with the mask
@@ -77,7 +77,7 @@ pub fn attention(
     let sizes = Sizes::of(q, k, v, heads, &mask)?;
     Dropout::check(dropout, "attention")?;
     if takes_kernel(&[q, k, v])? {
-        cpu::attention(q, k, v, sizes, &mask, Sieve::of(dropout))
+        cpu::attention(q, k, v, sizes, &mask, DropoutMask::of(dropout))
     } else {
         reference::attention(q, k, v, heads, mask, dropout)
     }

@@ -12,7 +12,7 @@ const MAX_ROWS: usize = 8;
 
 /// C[m, n] = A[m, k] · B[k, n]; the columns of B and C lie one after another.
 #[derive(Clone, Copy)]
-pub(super) struct Product {
+pub(super) struct AttentionProduct {
     pub m: usize,
     pub n: usize,
     pub k: usize,
@@ -25,7 +25,7 @@ pub(super) struct Product {
     pub c_row: usize,
 }
 
-impl Kernel for Product {
+impl Kernel for AttentionProduct {
     type Output = ();
 
     #[inline(always)]
@@ -49,7 +49,7 @@ impl Kernel for Product {
     }
 }
 
-impl Product {
+impl AttentionProduct {
     #[inline(always)]
     unsafe fn rows<V: Vector, const NV: usize>(
         &self,

@@ -1,6 +1,6 @@
 //! The products of a head on every instruction set that this machine has.
 
-use super::product::{Product, Scores, Transposed};
+use super::product::{AttentionProduct, Scores, Transposed};
 use crate::stream::Stream;
 use crate::vector::Isa;
 
@@ -24,7 +24,7 @@ fn products_of_any_size_are_those_of_plain_loops() {
                 // SAFETY: the machine has the set, and the operands are large enough for the
                 // strides.
                 unsafe {
-                    isa.run(Product {
+                    isa.run(AttentionProduct {
                         m,
                         n,
                         k,

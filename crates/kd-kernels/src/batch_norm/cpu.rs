@@ -2,17 +2,17 @@
 //!
 //! A task is a group of channels of all images. It reads its part of x once from memory for the
 //! statistics, and again, from the second-level cache, to normalise: at batch 128, a channel of
-//! 32×32 pixels is 512 KiB. Backward likewise: one pass sums g′ and g′·(x − mean), where g′ is
-//! the gradient behind the rectifier, and leaves g′ in place of the gradient; the second writes dx.
-//! The loops over planes of many pixels are in `wide.rs`, those over planes of few in `narrow.rs`;
-//! all give the same bits on every instruction set and number of threads.
+//! 32×32 pixels is 512 KiB. Backward has two passes, too: one sums g′ and g′·(x − mean), where g′
+//! is the gradient behind the rectifier, and leaves g′ in place of the gradient; the second writes
+//! dx. The loops over planes of many pixels are in `wide.rs`, those over planes of few in
+//! `narrow.rs`; all give the same bits on every instruction set and number of threads.
 
 use std::mem::MaybeUninit;
 
 use candle_core::{CpuStorage, InplaceOp1, Layout, Result, Tensor};
 use rayon::prelude::*;
 
-use super::group::{Affine, Group, Incoming, Mask, Slope};
+use super::group::{Affine, GradientFactors, Group, Mask, OutputGradient};
 use super::{Running, Sizes, Statistics, narrow, wide};
 use crate::Activation;
 use crate::graph::{Backward, Grad, record, sum, values};
@@ -167,7 +167,7 @@ impl Backward for BatchNorm {
             (true, Some(ys)) => Mask::FromY(ys),
         };
         let pass = |g: &mut [f32], dx: Option<&mut [MaybeUninit<f32>]>| {
-            let incoming = Incoming { over: Parts::of(g), add };
+            let incoming = OutputGradient { over: Parts::of(g), add };
             let dx = dx.map(Parts::of);
             let groups = self.sizes.groups();
             groups
@@ -198,7 +198,7 @@ impl BatchNorm {
         &self,
         group: &Group,
         x: &[f32],
-        grad: &Incoming,
+        grad: &OutputGradient,
         mask: Mask,
         dx: Option<&Parts<MaybeUninit<f32>>>,
     ) -> Vec<(f32, f32)> {
@@ -217,14 +217,14 @@ impl BatchNorm {
             } else {
                 (0.0, 0.0)
             };
-            Slope {
+            GradientFactors {
                 mean: affine.mean,
                 scale: affine.scale,
                 slope: slope as f32,
                 offset: offset as f32,
             }
         };
-        let slopes: Vec<Slope> = channels.iter().zip(&sums).map(slope).collect();
+        let slopes: Vec<GradientFactors> = channels.iter().zip(&sums).map(slope).collect();
         if self.sizes.narrow() {
             narrow::gradient(x, &grad.over, dx, group, &slopes);
         } else {
@@ -242,23 +242,23 @@ impl Running<'_> {
     /// Moves the averages towards means and biased variances of `count` values a channel.
     fn move_towards_moments(&self, moments: &[(f64, f64)], count: usize) -> Result<()> {
         let unbiased = count as f64 / (count - 1) as f64;
-        self.mean.inplace_op1(&Move {
+        self.mean.inplace_op1(&RunningUpdate {
             momentum: self.momentum,
             batch: moments.iter().map(|m| m.0).collect(),
         })?;
-        self.var.inplace_op1(&Move {
+        self.var.inplace_op1(&RunningUpdate {
             momentum: self.momentum,
             batch: moments.iter().map(|m| m.1 * unbiased).collect(),
         })
     }
 }
 
-struct Move {
+struct RunningUpdate {
     momentum: f64,
     batch: Vec<f64>,
 }
 
-impl InplaceOp1 for Move {
+impl InplaceOp1 for RunningUpdate {
     fn name(&self) -> &'static str {
         "batch_norm"
     }

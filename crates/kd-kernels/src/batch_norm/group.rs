@@ -14,7 +14,7 @@ pub(super) struct Affine {
 
 /// Factors of the gradient of x in one channel: dx = g′ · scale + (x − mean) · slope + offset.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slope {
+pub(super) struct GradientFactors {
     pub mean: f32,
     pub scale: f32,
     pub slope: f32,
@@ -57,7 +57,7 @@ pub(super) enum Mask<'a> {
 }
 
 /// The gradient of the result: what may be written over, and what is to be added to it.
-pub(super) struct Incoming<'a> {
+pub(super) struct OutputGradient<'a> {
     pub over: Parts<'a, f32>,
     pub add: Option<&'a [f32]>,
 }

@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::group::{Affine, Group, Incoming, Mask, Slope};
+use super::group::{Affine, GradientFactors, Group, Mask, OutputGradient};
 use crate::multiversion::multiversioned;
 use crate::output::{Parts, assume_init};
 
@@ -20,7 +20,7 @@ fn gathered(sums: &[f64], group: &Group) -> Vec<f64> {
     sums.chunks_exact(group.pixels.max(1)).map(|pixels| pixels.iter().sum()).collect()
 }
 
-/// As `wide::moments`.
+/// Mean and biased variance of each channel, as `wide::moments` computes them.
 pub(super) fn moments(x: &[f32], group: &Group) -> Vec<(f64, f64)> {
     let first = &x[group.start(0)..][..group.run()];
     let near: Vec<f32> = first
@@ -64,7 +64,7 @@ fn settle(short: &mut [f32], long: &mut [f64]) {
     }
 }
 
-/// As `wide::normalise`.
+/// y = act((x − mean) · scale + shift + residual) over the group.
 pub(super) fn normalise(
     x: &[f32],
     residual: Option<&[f32]>,
@@ -106,10 +106,10 @@ multiversioned! {
     }
 }
 
-/// As `wide::reduce`.
+/// g′ over the gradient, and the sums of g′ and of g′ · (x − mean) for each channel.
 pub(super) fn reduce(
     x: &[f32],
-    grad: &Incoming,
+    grad: &OutputGradient,
     mask: Mask,
     group: &Group,
     affine: &[Affine],
@@ -127,7 +127,7 @@ pub(super) fn reduce(
 multiversioned! {
     fn reduce_runs(
         x: &[f32],
-        grad: &Incoming,
+        grad: &OutputGradient,
         mask: Mask,
         group: &Group,
         factors: &[Vec<f32>; 3],
@@ -166,13 +166,13 @@ multiversioned! {
     }
 }
 
-/// As `wide::gradient`.
+/// The gradient of x over the group.
 pub(super) fn gradient(
     x: &[f32],
     g: &Parts<f32>,
     dx: Option<&Parts<MaybeUninit<f32>>>,
     group: &Group,
-    slopes: &[Slope],
+    slopes: &[GradientFactors],
 ) {
     let factors = [
         spread(slopes, group, |s| s.mean),

@@ -3,7 +3,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::group::{Affine, Group, Incoming, Mask, Slope};
+use super::group::{Affine, GradientFactors, Group, Mask, OutputGradient};
 use crate::multiversion::multiversioned;
 use crate::output::Parts;
 
@@ -154,7 +154,7 @@ fn rectified(y: f32) -> f32 {
 /// g′ over the gradient, and the sums of g′ and of g′ · (x − mean) for each channel.
 pub(super) fn reduce(
     x: &[f32],
-    grad: &Incoming,
+    grad: &OutputGradient,
     mask: Mask,
     group: &Group,
     affine: &[Affine],
@@ -165,7 +165,7 @@ pub(super) fn reduce(
 }
 
 multiversioned! {
-    fn reduce_planes(x: &[f32], grad: &Incoming, mask: Mask, group: &Group, affine: &[Affine], sums: &mut [Sums]) {
+    fn reduce_planes(x: &[f32], grad: &OutputGradient, mask: Mask, group: &Group, affine: &[Affine], sums: &mut [Sums]) {
         let mut spell = 0;
         for i in 0..group.images {
             for (c, (a, sums)) in affine.iter().zip(&mut *sums).enumerate() {
@@ -258,7 +258,7 @@ fn part<const ADD: bool, const MASK: u8>(
 
 multiversioned! {
     /// dx = g′ · scale + (x − mean) · slope + offset, to all values of the group in `dx`, or over g′.
-    fn gradient_planes(x: &[f32], g: &Parts<f32>, dx: Option<&Parts<MaybeUninit<f32>>>, group: &Group, slopes: &[Slope]) {
+    fn gradient_planes(x: &[f32], g: &Parts<f32>, dx: Option<&Parts<MaybeUninit<f32>>>, group: &Group, slopes: &[GradientFactors]) {
         for i in 0..group.images {
             for (c, s) in slopes.iter().enumerate() {
                 let s = *s;
@@ -291,7 +291,7 @@ pub(super) fn gradient(
     g: &Parts<f32>,
     dx: Option<&Parts<MaybeUninit<f32>>>,
     group: &Group,
-    slopes: &[Slope],
+    slopes: &[GradientFactors],
 ) {
     gradient_planes(x, g, dx, group, slopes)
 }

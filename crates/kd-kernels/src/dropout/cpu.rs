@@ -16,14 +16,14 @@ const STEP: usize = 1024;
 
 /// What is kept, and by how much it grows.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sieve {
+pub(crate) struct DropoutMask {
     threshold: u32,
     scale: f32,
     stream: Stream,
 }
 
-impl Sieve {
-    /// The sieve of a fused op, if it drops anything. p was checked.
+impl DropoutMask {
+    /// The mask of a fused op, if it drops anything. p was checked.
     pub(crate) fn of(dropout: Option<super::Dropout>) -> Option<Self> {
         dropout.filter(|d| d.p > 0.0).map(|d| Self::new(d.p, d.stream))
     }
@@ -38,7 +38,7 @@ impl Sieve {
     }
 }
 
-impl CustomOp1 for Sieve {
+impl CustomOp1 for DropoutMask {
     fn name(&self) -> &'static str {
         "dropout"
     }
@@ -47,14 +47,16 @@ impl CustomOp1 for Sieve {
         let xs = contiguous_f32(storage, layout, self.name())?;
         let write = |out: &mut [MaybeUninit<f32>]| {
             if out.len() <= TASK {
-                sift_into(self, 0, xs, out);
+                drop_out_into(self, 0, xs, out);
             } else {
                 let tasks = out.par_chunks_mut(TASK).zip(xs.par_chunks(TASK)).enumerate();
-                tasks.for_each(|(task, (out, xs))| sift_into(self, (task * TASK) as u64, xs, out));
+                tasks.for_each(|(task, (out, xs))| {
+                    drop_out_into(self, (task * TASK) as u64, xs, out)
+                });
             }
         };
-        // SAFETY: the tasks cover the memory, which is as long as `xs`, and `sift_into` writes all
-        // that it is given.
+        // SAFETY: the tasks cover the memory, which is as long as `xs`, and `drop_out_into` writes
+        // all that it is given.
         let (out, ()) = unsafe { written(xs.len(), write) };
         Ok((CpuStorage::F32(out), layout.shape().clone()))
     }
@@ -67,7 +69,7 @@ impl CustomOp1 for Sieve {
 
 multiversioned! {
     /// Writes all of `out`, which is as long as `xs`. `start` is the logical index of the first element.
-    pub(crate) fn sift_into(op: &Sieve, start: u64, xs: &[f32], out: &mut [MaybeUninit<f32>]) {
+    pub(crate) fn drop_out_into(op: &DropoutMask, start: u64, xs: &[f32], out: &mut [MaybeUninit<f32>]) {
         let mut words = [0u32; STEP];
         for (at, (xs, out)) in (start..).step_by(STEP).zip(xs.chunks(STEP).zip(out.chunks_mut(STEP))) {
             let words = &mut words[..xs.len()];
@@ -81,7 +83,7 @@ multiversioned! {
 
 multiversioned! {
     /// The elements from logical index `start` on, in place.
-    pub(crate) fn sift(op: &Sieve, start: u64, xs: &mut [f32]) {
+    pub(crate) fn drop_out_in_place(op: &DropoutMask, start: u64, xs: &mut [f32]) {
         let mut words = [0u32; STEP];
         for (at, xs) in (start..).step_by(STEP).zip(xs.chunks_mut(STEP)) {
             let words = &mut words[..xs.len()];
@@ -94,8 +96,8 @@ multiversioned! {
 }
 
 multiversioned! {
-    /// `out` += what the sieve leaves of `xs`, as long as it, from logical index `start` on.
-    pub(crate) fn add_sifted(op: &Sieve, start: u64, xs: &[f32], out: &mut [f32]) {
+    /// `out` += what dropout leaves of `xs`, as long as it, from logical index `start` on.
+    pub(crate) fn add_dropped_out(op: &DropoutMask, start: u64, xs: &[f32], out: &mut [f32]) {
         let mut words = [0u32; STEP];
         for (at, (xs, out)) in (start..).step_by(STEP).zip(xs.chunks(STEP).zip(out.chunks_mut(STEP))) {
             let words = &mut words[..xs.len()];

@@ -54,7 +54,7 @@ pub fn dropout(xs: &Tensor, p: f64, stream: Stream) -> Result<Tensor> {
         return Ok(xs.clone());
     }
     if takes_kernel(&[xs])? {
-        xs.contiguous()?.apply_op1(cpu::Sieve::new(p, stream))
+        xs.contiguous()?.apply_op1(cpu::DropoutMask::new(p, stream))
     } else {
         reference::dropout(xs, p, stream)
     }

@@ -1,7 +1,7 @@
 //! The kernel behind [`super::embedding`].
 //!
 //! Backward: a task owns a range of the table's rows and adds the gradients of the places whose id
-//! lies in it, in the order of the places. So no two tasks write to one row, and sums do not depend
+//! lies in it, in the order of the places. No two tasks write to one row, and sums do not depend
 //! on the number of threads. In this crate's own backward pass they are added to what other uses of
 //! the table have left there.
 

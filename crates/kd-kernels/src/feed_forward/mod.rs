@@ -3,7 +3,7 @@
 pub mod reference;
 
 use crate::Activation;
-use crate::dropout::{Dropout, cpu::Sieve};
+use crate::dropout::{Dropout, cpu::DropoutMask};
 use crate::linear::{self, linear};
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor};
@@ -30,7 +30,7 @@ pub fn feed_forward(
 ) -> Result<Tensor> {
     Dropout::check(dropout, "feed_forward")?;
     if takes_kernel(&[x, w1, b1, w2, b2])? {
-        let hidden = linear::sifted(x, w1, b1, Sieve::of(dropout))?;
+        let hidden = linear::relu_dropout(x, w1, b1, DropoutMask::of(dropout))?;
         linear(&hidden, w2, Some(b2), Activation::None)
     } else {
         reference::feed_forward(x, w1, b1, w2, b2, dropout)

@@ -9,8 +9,8 @@ use std::thread::LocalKey;
 #[repr(C, align(64))]
 pub(crate) struct Line([f32; 16]);
 
-/// A thread's spare buffer.
-pub(crate) type Spare = Cell<Vec<Line>>;
+/// A buffer that a thread keeps from one call to the next.
+pub(crate) type Workspace = Cell<Vec<Line>>;
 
 /// Calls `f` with at least `lines` lines of scratch memory of unspecified content.
 ///
@@ -18,15 +18,15 @@ pub(crate) type Spare = Cell<Vec<Line>>;
 /// others inside `f` may be given another product to work on by rayon, and that one then finds the
 /// cell empty and allocates its own.
 pub(crate) fn with_lines<R>(
-    spare: &'static LocalKey<Spare>,
+    workspace: &'static LocalKey<Workspace>,
     lines: usize,
     f: impl FnOnce(*mut f32) -> R,
 ) -> R {
-    let mut buffer = spare.take();
+    let mut buffer = workspace.take();
     if buffer.len() < lines {
         buffer.resize(lines, Line([0.0; 16]));
     }
     let result = f(buffer.as_mut_ptr().cast());
-    spare.set(buffer);
+    workspace.set(buffer);
     result
 }

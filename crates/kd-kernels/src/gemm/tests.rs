@@ -13,25 +13,30 @@ fn values(len: usize, seed: u64) -> Vec<f32> {
     std::iter::repeat_with(next).take(len).collect()
 }
 
-/// How an operand lies in memory.
+/// The order of an operand in memory.
 #[derive(Clone, Copy, Debug)]
-enum Lie {
+enum Layout {
     RowMajor,
     ColumnMajor,
     Padded,
     Sparse,
 }
 
-fn lie() -> impl Strategy<Value = Lie> {
-    prop::sample::select(vec![Lie::RowMajor, Lie::ColumnMajor, Lie::Padded, Lie::Sparse])
+fn layout() -> impl Strategy<Value = Layout> {
+    prop::sample::select(vec![
+        Layout::RowMajor,
+        Layout::ColumnMajor,
+        Layout::Padded,
+        Layout::Sparse,
+    ])
 }
 
-fn strides(lie: Lie, rows: usize, cols: usize) -> (usize, usize) {
-    match lie {
-        Lie::RowMajor => (cols, 1),
-        Lie::ColumnMajor => (1, rows),
-        Lie::Padded => (cols + 3, 1),
-        Lie::Sparse => (2 * cols + 1, 2),
+fn strides(layout: Layout, rows: usize, cols: usize) -> (usize, usize) {
+    match layout {
+        Layout::RowMajor => (cols, 1),
+        Layout::ColumnMajor => (1, rows),
+        Layout::Padded => (cols + 3, 1),
+        Layout::Sparse => (2 * cols + 1, 2),
     }
 }
 
@@ -135,7 +140,7 @@ proptest! {
         m in prop::sample::select(vec![1usize, 2, 5, 13, 14, 15, 28, 29, 43]),
         n in prop::sample::select(vec![1usize, 10, 15, 16, 17, 31, 32, 33, 64, 100, 130]),
         k in prop::sample::select(vec![0usize, 1, 2, 3, 4, 7, 16, 19, 64, 101]),
-        la in lie(), lb in lie(), with_bias: bool, relu: bool, seed: u64,
+        la in layout(), lb in layout(), with_bias: bool, relu: bool, seed: u64,
     ) {
         let (sa, sb) = (strides(la, m, k), strides(lb, k, n));
         let da = values((m + 1) * (k + 1) * 2 + 3 * m, seed);
@@ -316,7 +321,7 @@ proptest! {
         m in prop::sample::select(vec![1usize, 2, 15, 16, 17, 31, 32, 33, 47, 64, 70]),
         n in prop::sample::select(vec![1usize, 10, 15, 16, 17, 31, 32, 33, 64, 100, 130]),
         k in prop::sample::select(vec![0usize, 1, 2, 3, 15, 16, 17, 31, 32, 33, 64, 101]),
-        la in lie(), lb in lie(), with_bias: bool, relu: bool, seed: u64,
+        la in layout(), lb in layout(), with_bias: bool, relu: bool, seed: u64,
     ) {
         let (sa, sb) = (strides(la, m, k), strides(lb, k, n));
         let da = values((m + 1) * (k + 1) * 2 + 3 * m, seed);

@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
 
-use crate::dropout::cpu::{Sieve, add_sifted, sift_into};
+use crate::dropout::cpu::{DropoutMask, add_dropped_out, drop_out_into};
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::multiversion::multiversioned;
 use crate::output::{Parts, copied, written};
@@ -23,7 +23,7 @@ pub(super) fn norm(
     gain: &Tensor,
     bias: &Tensor,
     eps: f64,
-    sieve: Option<Sieve>,
+    dropout: Option<DropoutMask>,
 ) -> Result<Tensor> {
     let (x, gain, bias) = (x.contiguous()?, gain.contiguous()?, bias.contiguous()?);
     let sublayer = sublayer.map(Tensor::contiguous).transpose()?;
@@ -56,10 +56,10 @@ pub(super) fn norm(
                     )
                 };
                 let y = copied(y, x);
-                match (ss, &sieve) {
+                match (ss, &dropout) {
                     (None, _) => {}
-                    (Some(s), Some(sieve)) => {
-                        add_sifted(sieve, start as u64, &s[start..][..x.len()], y)
+                    (Some(s), Some(dropout)) => {
+                        add_dropped_out(dropout, start as u64, &s[start..][..x.len()], y)
                     }
                     (Some(s), None) => crate::elementwise::add(y, &s[start..][..x.len()]),
                 }
@@ -75,7 +75,7 @@ pub(super) fn norm(
         };
         (ys, normal, rstd)
     };
-    let op = || Ok(Norm { normal, rstd, gain: gain.detach(), sieve });
+    let op = || Ok(Norm { normal, rstd, gain: gain.detach(), dropout });
     record(&inputs, ys, x.shape(), false, op)
 }
 
@@ -85,7 +85,7 @@ struct Norm {
     /// 1 / std of each row.
     rstd: Vec<f32>,
     gain: Tensor,
-    sieve: Option<Sieve>,
+    dropout: Option<DropoutMask>,
 }
 
 impl Backward for Norm {
@@ -101,7 +101,7 @@ impl Backward for Norm {
         let d = gain.len();
         let (len, each) = (dx.len(), per_task(d) * d);
         let sublayer = wanted.get(3) == Some(&true);
-        let sieve = self.sieve.as_ref().filter(|_| sublayer);
+        let dropout = self.dropout.as_ref().filter(|_| sublayer);
         let over = Parts::of(&mut dx);
         let pass = |dropped: &mut [MaybeUninit<f32>]| {
             let dropped = Parts::of(dropped);
@@ -117,18 +117,20 @@ impl Backward for Norm {
                     gain,
                     &mut sums,
                 );
-                if let Some(sieve) = sieve {
+                if let Some(dropout) = dropout {
                     // SAFETY: as above.
-                    sift_into(sieve, start as u64, g, unsafe { dropped.part(start, g.len()) });
+                    drop_out_into(dropout, start as u64, g, unsafe {
+                        dropped.part(start, g.len())
+                    });
                 }
                 sums
             })
         };
         // SAFETY: the tasks cover all rows, and each writes its part where there is one to write.
-        let (dropped, sums) = unsafe { written(if sieve.is_some() { len } else { 0 }, pass) };
+        let (dropped, sums) = unsafe { written(if dropout.is_some() { len } else { 0 }, pass) };
         let mut dgain = in_order(sums, 2 * d);
         let dbias = dgain.split_off(d);
-        let (dx, ds) = match (sublayer, sieve) {
+        let (dx, ds) = match (sublayer, dropout) {
             (false, _) => (Grad::Owned(dx), None),
             (true, Some(_)) => (Grad::Owned(dx), Some(Grad::Owned(dropped))),
             (true, None) => {

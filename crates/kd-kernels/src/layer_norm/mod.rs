@@ -3,7 +3,7 @@
 mod cpu;
 pub mod reference;
 
-use crate::dropout::{Dropout, cpu::Sieve};
+use crate::dropout::{Dropout, cpu::DropoutMask};
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
@@ -70,7 +70,7 @@ pub fn residual_norm(
         )
     }
     if takes_kernel(&[x, sublayer, gain, bias])? {
-        cpu::norm(x, Some(sublayer), gain, bias, eps, Sieve::of(dropout))
+        cpu::norm(x, Some(sublayer), gain, bias, eps, DropoutMask::of(dropout))
     } else {
         reference::residual_norm(x, sublayer, gain, bias, eps, dropout)
     }

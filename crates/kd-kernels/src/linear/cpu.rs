@@ -2,7 +2,7 @@
 //! and one pass that applies the activation's mask to the gradient where it lies and sums the bias
 //! gradient.
 
-use crate::dropout::cpu::{Sieve, sift};
+use crate::dropout::cpu::{DropoutMask, drop_out_in_place};
 use crate::gemm::{Epilogue, MatRef, gemm};
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::multiversion::multiversioned;
@@ -11,14 +11,14 @@ use crate::{Activation, Precision};
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
-/// Applies the kernel. Shapes are checked; all tensors are `f32` on the CPU. A sieve comes with
+/// Applies the kernel. Shapes are checked; all tensors are `f32` on the CPU. Dropout comes with
 /// ReLU only.
 pub(super) fn linear(
     x: &Tensor,
     w: &Tensor,
     b: Option<&Tensor>,
     act: Activation,
-    sieve: Option<Sieve>,
+    dropout: Option<DropoutMask>,
 ) -> Result<Tensor> {
     // A view whose batch dimensions do not lie at one stride has no row stride, so it is copied,
     // once.
@@ -38,10 +38,10 @@ pub(super) fn linear(
         let ((xs, xl), (ws, wl)) = (x.storage_and_layout(), w.storage_and_layout());
         gemm(matrix_of(&xs, xl)?, matrix_of(&ws, wl)?.t(), epilogue, precision)?
     };
-    if let Some(sieve) = &sieve {
+    if let Some(dropout) = &dropout {
         y.par_chunks_mut(TASK)
             .enumerate()
-            .for_each(|(task, y)| sift(sieve, (task * TASK) as u64, y));
+            .for_each(|(task, y)| drop_out_in_place(dropout, (task * TASK) as u64, y));
     }
     let mut dims = x.dims().to_vec();
     if let Some(last) = dims.last_mut() {
@@ -49,7 +49,7 @@ pub(super) fn linear(
     }
     let mut inputs = vec![x, w];
     inputs.extend(&b);
-    let scale = sieve.map(|sieve| sieve.scale());
+    let scale = dropout.map(|dropout| dropout.scale());
     let op = || {
         Ok(Linear { x: x.detach(), w: w.detach(), relu: act == Activation::Relu, scale, precision })
     };

@@ -4,7 +4,7 @@ mod cpu;
 pub mod reference;
 
 use crate::Activation;
-use crate::dropout::cpu::Sieve;
+use crate::dropout::cpu::DropoutMask;
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
@@ -45,9 +45,14 @@ pub fn linear(x: &Tensor, w: &Tensor, b: Option<&Tensor>, act: Activation) -> Re
 
 /// [`linear`] with ReLU, followed by dropout, in one op: what is dropped is 0 like what the
 /// rectifier stopped, so the backward pass needs no mask. All tensors are `f32` on the CPU.
-pub(crate) fn sifted(x: &Tensor, w: &Tensor, b: &Tensor, sieve: Option<Sieve>) -> Result<Tensor> {
+pub(crate) fn relu_dropout(
+    x: &Tensor,
+    w: &Tensor,
+    b: &Tensor,
+    dropout: Option<DropoutMask>,
+) -> Result<Tensor> {
     check(x, w, Some(b))?;
-    cpu::linear(x, w, Some(b), Activation::Relu, sieve)
+    cpu::linear(x, w, Some(b), Activation::Relu, dropout)
 }
 
 fn check(x: &Tensor, w: &Tensor, b: Option<&Tensor>) -> Result<()> {

@@ -28,32 +28,32 @@ pub(super) fn multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result
         // SAFETY: the tasks cover the result, and `scaled` writes all of a part.
         unsafe { written(xs.len(), write) }.0
     };
-    let op = || Ok(MultiplyAdd { x: x.detach(), scale: scale.detach(), bent: false });
+    let op = || Ok(MultiplyAdd { x: x.detach(), scale: scale.detach(), has_tanh: false });
     record(&[&x, &scale, &shift], out, x.shape(), false, op)
 }
 
 pub(super) fn tanh_multiply_add(x: &Tensor, scale: &Tensor, shift: &Tensor) -> Result<Tensor> {
     let (x, scale, shift) = (x.contiguous()?, scale.contiguous()?, shift.contiguous()?);
-    let (bent, out) = {
+    let (tanh, out) = {
         let (xs, scales, shifts) = (values(&x)?, values(&scale)?, values(&shift)?);
         let (xs, scales, shifts): (&[f32], &[f32], &[f32]) = (&xs, &scales, &shifts);
-        let write = |bent: &mut [MaybeUninit<f32>], out: &mut [MaybeUninit<f32>]| {
-            let (bent, out) = (Parts::of(bent), Parts::of(out));
+        let write = |tanh: &mut [MaybeUninit<f32>], out: &mut [MaybeUninit<f32>]| {
+            let (tanh, out) = (Parts::of(tanh), Parts::of(out));
             each_task(xs.len(), |start, len| {
                 // SAFETY: each task has parts of its own.
-                let [bent, out] = [bent, out].map(|t| unsafe { t.part(start, len) });
-                tanh_of(&xs[start..][..len], bent);
+                let [tanh, out] = [tanh, out].map(|t| unsafe { t.part(start, len) });
+                tanh_of(&xs[start..][..len], tanh);
                 // SAFETY: `tanh_of` has written all of it.
-                let bent = unsafe { assume_init(bent) };
-                scaled(bent, &scales[start..][..len], &shifts[start..][..len], out);
+                let tanh = unsafe { assume_init(tanh) };
+                scaled(tanh, &scales[start..][..len], &shifts[start..][..len], out);
             });
         };
         // SAFETY: the tasks cover both vectors, and `tanh_of` and `scaled` write all of a part.
-        unsafe { written(xs.len(), |bent| written(xs.len(), |out| write(bent, out)).0) }
+        unsafe { written(xs.len(), |tanh| written(xs.len(), |out| write(tanh, out)).0) }
     };
-    let bent = Tensor::from_vec(bent, x.shape(), x.device())?;
+    let tanh = Tensor::from_vec(tanh, x.shape(), x.device())?;
     record(&[&x, &scale, &shift], out, x.shape(), false, || {
-        Ok(MultiplyAdd { x: bent, scale: scale.detach(), bent: true })
+        Ok(MultiplyAdd { x: tanh, scale: scale.detach(), has_tanh: true })
     })
 }
 
@@ -70,7 +70,7 @@ struct MultiplyAdd {
     /// x, or its hyperbolic tangent.
     x: Tensor,
     scale: Tensor,
-    bent: bool,
+    has_tanh: bool,
 }
 
 impl Backward for MultiplyAdd {
@@ -96,14 +96,14 @@ impl Backward for MultiplyAdd {
                 // a part.
                 Some(Grad::Owned(unsafe { written(gs.len(), write) }.0))
             };
-            let dx = match (wanted[0], self.bent) {
+            let dx = match (wanted[0], self.has_tanh) {
                 (false, _) => None,
                 (true, false) => filled(&|start, len, dx| {
                     product(&gs[start..][..len], &scales[start..][..len], dx)
                 }),
                 (true, true) => filled(&|start, len, dx| {
-                    let [gs, scales, bent] = [gs, scales, xs].map(|t| &t[start..][..len]);
-                    tanh_gradient(gs, scales, bent, dx);
+                    let [gs, scales, tanh] = [gs, scales, xs].map(|t| &t[start..][..len]);
+                    tanh_gradient(gs, scales, tanh, dx);
                 }),
             };
             let dscale = wanted[1].then(|| {
@@ -135,8 +135,8 @@ multiversioned! {
 
 multiversioned! {
     /// dx = g · scale · (1 − tanh²).
-    fn tanh_gradient(g: &[f32], scale: &[f32], bent: &[f32], dx: &mut [MaybeUninit<f32>]) {
-        for ((dx, g), (scale, t)) in dx.iter_mut().zip(g).zip(scale.iter().zip(bent)) {
+    fn tanh_gradient(g: &[f32], scale: &[f32], tanh: &[f32], dx: &mut [MaybeUninit<f32>]) {
+        for ((dx, g), (scale, t)) in dx.iter_mut().zip(g).zip(scale.iter().zip(tanh)) {
             dx.write(g * scale * (1.0 - t * t));
         }
     }

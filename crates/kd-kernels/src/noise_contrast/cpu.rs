@@ -6,7 +6,7 @@ use std::ops::Range;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::picks::Ones;
+use super::picks::SetBits;
 use super::{EPSILON, Pairs};
 use crate::Precision;
 use crate::exp::exp32_nonpos;
@@ -34,7 +34,7 @@ pub(super) fn noise_contrast(
     let op = NoiseContrast { memory, pairs: *pairs, normaliser, with_grad: anchors.track_op() };
     let anchors = anchors.contiguous()?;
     let (loss, grad) = op.both(&values(&anchors)?, anchors.dims2()?)?;
-    let kept = Kept { loss: loss as f32, grad: KeptGrad::default() };
+    let kept = LossWithGrad { loss: loss as f32, grad: KeptGrad::default() };
     if op.with_grad {
         kept.grad.keep(grad);
     }
@@ -161,7 +161,7 @@ impl Picked {
     fn gather(&mut self, pairs: &Pairs, i: usize, start: usize, scores: &[f32]) {
         self.columns.clear();
         for (at, &word) in pairs.negatives.words(i, start, BLOCK / 64).iter().enumerate() {
-            self.columns.extend(Ones(word).map(|bit| (64 * at + bit) as u16));
+            self.columns.extend(SetBits(word).map(|bit| (64 * at + bit) as u16));
         }
         self.negatives = self.columns.len();
         let positive = pairs.positives[i] as usize;
@@ -272,12 +272,12 @@ multiversioned! {
 }
 
 /// The loss as an op of the anchors, with the gradient that came with it.
-struct Kept {
+struct LossWithGrad {
     loss: f32,
     grad: KeptGrad,
 }
 
-impl CustomOp1 for Kept {
+impl CustomOp1 for LossWithGrad {
     fn name(&self) -> &'static str {
         "noise_contrast"
     }

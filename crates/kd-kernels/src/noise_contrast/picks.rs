@@ -80,7 +80,7 @@ impl Picks {
         self.words_of(i)
             .iter()
             .enumerate()
-            .flat_map(|(at, &word)| Ones(word).map(move |bit| at * BITS + bit))
+            .flat_map(|(at, &word)| SetBits(word).map(move |bit| at * BITS + bit))
     }
 
     /// 1 where a column is in its row's set and 0 elsewhere, f32 `[rows, columns]`.
@@ -138,9 +138,9 @@ fn insert(words: &mut [u64], j: usize) -> bool {
 }
 
 /// The positions of a word's ones, ascending.
-pub(super) struct Ones(pub(super) u64);
+pub(super) struct SetBits(pub(super) u64);
 
-impl Iterator for Ones {
+impl Iterator for SetBits {
     type Item = usize;
 
     #[inline(always)]

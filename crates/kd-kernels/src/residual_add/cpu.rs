@@ -5,13 +5,13 @@ use std::mem::MaybeUninit;
 
 use candle_core::{Result, Tensor};
 
-use crate::dropout::cpu::{Sieve, add_sifted, sift_into};
+use crate::dropout::cpu::{DropoutMask, add_dropped_out, drop_out_into};
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::operand::TASK;
 use crate::output::{Parts, copied, written};
 use crate::rows::tasks;
 
-pub(super) fn residual_add(x: &Tensor, sublayer: &Tensor, sieve: Sieve) -> Result<Tensor> {
+pub(super) fn residual_add(x: &Tensor, sublayer: &Tensor, dropout: DropoutMask) -> Result<Tensor> {
     let (x, sublayer) = (x.contiguous()?, sublayer.contiguous()?);
     let sums = {
         let (xs, ss) = (values(&x)?, values(&sublayer)?);
@@ -23,16 +23,16 @@ pub(super) fn residual_add(x: &Tensor, sublayer: &Tensor, sieve: Sieve) -> Resul
                 let x = &xs[start..(start + TASK).min(xs.len())];
                 // SAFETY: each task has a part of its own.
                 let out = copied(unsafe { out.part(start, x.len()) }, x);
-                add_sifted(&sieve, start as u64, &ss[start..][..x.len()], out);
+                add_dropped_out(&dropout, start as u64, &ss[start..][..x.len()], out);
             });
         };
         // SAFETY: the tasks cover x, which is as long as the result, and each copies to its part.
         unsafe { written(xs.len(), write) }.0
     };
-    record(&[&x, &sublayer], sums, x.shape(), false, || Ok(ResidualAdd(sieve)))
+    record(&[&x, &sublayer], sums, x.shape(), false, || Ok(ResidualAdd(dropout)))
 }
 
-struct ResidualAdd(Sieve);
+struct ResidualAdd(DropoutMask);
 
 impl Backward for ResidualAdd {
     fn backward(
@@ -54,10 +54,12 @@ impl Backward for ResidualAdd {
                     let start = task * TASK;
                     let grad = &grad[start..(start + TASK).min(grad.len())];
                     // SAFETY: each task has a part of its own.
-                    sift_into(&self.0, start as u64, grad, unsafe { out.part(start, grad.len()) });
+                    drop_out_into(&self.0, start as u64, grad, unsafe {
+                        out.part(start, grad.len())
+                    });
                 });
             };
-            // SAFETY: the tasks cover the gradient, and `sift_into` writes all of a part.
+            // SAFETY: the tasks cover the gradient, and `drop_out_into` writes all of a part.
             unsafe { written(grad.len(), write) }.0
         };
         Ok(vec![Some(grad), Some(Grad::Owned(dropped))])

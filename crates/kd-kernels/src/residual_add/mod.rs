@@ -3,7 +3,7 @@
 mod cpu;
 pub mod reference;
 
-use crate::dropout::{Dropout, cpu::Sieve};
+use crate::dropout::{Dropout, cpu::DropoutMask};
 use crate::switch::takes_kernel;
 use candle_core::{Result, Tensor, bail};
 
@@ -31,8 +31,8 @@ pub fn residual_add(x: &Tensor, sublayer: &Tensor, dropout: Option<Dropout>) -> 
     if !takes_kernel(&[x, sublayer])? {
         return reference::residual_add(x, sublayer, dropout);
     }
-    match Sieve::of(dropout) {
-        Some(sieve) => cpu::residual_add(x, sublayer, sieve),
+    match DropoutMask::of(dropout) {
+        Some(dropout) => cpu::residual_add(x, sublayer, dropout),
         None => crate::add::add(x, sublayer),
     }
 }

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use candle_core::{Result, Tensor};
 
 use super::rows::{Losses, Softmax, gradient, gradient_soft, reduce, reduce_teacher};
-use super::{Smoothed, Targets};
+use super::{CrossEntropySums, Targets};
 use crate::graph::{Backward, Grad, record, sum, values};
 use crate::output::{Parts, assume_init, filled, written};
 use crate::rows::{per_task, tasks};
@@ -21,15 +21,15 @@ pub(super) fn smoothed(
     losses: &[Losses],
     targets: &Targets,
     record: impl FnOnce(f32) -> Result<Tensor>,
-) -> Result<Smoothed> {
+) -> Result<CrossEntropySums> {
     let (nll, smooth) =
         losses.iter().fold((0f64, 0f64), |(nll, smooth), row| (nll + row.nll, smooth + row.smooth));
     let loss = record(((1.0 - targets.epsilon) * nll + targets.epsilon * smooth) as f32)?;
     let nll = Tensor::new(nll as f32, loss.device())?;
-    Ok(Smoothed { loss, nll, rows: targets.rows })
+    Ok(CrossEntropySums { loss, nll, rows: targets.rows })
 }
 
-pub(super) fn label_smoothed(logits: &Tensor, targets: Targets) -> Result<Smoothed> {
+pub(super) fn label_smoothed(logits: &Tensor, targets: Targets) -> Result<CrossEntropySums> {
     let logits = logits.contiguous()?;
     let (n, v) = logits.dims2()?;
     let rows: Vec<(Softmax, Losses)> = {

@@ -13,9 +13,9 @@ use crate::switch::takes_kernel;
 
 /// The values of a cross-entropy over some of the rows.
 #[derive(Clone, Debug)]
-pub struct Smoothed {
+pub struct CrossEntropySums {
     /// The loss to minimise, a scalar with a graph, in nats, summed over the rows that count.
-    /// Divide by [`Smoothed::rows`] for the mean.
+    /// Divide by [`CrossEntropySums::rows`] for the mean.
     pub loss: Tensor,
     /// Σ −ln p(target) over the same rows, a scalar without a graph: what perplexity is made of.
     pub nll: Tensor,
@@ -48,7 +48,7 @@ pub fn label_smoothed_cross_entropy(
     targets: &Tensor,
     epsilon: f64,
     ignore: Option<u32>,
-) -> Result<Smoothed> {
+) -> Result<CrossEntropySums> {
     if takes_kernel(&[logits])? {
         cpu::label_smoothed(logits, Targets::of_logits(logits, targets, epsilon, ignore)?)
     } else {
@@ -61,21 +61,22 @@ pub fn label_smoothed_cross_entropy(
 /// * `hidden`: `[n, d]`, what the decoder made of each place.
 /// * `table`: `[V, d]`, the output projection; often the embedding table, whose gradient then has
 ///   both parts.
-/// * the others, and the result: as there.
+/// * `targets`, `epsilon`, `ignore` and the result: those of [`label_smoothed_cross_entropy`].
 ///
 /// On the CPU, runs of rows go from logits to gradients at once, and where a gradient can be asked
 /// for, the gradients of `hidden` and `table` are computed in the forward pass; rows that do not
 /// count are left out of all three products. `f32` tensors on the CPU run the kernel while
 /// [`crate::kernels_enabled`]; all others run [`reference::projected_cross_entropy`].
 ///
-/// Errors: as there, and where the widths of `hidden` and `table` differ.
+/// Errors: those of [`label_smoothed_cross_entropy`], and where the widths of `hidden` and `table`
+/// differ.
 pub fn projected_cross_entropy(
     hidden: &Tensor,
     table: &Tensor,
     targets: &Tensor,
     epsilon: f64,
     ignore: Option<u32>,
-) -> Result<Smoothed> {
+) -> Result<CrossEntropySums> {
     if takes_kernel(&[hidden, table])? {
         projected::projected(
             hidden,

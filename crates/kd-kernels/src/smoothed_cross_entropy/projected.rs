@@ -13,7 +13,7 @@ use candle_core::{Result, Tensor};
 
 use super::cpu::{smoothed, upstream};
 use super::rows::{Losses, reduce, reduce_over, rescale};
-use super::{Smoothed, Targets};
+use super::{CrossEntropySums, Targets};
 use crate::Precision;
 use crate::gemm::{Epilogue, MatRef, gemm_add, gemm_into};
 use crate::graph::{Backward, Grad, frees_activations, record, values};
@@ -26,7 +26,11 @@ use rayon::prelude::*;
 /// Rows whose logits exist at once.
 const ROWS: usize = 256;
 
-pub(super) fn projected(hidden: &Tensor, table: &Tensor, targets: Targets) -> Result<Smoothed> {
+pub(super) fn projected(
+    hidden: &Tensor,
+    table: &Tensor,
+    targets: Targets,
+) -> Result<CrossEntropySums> {
     let (hidden, table) = (hidden.contiguous()?, table.contiguous()?);
     let (wanted_hidden, wanted_table) = (hidden.track_op(), table.track_op());
     let (n, d) = hidden.dims2()?;

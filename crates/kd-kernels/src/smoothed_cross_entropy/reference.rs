@@ -3,7 +3,7 @@
 
 use candle_core::{D, Device, Result, Tensor};
 
-use super::{Smoothed, Targets};
+use super::{CrossEntropySums, Targets};
 use crate::linear::reference::product;
 use crate::softmax::reference::log_softmax;
 
@@ -13,7 +13,7 @@ pub fn label_smoothed_cross_entropy(
     targets: &Tensor,
     epsilon: f64,
     ignore: Option<u32>,
-) -> Result<Smoothed> {
+) -> Result<CrossEntropySums> {
     of_targets(logits, &Targets::of_logits(logits, targets, epsilon, ignore)?)
 }
 
@@ -24,12 +24,15 @@ pub fn projected_cross_entropy(
     targets: &Tensor,
     epsilon: f64,
     ignore: Option<u32>,
-) -> Result<Smoothed> {
+) -> Result<CrossEntropySums> {
     let targets = Targets::of_projection(hidden, table, targets, epsilon, ignore)?;
     of_targets(&product(hidden, &table.t()?)?, &targets)
 }
 
-fn of_targets(logits: &Tensor, Targets { ids, rows, epsilon }: &Targets) -> Result<Smoothed> {
+fn of_targets(
+    logits: &Tensor,
+    Targets { ids, rows, epsilon }: &Targets,
+) -> Result<CrossEntropySums> {
     let log_probs = log_softmax(logits)?;
     let picked: Vec<u32> = ids.iter().map(|y| y.unwrap_or(0)).collect();
     let picked = Tensor::from_vec(picked, (ids.len(), 1), logits.device())?;
@@ -37,7 +40,7 @@ fn of_targets(logits: &Tensor, Targets { ids, rows, epsilon }: &Targets) -> Resu
     let weights = weights(&counts, logits)?;
     let nll = (log_probs.gather(&picked, 1)?.squeeze(1)? * &weights)?.sum_all()?.neg()?;
     let smooth = (log_probs.mean(D::Minus1)? * weights)?.sum_all()?.neg()?;
-    Ok(Smoothed {
+    Ok(CrossEntropySums {
         loss: ((&nll * (1.0 - epsilon))? + (smooth * *epsilon)?)?,
         nll: nll.detach(),
         rows: *rows,

@@ -39,23 +39,23 @@ impl CustomOp2 for SoftenedKl {
         let teacher = contiguous_f32(teacher, teacher_l, self.name())?;
         let (b, c) = student_l.shape().dims2()?;
         let rows = (TASK / c).max(1);
-        let softness =
-            Softness { inv_t: 1.0 / self.temperature, grad_scale: self.temperature / b as f64 };
+        let factors = TemperatureFactors {
+            inv_t: 1.0 / self.temperature,
+            grad_scale: self.temperature / b as f64,
+        };
         let mut losses = vec![0f64; b];
         let mut grad = vec![0f32; if self.with_grad { student.len() } else { 0 }];
         if b <= rows {
-            softened_kl_rows(student, teacher, &softness, &mut losses, &mut grad);
+            softened_kl_rows(student, teacher, &factors, &mut losses, &mut grad);
         } else if self.with_grad {
             let inputs = student.par_chunks(rows * c).zip(teacher.par_chunks(rows * c));
             let outputs = losses.par_chunks_mut(rows).zip(grad.par_chunks_mut(rows * c));
-            inputs
-                .zip(outputs)
-                .for_each(|((z, v), (l, g))| softened_kl_rows(z, v, &softness, l, g));
+            inputs.zip(outputs).for_each(|((z, v), (l, g))| softened_kl_rows(z, v, &factors, l, g));
         } else {
             let inputs = student.par_chunks(rows * c).zip(teacher.par_chunks(rows * c));
             inputs
                 .zip(losses.par_chunks_mut(rows))
-                .for_each(|((z, v), l)| softened_kl_rows(z, v, &softness, l, &mut []));
+                .for_each(|((z, v), l)| softened_kl_rows(z, v, &factors, l, &mut []));
         }
         if self.with_grad {
             self.grad.keep(grad);
@@ -77,28 +77,28 @@ impl CustomOp2 for SoftenedKl {
 }
 
 /// 1/T and T/b.
-struct Softness {
+struct TemperatureFactors {
     inv_t: f64,
     grad_scale: f64,
 }
 
 multiversioned! {
     /// One divergence a row, without the factor T²; the gradient where `grad` is as long as `student` rather than empty.
-    fn softened_kl_rows(student: &[f32], teacher: &[f32], softness: &Softness, losses: &mut [f64], grad: &mut [f32]) {
+    fn softened_kl_rows(student: &[f32], teacher: &[f32], factors: &TemperatureFactors, losses: &mut [f64], grad: &mut [f32]) {
         let c = student.len() / losses.len();
         let block = block_rows(c);
         let (mut z_maxes, mut q) = (vec![0f32; block], vec![0f64; block * c]);
         let (mut v_maxes, mut p) = (vec![0f32; block], vec![0f64; block * c]);
         for (b, (z, (v, losses))) in student.chunks(block * c).zip(teacher.chunks(block * c).zip(losses.chunks_mut(block))).enumerate() {
-            exp_rows(z, c, softness.inv_t, &mut z_maxes, &mut q[..z.len()]);
-            exp_rows(v, c, softness.inv_t, &mut v_maxes, &mut p[..v.len()]);
+            exp_rows(z, c, factors.inv_t, &mut z_maxes, &mut q[..z.len()]);
+            exp_rows(v, c, factors.inv_t, &mut v_maxes, &mut p[..v.len()]);
             let grad = if grad.is_empty() { &mut [] } else { &mut grad[b * block * c..][..z.len()] };
             for (i, loss) in losses.iter_mut().enumerate() {
                 let (z, v) = (&z[i * c..][..c], &v[i * c..][..c]);
                 let (q, p) = (&q[i * c..][..c], &mut p[i * c..][..c]);
                 let (q_sum, p_sum) = (sum(q), sum(p));
                 if !grad.is_empty() {
-                    let (q_scale, p_scale) = (softness.grad_scale / q_sum, softness.grad_scale / p_sum);
+                    let (q_scale, p_scale) = (factors.grad_scale / q_sum, factors.grad_scale / p_sum);
                     for ((g, q), p) in grad[i * c..][..c].iter_mut().zip(q).zip(&*p) {
                         *g = (q * q_scale - p * p_scale) as f32;
                     }
@@ -108,7 +108,7 @@ multiversioned! {
                 for ((p, &v), &z) in p.iter_mut().zip(v).zip(z) {
                     *p *= f64::from(v) - f64::from(z) + shift;
                 }
-                let kl = sum(p) * softness.inv_t / p_sum + (q_sum / p_sum).ln();
+                let kl = sum(p) * factors.inv_t / p_sum + (q_sum / p_sum).ln();
                 // Rounding may leave a hair below 0 where the two agree; a NaN has to pass.
                 *loss = if kl < 0.0 { 0.0 } else { kl };
             }

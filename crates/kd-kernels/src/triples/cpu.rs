@@ -108,8 +108,10 @@ pub(super) fn angle_distance(squares: &Tensor, target: &Tensor) -> Result<Tensor
         let (s, t) = (values(&squares)?, values(&target)?);
         let (s, t) = (Distance::of(&s), Distance::of(&t));
         let groups = tasks(b.div_ceil(GROUP), |group| {
-            let mut found =
-                Found { losses: vec![0f32; b], grad: vec![0f32; if tracked { b * b } else { 0 }] };
+            let mut found = CornerSums {
+                losses: vec![0f32; b],
+                grad: vec![0f32; if tracked { b * b } else { 0 }],
+            };
             let mut loss = 0f64;
             for i in group * GROUP..b.min((group + 1) * GROUP) {
                 found.losses.fill(0.0);
@@ -143,14 +145,14 @@ impl<'a> Distance<'a> {
 
 /// What is summed over corners: losses by their third member, and the gradient by squared
 /// distances, without the division by b³.
-struct Found {
+struct CornerSums {
     losses: Vec<f32>,
     grad: Vec<f32>,
 }
 
 multiversioned! {
     /// All angles at i. The gradient, if asked for, is added up.
-    fn corner(i: usize, s: &Distance, t: &Distance, found: &mut Found) {
+    fn corner(i: usize, s: &Distance, t: &Distance, found: &mut CornerSums) {
         let b = found.losses.len();
         let row = i * b..(i + 1) * b;
         let (s_squares, s_inverse) = (&s.squares[row.clone()], &s.inverse[row.clone()]);

@@ -8,7 +8,7 @@ use super::languages::Languages;
 use super::pairs::{Bitext, BitextSplits};
 use super::translations::Translations;
 use kd_core::data::DataError;
-use kd_core::data::hub::{CONVERSIONS, Listing, MAIN};
+use kd_core::data::hub::{CONVERSIONS, HubDataset, MAIN};
 
 /// A corpus by its name. All of them can be translated either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ impl Corpus {
     }
 
     /// Its files: the training set in one or more, the validation set, the test set.
-    pub fn listing(self) -> Listing {
+    pub fn listing(self) -> HubDataset {
         let (owner, name, revision, files): (_, _, _, &[&str]) = match self {
             Self::Multi30k => {
                 ("bentrevett", "multi30k", MAIN, &["train.jsonl", "val.jsonl", "test.jsonl"])
@@ -81,7 +81,7 @@ impl Corpus {
                 ],
             ),
         };
-        Listing { owner, name, revision, files: files.to_vec() }
+        HubDataset { owner, name, revision, files: files.to_vec() }
     }
 
     /// Numbers of pairs of the original: training, validation, test.
@@ -90,6 +90,15 @@ impl Corpus {
             Self::Multi30k => [29_000, 1_014, 1_000],
             Self::Wmt16RoEn => [610_320, 1_999, 1_999],
             Self::Wmt14DeEn => [4_508_785, 3_000, 3_003],
+        }
+    }
+
+    /// The content hash of the original in its own order of languages, where we know it. Results
+    /// are named by it.
+    pub fn content(self) -> Option<&'static str> {
+        match self {
+            Self::Multi30k => Some("75d825008c38a1bf"),
+            Self::Wmt16RoEn | Self::Wmt14DeEn => None,
         }
     }
 
@@ -133,7 +142,7 @@ pub fn read(
             let all: Bitext =
                 parts.into_iter().flat_map(|p| p.source.into_iter().zip(p.target)).collect();
             let n = all.len() as u64;
-            (all.spread(train_limit.unwrap_or(usize::MAX)), n)
+            (all.evenly_spaced(train_limit.unwrap_or(usize::MAX)), n)
         }
         Corpus::Wmt16RoEn | Corpus::Wmt14DeEn => {
             let pairs = Translations::open(train_files, languages)?;
@@ -142,7 +151,7 @@ pub fn read(
                 // Before minutes are spent on reading.
                 return Err(other(corpus, train_files.first(), n, 0));
             }
-            (pairs.spread(train_limit.unwrap_or(usize::MAX))?, n)
+            (pairs.evenly_spaced(train_limit.unwrap_or(usize::MAX))?, n)
         }
     };
     let small = |path: &PathBuf| match corpus {
@@ -172,7 +181,7 @@ fn other(corpus: Corpus, path: Option<&PathBuf>, got: u64, part: usize) -> DataE
 
 /// A table without empty sentences.
 fn whole(path: &Path, languages: &Languages) -> Result<Bitext, DataError> {
-    let pairs = Translations::open(&[path.to_path_buf()], languages)?.spread(usize::MAX)?;
+    let pairs = Translations::open(&[path.to_path_buf()], languages)?.evenly_spaced(usize::MAX)?;
     let empty = pairs.pairs().position(|(source, target)| source.is_empty() || target.is_empty());
     match empty {
         Some(row) => {

@@ -57,9 +57,12 @@ impl Lines {
         self.buffer.clear();
         let read =
             self.reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut self.buffer);
-        let read = read.map_err(|source| match self.gzip && source.raw_os_error().is_none() {
-            true => DataError::Gzip { path: self.path.clone(), reason: source.to_string() },
-            false => DataError::Io { path: self.path.clone(), source },
+        let read = read.map_err(|source| {
+            if self.gzip && source.raw_os_error().is_none() {
+                DataError::Gzip { path: self.path.clone(), reason: source.to_string() }
+            } else {
+                DataError::Io { path: self.path.clone(), source }
+            }
         })?;
         if read == 0 {
             return Ok(None);

@@ -22,6 +22,6 @@ pub use hub::Corpus;
 pub use languages::Languages;
 pub use lines::MAX_LINE;
 pub use pairs::{Bitext, BitextSplits};
-pub use source::{Request, Source, load};
+pub use source::{BitextRequest, BitextSource, load};
 pub use toy::Toy;
 pub use translations::Translations;

@@ -36,7 +36,7 @@ impl Bitext {
 
     /// At most `limit` pairs in their order, as evenly spaced as can be: corpora are chains of
     /// parts, whose first would otherwise be all.
-    pub fn spread(self, limit: usize) -> Self {
+    pub fn evenly_spaced(self, limit: usize) -> Self {
         let total = self.len() as u64;
         let pairs = self.source.into_iter().zip(self.target).enumerate();
         pairs

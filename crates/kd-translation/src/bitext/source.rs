@@ -14,7 +14,7 @@ use kd_core::data::{DataError, Provenance};
 
 /// What `--data` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
+pub enum BitextSource {
     /// A directory's text, or else Multi30k; the generator where there is no network and nothing on
     /// this machine.
     #[default]
@@ -27,7 +27,7 @@ pub enum Source {
     Embedded,
 }
 
-impl FromStr for Source {
+impl FromStr for BitextSource {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
@@ -49,7 +49,7 @@ impl FromStr for Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for BitextSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
@@ -60,11 +60,11 @@ impl fmt::Display for Source {
     }
 }
 
-/// What is asked of [`load`].
+/// Which text [`load`] reads, and from where.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct BitextRequest {
     /// Which text.
-    pub source: Source,
+    pub source: BitextSource,
     /// A directory with the text (see [`directory::load`]) instead of the hub.
     pub dir: Option<PathBuf>,
     /// From which language to which; `None` for English to the corpus's other language, which is
@@ -73,7 +73,7 @@ pub struct Request {
     /// The most training pairs, evenly spaced over the training set; `None` for all, which for
     /// WMT14 are 1.5 GB in memory.
     pub train_limit: Option<usize>,
-    /// What to generate where it comes to that; `train_limit` does not apply to it.
+    /// What to generate if the text is generated; `train_limit` does not apply to it.
     pub toy: Toy,
     /// Where to look for the hub's files.
     pub hub: Hub,
@@ -81,9 +81,9 @@ pub struct Request {
     pub original: bool,
 }
 
-impl Request {
+impl BitextRequest {
     /// A request with the environment's hub and all defaults.
-    pub fn new(source: Source, dir: Option<PathBuf>) -> Self {
+    pub fn new(source: BitextSource, dir: Option<PathBuf>) -> Self {
         Self {
             source,
             dir,
@@ -98,20 +98,20 @@ impl Request {
 
 /// Finds, downloads or generates parallel text.
 ///
-/// With a directory, its files. Without one, the hub's cache, then the hub. [`Source::Auto`] goes
-/// on to the generator where the hub cannot be reached, and says so in the note; a named corpus
-/// never becomes another. Files that are there and corrupt, or a directory without the files, are
-/// errors in each case.
+/// With a directory, its files. Without one, the hub's cache, then the hub. [`BitextSource::Auto`]
+/// goes on to the generator where the hub cannot be reached, and says so in the note; a named
+/// corpus never becomes another. Files that are there and corrupt, or a directory without the
+/// files, are errors in each case.
 ///
 /// # Errors
 /// As [`directory::load`], [`Hub::fetch`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a
-/// directory together with [`Source::Embedded`]; [`DataError::Argument`] for [`Source::Directory`]
-/// without one, for languages that the corpus does not have, for a limit of 0 and for sizes that
-/// the generator does not have.
-pub fn load(request: &Request) -> Result<(BitextSplits, Provenance), DataError> {
+/// directory together with [`BitextSource::Embedded`]; [`DataError::Argument`] for
+/// [`BitextSource::Directory`] without one, for languages that the corpus does not have, for a
+/// limit of 0 and for sizes that the generator does not have.
+pub fn load(request: &BitextRequest) -> Result<(BitextSplits, Provenance), DataError> {
     let corpus = match request.source {
-        Source::Corpus(corpus) => Some(corpus),
-        Source::Auto | Source::Directory | Source::Embedded => None,
+        BitextSource::Corpus(corpus) => Some(corpus),
+        BitextSource::Auto | BitextSource::Directory | BitextSource::Embedded => None,
     };
     if request.train_limit == Some(0) {
         return Err(DataError::Argument {
@@ -123,7 +123,7 @@ pub fn load(request: &Request) -> Result<(BitextSplits, Provenance), DataError> 
     let languages =
         request.languages.clone().unwrap_or_else(|| corpus.unwrap_or(Corpus::Multi30k).languages());
     if let Some(dir) = &request.dir {
-        if request.source == Source::Embedded {
+        if request.source == BitextSource::Embedded {
             return Err(DataError::DirectoryUnused { dir: dir.clone() });
         }
         check_languages(corpus, &languages)?;
@@ -137,13 +137,13 @@ pub fn load(request: &Request) -> Result<(BitextSplits, Provenance), DataError> 
                 corpus.title()
             )
         });
-        splits.train = splits.train.spread(request.train_limit.unwrap_or(usize::MAX));
+        splits.train = splits.train.evenly_spaced(request.train_limit.unwrap_or(usize::MAX));
         let found = found(&dir.display().to_string(), &languages, &splits, n[0]);
         return Ok(with_provenance(splits, corpus.map_or("directory", Corpus::name), found, other));
     }
     let corpus = match request.source {
-        Source::Embedded => return generate(&request.toy, None),
-        Source::Directory => {
+        BitextSource::Embedded => return generate(&request.toy, None),
+        BitextSource::Directory => {
             let expected = "a data directory with it".to_string();
             return Err(DataError::Argument {
                 what: "data directory",
@@ -151,13 +151,13 @@ pub fn load(request: &Request) -> Result<(BitextSplits, Provenance), DataError> 
                 got: "none".to_string(),
             });
         }
-        Source::Auto => Corpus::Multi30k,
-        Source::Corpus(corpus) => corpus,
+        BitextSource::Auto => Corpus::Multi30k,
+        BitextSource::Corpus(corpus) => corpus,
     };
     check_languages(Some(corpus), &languages)?;
     let files = match request.hub.fetch(&corpus.listing()) {
         Ok(files) => files,
-        Err(e @ DataError::Unreachable { .. }) if request.source == Source::Auto => {
+        Err(e @ DataError::Unreachable { .. }) if request.source == BitextSource::Auto => {
             let note = format!(
                 "{e}; using a generated language pair instead, whose results are not {}'s",
                 corpus.title()

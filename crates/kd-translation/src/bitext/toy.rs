@@ -324,9 +324,10 @@ fn target_clause(clause: &Clause, subject: Agreement, words: &Words, out: &mut V
         target_phrase(object, clause.verb, true, words, out);
     }
     // The present follows the number alone, the past the gender too.
-    let ending = match clause.past {
-        false => subject.pick(["et", "et", "et"], ["unt", "unt", "unt"]),
-        true => subject.pick(["el", "ela", "elö"], ["eli", "eli", "elu"]),
+    let ending = if clause.past {
+        subject.pick(["el", "ela", "elö"], ["eli", "eli", "elu"])
+    } else {
+        subject.pick(["et", "et", "et"], ["unt", "unt", "unt"])
     };
     out.push(format!("{}{ending}", words.verbs[clause.verb].1));
     if clause.negated {

@@ -44,12 +44,12 @@ pub(super) struct Words {
 
 impl Words {
     pub(super) fn new() -> Self {
-        let mut source = Stems::new(
+        let mut source = StemGenerator::new(
             "source",
             ["b", "d", "f", "g", "k", "l", "m", "p", "r", "st", "t", "w"],
             ["a", "e", "i", "o", "u", "ai"],
         );
-        let mut target = Stems::new(
+        let mut target = StemGenerator::new(
             "target",
             ["č", "d", "gr", "h", "j", "l", "n", "pr", "s", "š", "v", "z"],
             ["a", "e", "i", "ö", "u", "ü"],
@@ -72,7 +72,7 @@ impl Words {
 }
 
 /// Different stems of two or three syllables that end in a consonant.
-struct Stems {
+struct StemGenerator {
     purpose: String,
     consonants: [&'static str; 12],
     vowels: [&'static str; 6],
@@ -80,7 +80,7 @@ struct Stems {
     taken: Vec<String>,
 }
 
-impl Stems {
+impl StemGenerator {
     fn new(language: &str, consonants: [&'static str; 12], vowels: [&'static str; 6]) -> Self {
         Self {
             purpose: format!("bitext.toy.{language}"),

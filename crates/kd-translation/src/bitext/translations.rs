@@ -74,12 +74,12 @@ impl Translations {
         self.take(limit).collect()
     }
 
-    /// `limit` pairs, evenly spaced over all tables (see [`Bitext::spread`]), or all where there
-    /// are no more. To be called before any pair is taken.
+    /// `limit` pairs, evenly spaced over all tables (see [`Bitext::evenly_spaced`]), or all where
+    /// there are no more. To be called before any pair is taken.
     ///
     /// # Errors
     /// The first error in the tables.
-    pub fn spread(self, limit: usize) -> Result<Bitext, DataError> {
+    pub fn evenly_spaced(self, limit: usize) -> Result<Bitext, DataError> {
         let (total, limit) = (self.total, limit as u64);
         let kept = self
             .enumerate()
@@ -206,12 +206,13 @@ impl Table {
                 return Ok(true);
             }
             if self.next == self.reader.num_row_groups() {
-                return match self.done == self.rows {
-                    true => Ok(false),
-                    false => Err(fault(format!(
+                return if self.done == self.rows {
+                    Ok(false)
+                } else {
+                    Err(fault(format!(
                         "{} rows in its groups where its header says {}",
                         self.done, self.rows
-                    ))),
+                    )))
                 };
             }
             self.group = Some(self.open_group(names).map_err(fault)?);

@@ -113,12 +113,10 @@ impl Statistics {
                 };
             }
         }
-        let score = match precisions.iter().all(|&p| p > 0.0) {
-            true => {
-                brevity_penalty
-                    * (precisions.iter().map(|p| p.ln()).sum::<f64>() / ORDER as f64).exp()
-            }
-            false => 0.0,
+        let score = if precisions.iter().all(|&p| p > 0.0) {
+            brevity_penalty * (precisions.iter().map(|p| p.ln()).sum::<f64>() / ORDER as f64).exp()
+        } else {
+            0.0
         };
         Bleu { score, precisions, brevity_penalty, statistics: *self }
     }

@@ -26,10 +26,7 @@ pub fn tokenize_13a(segment: &str) -> String {
     // the ends.
     let mut text: Vec<char> = Vec::with_capacity(2 * line.len() + 2);
     for c in std::iter::once(' ').chain(line.chars()).chain([' ']) {
-        match is_mark(c) {
-            true => text.extend([' ', c, ' ']),
-            false => text.push(c),
-        }
+        if is_mark(c) { text.extend([' ', c, ' ']) } else { text.push(c) }
     }
     let stop = |c: char| c == '.' || c == ',';
     let text =

@@ -236,14 +236,14 @@ impl Bpe {
     /// # Errors
     /// [`DataError::Vocabulary`] where it is another.
     pub fn check(&self, expected: &VocabularyId, whose: &str) -> Result<(), DataError> {
-        match self.id() == expected {
-            true => Ok(()),
-            false => Err(DataError::Vocabulary {
+        if self.id() != expected {
+            return Err(DataError::Vocabulary {
                 found: whose.to_string(),
                 expected: expected.to_string(),
                 got: format!("one {}", self.id()),
-            }),
+            });
         }
+        Ok(())
     }
 
     /// The token with this id, `▁` standing for a space.

@@ -34,7 +34,7 @@ pub enum Block {
 
 /// Where a student's weight comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct WeightSource {
     /// Its half.
     pub half: Half,
     /// Its block; `None` for tables and for the last normalisation of a half.
@@ -55,8 +55,8 @@ pub fn source_of(
     name: &str,
     student: &TransformerSpec,
     teacher: &TransformerSpec,
-) -> Result<Source> {
-    let plain = |half, class: &str| Source {
+) -> Result<WeightSource> {
+    let plain = |half, class: &str| WeightSource {
         half,
         block: None,
         class: class.to_owned(),
@@ -88,5 +88,11 @@ pub fn source_of(
     let block = if rest.contains("attn") { Block::Attention } else { Block::FeedForward };
     let instances =
         (each * layer..each * (layer + 1)).map(|i| format!("{first}.layers.{i}.{rest}")).collect();
-    Ok(Source { half, block: Some(block), class: format!("{first}.{rest}"), layer, instances })
+    Ok(WeightSource {
+        half,
+        block: Some(block),
+        class: format!("{first}.{rest}"),
+        layer,
+        instances,
+    })
 }

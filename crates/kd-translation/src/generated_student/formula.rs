@@ -6,7 +6,7 @@ use kd_kernels::multiply_add::{multiply_add, tanh_multiply_add};
 use kd_kernels::weighted_sum::weighted_sum;
 use kd_kernels::{Activation, linear::linear};
 
-use super::classes::{Half, Source};
+use super::classes::{Half, WeightSource};
 use super::spec::{Form, GeneratorSpec, Start};
 use kd_core::{Error, Result};
 
@@ -16,7 +16,7 @@ pub(super) enum Formula {
     ElementWise { squashed: Tensor, scale: Tensor, shift: Tensor },
     /// W ⊙ tanh(Σ_k c_k · O·θ_k·Iᵀ) + B.
     Mapped { stacked: Stacked, maps: Maps, scale: Tensor, shift: Tensor },
-    /// θ·Iᵀ, without bend, scale or shift: the output projection of a narrower decoder.
+    /// θ·Iᵀ, without tanh, scale or shift: the output projection of a narrower decoder.
     Projected { table: Tensor, input: Tensor },
     /// The teacher's own, which does not train: the output projection of a decoder of the teacher's
     /// width.
@@ -42,7 +42,7 @@ impl Formula {
     /// The formula of the weight `name`, of shape `dims`, with its parameters drawn through `vb`.
     pub fn new(
         name: &str,
-        source: &Source,
+        source: &WeightSource,
         dims: &[usize],
         instances: &[Tensor],
         spec: &GeneratorSpec,
@@ -174,7 +174,7 @@ impl Maps {
         let mixed = match &self.mix {
             None if self.output.elem_count() == 0 => stacked.0.get(0)?,
             mix => {
-                // Everything before the bend is linear in each factor: mixing the layers first
+                // Everything before the tanh is linear in each factor: mixing the layers first
                 // makes the other maps K times cheaper.
                 let weights = match mix {
                     Some(mix) => product(&self.layers, mix)?,

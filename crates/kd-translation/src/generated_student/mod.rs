@@ -20,7 +20,7 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
-use self::classes::{Half, Source, source_of};
+use self::classes::{Half, WeightSource, source_of};
 use self::formula::Formula;
 use super::transformer::{Positions, Transformer, TransformerSpec};
 use kd_core::{Error, Result};
@@ -55,9 +55,9 @@ impl GeneratedStudent {
         let positions = Positions::new(spec, &device)?;
         // A first build asks for every weight, so that names and shapes are known without a list of
         // them.
-        let (_, asked) = build(spec, &positions, HashMap::new(), None, &device)?;
+        let (_, requested) = build(spec, &positions, HashMap::new(), None, &device)?;
         let mut formulas = BTreeMap::new();
-        for (name, tensor) in &asked {
+        for (name, tensor) in &requested {
             let source = source_of(name, spec, teacher_spec)?;
             if source.block.is_none() && source.half != Half::Embeddings {
                 let value = teacher.get(name).filter(|value| value.dims() == tensor.dims());
@@ -123,7 +123,7 @@ impl GeneratedStudent {
     }
 }
 
-fn transferred(source: &Source, spec: &GeneratorSpec) -> bool {
+fn transferred(source: &WeightSource, spec: &GeneratorSpec) -> bool {
     match source.half {
         Half::Embeddings => spec.embeddings,
         Half::Encoder => source.block.is_some_and(|block| spec.encoder.contains(&block)),
@@ -140,22 +140,22 @@ fn build(
     rest: Option<&VarBuilder<'static>>,
     device: &Device,
 ) -> Result<(Transformer, BTreeMap<String, Tensor>)> {
-    let asked = Arc::new(Mutex::new(BTreeMap::new()));
-    let overlay = Overlay { computed, rest: rest.cloned(), asked: asked.clone() };
+    let requested = Arc::new(Mutex::new(BTreeMap::new()));
+    let overlay = Overlay { computed, rest: rest.cloned(), requested: requested.clone() };
     let network = Transformer::with_positions(
         spec,
         positions,
         VarBuilder::from_backend(Box::new(overlay), DType::F32, device.clone()),
     )?;
-    let asked = std::mem::take(&mut *asked.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok((network, asked))
+    let requested = std::mem::take(&mut *requested.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok((network, requested))
 }
 
 /// Computed tensors in front of others.
 struct Overlay {
     computed: HashMap<String, Tensor>,
     rest: Option<VarBuilder<'static>>,
-    asked: Arc<Mutex<BTreeMap<String, Tensor>>>,
+    requested: Arc<Mutex<BTreeMap<String, Tensor>>>,
 }
 
 impl SimpleBackend for Overlay {
@@ -177,7 +177,7 @@ impl SimpleBackend for Overlay {
             (None, Some(rest)) => rest.get_with_hints(shape, name, hint)?,
             (None, None) => Tensor::zeros(shape, dtype, device)?,
         };
-        self.asked
+        self.requested
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), tensor.clone());

@@ -40,8 +40,8 @@ pub struct GeneratorSpec {
     /// Blocks of the encoder whose weights are computed from the teacher's; the others begin at
     /// random and train as they are.
     pub encoder: Vec<Block>,
-    /// Likewise of the decoder.
+    /// Blocks of the decoder whose weights are computed from the teacher's.
     pub decoder: Vec<Block>,
-    /// Whether the word vectors are.
+    /// Whether the word vectors are computed from the teacher's.
     pub embeddings: bool,
 }

@@ -44,7 +44,7 @@ impl Cache {
             return Ok(());
         }
         if near && self.buffer.device().is_cpu() {
-            return Ok(self.buffer.inplace_op1(&Move { rows, group, words: self.words })?);
+            return Ok(self.buffer.inplace_op1(&ReorderRows { rows, group, words: self.words })?);
         }
         self.buffer = self
             .buffer
@@ -54,13 +54,13 @@ impl Cache {
 }
 
 /// Copies the first `words` places of rows within groups of rows.
-struct Move<'a> {
+struct ReorderRows<'a> {
     rows: &'a [u32],
     group: usize,
     words: usize,
 }
 
-impl InplaceOp1 for Move<'_> {
+impl InplaceOp1 for ReorderRows<'_> {
     fn name(&self) -> &'static str {
         "move-hypotheses"
     }

@@ -21,7 +21,7 @@ pub struct Decoding<'a> {
     /// Of the encoder's states, one for each decoder layer: `[b, ts, width]`.
     source: Vec<KeysValues>,
     lengths: Vec<usize>,
-    /// Of the words so far, likewise, with b·beam rows.
+    /// Of the words so far, one pair for each decoder layer, with b·beam rows.
     own: Vec<[Cache; 2]>,
     beam: usize,
     words: usize,

@@ -12,6 +12,6 @@ pub mod spec;
 
 pub use decoding::Decoding;
 pub(crate) use network::Positions;
-pub use network::{MOST_POSITIONS, Memory, Transformer};
+pub use network::{MAX_POSITIONS, Memory, Transformer};
 pub use positions::sinusoidal;
 pub use spec::{Embeddings, Norm, Stack, TransformerSpec};

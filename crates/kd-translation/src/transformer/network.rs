@@ -14,10 +14,10 @@ use super::positions::sinusoidal;
 use super::spec::{Embeddings, Norm, Stack, TransformerSpec};
 
 /// The longest sentence, in words, that a network reads or writes.
-pub const MOST_POSITIONS: usize = 1024;
+pub const MAX_POSITIONS: usize = 1024;
 
 /// Word vectors of one side: the table, scaled by √width, plus positions.
-pub(super) struct Words {
+pub(super) struct TokenEmbedding {
     table: Tensor,
     width: usize,
     positions: Tensor,
@@ -26,13 +26,13 @@ pub(super) struct Words {
     padding: u32,
 }
 
-impl Words {
+impl TokenEmbedding {
     /// `offset` words stand before the first of `ids` `[b, t]`.
     pub(super) fn forward(&self, ids: &Tensor, offset: usize, mode: Mode) -> Result<Tensor> {
         let t = ids.dim(1)?;
-        if offset + t > MOST_POSITIONS {
+        if offset + t > MAX_POSITIONS {
             return Err(Error::bad_input(format!(
-                "expected a sentence of at most {MOST_POSITIONS} words, got {}",
+                "expected a sentence of at most {MAX_POSITIONS} words, got {}",
                 offset + t
             )));
         }
@@ -57,7 +57,7 @@ pub(crate) struct Positions([Tensor; 2]);
 
 impl Positions {
     pub fn new(spec: &TransformerSpec, device: &Device) -> Result<Self> {
-        let of = |stack: &Stack| sinusoidal(MOST_POSITIONS, stack.width, device);
+        let of = |stack: &Stack| sinusoidal(MAX_POSITIONS, stack.width, device);
         Ok(Self([of(&spec.encoder)?, of(&spec.decoder)?]))
     }
 }
@@ -76,12 +76,12 @@ pub(super) struct DecoderLayer {
 /// A Transformer. Parameters have fairseq's names: `encoder.embed_tokens.weight`,
 /// `encoder.layers.{i}.self_attn.{q,k,v,out}_proj.*`, `encoder.layers.{i}.self_attn_layer_norm.*`,
 /// `encoder.layers.{i}.{fc1,fc2,final_layer_norm}.*`, `encoder.layer_norm.*` (pre-norm only),
-/// likewise for the decoder with `encoder_attn` beside `self_attn`, and
+/// the same under `decoder.`, with `encoder_attn` beside `self_attn`, and
 /// `decoder.output_projection.weight` unless it is tied.
 pub struct Transformer {
     pub(super) spec: TransformerSpec,
-    source: Words,
-    pub(super) target: Words,
+    source: TokenEmbedding,
+    pub(super) target: TokenEmbedding,
     encoder: Vec<EncoderLayer>,
     pub(super) decoder: Vec<DecoderLayer>,
     encoder_norm: Option<LayerNorm>,
@@ -139,14 +139,15 @@ impl Transformer {
             }
             _ => target.clone(),
         };
-        let words = |table: Tensor, width: usize, positions: &Tensor, name: &'static str| Words {
-            table,
-            width,
-            positions: positions.clone(),
-            dropout: spec.dropout,
-            name,
-            padding: Self::PADDING,
-        };
+        let words =
+            |table: Tensor, width: usize, positions: &Tensor, name: &'static str| TokenEmbedding {
+                table,
+                width,
+                positions: positions.clone(),
+                dropout: spec.dropout,
+                name,
+                padding: Self::PADDING,
+            };
         let Positions([read, written]) = positions;
         let encoder_layers = (0..e.layers).map(|i| {
             let (name, vb) = (format!("encoder.{i}"), encoder.pp("layers").pp(i));
@@ -185,7 +186,7 @@ impl Transformer {
     /// The same network without variables: it computes the same from the same memory, and records
     /// no graph.
     pub fn detached(&self) -> Self {
-        let words = |words: &Words| Words {
+        let words = |words: &TokenEmbedding| TokenEmbedding {
             table: words.table.detach(),
             positions: words.positions.clone(),
             ..*words

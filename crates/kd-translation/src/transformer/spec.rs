@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use kd_core::model::MOST_WEIGHTS;
+use kd_core::model::MAX_WEIGHTS;
 use kd_core::{Error, Result};
 
 /// One half of a Transformer.
@@ -140,7 +140,7 @@ impl TransformerSpec {
                 ));
             }
         }
-        if self.parameters() as u64 > MOST_WEIGHTS {
+        if self.parameters() as u64 > MAX_WEIGHTS {
             return fault(format!(
                 "expected at most 2^31 parameters in all, got {}",
                 self.parameters()

@@ -4,7 +4,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-struct Counting;
+struct CountingAllocator;
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -19,7 +19,7 @@ fn count(bytes: isize) {
 
 // SAFETY: every method passes its arguments to `System` unchanged, whose contract is the caller's.
 // The counters allocate nothing and have no destructor.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
         // SAFETY: as above.
@@ -48,10 +48,10 @@ unsafe impl GlobalAlloc for Counting {
 }
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 /// The most bytes that `work` held on this thread beyond what was held before.
-pub fn most_held<T>(work: impl FnOnce() -> T) -> (T, usize) {
+pub fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, usize) {
     let before = HELD.get();
     MOST.set(before);
     let made = work();
@@ -60,6 +60,6 @@ pub fn most_held<T>(work: impl FnOnce() -> T) -> (T, usize) {
 
 #[test]
 fn the_counter_sees_blocks() {
-    let (block, most) = most_held(|| vec![1u8; 3 << 20]);
+    let (block, most) = peak_bytes(|| vec![1u8; 3 << 20]);
     assert!((block.len()..block.len() + 1000).contains(&most));
 }

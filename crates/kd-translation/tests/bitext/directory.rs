@@ -1,12 +1,13 @@
 use std::fs;
 
 use kd_translation::bitext::{
-    Bitext, BitextSplits, LengthLimits, Request, Source, cleaning, directory, jsonl, load,
+    Bitext, BitextRequest, BitextSource, BitextSplits, LengthLimits, cleaning, directory, jsonl,
+    load,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::allocations::most_held;
+use crate::allocations::peak_bytes;
 use crate::fixtures::{
     corpus, gz, jsonl as json_lines, languages, message, offline, plain, text, write,
 };
@@ -190,10 +191,10 @@ fn a_directory_is_used_by_auto_and_by_name_and_never_left_for_the_hub() {
     let (dir, cache) = (TempDir::new().unwrap(), TempDir::new().unwrap());
     write(dir.path(), &corpus(), plain);
     let request = |source: &str| {
-        let source: Source = source.parse().unwrap();
-        Request {
+        let source: BitextSource = source.parse().unwrap();
+        BitextRequest {
             hub: offline(cache.path()),
-            ..Request::new(source, Some(dir.path().to_path_buf()))
+            ..BitextRequest::new(source, Some(dir.path().to_path_buf()))
         }
     };
     for (source, dataset) in
@@ -208,18 +209,19 @@ fn a_directory_is_used_by_auto_and_by_name_and_never_left_for_the_hub() {
             .then(|| "DIR: 40 + 6 + 5 pairs that are not the original Multi30k".to_string());
         assert_eq!(note, expected);
     }
-    let limited = Request { train_limit: Some(10), ..request("auto") };
+    let limited = BitextRequest { train_limit: Some(10), ..request("auto") };
     let (splits, provenance) = load(&limited).unwrap();
     assert_eq!(message(provenance.found, dir.path()), "DIR (en-de; 10 of 40 training pairs)");
-    assert_eq!(splits.train, corpus().train.spread(10));
+    assert_eq!(splits.train, corpus().train.evenly_spaced(10));
     fs::remove_file(dir.path().join("train.en")).unwrap();
     let messages = [
         load(&request("auto")).unwrap_err(),
         load(&request("embedded")).unwrap_err(),
-        load(&Request { dir: None, ..request("directory") }).unwrap_err(),
-        load(&Request { languages: Some(languages("en-ro")), ..request("multi30k") }).unwrap_err(),
-        load(&Request { train_limit: Some(0), ..request("auto") }).unwrap_err(),
-        "wmt14".parse::<Source>().unwrap_err(),
+        load(&BitextRequest { dir: None, ..request("directory") }).unwrap_err(),
+        load(&BitextRequest { languages: Some(languages("en-ro")), ..request("multi30k") })
+            .unwrap_err(),
+        load(&BitextRequest { train_limit: Some(0), ..request("auto") }).unwrap_err(),
+        "wmt14".parse::<BitextSource>().unwrap_err(),
         "en-en".parse::<kd_translation::bitext::Languages>().unwrap_err(),
     ];
     insta::assert_snapshot!(messages.map(|e| message(e, dir.path())).join("\n"), @r"
@@ -236,12 +238,12 @@ fn a_directory_is_used_by_auto_and_by_name_and_never_left_for_the_hub() {
 #[test]
 fn spread_pairs_are_as_evenly_spaced_as_can_be() {
     let pairs: Bitext = (0..10).map(|i| (i.to_string(), String::new())).collect();
-    assert_eq!(pairs.clone().spread(3).source, ["3", "6", "9"]);
-    assert_eq!(pairs.clone().spread(10), pairs);
-    assert_eq!(pairs.clone().spread(usize::MAX), pairs);
-    assert!(pairs.clone().spread(0).is_empty());
+    assert_eq!(pairs.clone().evenly_spaced(3).source, ["3", "6", "9"]);
+    assert_eq!(pairs.clone().evenly_spaced(10), pairs);
+    assert_eq!(pairs.clone().evenly_spaced(usize::MAX), pairs);
+    assert!(pairs.clone().evenly_spaced(0).is_empty());
     for limit in 0..=10 {
-        assert_eq!(pairs.clone().spread(limit).len(), limit);
+        assert_eq!(pairs.clone().evenly_spaced(limit).len(), limit);
     }
 }
 
@@ -258,7 +260,7 @@ proptest! {
         };
         fs::remove_file(dir.path().join("test.de")).unwrap();
         fs::write(dir.path().join(name), &bytes).unwrap();
-        let (read, most) = most_held(|| read(&dir));
+        let (read, most) = peak_bytes(|| read(&dir));
         if let Ok(splits) = read {
             prop_assert_eq!(splits.test.source.len(), splits.test.target.len());
             prop_assert!(splits.test.pairs().all(|(s, t)| !s.is_empty() && !t.is_empty()));
@@ -284,7 +286,7 @@ proptest! {
         }
         let path = dir.path().join(if gzip { "train.jsonl.gz" } else { "train.jsonl" });
         fs::write(&path, bytes).unwrap();
-        let (read, most) = most_held(|| jsonl::read(&path, &languages("en-de"), true));
+        let (read, most) = peak_bytes(|| jsonl::read(&path, &languages("en-de"), true));
         if let Ok(pairs) = read {
             prop_assert_eq!(pairs.source.len(), pairs.target.len());
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use kd_core::data::hub::{CONVERSIONS, Hub, Listing};
+use kd_core::data::hub::{CONVERSIONS, Hub, HubDataset};
 use kd_translation::bitext::{BitextSplits, Languages, Toy, toy};
 use parquet::basic::Compression;
 use parquet::data_type::{ByteArray, ByteArrayType};
@@ -119,7 +119,7 @@ pub fn parquet(pairs: &kd_translation::Bitext) -> Vec<u8> {
 }
 
 /// Puts files into a cache as the hub's clients lay it out, in the order of the listing.
-pub fn fill(cache: &Path, listing: &Listing, files: &[Vec<u8>]) {
+pub fn fill(cache: &Path, listing: &HubDataset, files: &[Vec<u8>]) {
     let repo = cache.join(format!("datasets--{}--{}", listing.owner, listing.name));
     let reference = repo.join("refs").join(listing.revision);
     fs::create_dir_all(reference.parent().unwrap()).unwrap();

@@ -8,7 +8,7 @@ use parquet::file::properties::WriterVersion;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::allocations::most_held;
+use crate::allocations::peak_bytes;
 use crate::fixtures::{HUB, Layout, Row, corpus, languages, message, parquet, parquet_rows, rows};
 
 /// The pairs of the tables with these bytes.
@@ -69,7 +69,7 @@ fn several_tables_follow_each_other_and_count_together() {
         .collect();
     assert_eq!(open().first(usize::MAX).unwrap(), both);
     assert_eq!(open().first(41).unwrap().source, both.source[..41]);
-    assert_eq!(open().spread(9).unwrap(), both.spread(9));
+    assert_eq!(open().evenly_spaced(9).unwrap(), both.evenly_spaced(9));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_table_is_streamed_whatever_its_size() {
     let bytes = parquet_rows(&rows, &layout);
     assert!(bytes.len() > 20 << 20, "{} bytes", bytes.len());
     fs::write(&path, bytes).unwrap();
-    let (count, most) = most_held(|| {
+    let (count, most) = peak_bytes(|| {
         let pairs = Translations::open(&[path], &languages("en-de")).unwrap();
         pairs
             .map(|pair| pair.unwrap())
@@ -187,7 +187,7 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(n));
         }
-        let (read, most) = most_held(|| read(&[bytes]));
+        let (read, most) = peak_bytes(|| read(&[bytes]));
         if let Ok(pairs) = read {
             prop_assert_eq!(pairs.source.len(), pairs.target.len());
         }

@@ -5,7 +5,7 @@ use kd_core::Result;
 use kd_core::model::Mode;
 use kd_translation::bpe::BOS;
 use kd_translation::transformer::{
-    Decoding, MOST_POSITIONS, Memory, Norm, Transformer, TransformerSpec,
+    Decoding, MAX_POSITIONS, Memory, Norm, Transformer, TransformerSpec,
 };
 
 use super::{close, drawn, rows_of, spec, stack, words};
@@ -131,8 +131,8 @@ fn padding_behind_a_sentence_does_not_reach_its_translation() -> Result<()> {
 #[test]
 fn a_sentence_of_more_words_than_there_are_positions_is_refused() -> Result<()> {
     let network = drawn(&spec(VOCABULARY, VOCABULARY, stack(1, 4, 4), stack(1, 4, 4)), 1)?.1;
-    let ids = Tensor::ones((1, MOST_POSITIONS + 1), candle_core::DType::U32, &Device::Cpu)?;
-    let Err(e) = network.encode(&ids, &[MOST_POSITIONS + 1], Mode::Evaluate) else {
+    let ids = Tensor::ones((1, MAX_POSITIONS + 1), candle_core::DType::U32, &Device::Cpu)?;
+    let Err(e) = network.encode(&ids, &[MAX_POSITIONS + 1], Mode::Evaluate) else {
         panic!("it was read")
     };
     assert!(e.is_bad_input() && e.to_string().contains("at most 1024 words, got 1025"), "{e}");

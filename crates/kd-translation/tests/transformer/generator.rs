@@ -37,7 +37,7 @@ pub fn generated(
 }
 
 /// Moves every parameter, scales and shifts too, away from where it begins.
-fn stir(params: &Params) -> Result<()> {
+fn perturb(params: &Params) -> Result<()> {
     let begun = params.snapshot()?;
     by_formula(params, |name, dims| {
         let noise: Vec<f32> = formula::noise(dims.iter().product(), name, 3)
@@ -81,7 +81,7 @@ fn the_materialised_student_computes_what_the_generated_one_computes() -> Result
     for (student, teacher, generator) in kinds() {
         let (params, made) =
             generated(&student, &teacher, &drawn(&teacher, 2)?.0.snapshot()?, &generator)?;
-        stir(&params)?;
+        perturb(&params)?;
         let ordinary =
             build_frozen(made.materialise()?, &Device::Cpu, |vb| Transformer::new(&student, vb))?;
         let (ours, theirs) = (logits(&made.student()?)?, logits(&ordinary)?);
@@ -129,8 +129,8 @@ fn shift_alone_and_scale_alone_can_make_any_student() -> Result<()> {
                 &whole(form, Start::Random),
             )?;
             let wanted = drawn(&student, 77)?.0.snapshot()?;
-            // With scale 1 and shift 0, as they begin, a weight is the bent map.
-            let bent = made.materialise()?;
+            // With scale 1 and shift 0, as they begin, a weight is the tanh of the map.
+            let activated = made.materialise()?;
             let transformed = |name: &str| !name.ends_with("output_projection.weight");
             let (mut values, zero) = (params.snapshot()?, |t: &Tensor| t.zeros_like());
             for (i, (name, weight)) in
@@ -138,9 +138,9 @@ fn shift_alone_and_scale_alone_can_make_any_student() -> Result<()> {
             {
                 // A bias of 0 is 0 times whatever the teacher's bias became.
                 let by_scale =
-                    i % 2 == 0 && formula::values(&bent[name])?.iter().all(|v| v.abs() > 1e-6);
+                    i % 2 == 0 && formula::values(&activated[name])?.iter().all(|v| v.abs() > 1e-6);
                 let (scale, shift) = if by_scale {
-                    ((weight / &bent[name])?, zero(weight)?)
+                    ((weight / &activated[name])?, zero(weight)?)
                 } else {
                     (zero(weight)?, weight.clone())
                 };

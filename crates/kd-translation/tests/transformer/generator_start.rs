@@ -144,13 +144,13 @@ fn an_identity_start_is_the_bent_mean_of_the_layers_cut_or_continued_by_zeros() 
                         .for_each(|(sum, v)| *sum += v / layers.len() as f64);
                 }
                 let expected = cut(&mean, tensors[&layers[0]].dims(), weight.dims());
-                let bend =
+                let tanh =
                     |v: f64| if name.ends_with("output_projection.weight") { v } else { v.tanh() };
                 for (got, expected) in formula::values(&weight)?.into_iter().zip(expected) {
                     assert!(
-                        (got - bend(expected)).abs() < 1e-6,
+                        (got - tanh(expected)).abs() < 1e-6,
                         "{form:?}, {name}: {got}, expected {}",
-                        bend(expected)
+                        tanh(expected)
                     );
                 }
             }

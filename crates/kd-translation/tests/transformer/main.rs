@@ -48,7 +48,7 @@ fn drawn(spec: &TransformerSpec, seed: u64) -> Result<(Params, Transformer)> {
     Ok((params, network))
 }
 
-/// So many words of a vocabulary, without the four special ones.
+/// `count` words of a vocabulary, none of them one of the four special ones.
 fn words(count: usize, vocabulary: usize, purpose: &str) -> Vec<u32> {
     let noise = formula::noise(count, purpose, 0).into_iter();
     noise.map(|u| 4 + ((u + 1.) / 2. * (vocabulary - 4) as f64) as u32).collect()

@@ -14,7 +14,7 @@ use kd_translation::generated_student::classes::Block;
 use kd_translation::generated_student::{Form, GeneratedStudent, GeneratorSpec, Start};
 use kd_translation::token_batches::{BatchSize, TokenBatch, TokenBatches, TokenPairs};
 use kd_translation::transformer::{Norm, Transformer, TransformerSpec};
-use kd_translation::{Learner, Pairs, TranslationSpec, Translations};
+use kd_translation::{Learner, Pairs, TranslationSpec, TranslationTask};
 
 use super::{by_formula, close, close_in_norm, formula, norm, spec, stack};
 
@@ -113,8 +113,15 @@ fn follow(
     )?;
 
     let (device, pairs) = (&Device::Cpu, Pairs::new(&text[0], Seed(0))?);
-    let task =
-        Translations { learner, params, teacher: None, pairs, spec: &train, device, measure: None };
+    let task = TranslationTask {
+        learner,
+        params,
+        teacher: None,
+        pairs,
+        spec: &train,
+        device,
+        measure: None,
+    };
     let mut optimizer = Optimizer::new(&train.optimizer, None, params)?;
     let losses = formula::values(expected("losses"))?;
     assert_eq!(losses.len(), 10);

@@ -217,14 +217,16 @@ fn which_sentences_are_translated_together_and_in_which_order_changes_nothing() 
     let (sources, search) = (sources(21), Search { beam: 3, length_factor: 2., ..SEARCH });
     let alone = translate(&network, &sources, &Search { batch: 1, ..search }, &mut |_| ())?;
     for batch in [2, 5, 64] {
-        let mut told = Vec::new();
+        let mut reports = Vec::new();
         let together = translate(&network, &sources, &Search { batch, ..search }, &mut |done| {
-            told.push(done)
+            reports.push(done)
         })?;
         alone.iter().zip(&together).for_each(|(a, b)| same(b, a, &format!("a batch of {batch}")));
         assert!(
-            told.len() == 21usize.div_ceil(batch) && told.is_sorted() && told.last() == Some(&21),
-            "{told:?}"
+            reports.len() == 21usize.div_ceil(batch)
+                && reports.is_sorted()
+                && reports.last() == Some(&21),
+            "{reports:?}"
         );
     }
     let backwards: Vec<Vec<u32>> = sources.iter().rev().cloned().collect();

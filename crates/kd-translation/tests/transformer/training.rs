@@ -15,7 +15,7 @@ use kd_translation::generated_student::{Form, GeneratedStudent, Start};
 use kd_translation::token_batches::{BatchSize, TokenBatches, TokenPairs};
 use kd_translation::training::Measure;
 use kd_translation::transformer::{Transformer, TransformerSpec};
-use kd_translation::{Learner, Pairs, TranslationSpec, Translations, WordDistillation};
+use kd_translation::{Learner, Pairs, TranslationSpec, TranslationTask, WordDistillation};
 
 use super::generator::{generated, whole};
 use super::{close_in_norm, drawn, formula, norm, spec, stack, words};
@@ -66,9 +66,17 @@ fn task<'a>(
     teacher: Option<WordDistillation<'a>>,
     text: &'a TokenBatches,
     spec: &'a TranslationSpec,
-) -> Result<Translations<'a>> {
+) -> Result<TranslationTask<'a>> {
     let pairs = Pairs::new(text, Seed(3))?;
-    Ok(Translations { learner, params, teacher, pairs, spec, device: &Device::Cpu, measure: None })
+    Ok(TranslationTask {
+        learner,
+        params,
+        teacher,
+        pairs,
+        spec,
+        device: &Device::Cpu,
+        measure: None,
+    })
 }
 
 fn by_name(params: &Params, gradients: &Gradients) -> BTreeMap<String, Tensor> {
@@ -237,7 +245,7 @@ fn train(
 }
 
 #[test]
-fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_losses_to_the_bit() -> Result<()> {
+fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_losses_bit_for_bit() -> Result<()> {
     let dir = tempfile::tempdir().expect("a folder");
     for (i, kind) in [Kind::Network, Kind::Distilled, Kind::Generated].into_iter().enumerate() {
         for average_epochs in [0, 3] {
@@ -248,9 +256,9 @@ fn a_run_that_was_stopped_goes_on_to_the_same_weights_and_losses_to_the_bit() ->
                 "it was not stopped"
             );
             assert!(state.as_ref().is_some_and(|path| path.exists()));
-            let torn = train(kind, 4, average_epochs, state, 4)?;
+            let resumed = train(kind, 4, average_epochs, state, 4)?;
             assert_eq!(whole.1.len(), 4);
-            assert!(whole == torn, "losses {:?}, expected {:?}", torn.1, whole.1);
+            assert!(whole == resumed, "losses {:?}, expected {:?}", resumed.1, whole.1);
         }
     }
     Ok(())
@@ -291,7 +299,7 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_
         Ok(BTreeMap::new())
     };
     let spoil: &Measure = &spoil;
-    let task = Translations {
+    let task = TranslationTask {
         measure: Some(spoil),
         ..task(Learner::Network(&network), &params, None, &text, &recipe)?
     };

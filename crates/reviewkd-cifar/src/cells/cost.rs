@@ -41,7 +41,7 @@ const CLASSES: usize = 100;
 /// When the method does not fit the pair, or a step fails.
 pub fn run(cell: &CostCell, work: &Work) -> Result<CellResult> {
     let started = Instant::now();
-    let (device, seed) = (work.place.device, work.place.seed);
+    let (device, seed) = (work.context.device, work.context.seed);
     let images = RandomImages::new(cell, seed, device)?;
     let mut alone = Side::new(cell, &hard_targets::Spec {}.into(), seed, device)?;
     let before = memory::live();

@@ -47,14 +47,14 @@ pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<Cell
         .filter(|(name, _)| !is_buffer(name))
         .map(|(_, t)| t.elem_count())
         .sum::<usize>();
-    let frozen = Frozen::build(tensors.clone(), work.place.device, |vb| spec.build(vb))?;
+    let frozen = Frozen::build(tensors.clone(), work.context.device, |vb| spec.build(vb))?;
     let accuracy = |images: &LabelledImages| {
-        accuracy(&**frozen.model(), images, images.len(), cell.normalisation, work.place.device)
+        accuracy(&**frozen.model(), images, images.len(), cell.normalisation, work.context.device)
     };
     let result = CellResult::of(
         METRICS,
         [accuracy(&work.data.test)?, accuracy(&work.data.train)?, parameters as f64],
     );
-    checkpoint::save(&work.place.network(), &tensors, &spec)?;
+    checkpoint::save(&work.context.network(), &tensors, &spec)?;
     Ok(result)
 }

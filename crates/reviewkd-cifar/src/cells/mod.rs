@@ -9,7 +9,7 @@ use kd_core::Result;
 use kd_core::data::{Cifar, LabelledImages, Normalisation};
 use kd_core::model::Model;
 use kd_core::train::{Errors, predict};
-use kd_paper::Place;
+use kd_paper::TrainingContext;
 
 /// Images in one forward pass of an evaluation.
 const CHUNK: usize = 250;
@@ -17,7 +17,7 @@ const CHUNK: usize = 250;
 /// A cell at work.
 pub struct Work<'a> {
     /// Where it works.
-    pub place: Place<'a>,
+    pub context: TrainingContext<'a>,
     /// The data set.
     pub data: &'a Cifar,
     /// Its name and fingerprint.

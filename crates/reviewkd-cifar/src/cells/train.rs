@@ -51,8 +51,8 @@ pub struct TeacherCell<'a> {
 /// # Errors
 /// As [`Phases::run`], and when a file cannot be written.
 pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Result<CellResult> {
-    let &Work { place, data, data_name } = work;
-    let (device, seed) = (place.device, place.seed);
+    let &Work { context, data, data_name } = work;
+    let (device, seed) = (context.device, context.seed);
     let started = Instant::now();
     let precision: kd_kernels::conv2d::Precision = cell.conv.into();
     let part = &cell.examples;
@@ -92,17 +92,17 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         labels: &data.train.labels[..count],
         seed,
         device,
-        state: Some(place.state()),
-        save_every: place.save_every,
+        state: Some(context.state()),
+        save_every: context.save_every,
         teacher_name: teacher.map(|teacher| teacher.name.to_owned()).unwrap_or_default(),
         data_name: data_name.to_owned(),
         measure: Some(&measure),
     };
-    let mut meter = place.meter(cell.epochs());
+    let mut meter = context.meter(cell.epochs());
     let records = phases.run(&cell.phases(), &mut meter)?;
-    write_epochs(&place.epochs(), &records)?;
+    write_epochs(&context.epochs(), &records)?;
     let network = params.without(PREFIX);
-    checkpoint::save(&place.network(), &network.snapshot()?, &spec)?;
+    checkpoint::save(&context.network(), &network.snapshot()?, &spec)?;
     // Measured at the end of the last epoch already, unless the weights were averaged since.
     let measured = records
         .last()
@@ -130,7 +130,7 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     ];
     let mut result = CellResult::of(METRICS, numbers);
     result.series.insert("epochs".to_owned(), curve(&records));
-    place.drop_state();
+    context.drop_state();
     let seconds = meter.seconds().max(started.elapsed().as_secs_f64());
     Ok(CellResult { epochs: records.len() as u64, seconds, ..result })
 }

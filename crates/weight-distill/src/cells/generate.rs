@@ -9,7 +9,7 @@ use kd_experiment::{CellResult, Result};
 use kd_translation::generated_student::GeneratedStudent;
 use kd_translation::{Learner, SavedTransformer};
 
-use super::work::{Course, Work, result};
+use super::work::{TrainingJob, Work, result};
 use crate::generator_file;
 use crate::spec::GenerateCell;
 
@@ -22,11 +22,11 @@ pub const GENERATOR_PARAMETERS: &str = "generator-parameters";
 /// # Errors
 /// Those of training, and bad input when the teacher does not fit.
 pub fn run(cell: &GenerateCell, work: &Work) -> Result<CellResult> {
-    let (device, text) = (work.place.device, work.corpus.text(&cell.text)?);
+    let (device, text) = (work.context.device, work.corpus.text(&cell.text)?);
     let vocabularies = &text.vocabularies;
     let spec = cell.network.full(vocabularies.source.size(), vocabularies.target.size());
     let teacher = work.network("teacher", &text)?;
-    let (params, vb) = Params::seeded(work.place.seed, device);
+    let (params, vb) = Params::seeded(work.context.seed, device);
     let student = GeneratedStudent::new(
         &spec,
         &teacher.about.network,
@@ -37,7 +37,7 @@ pub fn run(cell: &GenerateCell, work: &Work) -> Result<CellResult> {
     // Weights that are not computed are drawn when the student is first made: the optimiser has to
     // know them.
     student.student()?;
-    let course = Course {
+    let job = TrainingJob {
         learner: Learner::Generated(&student),
         params: &params,
         teacher: None,
@@ -45,9 +45,9 @@ pub fn run(cell: &GenerateCell, work: &Work) -> Result<CellResult> {
         search: &cell.search,
         measure_every: cell.measure_every,
     };
-    let records = work.train(course, &text, &|| student.student())?;
+    let records = work.train(job, &text, &|| student.student())?;
     generator_file::save(
-        &work.place.dir.join(generator_file::NAME),
+        &work.context.dir.join(generator_file::NAME),
         &params,
         &cell.generator,
         &spec,
@@ -55,11 +55,11 @@ pub fn run(cell: &GenerateCell, work: &Work) -> Result<CellResult> {
     )?;
     let tensors = student.materialise()?;
     let parameters = tensors.values().map(|t| t.elem_count()).sum();
-    SavedTransformer::save(&work.place.network(), &tensors, &spec, vocabularies)?;
-    vocabularies.save(work.place.dir)?;
-    let saved = SavedTransformer::load(&work.place.network(), device)?;
+    SavedTransformer::save(&work.context.network(), &tensors, &spec, vocabularies)?;
+    vocabularies.save(work.context.dir)?;
+    let saved = SavedTransformer::load(&work.context.network(), device)?;
     let found = work.test(&saved.network, &text, &cell.search)?;
-    work.place.drop_state();
+    work.context.drop_state();
     let mut result = result(&found, parameters, &records, &cell.train);
     result.metrics.insert(GENERATOR_PARAMETERS.to_owned(), params.count() as f64);
     Ok(result)

@@ -26,29 +26,27 @@ pub fn run(cell: &PseudoCell, work: &Work) -> Result<CellResult> {
     let teacher = work.network("teacher", &text)?;
     let sources = text.vocabularies.encode(&text.train).source;
     let mut lines: Vec<String> = Vec::with_capacity(sources.len());
-    let mut told = work.counter(sources.len());
+    let mut report = work.counter(sources.len());
     let parts: Vec<_> = sources
         .chunks(PART)
         .enumerate()
-        .map(|(i, part)| (work.place.dir.join(format!("part-{i}.txt")), part))
+        .map(|(i, part)| (work.context.dir.join(format!("part-{i}.txt")), part))
         .collect();
     for (file, part) in &parts {
         let done = lines.len();
-        let found = match file.exists() {
-            true => read_lines(file, part.len())?,
-            false => {
-                let found =
-                    translate(&teacher.network, part, &cell.search, &mut |n| told(done + n))?;
-                let found: Vec<String> =
-                    found.iter().map(|h| text.vocabularies.target.decode(&h.words)).collect();
-                found.iter().try_for_each(|line| one_line(line))?;
-                atomic::write(file, joined(&found).as_bytes())?;
-                found
-            }
+        let found = if file.exists() {
+            read_lines(file, part.len())?
+        } else {
+            let found = translate(&teacher.network, part, &cell.search, &mut |n| report(done + n))?;
+            let found: Vec<String> =
+                found.iter().map(|h| text.vocabularies.target.decode(&h.words)).collect();
+            found.iter().try_for_each(|line| one_line(line))?;
+            atomic::write(file, joined(&found).as_bytes())?;
+            found
         };
         lines.extend(found);
     }
-    atomic::write(&work.place.dir.join(FILE), joined(&lines).as_bytes())?;
+    atomic::write(&work.context.dir.join(FILE), joined(&lines).as_bytes())?;
     for (file, _) in &parts {
         // The whole is written; a part that stays costs disk space only.
         let _ = std::fs::remove_file(file);

@@ -25,7 +25,7 @@ pub fn run(cell: &SpeedCell, work: &Work) -> Result<CellResult> {
     let load = |role: &str| -> Result<_> {
         let dir = &work.needed.one(role)?.dir;
         Ok((
-            SavedTransformer::load(&dir.join(NETWORK), work.place.device)?,
+            SavedTransformer::load(&dir.join(NETWORK), work.context.device)?,
             Vocabularies::load(dir)?,
         ))
     };

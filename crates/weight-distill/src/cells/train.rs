@@ -12,7 +12,7 @@ use kd_translation::generated_student::truncation::truncate;
 use kd_translation::transformer::Transformer;
 use kd_translation::{Learner, SavedTransformer, WordDistillation};
 
-use super::work::{Course, Work, result};
+use super::work::{TrainingJob, Work, result};
 use crate::spec::{Start, TrainCell};
 
 /// Trains the network of `cell` and leaves it, its vocabularies, its translations and `epochs.csv`
@@ -21,10 +21,10 @@ use crate::spec::{Start, TrainCell};
 /// # Errors
 /// Those of training, and bad input when a needed network does not fit.
 pub fn run(cell: &TrainCell, work: &Work) -> Result<CellResult> {
-    let (device, text) = (work.place.device, work.corpus.text(&cell.text)?);
+    let (device, text) = (work.context.device, work.corpus.text(&cell.text)?);
     let vocabularies = &text.vocabularies;
     let spec = cell.network.full(vocabularies.source.size(), vocabularies.target.size());
-    let (params, vb) = Params::seeded(work.place.seed, device);
+    let (params, vb) = Params::seeded(work.context.seed, device);
     let network = Transformer::new(&spec, vb)?;
     match cell.start {
         Start::Random => {}
@@ -49,7 +49,7 @@ pub fn run(cell: &TrainCell, work: &Work) -> Result<CellResult> {
     let teacher = teacher
         .as_ref()
         .map(|t| WordDistillation { teacher: &t.network, weight: cell.word_distillation });
-    let course = Course {
+    let job = TrainingJob {
         learner: Learner::Network(&network),
         params: &params,
         teacher,
@@ -57,11 +57,11 @@ pub fn run(cell: &TrainCell, work: &Work) -> Result<CellResult> {
         search: &cell.search,
         measure_every: cell.measure_every,
     };
-    let records = work.train(course, &text, &|| Ok(network.detached()))?;
-    SavedTransformer::save(&work.place.network(), &params.snapshot()?, &spec, vocabularies)?;
-    vocabularies.save(work.place.dir)?;
+    let records = work.train(job, &text, &|| Ok(network.detached()))?;
+    SavedTransformer::save(&work.context.network(), &params.snapshot()?, &spec, vocabularies)?;
+    vocabularies.save(work.context.dir)?;
     let found = work.test(&network, &text, &cell.search)?;
-    work.place.drop_state();
+    work.context.drop_state();
     let mut result = result(&found, params.count(), &records, &cell.train);
     if let [start] = work.needed.all("start") {
         // Rows are compared at equal updates, those of the phase before included.

@@ -35,20 +35,21 @@ pub fn lines(path: &Path, expected: usize) -> Result<Vec<String>> {
             i + 1
         )));
     }
-    match lines.len() == expected {
-        true => Ok(lines),
-        false => Err(Error::bad_input(format!(
+    if lines.len() == expected {
+        Ok(lines)
+    } else {
+        Err(Error::bad_input(format!(
             "{}: expected {expected} lines, got {}",
             path.display(),
             lines.len()
-        ))),
+        )))
     }
 }
 
 /// Bad input when a text has lines that a file cannot hold one a line.
 pub fn one_line(line: &str) -> Result<()> {
-    match line.contains(['\n', '\r']) {
-        true => Err(Error::bad_input("a translation holds a line end: expected one line")),
-        false => Ok(()),
+    if line.contains(['\n', '\r']) {
+        return Err(Error::bad_input("a translation holds a line end: expected one line"));
     }
+    Ok(())
 }

@@ -6,12 +6,12 @@ use kd_core::frozen::NETWORK;
 use kd_core::params::Params;
 use kd_core::train::{EpochRecord, Training, Trains, write_epochs};
 use kd_experiment::{CellResult, Needed, Result, Series, Update};
-use kd_paper::Place;
+use kd_paper::TrainingContext;
 use kd_translation::bitext::Bitext;
 use kd_translation::token_batches::{BatchSize, TokenBatches, TokenPairs};
 use kd_translation::transformer::Transformer;
 use kd_translation::{
-    Learner, Pairs, SavedTransformer, Search, Translated, TranslationSpec, Translations,
+    Learner, Pairs, SavedTransformer, Search, Translated, TranslationSpec, TranslationTask,
     WordDistillation, evaluate,
 };
 
@@ -31,13 +31,13 @@ pub struct Work<'a> {
     /// The text.
     pub corpus: &'a Corpus,
     /// Where it trains.
-    pub place: Place<'a>,
+    pub context: TrainingContext<'a>,
     /// Cells that it needs.
     pub needed: &'a Needed,
 }
 
-/// What trains, and how.
-pub struct Course<'a> {
+/// A network to train, and the recipe.
+pub struct TrainingJob<'a> {
     /// What learns.
     pub learner: Learner<'a>,
     /// Its parameters.
@@ -60,7 +60,7 @@ impl Work<'_> {
     /// Bad input when the row names none, or its network belongs to another vocabulary.
     pub fn network(&self, role: &str, text: &Text) -> Result<SavedTransformer> {
         let saved =
-            SavedTransformer::load(&self.needed.one(role)?.dir.join(NETWORK), self.place.device)?;
+            SavedTransformer::load(&self.needed.one(role)?.dir.join(NETWORK), self.context.device)?;
         saved.check(&text.vocabularies)?;
         Ok(saved)
     }
@@ -72,7 +72,7 @@ impl Work<'_> {
     /// batch.
     pub fn batches(&self, text: &Text, spec: &TranslationSpec) -> Result<TokenBatches> {
         if text.cleaning.kept < text.cleaning.pairs_in {
-            self.place.progress.note(&text.cleaning.to_string());
+            self.context.progress.note(&text.cleaning.to_string());
         }
         let mut pairs = text.vocabularies.encode(&text.train);
         if let [pseudo] = self.needed.all("pseudo") {
@@ -85,7 +85,7 @@ impl Work<'_> {
         let fits = |i: usize| pairs.source[i].len().max(pairs.target[i].len()) < spec.tokens;
         let kept: Vec<usize> = (0..pairs.len()).filter(|&i| fits(i)).collect();
         if kept.len() < pairs.len() {
-            self.place.progress.note(&format!(
+            self.context.progress.note(&format!(
                 "{} pairs of more than {} tokens left out",
                 pairs.len() - kept.len(),
                 spec.tokens
@@ -111,7 +111,7 @@ impl Work<'_> {
             &mut self.counter(test.test.len()),
         )?;
         let lines: String = found.lines.iter().map(|line| format!("{line}\n")).collect();
-        kd_base::atomic::write(&self.place.dir.join(TRANSLATIONS), lines.as_bytes())?;
+        kd_base::atomic::write(&self.context.dir.join(TRANSLATIONS), lines.as_bytes())?;
         Ok(found)
     }
 
@@ -140,19 +140,19 @@ impl Work<'_> {
         .bleu)
     }
 
-    /// Trains what `course` says on the text and writes `epochs.csv`. `current` gives the network
+    /// Trains what `job` says on the text and writes `epochs.csv`. `current` gives the network
     /// as it is now, to be measured.
     ///
     /// # Errors
     /// Those of training.
     pub fn train(
         &self,
-        course: Course,
+        job: TrainingJob,
         text: &Text,
         current: &(dyn Fn() -> kd_core::Result<Transformer> + Sync),
     ) -> Result<Vec<EpochRecord>> {
-        let Course { learner, params, teacher, spec, search, measure_every } = course;
-        let (device, batches) = (self.place.device, self.batches(text, spec)?);
+        let TrainingJob { learner, params, teacher, spec, search, measure_every } = job;
+        let (device, batches) = (self.context.device, self.batches(text, spec)?);
         let measure = |epoch: usize| {
             let mut found = BTreeMap::new();
             if measure_every > 0 && (epoch + 1).is_multiple_of(measure_every) {
@@ -163,9 +163,16 @@ impl Work<'_> {
             }
             Ok(found)
         };
-        let pairs = Pairs::new(&batches, self.place.seed)?;
-        let task =
-            Translations { learner, params, teacher, pairs, spec, device, measure: Some(&measure) };
+        let pairs = Pairs::new(&batches, self.context.seed)?;
+        let task = TranslationTask {
+            learner,
+            params,
+            teacher,
+            pairs,
+            spec,
+            device,
+            measure: Some(&measure),
+        };
         let training = Training {
             params,
             trains: &Trains::All,
@@ -175,22 +182,22 @@ impl Work<'_> {
             average_epochs: spec.average_epochs,
             optimizer: &spec.optimizer,
             max_norm: None,
-            seed: self.place.seed,
+            seed: self.context.seed,
             device,
-            state: Some(self.place.state()),
+            state: Some(self.context.state()),
             resume: true,
-            save_every: self.place.save_every,
+            save_every: self.context.save_every,
         };
-        let mut meter = self.place.meter(spec.epochs());
+        let mut meter = self.context.meter(spec.epochs());
         let records = training.run(&task, &mut meter)?;
-        write_epochs(&self.place.epochs(), &records)?;
+        write_epochs(&self.context.epochs(), &records)?;
         Ok(records)
     }
 
     /// Tells how many sentences are translated.
     pub fn counter(&self, all: usize) -> impl FnMut(usize) {
         move |done| {
-            self.place.progress.update(&Update {
+            self.context.progress.update(&Update {
                 phase: "translate",
                 epoch: 1,
                 epochs: 1,

@@ -42,12 +42,11 @@ pub fn run(
     let target = arguments.to.join(NETWORK);
     refuse_existing(&target, arguments.force)?;
     let given = PathBuf::from(&arguments.generator);
-    let file = match given.is_file() {
-        true => given,
+    let file = if given.is_file() {
+        given
+    } else {
         // What is found is the folder's network; the generator lies beside it.
-        false => {
-            find_network(&arguments.generator, application)?.with_file_name(generator_file::NAME)
-        }
+        find_network(&arguments.generator, application)?.with_file_name(generator_file::NAME)
     };
     let (tensors, about) = generator_file::materialise(&file, &paper.machine().device)?;
     let folder = file.parent().map(PathBuf::from).unwrap_or_default();

@@ -83,11 +83,11 @@ pub fn write_lines(
 /// # Errors
 /// Bad input when the file exists and `force` is not set.
 pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
-    match path.exists() && !force {
-        true => Err(Error::bad_input(format!(
+    if path.exists() && !force {
+        return Err(Error::bad_input(format!(
             "{}: exists already; name another file, or give --force to replace it",
             path.display()
-        ))),
-        false => Ok(()),
+        )));
     }
+    Ok(())
 }

@@ -46,9 +46,10 @@ pub fn run(arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
             all.push(line);
         }
     }
-    let bleu = match arguments.tokenized {
-        true => multi_bleu(&hypotheses, &references, arguments.lower_case)?,
-        false => sacrebleu(&hypotheses, &references)?,
+    let bleu = if arguments.tokenized {
+        multi_bleu(&hypotheses, &references, arguments.lower_case)?
+    } else {
+        sacrebleu(&hypotheses, &references)?
     };
     cli::say(out, format!("BLEU = {bleu}"))
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use kd_experiment::cli::Application;
 use kd_experiment::{Error, Result};
-use kd_translation::transformer::MOST_POSITIONS;
+use kd_translation::transformer::MAX_POSITIONS;
 use kd_translation::translate;
 
 use super::model::{Model, SearchArguments};
@@ -54,8 +54,8 @@ pub fn run(
         .map_or_else(|| "standard input".to_owned(), |p| p.display().to_string());
     let encoded: Vec<Vec<u32>> =
         lines.iter().map(|line| model.vocabularies.source.encode(line)).collect();
-    if let Some(i) = encoded.iter().position(|ids| ids.len() >= MOST_POSITIONS) {
-        let (most, got) = (MOST_POSITIONS - 1, encoded[i].len());
+    if let Some(i) = encoded.iter().position(|ids| ids.len() >= MAX_POSITIONS) {
+        let (most, got) = (MAX_POSITIONS - 1, encoded[i].len());
         return Err(Error::bad_input(format!(
             "{name}: line {}: expected at most {most} vocabulary units, got {got}",
             i + 1

@@ -11,9 +11,9 @@ pub const CLASSES: usize = 100;
 pub const BATCHES: usize = 4;
 
 /// Batches that are made before the clock starts.
-pub struct Ready(Vec<(Tensor, Tensor, Vec<u32>)>);
+pub struct PreparedBatches(Vec<(Tensor, Tensor, Vec<u32>)>);
 
-impl Ready {
+impl PreparedBatches {
     pub fn new(count: usize, size: usize) -> Result<Self> {
         let batch = |i: usize| {
             let images = images(size, i)?;
@@ -32,7 +32,7 @@ pub fn images(count: usize, part: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, (count, 3, 32, 32), &Device::Cpu)?)
 }
 
-impl Examples for Ready {
+impl Examples for PreparedBatches {
     fn len(&self) -> usize {
         self.0.len()
     }

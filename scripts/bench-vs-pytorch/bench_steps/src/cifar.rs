@@ -11,7 +11,7 @@ use kd_core::{Error, Result};
 use kd_kernels::conv2d::Precision;
 
 use crate::Arguments;
-use crate::batches::{BATCHES, CLASSES, Ready, images};
+use crate::batches::{BATCHES, CLASSES, PreparedBatches, images};
 use crate::work::Timed;
 
 /// Images of an evaluation pass, and of one forward pass of it.
@@ -41,7 +41,7 @@ fn batch_size(arch: &str) -> usize {
 }
 
 fn training(arch: &str, precision: Precision, arguments: &Arguments) -> Result<Timed> {
-    let examples = Ready::new(BATCHES, batch_size(arch))?;
+    let examples = PreparedBatches::new(BATCHES, batch_size(arch))?;
     let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
     let model = NetworkSpec::from_name(arch, CLASSES)?.build_with(precision, vb)?;
     let spec = TrainSpec {

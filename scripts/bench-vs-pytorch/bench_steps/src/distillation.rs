@@ -12,7 +12,7 @@ use kd_core::{Error, Result};
 use kd_kernels::conv2d::Precision;
 
 use crate::Arguments;
-use crate::batches::{BATCHES, CLASSES, Ready};
+use crate::batches::{BATCHES, CLASSES, PreparedBatches};
 use crate::work::Timed;
 
 /// A workload: its name, its networks, whether the teacher normalises with the statistics of the
@@ -62,7 +62,7 @@ fn timed(
 ) -> Result<Timed> {
     const BATCH: usize = 128;
     let device = &Device::Cpu;
-    let examples = Ready::new(BATCHES, BATCH)?;
+    let examples = PreparedBatches::new(BATCHES, BATCH)?;
     let teacher = {
         let spec = NetworkSpec::from_name(teacher, CLASSES)?;
         let (params, vb) = Params::seeded(Seed(2), device);

@@ -18,7 +18,7 @@ use kd_base::message::one_line;
 use kd_core::Error;
 
 #[global_allocator]
-static ALLOCATOR: work::Counting = work::Counting;
+static ALLOCATOR: work::CountingAllocator = work::CountingAllocator;
 
 #[derive(Parser)]
 struct Arguments {

@@ -17,7 +17,7 @@ use kd_translation::generated_student::{Form, GeneratedStudent, GeneratorSpec, S
 use kd_translation::search::Hypothesis;
 use kd_translation::token_batches::{BatchSize, TokenBatch, TokenBatches, TokenPairs};
 use kd_translation::transformer::{Embeddings, Norm, Stack, Transformer, TransformerSpec};
-use kd_translation::{Learner, Pairs, Search, TranslationSpec, Translations, translate};
+use kd_translation::{Learner, Pairs, Search, TranslationSpec, TranslationTask, translate};
 
 use crate::Arguments;
 use crate::work::Timed;
@@ -145,8 +145,15 @@ fn steps(
         precision,
     };
     let (pairs, device) = (Pairs::new(&text, Seed(1))?, &Device::Cpu);
-    let task =
-        Translations { learner, params, teacher: None, pairs, spec: &spec, device, measure: None };
+    let task = TranslationTask {
+        learner,
+        params,
+        teacher: None,
+        pairs,
+        spec: &spec,
+        device,
+        measure: None,
+    };
     let mut optimizer = Optimizer::new(&spec.optimizer, None, params)?;
     Timed::run(arguments.warmup, arguments.steps, 3. * multiply_adds, |step| {
         let draws = StepSeed { seed: Seed(1), epoch: 0, step };
@@ -201,12 +208,12 @@ fn search(spec: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
     );
     Timed::run(arguments.warmup, arguments.steps, PAIRS as f64 * (read + written), |_| {
         let found = translate(&network, &sources, &search, &mut |_| ())?;
-        match found.iter().all(|hypothesis| hypothesis.words.len() == WRITTEN - 1) {
-            true => Ok(()),
-            false => {
-                Err(Error::bad_input("a translation ended by itself: expected each to be cut off"))
-            }
+        if found.iter().any(|hypothesis| hypothesis.words.len() != WRITTEN - 1) {
+            return Err(Error::bad_input(
+                "a translation ended by itself: expected each to be cut off",
+            ));
         }
+        Ok(())
     })
 }
 

@@ -46,10 +46,10 @@ impl Timed {
 static ALLOCATED: AtomicU64 = AtomicU64::new(0);
 
 /// The allocator of the binaries, counting what it hands out.
-pub struct Counting;
+pub struct CountingAllocator;
 
 // SAFETY: every call goes to `Allocator` as it is.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATED.fetch_add(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: the caller's promise.

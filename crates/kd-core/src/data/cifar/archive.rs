@@ -27,7 +27,7 @@ pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataErro
         Some(_) => DataError::Io { path: path.to_path_buf(), source },
         None => DataError::Archive { path: path.to_path_buf(), reason: source.to_string() },
     };
-    let mut file = Hashed { file: File::open(path).map_err(fault)?, hash: Md5::new() };
+    let mut file = Md5Reader { file: File::open(path).map_err(fault)?, hash: Md5::new() };
     // One byte beyond the limit tells a stream that ends there from one that goes on.
     let mut stream = MultiGzDecoder::new(&mut file).take(MAX_UNPACKED + 1);
     let mut found: Vec<(Archive, Vec<Option<LabelledImages>>)> =
@@ -93,12 +93,12 @@ pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataErro
 }
 
 /// A file whose MD5 is computed as it is read.
-struct Hashed {
+struct Md5Reader {
     file: File,
     hash: Md5,
 }
 
-impl Read for Hashed {
+impl Read for Md5Reader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(buffer)?;
         self.hash.update(&buffer[..n]);

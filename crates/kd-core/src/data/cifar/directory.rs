@@ -11,7 +11,7 @@ use crate::data::DataError;
 
 /// Data from a directory.
 #[derive(Debug)]
-pub struct Found {
+pub struct DirectoryData {
     /// The images.
     pub cifar: Cifar,
     /// The folder or archive they were read from.
@@ -28,10 +28,10 @@ pub struct Found {
 /// [`DataError::MissingFiles`] with the names that were looked for; otherwise what is wrong with
 /// the first bad file, as [`binary::read`](super::binary::read),
 /// [`python::read`](super::python::read) and [`archive::read`] say.
-pub fn load(kind: Kind, dir: &Path) -> Result<Found, DataError> {
+pub fn load(kind: Kind, dir: &Path) -> Result<DirectoryData, DataError> {
     if dir.is_file() {
         let (cifar, note) = archive::read(kind, dir)?;
-        return Ok(Found { cifar, place: dir.to_path_buf(), note });
+        return Ok(DirectoryData { cifar, place: dir.to_path_buf(), note });
     }
     // The folder that has the most of the files: where some are missing, the message is about
     // those.
@@ -45,7 +45,7 @@ pub fn load(kind: Kind, dir: &Path) -> Result<Found, DataError> {
                 .map(str::to_owned)
                 .collect();
             if absent.is_empty() {
-                return Ok(Found { cifar: unpacked(archive, &place)?, place, note: None });
+                return Ok(DirectoryData { cifar: unpacked(archive, &place)?, place, note: None });
             }
             if absent.len() < archive.files().count() {
                 missing = missing.or(Some(absent));
@@ -56,7 +56,7 @@ pub fn load(kind: Kind, dir: &Path) -> Result<Found, DataError> {
         let place = dir.join(archive.file);
         if place.is_file() {
             let (cifar, note) = archive::read(kind, &place)?;
-            return Ok(Found { cifar, place, note });
+            return Ok(DirectoryData { cifar, place, note });
         }
     }
     let names = missing.unwrap_or_else(|| Archive::of(kind).map(|a| a.file.to_owned()).collect());

@@ -3,7 +3,7 @@
 //!
 //! A class is a family of shapes (its group) with a texture. Everything else is random: place,
 //! size, flatness and turn of the shape, direction, period and phase of its texture, all colours,
-//! the ground and its texture, a scrap of another shape, light and noise. So a network has to find
+//! the ground and its texture, a piece of another shape, light and noise. A network has to find
 //! the shape, to tell its outline, and to tell its texture from the ground's. Image `i` of a set is
 //! a function of `(seed, set, i)` alone and is computed without functions whose last bits differ
 //! between platforms, so a seed names the same bytes everywhere, whatever the number of threads.
@@ -32,8 +32,8 @@ const GROUND: f32 = 0.1;
 const CONTRAST: f32 = 0.35;
 /// Radius of the shape, in pixels.
 const RADIUS: (f32, f32) = (9.0, 13.0);
-/// Radius of a scrap, in pixels.
-const SCRAP: (f32, f32) = (1.5, 3.0);
+/// Radius of a small shape in the background, in pixels.
+const CLUTTER_RADIUS: (f32, f32) = (1.5, 3.0);
 /// Largest deviation of the noise.
 const NOISE: f32 = 0.05;
 
@@ -86,13 +86,13 @@ fn write(class: usize, key: u64, out: &mut [u8]) {
     // The ground is fainter than the shape, of any texture.
     let base: Colour = colour(random);
     let shade = shift(base, GROUND * random.between(0.3, 1.0), random);
-    let ground = Cloth::new(pick(&TEXTURES, random), [base, shade], random);
+    let ground = ColouredTexture::new(pick(&TEXTURES, random), [base, shade], random);
     for (i, pixel) in canvas.iter_mut().enumerate() {
         *pixel = ground.at((i % SIDE) as f32, (i / SIDE) as f32);
     }
-    // At times a scrap of some shape and texture, behind the one that counts.
+    // At times a small shape of some family and texture, behind the one that counts.
     if random.below(2) == 1 {
-        scrap(random).paint(&mut canvas);
+        clutter(random).paint(&mut canvas);
     }
 
     // Far enough from the ground's colour for the outline to show.
@@ -103,8 +103,8 @@ fn write(class: usize, key: u64, out: &mut [u8]) {
     let centre =
         (middle + room * random.between(-1.0, 1.0), middle + room * random.between(-1.0, 1.0));
     let (turn, flat) = (direction(random), random.between(0.7, 1.0));
-    let cloth = Cloth::new(TEXTURES[class % TEXTURES.len()], colours, random);
-    Body { family: FAMILIES[class / TEXTURES.len()], centre, turn, radius, flat, cloth }
+    let texture = ColouredTexture::new(TEXTURES[class % TEXTURES.len()], colours, random);
+    TexturedShape { family: FAMILIES[class / TEXTURES.len()], centre, turn, radius, flat, texture }
         .paint(&mut canvas);
 
     // Light changes smoothly over the image; the sensor is noisy.
@@ -119,22 +119,22 @@ fn write(class: usize, key: u64, out: &mut [u8]) {
 }
 
 /// A small shape of any family and texture anywhere.
-fn scrap(random: &mut Counter) -> Body {
+fn clutter(random: &mut Counter) -> TexturedShape {
     let first = colour(random);
     let colours = [first, shift(first, CONTRAST, random)];
     let edge = SIDE as f32 - 1.0;
-    Body {
+    TexturedShape {
         family: pick(&FAMILIES, random),
         centre: (random.between(0.0, edge), random.between(0.0, edge)),
         turn: direction(random),
-        radius: random.between(SCRAP.0, SCRAP.1),
+        radius: random.between(CLUTTER_RADIUS.0, CLUTTER_RADIUS.1),
         flat: random.between(0.4, 1.0),
-        cloth: Cloth::new(pick(&TEXTURES, random), colours, random),
+        texture: ColouredTexture::new(pick(&TEXTURES, random), colours, random),
     }
 }
 
-/// A texture in two colours, laid over the plane.
-struct Cloth {
+/// A texture in two colours over the plane.
+struct ColouredTexture {
     texture: Texture,
     /// Direction of the pattern, over its period in pixels.
     turn: (f32, f32),
@@ -144,7 +144,7 @@ struct Cloth {
     colours: [Colour; 2],
 }
 
-impl Cloth {
+impl ColouredTexture {
     fn new(texture: Texture, colours: [Colour; 2], random: &mut Counter) -> Self {
         let (c, s) = direction(random);
         let period = random.between(3.6, 6.4);
@@ -171,17 +171,17 @@ impl Cloth {
     }
 }
 
-/// A shape somewhere in the image, cut out of a cloth.
-struct Body {
+/// A shape somewhere in the image, filled with a texture.
+struct TexturedShape {
     family: Family,
     centre: (f32, f32),
     turn: (f32, f32),
     radius: f32,
     flat: f32,
-    cloth: Cloth,
+    texture: ColouredTexture,
 }
 
-impl Body {
+impl TexturedShape {
     /// Paints over what is there; a pixel on the outline is mixed by how much of it is covered,
     /// about.
     fn paint(&self, canvas: &mut [Colour; PLANE]) {
@@ -191,7 +191,7 @@ impl Body {
             let (u, v) = ((c * x + s * y) / self.radius, (c * y - s * x) / self.radius);
             let cover = (0.5 - self.radius * self.family.distance(u, v, self.flat)).clamp(0.0, 1.0);
             if cover > 0.0 {
-                let colour = self.cloth.at(x, y);
+                let colour = self.texture.at(x, y);
                 pixel.iter_mut().zip(colour).for_each(|(p, q)| *p += cover * (q - *p));
             }
         }
@@ -243,6 +243,7 @@ mod tests {
 
     #[test]
     fn a_seed_names_the_same_bytes_on_every_machine() {
+        // Our own pin: no other program draws these. A change orphans every result on them.
         assert_eq!(small(0).content_hash(), "027c8ecb52d73e13");
     }
 

@@ -3,7 +3,7 @@
 use super::set::{Cifar, Kind, SIDE};
 use crate::data::DataError;
 use crate::data::hub::{Files, Repo};
-use crate::data::table::{self, Form};
+use crate::data::table::{self, TableSchema};
 
 impl Kind {
     /// Where it is on the hub.
@@ -20,12 +20,12 @@ impl Kind {
     }
 
     /// What its tables hold.
-    pub fn form(self) -> Form {
+    pub fn schema(self) -> TableSchema {
         let (label, coarse) = match self {
             Self::Cifar10 => ("label", None),
             Self::Cifar100 => ("fine_label", self.groups().map(|n| ("coarse_label", n))),
         };
-        Form {
+        TableSchema {
             image: "img.bytes",
             label,
             classes: self.classes(),
@@ -43,9 +43,11 @@ impl Kind {
 /// As [`table::read`], and [`DataError::Content`] where they hold something other than
 /// [`Kind::original`].
 pub fn read(kind: Kind, files: &Files, original: bool) -> Result<Cifar, DataError> {
-    let form = kind.form();
-    let cifar =
-        Cifar { train: table::read(&files.train, &form)?, test: table::read(&files.test, &form)? };
+    let schema = kind.schema();
+    let cifar = Cifar {
+        train: table::read(&files.train, &schema)?,
+        test: table::read(&files.test, &schema)?,
+    };
     let got = kind.describe(&cifar);
     if original && got != kind.original() {
         let (dataset, expected) = (kind.title(), kind.original().to_string());

@@ -18,4 +18,4 @@ pub mod source;
 mod textures;
 
 pub use set::{Cifar, Kind, PIXELS, SIDE};
-pub use source::{Request, Source, load};
+pub use source::{CifarRequest, CifarSource, load};

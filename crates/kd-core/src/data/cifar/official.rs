@@ -109,10 +109,7 @@ impl Archive {
         let (mut train, mut test) = (self.kind.empty(), self.kind.empty());
         for (i, part) in parts.into_iter().enumerate() {
             let set = if i < self.train.len() { &mut train } else { &mut test };
-            match set.is_empty() {
-                true => *set = part,
-                false => append(set, part),
-            }
+            if set.is_empty() { *set = part } else { append(set, part) }
         }
         Cifar { train, test }
     }

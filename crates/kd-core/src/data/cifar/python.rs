@@ -20,7 +20,7 @@ const MAX_BYTES: usize = 180_000_000;
 const GROWTH: usize = 16 << 20;
 
 /// What is wrong with a pickle.
-type Fault = String;
+type Reason = String;
 
 /// Reads the images of one file; `path` is for messages, `fault` says what a failing read means.
 ///
@@ -35,7 +35,7 @@ pub fn read(
     fault: &dyn Fn(std::io::Error) -> DataError,
 ) -> Result<LabelledImages, DataError> {
     let expected = || format!("{} images", kind.title());
-    let wrong = |reason: Fault| DataError::Pickle {
+    let wrong = |reason: Reason| DataError::Pickle {
         path: path.to_path_buf(),
         expected: expected(),
         reason,
@@ -118,7 +118,7 @@ enum Pixels {
 }
 
 /// The number of rows of the array under `data`, and its bytes.
-fn array(heap: &Heap) -> Result<(usize, Pixels), Fault> {
+fn array(heap: &Heap) -> Result<(usize, Pixels), Reason> {
     let root = heap.root;
     let id = heap
         .entry(root, "data")
@@ -158,8 +158,9 @@ fn array(heap: &Heap) -> Result<(usize, Pixels), Fault> {
         Value::Text(text) => (text.len(), Pixels::Text(content)),
         _ => return Err(other()),
     };
-    match len == n * PIXELS {
-        true => Ok((n, pixels)),
-        false => Err(format!("{len} bytes for an array of [{n}, {PIXELS}]")),
+    if len == n * PIXELS {
+        Ok((n, pixels))
+    } else {
+        Err(format!("{len} bytes for an array of [{n}, {PIXELS}]"))
     }
 }

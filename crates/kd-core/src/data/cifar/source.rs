@@ -12,7 +12,7 @@ use crate::data::{DataError, Provenance};
 
 /// What `--data` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
+pub enum CifarSource {
     /// CIFAR-100; the generator where there is no network and nothing on this machine.
     #[default]
     Auto,
@@ -22,7 +22,7 @@ pub enum Source {
     Embedded,
 }
 
-impl FromStr for Source {
+impl FromStr for CifarSource {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
@@ -40,7 +40,7 @@ impl FromStr for Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for CifarSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
@@ -50,14 +50,14 @@ impl fmt::Display for Source {
     }
 }
 
-/// What is asked of [`load`].
+/// Which data set [`load`] reads, and from where.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct CifarRequest {
     /// Which data set.
-    pub source: Source,
+    pub source: CifarSource,
     /// A directory of the official files or archives, or such an archive, instead of the hub.
     pub dir: Option<PathBuf>,
-    /// What to generate where it comes to that.
+    /// What to generate if the data is generated.
     pub embedded: Embedded,
     /// Where to look for the hub's files.
     pub hub: Hub,
@@ -65,36 +65,36 @@ pub struct Request {
     pub original: bool,
 }
 
-impl Request {
+impl CifarRequest {
     /// A request with the environment's hub and the generator's defaults.
-    pub fn new(source: Source, dir: Option<PathBuf>) -> Self {
+    pub fn new(source: CifarSource, dir: Option<PathBuf>) -> Self {
         Self { source, dir, embedded: Embedded::default(), hub: Hub::from_env(), original: true }
     }
 }
 
 /// Finds, downloads or generates the data set.
 ///
-/// With a directory, its files. Without one, the hub's cache, then the hub. [`Source::Auto`] goes
-/// on to the generator where the hub cannot be reached, and says so in the note; a named data set
-/// never becomes another. Files that are there and corrupt, or a directory without the files, are
-/// errors in each case.
+/// With a directory, its files. Without one, the hub's cache, then the hub. [`CifarSource::Auto`]
+/// goes on to the generator where the hub cannot be reached, and says so in the note; a named data
+/// set never becomes another. Files that are there and corrupt, or a directory without the files,
+/// are errors in each case.
 ///
 /// # Errors
 /// As [`directory::load`], [`Hub::files`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a
-/// directory together with [`Source::Embedded`].
-pub fn load(request: &Request) -> Result<(Cifar, Provenance), DataError> {
+/// directory together with [`CifarSource::Embedded`].
+pub fn load(request: &CifarRequest) -> Result<(Cifar, Provenance), DataError> {
     let kind = match request.source {
-        Source::Embedded => {
+        CifarSource::Embedded => {
             return match &request.dir {
                 Some(dir) => Err(DataError::DirectoryUnused { dir: dir.clone() }),
                 None => Ok(generate(&request.embedded, None)),
             };
         }
-        Source::Cifar(kind) => kind,
-        Source::Auto => Kind::Cifar100,
+        CifarSource::Cifar(kind) => kind,
+        CifarSource::Auto => Kind::Cifar100,
     };
     if let Some(dir) = &request.dir {
-        let directory::Found { cifar, place, note } = directory::load(kind, dir)?;
+        let directory::DirectoryData { cifar, place, note } = directory::load(kind, dir)?;
         let got = kind.describe(&cifar);
         let other = (got != kind.original()).then(|| {
             let (train, test) = (cifar.train.len(), cifar.test.len());
@@ -114,7 +114,7 @@ pub fn load(request: &Request) -> Result<(Cifar, Provenance), DataError> {
     }
     let files = match request.hub.files(&kind.repo()) {
         Ok(files) => files,
-        Err(e @ DataError::Unreachable { .. }) if request.source == Source::Auto => {
+        Err(e @ DataError::Unreachable { .. }) if request.source == CifarSource::Auto => {
             let note = format!(
                 "{e}; using generated shapes instead, whose results are not {}'s",
                 kind.title()

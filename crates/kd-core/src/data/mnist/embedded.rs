@@ -57,9 +57,9 @@ fn set(seed: u64, purpose: u64, n: usize) -> LabelledImages {
 fn write(class: usize, key: u64, out: &mut [u8]) {
     let mut random = Counter::new(key, 0, 0);
     let style = pick(styles(class), &mut random);
-    let hand = Hand::new(&mut random, key);
+    let handwriting = Handwriting::new(&mut random, key);
     let mut strokes: Vec<Vec<Point>> =
-        style.strokes.iter().map(|stroke| hand.bend(stroke, style.width)).collect();
+        style.strokes.iter().map(|stroke| handwriting.distort(stroke, style.width)).collect();
     for stroke in &mut strokes {
         hook(stroke, &mut random);
     }
@@ -102,7 +102,7 @@ fn pick(styles: &'static [Style], random: &mut Counter) -> &'static Style {
 
 /// How one digit departs from its model: one random map of the plane, and a tremor for each control
 /// point.
-struct Hand {
+struct Handwriting {
     key: u64,
     tremor: f32,
     /// Matrix of slant, rotation and stretch.
@@ -111,7 +111,7 @@ struct Hand {
     warp: [[f32; 4]; 2],
 }
 
-impl Hand {
+impl Handwriting {
     fn new(random: &mut Counter, key: u64) -> Self {
         // Writers differ in care: most are steady, some are not.
         let tremor = 0.016 + 0.03 * random.unit() * random.unit();
@@ -130,8 +130,8 @@ impl Hand {
         Self { key, tremor, linear, warp }
     }
 
-    /// The stroke's control points as this hand writes them, around (0, 0) and about 1 high.
-    fn bend(&self, stroke: &[Point], width: f32) -> Vec<Point> {
+    /// The stroke's control points as this handwriting has them, around (0, 0) and about 1 high.
+    fn distort(&self, stroke: &[Point], width: f32) -> Vec<Point> {
         stroke
             .iter()
             .map(|&(x, y)| {
@@ -203,6 +203,7 @@ mod tests {
 
     #[test]
     fn a_seed_names_the_same_bytes_on_every_machine() {
+        // Our own pin: no other program draws these. A change orphans every result on them.
         assert_eq!(small(0).content_hash(), "619ef1c26cc54310");
     }
 

@@ -3,7 +3,7 @@
 use super::set::{CLASSES, Mnist, SIDE};
 use crate::data::DataError;
 use crate::data::hub::{Files, Repo};
-use crate::data::table::{self, Form};
+use crate::data::table::{self, TableSchema};
 
 /// Where it is on the hub.
 pub const REPO: Repo = Repo {
@@ -12,7 +12,7 @@ pub const REPO: Repo = Repo {
     files: ["mnist/train/0000.parquet", "mnist/test/0000.parquet"],
 };
 
-const FORM: Form = Form {
+const SCHEMA: TableSchema = TableSchema {
     image: "image.bytes",
     label: "label",
     classes: CLASSES,
@@ -27,8 +27,10 @@ const FORM: Form = Form {
 /// # Errors
 /// As [`table::read`], and [`DataError::Content`] where they hold something other than MNIST.
 pub fn read(files: &Files, content: Option<&str>) -> Result<Mnist, DataError> {
-    let mnist =
-        Mnist { train: table::read(&files.train, &FORM)?, test: table::read(&files.test, &FORM)? };
+    let mnist = Mnist {
+        train: table::read(&files.train, &SCHEMA)?,
+        test: table::read(&files.test, &SCHEMA)?,
+    };
     match (content, mnist.content_hash()) {
         (Some(expected), got) if *expected != got => Err(DataError::Content {
             found: files.train.display().to_string(),

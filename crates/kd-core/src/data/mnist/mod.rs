@@ -14,4 +14,4 @@ mod strokes;
 
 pub use crate::data::Provenance;
 pub use set::{CLASSES, Mnist, SIDE};
-pub use source::{Request, Source, load};
+pub use source::{MnistRequest, MnistSource, load};

@@ -13,7 +13,7 @@ use crate::data::{DataError, Provenance};
 
 /// What `--data` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Source {
+pub enum MnistSource {
     /// MNIST; the generator where there is no network and nothing on this machine.
     #[default]
     Auto,
@@ -23,7 +23,7 @@ pub enum Source {
     Embedded,
 }
 
-impl FromStr for Source {
+impl FromStr for MnistSource {
     type Err = DataError;
 
     fn from_str(name: &str) -> Result<Self, DataError> {
@@ -40,7 +40,7 @@ impl FromStr for Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for MnistSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Auto => "auto",
@@ -50,14 +50,14 @@ impl fmt::Display for Source {
     }
 }
 
-/// What is asked of [`load`].
+/// Which data set [`load`] reads, and from where.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct MnistRequest {
     /// Which data set.
-    pub source: Source,
+    pub source: MnistSource,
     /// A directory of IDX files, instead of the hub.
     pub dir: Option<PathBuf>,
-    /// What to generate where it comes to that.
+    /// What to generate if the data is generated.
     pub embedded: Embedded,
     /// Where to look for the hub's files.
     pub hub: Hub,
@@ -65,9 +65,9 @@ pub struct Request {
     pub content: Option<String>,
 }
 
-impl Request {
+impl MnistRequest {
     /// A request with the environment's hub and the generator's defaults.
-    pub fn new(source: Source, dir: Option<PathBuf>) -> Self {
+    pub fn new(source: MnistSource, dir: Option<PathBuf>) -> Self {
         let content = Some(Mnist::CONTENT.to_string());
         Self { source, dir, embedded: Embedded::default(), hub: Hub::from_env(), content }
     }
@@ -75,19 +75,19 @@ impl Request {
 
 /// Finds, downloads or generates the data set.
 ///
-/// With a directory, its IDX files. Without one, the hub's cache, then the hub. [`Source::Auto`]
-/// goes on to the generator where the hub cannot be reached, and says so in the note; a named data
-/// set never becomes another. Files that are there and corrupt, or a directory without the files,
-/// are errors in each case.
+/// With a directory, its IDX files. Without one, the hub's cache, then the hub.
+/// [`MnistSource::Auto`] goes on to the generator where the hub cannot be reached, and says so in
+/// the note; a named data set never becomes another. Files that are there and corrupt, or a
+/// directory without the files, are errors in each case.
 ///
 /// # Errors
 /// As [`idx::load_dir`], [`Hub::files`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a
-/// directory together with [`Source::Embedded`].
-pub fn load(request: &Request) -> Result<(Mnist, Provenance), DataError> {
+/// directory together with [`MnistSource::Embedded`].
+pub fn load(request: &MnistRequest) -> Result<(Mnist, Provenance), DataError> {
     match (request.source, &request.dir) {
-        (Source::Embedded, Some(dir)) => Err(DataError::DirectoryUnused { dir: dir.clone() }),
-        (Source::Embedded, None) => Ok(generate(&request.embedded, None)),
-        (Source::Auto | Source::Mnist, Some(dir)) => {
+        (MnistSource::Embedded, Some(dir)) => Err(DataError::DirectoryUnused { dir: dir.clone() }),
+        (MnistSource::Embedded, None) => Ok(generate(&request.embedded, None)),
+        (MnistSource::Auto | MnistSource::Mnist, Some(dir)) => {
             let mnist = idx::load_dir(dir)?;
             let content = mnist.content_hash();
             let note = (content != Mnist::CONTENT).then(|| {
@@ -102,7 +102,7 @@ pub fn load(request: &Request) -> Result<(Mnist, Provenance), DataError> {
         (source, None) => {
             let files = match request.hub.files(&hub::REPO) {
                 Ok(files) => files,
-                Err(e @ DataError::Unreachable { .. }) if source == Source::Auto => {
+                Err(e @ DataError::Unreachable { .. }) if source == MnistSource::Auto => {
                     let note = format!(
                         "{e}; using generated digits instead, whose results are not MNIST's"
                     );

@@ -273,7 +273,7 @@ impl Recipe {
     /// [`Recipe::weighted`] in the case of [`Recipe::nine`], with the weights in registers.
     ///
     /// # Safety
-    /// As there.
+    /// Those promises are the caller's that [`Recipe::weighted`] asks for.
     #[inline(always)]
     pub(super) unsafe fn weighted_nine<V: Vector>(
         &self,
@@ -302,7 +302,7 @@ impl Recipe {
     /// [`Recipe::correlated`] for all taps at once, in the case of [`Recipe::nine`].
     ///
     /// # Safety
-    /// As there; `sums` holds nine registers.
+    /// As [`Recipe::correlated`]; `sums` holds nine registers.
     #[inline(always)]
     pub(super) unsafe fn correlated_nine<V: Vector>(
         &self,

@@ -4,18 +4,18 @@
 //! then put together.
 
 use super::panel::Weights;
-use super::product::{self, Interleave, Product};
+use super::product::{self, ImplicitProduct, Interleave};
 use super::{COLUMNS, flat};
 use crate::conv2d::places::{Places, Walk};
 use crate::conv2d::shape::Shape;
-use crate::gemm::buffer::{Spare, with_lines};
+use crate::gemm::buffer::{Workspace, with_lines};
 use crate::output::written_by_blocks;
 use crate::vector::Isa;
 use std::cell::Cell;
 use std::mem::MaybeUninit;
 
 thread_local! {
-    static SPARE: Spare = const { Cell::new(Vec::new()) };
+    static WORKSPACE: Workspace = const { Cell::new(Vec::new()) };
 }
 
 /// The pixels of x in one direction that leave the same remainder when divided by the stride.
@@ -154,11 +154,11 @@ unsafe fn phases_of_block(
         .scan(0, |at, p| Some(std::mem::replace(at, *at + p.channel * s.cin)))
         .collect();
     let total: usize = plans.iter().map(|p| p.channel * s.cin).sum();
-    with_lines(&SPARE, total.div_ceil(16), |spare| {
+    with_lines(&WORKSPACE, total.div_ceil(16), |workspace| {
         for ((work, plan), start) in works.iter().zip(plans).zip(&starts) {
             let product = product(work, plan.channel);
             // SAFETY: as above, with a part of the scratch memory in place of dx.
-            unsafe { product::run(isa, &product, (&plan.from, &plan.to), g, spare.add(*start)) }
+            unsafe { product::run(isa, &product, (&plan.from, &plan.to), g, workspace.add(*start)) }
         }
         let images = dx.len() / (s.cin * s.h * s.w).max(1);
         if s.geometry.stride == 2 && s.w.is_multiple_of(2) {
@@ -176,7 +176,7 @@ unsafe fn phases_of_block(
                 let to = &Places::new(walk, &[(0, 0)], images, isa.lanes());
                 // SAFETY: both phases were written above; the rows lie in dx.
                 unsafe {
-                    let even = spare.add(*start);
+                    let even = workspace.add(*start);
                     let odd = even.add(plan.channel * s.cin);
                     let y = dx_at.add(a * s.w);
                     let (from_step, to_step) = (plan.channel, s.h * s.w);
@@ -186,8 +186,9 @@ unsafe fn phases_of_block(
         } else {
             for ((work, plan), start) in works.iter().zip(plans).zip(&starts) {
                 // SAFETY: the phase was written above.
-                let phase =
-                    unsafe { std::slice::from_raw_parts(spare.add(*start), plan.channel * s.cin) };
+                let phase = unsafe {
+                    std::slice::from_raw_parts(workspace.add(*start), plan.channel * s.cin)
+                };
                 spread(s, work, plan, phase, images, dx);
             }
         }
@@ -195,8 +196,8 @@ unsafe fn phases_of_block(
 }
 
 /// What the blocks of one phase share.
-fn shared<'a>(s: &Shape, groups: usize, work: &'a Work, channel: usize) -> Product<'a> {
-    Product {
+fn shared<'a>(s: &Shape, groups: usize, work: &'a Work, channel: usize) -> ImplicitProduct<'a> {
+    ImplicitProduct {
         groups,
         channels: s.cout / groups,
         channel_step: s.ho * s.wo,

@@ -33,7 +33,7 @@ use super::shape::Shape;
 use crate::output::{assume_init, written_by_blocks};
 use crate::vector::Isa;
 use panel::Weights;
-use product::Product;
+use product::ImplicitProduct;
 use std::mem::MaybeUninit;
 
 /// Columns that a block of images has at least, where the batch has them: as many share each
@@ -48,7 +48,7 @@ pub(super) fn forward(isa: Isa, s: &Shape, x: &[f32], w: &[f32], epilogue: Epilo
     let (channels, out, depth) = (s.cin / groups, s.cout / groups, s.cin / groups * taps.len());
     let weights =
         Weights::pack(isa, w, [groups, out, depth], depth, |group, k| group * out * depth + k);
-    let product = Product {
+    let product = ImplicitProduct {
         groups,
         channels,
         channel_step: s.h * s.w,

@@ -100,14 +100,14 @@ impl Weights {
 
 /// Where the registers of one row of a panel lie.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct PanelRow {
     /// From one even register to the next.
     pub even: usize,
     /// From an even register to the odd one after it.
     pub odd: usize,
 }
 
-impl Place {
+impl PanelRow {
     /// Registers one after another.
     #[inline(always)]
     pub(super) fn row<V: Vector>() -> Self {
@@ -125,7 +125,7 @@ impl Place {
 const CHANNELS: usize = 8;
 
 /// Copies the pixels under each tap of some channels: row channel · taps + tap, register `v` of the
-/// panel, goes to `row · row_step + place.of(v)`. Registers of the panel that the places do not
+/// panel, goes to `row · row_step + panel_row.of(v)`. Registers of the panel that the places do not
 /// have are 0.
 ///
 /// # Safety
@@ -142,7 +142,7 @@ pub(super) unsafe fn pack<V: Vector>(
     registers: Range<usize>,
     to: *mut f32,
     row_step: usize,
-    place: Place,
+    panel_row: PanelRow,
 ) {
     let mut first = 0;
     while first < channels {
@@ -155,7 +155,7 @@ pub(super) unsafe fn pack<V: Vector>(
                     // SAFETY: the caller's promises.
                     unsafe {
                         let value = gather::<V>(x.add(c * channel_step), places.step, parts);
-                        value.store(to.add((c * taps + tap) * row_step + place.of(v)));
+                        value.store(to.add((c * taps + tap) * row_step + panel_row.of(v)));
                     }
                 }
             }

@@ -1,8 +1,8 @@
 //! Weights times the pixels under the kernel, for one block of images.
 
-use super::panel::{Place, Weights, pack, scatter, tile, with_rows};
+use super::panel::{PanelRow, Weights, pack, scatter, tile, with_rows};
 use crate::conv2d::places::Places;
-use crate::gemm::buffer::{Spare, with_lines};
+use crate::gemm::buffer::{Workspace, with_lines};
 use crate::vector::{Isa, Kernel, Vector};
 use std::cell::Cell;
 
@@ -11,11 +11,11 @@ use std::cell::Cell;
 const PANEL_BYTES: usize = 512 * 1024;
 
 thread_local! {
-    static SPARE: Spare = const { Cell::new(Vec::new()) };
+    static WORKSPACE: Workspace = const { Cell::new(Vec::new()) };
 }
 
 /// What the blocks of a product share.
-pub(super) struct Product<'a> {
+pub(super) struct ImplicitProduct<'a> {
     pub groups: usize,
     /// Input channels of a group, and the numbers between two of them.
     pub channels: usize,
@@ -30,7 +30,7 @@ pub(super) struct Product<'a> {
 
 /// One block of images.
 struct Block<'a> {
-    product: &'a Product<'a>,
+    product: &'a ImplicitProduct<'a>,
     /// The pixels under each tap.
     from: &'a Places,
     /// Where the results go: the same columns under one tap, without a step.
@@ -59,7 +59,7 @@ impl Kernel for Block<'_> {
                 // SAFETY: the panel has room for `pairs` pairs of registers of all rows; the rest
                 // is the caller's promise.
                 unsafe {
-                    let place = Place { even: pair * depth, odd: V::LANES };
+                    let panel_row = PanelRow { even: pair * depth, odd: V::LANES };
                     pack::<V>(
                         x,
                         p.channels,
@@ -69,7 +69,7 @@ impl Kernel for Block<'_> {
                         registers.clone(),
                         panel,
                         pair,
-                        place,
+                        panel_row,
                     );
                     for block in 0..p.weights.blocks() {
                         let (rows, w) = p.weights.block(group, block);
@@ -114,14 +114,14 @@ fn pairs(pair: usize, depth: usize, vectors: usize) -> usize {
 /// As [`Isa::run`]; `x` and `y` are valid at all their places, and nothing else uses `y`.
 pub(super) unsafe fn run(
     isa: Isa,
-    product: &Product,
+    product: &ImplicitProduct,
     (from, to): (&Places, &Places),
     x: *const f32,
     y: *mut f32,
 ) {
     let pair = 2 * isa.lanes();
     let floats = pairs(pair, product.weights.depth, from.vectors) * pair * product.weights.depth;
-    with_lines(&SPARE, floats.div_ceil(16), |panel| {
+    with_lines(&WORKSPACE, floats.div_ceil(16), |panel| {
         // SAFETY: the panel has the size that the block expects; the rest is the caller's promise.
         unsafe { isa.run(Block { product, from, to, x, y, panel }) }
     })

@@ -6,11 +6,11 @@
 //! the shape alone, and their sums are added in order. Where weights are many, chunks are few
 //! (their sums are the traffic then) and tasks are cut by input channel instead.
 
-use super::panel::{Place, cut, pack, with_rows};
+use super::panel::{PanelRow, cut, pack, with_rows};
 use super::{input_walk, output_places, taps};
 use crate::conv2d::places::Places;
 use crate::conv2d::shape::Shape;
-use crate::gemm::buffer::{Spare, with_lines};
+use crate::gemm::buffer::{Workspace, with_lines};
 use crate::output::written;
 use crate::vector::{Isa, Kernel, Vector};
 use rayon::prelude::*;
@@ -31,7 +31,7 @@ const TASKS: usize = 16;
 const ROWS: usize = 96;
 
 thread_local! {
-    static SPARE: Spare = const { Cell::new(Vec::new()) };
+    static WORKSPACE: Workspace = const { Cell::new(Vec::new()) };
 }
 
 /// The gradient with respect to w, `[out, in / groups, kh, kw]`, from g, that of y.
@@ -73,7 +73,7 @@ pub(in crate::conv2d) fn weight_gradient(isa: Isa, s: &Shape, x: &[f32], g: &[f3
             let write = |sums: &mut [MaybeUninit<f32>]| {
                 let sums = sums.as_mut_ptr().cast();
                 with_lines(
-                    &SPARE,
+                    &WORKSPACE,
                     (x_len + g_len + isa.lanes() * call.width).div_ceil(16),
                     |panel| {
                         let (turned, strip) =
@@ -180,7 +180,7 @@ impl Kernel for Task<'_> {
         let rows = channels.len() * call.taps;
         let width = call.width;
         let most = width / V::LANES;
-        let place = Place::row::<V>();
+        let panel_row = PanelRow::row::<V>();
         let mut fresh = true;
         for block in blocks {
             let image = block * call.images;
@@ -202,7 +202,7 @@ impl Kernel for Task<'_> {
                         registers.clone(),
                         panel,
                         width,
-                        place,
+                        panel_row,
                     );
                     turn::<V>(g, out, s.ho * s.wo, over, registers.clone(), strip, width, turned);
                     outer::<V>(
@@ -255,7 +255,7 @@ unsafe fn turn<V: Vector>(
                 registers.clone(),
                 strip,
                 width,
-                Place::row::<V>(),
+                PanelRow::row::<V>(),
             );
             for c in channels..V::LANES {
                 for v in 0..registers.len() {

@@ -6,8 +6,8 @@
 //! transformed weights are read once for all of them.
 
 use super::plan::{Images, Plan, Tables};
-use super::product::{PANEL, Product, product};
-use super::scratch::{Spare, with_scratch};
+use super::product::{PANEL, WinogradProduct, product};
+use super::scratch::{Workspace, with_scratch};
 use super::tile::Tile;
 use super::transform::{Planes, Sink, input, output};
 use super::weights::{Kernels, transform};
@@ -21,8 +21,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 thread_local! {
-    static WEIGHTS: Spare = const { Cell::new(None) };
-    static TILES: Spare = const { Cell::new(None) };
+    static WEIGHTS: Workspace = const { Cell::new(None) };
+    static TILES: Workspace = const { Cell::new(None) };
 }
 
 /// Bytes from which an output is written past the caches.
@@ -197,7 +197,7 @@ impl<F: Tile> Kernel for Bound<'_, '_, F> {
                 }
                 Step::Products { units, positions, tiles, sums } => {
                     for position in positions {
-                        product::<V::Sixteen>(Product {
+                        product::<V::Sixteen>(WinogradProduct {
                             panels: s.kernels.panels(),
                             vectors: units,
                             depth: s.kernels.inner,

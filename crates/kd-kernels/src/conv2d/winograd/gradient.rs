@@ -7,8 +7,8 @@
 //! number of threads.
 
 use super::plan::{Images, Plan, Tables};
-use super::product::{PANEL, Product, product};
-use super::scratch::{Spare, with_scratch};
+use super::product::{PANEL, WinogradProduct, product};
+use super::scratch::{Workspace, with_scratch};
 use super::tile::Tile;
 use super::transform::{Planes, Sink, gradient, input};
 use super::{CACHE, SHARED, for_each, runs, weights};
@@ -20,8 +20,8 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 
 thread_local! {
-    static SUMS: Spare = const { Cell::new(None) };
-    static TILES: Spare = const { Cell::new(None) };
+    static SUMS: Workspace = const { Cell::new(None) };
+    static TILES: Workspace = const { Cell::new(None) };
 }
 
 /// Parts of a batch, at most.
@@ -244,7 +244,7 @@ impl<F: Tile> Kernel for Bound<'_, '_, F> {
                 }
                 Step::Products { units, positions, x, g, sums, accumulate } => {
                     for position in positions {
-                        product::<V::Sixteen>(Product {
+                        product::<V::Sixteen>(WinogradProduct {
                             panels: s.rows / PANEL,
                             vectors: s.columns / 16,
                             depth: units * 16,

@@ -12,7 +12,7 @@ const COLUMNS_FIRST: usize = 32 << 10;
 /// One product. A is cut into panels of [`PANEL`] rows, which may be padding: A\[i, k\] = a\[(i /
 /// 8)·a_panel + (i % 8)·a_row + k·a_step\].
 #[derive(Clone, Copy)]
-pub(super) struct Product {
+pub(super) struct WinogradProduct {
     /// Panels of rows of A and C.
     pub panels: usize,
     /// Columns of B and C, in vectors of 16.
@@ -35,7 +35,7 @@ pub(super) struct Product {
 /// # Safety
 /// As for [`Sixteen`]; the pointers are valid for the sizes.
 #[inline(always)]
-pub(super) unsafe fn product<V: Sixteen>(p: Product) {
+pub(super) unsafe fn product<V: Sixteen>(p: WinogradProduct) {
     // SAFETY: the caller's promise.
     unsafe {
         if V::BLOCK.1 * 64 * p.depth <= COLUMNS_FIRST {
@@ -61,7 +61,7 @@ pub(super) unsafe fn product<V: Sixteen>(p: Product) {
 }
 
 #[inline(always)]
-unsafe fn panel<V: Sixteen>(p: &Product, i: usize, j: usize, columns: usize) {
+unsafe fn panel<V: Sixteen>(p: &WinogradProduct, i: usize, j: usize, columns: usize) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut row = 0;
@@ -84,7 +84,7 @@ unsafe fn panel<V: Sixteen>(p: &Product, i: usize, j: usize, columns: usize) {
 
 #[inline(always)]
 unsafe fn block<V: Sixteen, const R: usize, const C: usize>(
-    p: &Product,
+    p: &WinogradProduct,
     mut a: *const f32,
     mut b: *const f32,
     c: *mut f32,

@@ -9,8 +9,8 @@ use std::thread::LocalKey;
 /// Size of a huge page, to which larger blocks are aligned.
 const HUGE: usize = 2 << 20;
 
-/// A thread's spare block.
-pub(super) type Spare = Cell<Option<Block>>;
+/// A block that a thread keeps from one call to the next.
+pub(super) type Workspace = Cell<Option<Block>>;
 
 /// Floats that are set to 0 once, when they are allocated.
 pub(super) struct Block {
@@ -48,11 +48,11 @@ impl Drop for Block {
 /// others inside `f` may be given other work by rayon, which then finds the cell empty and
 /// allocates its own.
 pub(super) fn with_scratch<R>(
-    spare: &'static LocalKey<Spare>,
+    workspace: &'static LocalKey<Workspace>,
     floats: usize,
     f: impl FnOnce(*mut f32) -> R,
 ) -> R {
-    let block = match spare.take() {
+    let block = match workspace.take() {
         Some(block) if block.layout.size() >= floats * size_of::<f32>() => block,
         smaller => {
             drop(smaller);
@@ -60,6 +60,6 @@ pub(super) fn with_scratch<R>(
         }
     };
     let result = f(block.at.cast());
-    spare.set(Some(block));
+    workspace.set(Some(block));
     result
 }

@@ -4,7 +4,7 @@
 //! C is cut into blocks of 32 rows by 32 columns, four tiles of the processor. Both operands are
 //! rounded and packed whole, in the order in which the tiles are loaded; then each task takes 32
 //! rows of A, which stay in the first-level cache where K is a few hundred, and a run of
-//! B's columns, which stream from the second-level one. So C is written along its rows: down its
+//! B's columns, which stream from the second-level one. C is written along its rows: down its
 //! columns, every other write was to another page, and the gradient of a 1200x1200 weight from a
 //! batch of 100 took 1.4 to 2.3 times as long.
 //!
@@ -14,12 +14,12 @@
 mod pack;
 mod tile;
 
-use super::buffer::{Spare, with_lines};
+use super::buffer::{Workspace, with_lines};
 use super::{Epilogue, MatRef};
 use pack::{Order, Strip};
 use rayon::prelude::*;
 use std::cell::Cell;
-use tile::{Finish, SIDE, TILE, Tiles};
+use tile::{SIDE, TILE, TileEpilogue, Tiles};
 
 /// Longest sum done in one go; longer ones go through C, so that a block's operands stay in the
 /// second-level cache.
@@ -33,8 +33,8 @@ const SERIAL: usize = 2_000_000;
 const LINES: usize = 2 * TILE / 64;
 
 thread_local! {
-    static SPARE_A: Spare = const { Cell::new(Vec::new()) };
-    static SPARE_B: Spare = const { Cell::new(Vec::new()) };
+    static WORKSPACE_A: Workspace = const { Cell::new(Vec::new()) };
+    static WORKSPACE_B: Workspace = const { Cell::new(Vec::new()) };
 }
 
 /// # Safety
@@ -50,7 +50,7 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
         } else {
             std::ptr::null()
         };
-        let product = Product {
+        let product = AmxProduct {
             m: a.rows,
             n: b.cols,
             k: len,
@@ -65,7 +65,7 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
                 k: b.row_stride,
             },
             c,
-            finish: Finish {
+            finish: TileEpilogue {
                 accumulate: accumulate || from > 0,
                 bias,
                 relu: last && epilogue.relu(),
@@ -110,20 +110,20 @@ impl Side {
 
 /// One product of at most [`MAX_K`] terms per element.
 #[derive(Clone, Copy)]
-struct Product {
+struct AmxProduct {
     m: usize,
     n: usize,
     k: usize,
     a: Side,
     b: Side,
     c: *mut f32,
-    finish: Finish,
+    finish: TileEpilogue,
 }
 
 // SAFETY: tasks read A and B and write to disjoint blocks of C.
-unsafe impl Send for Product {}
+unsafe impl Send for AmxProduct {}
 // SAFETY: as above.
-unsafe impl Sync for Product {}
+unsafe impl Sync for AmxProduct {}
 
 /// Scratch memory that tasks share.
 #[derive(Clone, Copy)]
@@ -141,7 +141,7 @@ impl Scratch {
     }
 }
 
-impl Product {
+impl AmxProduct {
     /// # Safety
     /// The processor has AMX, and the pointers are valid for the sizes and strides.
     unsafe fn run(self) {
@@ -149,8 +149,8 @@ impl Product {
         let steps = self.k.div_ceil(pack::DEPTH);
         let threads =
             if self.m * self.n * self.k < SERIAL { 1 } else { rayon::current_num_threads() };
-        with_lines(&SPARE_A, rows * steps * LINES, |a| {
-            with_lines(&SPARE_B, columns * steps * LINES, |b| {
+        with_lines(&WORKSPACE_A, rows * steps * LINES, |a| {
+            with_lines(&WORKSPACE_B, columns * steps * LINES, |b| {
                 let (a, b) = (Scratch(a), Scratch(b));
                 let sides =
                     [(self.a, self.m, Order::LaneMajor, a), (self.b, self.n, Order::PairMajor, b)];
@@ -237,7 +237,7 @@ impl Product {
             cols: SIDE.min(self.n - j),
         };
         // SAFETY: the caller's promise.
-        unsafe { tiles.block(steps, a.cast(), b.cast(), out, Finish { bias, ..self.finish }) }
+        unsafe { tiles.block(steps, a.cast(), b.cast(), out, TileEpilogue { bias, ..self.finish }) }
     }
 }
 

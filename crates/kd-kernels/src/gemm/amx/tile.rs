@@ -14,7 +14,7 @@ pub(super) const TILE: usize = 1024;
 
 /// What happens to a block when k has run through.
 #[derive(Clone, Copy)]
-pub(super) struct Finish {
+pub(super) struct TileEpilogue {
     /// Go on from the sums in C, and not from 0.
     pub accumulate: bool,
     /// Bias of the first column, or null.
@@ -80,7 +80,14 @@ impl Tiles {
     /// The processor has AVX-512F. `a` and `b` are readable for two tiles a step, `out` is writable
     /// for its rows and columns, and readable if it is accumulated to, and the bias, if there
     /// is one, is readable for its columns.
-    pub unsafe fn block(&self, steps: usize, a: *const u8, b: *const u8, out: Out, finish: Finish) {
+    pub unsafe fn block(
+        &self,
+        steps: usize,
+        a: *const u8,
+        b: *const u8,
+        out: Out,
+        finish: TileEpilogue,
+    ) {
         let plain = finish.bias.is_null() && !finish.relu;
         // SAFETY: the caller's promise; the buffer has room for a whole block.
         unsafe {
@@ -174,7 +181,7 @@ struct Buffer {
 
 /// Writes a block with its bias and activation.
 #[target_feature(enable = "avx512f")]
-unsafe fn write(buffer: *const f32, out: Out, finish: Finish) {
+unsafe fn write(buffer: *const f32, out: Out, finish: TileEpilogue) {
     for first in (0..out.cols).step_by(16) {
         let lanes = (out.cols - first).min(16);
         let mask: __mmask16 = if lanes == 16 { !0 } else { (1 << lanes) - 1 };

@@ -19,7 +19,7 @@ const SOON: usize = 12;
 
 /// What happens to a tile when k has run through.
 #[derive(Clone, Copy)]
-pub(super) struct Finish {
+pub(super) struct TileEpilogue {
     /// Go on from the sums in C, which an earlier block of k left there, and not from 0.
     pub accumulate: bool,
     /// Bias of the first column, or null.
@@ -68,7 +68,7 @@ pub(super) unsafe fn tile(
     rows: usize,
     registers: usize,
     ops: Operands,
-    finish: Finish,
+    finish: TileEpilogue,
     prefetch: Prefetch,
 ) {
     macro_rules! pick {
@@ -88,7 +88,7 @@ pub(super) unsafe fn tile(
 #[target_feature(enable = "avx512f")]
 unsafe fn tile_of<const MR: usize, const NV: usize, const COPY: bool>(
     ops: Operands,
-    finish: Finish,
+    finish: TileEpilogue,
     prefetch: Prefetch,
 ) {
     let Operands { k, mut a, mut b, b_step, mut copy, c, ldc, mask } = ops;

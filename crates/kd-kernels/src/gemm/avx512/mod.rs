@@ -18,9 +18,9 @@
 mod kernel;
 mod pack;
 
-use super::buffer::{Spare, with_lines};
+use super::buffer::{Workspace, with_lines};
 use super::{Epilogue, MatRef};
-use kernel::{COLS, Finish, LANES, MAX_ROWS, Operands, Prefetch, UNROLL};
+use kernel::{COLS, LANES, MAX_ROWS, Operands, Prefetch, TileEpilogue, UNROLL};
 use pack::Strip;
 use rayon::prelude::*;
 use std::cell::Cell;
@@ -37,8 +37,8 @@ const SERIAL: usize = 300_000;
 const PACK_SHARED: usize = 16 * 1024;
 
 thread_local! {
-    static SPARE_A: Spare = const { Cell::new(Vec::new()) };
-    static SPARE_B: Spare = const { Cell::new(Vec::new()) };
+    static WORKSPACE_A: Workspace = const { Cell::new(Vec::new()) };
+    static WORKSPACE_B: Workspace = const { Cell::new(Vec::new()) };
 }
 
 /// # Safety
@@ -54,7 +54,7 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
         } else {
             std::ptr::null()
         };
-        let product = Product {
+        let product = Avx512Product {
             m: a.rows,
             n: b.cols,
             k: len,
@@ -63,7 +63,7 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
             b: b.data.as_ptr().wrapping_add(from * b.row_stride),
             b_strides: (b.row_stride, b.col_stride),
             c,
-            finish: Finish {
+            finish: TileEpilogue {
                 accumulate: accumulate || from > 0,
                 bias,
                 relu: last && epilogue.relu(),
@@ -80,7 +80,7 @@ pub(super) unsafe fn gemm(a: MatRef, b: MatRef, epilogue: Epilogue, accumulate: 
 
 /// One product of at most [`MAX_K`] terms per element.
 #[derive(Clone, Copy)]
-struct Product {
+struct Avx512Product {
     m: usize,
     n: usize,
     k: usize,
@@ -89,13 +89,13 @@ struct Product {
     b: *const f32,
     b_strides: (usize, usize),
     c: *mut f32,
-    finish: Finish,
+    finish: TileEpilogue,
 }
 
 // SAFETY: tasks read A and B and write to disjoint tiles of C.
-unsafe impl Send for Product {}
+unsafe impl Send for Avx512Product {}
 // SAFETY: as above.
-unsafe impl Sync for Product {}
+unsafe impl Sync for Avx512Product {}
 
 /// Scratch memory that tasks share.
 #[derive(Clone, Copy)]
@@ -127,7 +127,7 @@ impl Panel {
     }
 }
 
-impl Product {
+impl Avx512Product {
     /// # Safety
     /// The processor has AVX-512F, and the pointers are valid for the sizes and strides.
     unsafe fn run(self) {
@@ -156,7 +156,7 @@ impl Product {
 
     /// Packs A once; each task packs one panel of B.
     unsafe fn share_a(self, tiles: usize, panels: usize, threads: usize) {
-        with_lines(&SPARE_A, tiles * self.k, |a| {
+        with_lines(&WORKSPACE_A, tiles * self.k, |a| {
             let a = Scratch(a);
             let packers = if tiles * self.k < PACK_SHARED { 1 } else { threads };
             // SAFETY: each tile has its own part of the buffer.
@@ -175,7 +175,7 @@ impl Product {
                     };
                     return;
                 }
-                with_lines(&SPARE_B, self.k * registers, |b| {
+                with_lines(&WORKSPACE_B, self.k * registers, |b| {
                     let packed = Panel::in_place(b, registers * LANES);
                     let as_it_is = Panel {
                         from: self.b.wrapping_add(p * COLS),
@@ -202,13 +202,13 @@ impl Product {
     /// Packs B once; each task packs one block of A.
     unsafe fn share_b(self, tiles: usize, panels: usize, blocks: usize, threads: usize) {
         let panel_len = self.k * COLS;
-        with_lines(&SPARE_B, panels * panel_len / LANES, |b| {
+        with_lines(&WORKSPACE_B, panels * panel_len / LANES, |b| {
             let b = Scratch(b);
             // SAFETY: each panel has its own part of the buffer.
             for_each(panels, threads, |p| unsafe { self.pack_b(p, b.at(p * panel_len)) });
             for_each(blocks, threads, |block| {
                 let (first, end) = (block * tiles / blocks, (block + 1) * tiles / blocks);
-                with_lines(&SPARE_A, (end - first) * self.k, |a| {
+                with_lines(&WORKSPACE_A, (end - first) * self.k, |a| {
                     let a = Scratch(a);
                     for t in first..end {
                         // SAFETY: each tile has its own part of the buffer.
@@ -304,7 +304,13 @@ impl Product {
         // SAFETY: the processor has AVX-512F, the packed operands are complete, and the tile lies
         // inside C.
         unsafe {
-            kernel::tile(end - first, registers, ops, Finish { bias, ..self.finish }, prefetch)
+            kernel::tile(
+                end - first,
+                registers,
+                ops,
+                TileEpilogue { bias, ..self.finish },
+                prefetch,
+            )
         }
     }
 }

@@ -14,7 +14,7 @@ const STATE: &str = "state.safetensors";
 
 /// Where and on what a cell trains a network.
 #[derive(Clone, Copy)]
-pub struct Place<'a> {
+pub struct TrainingContext<'a> {
     /// The cell's folder.
     pub dir: &'a Path,
     /// The seed of every draw.
@@ -27,7 +27,7 @@ pub struct Place<'a> {
     pub progress: &'a dyn Progress,
 }
 
-impl<'a> Place<'a> {
+impl<'a> TrainingContext<'a> {
     /// Of a cell that is to be computed on a machine.
     pub fn of(job: &Job<'a>, machine: &'a Machine) -> Self {
         let Machine { device, save_every } = machine;
@@ -50,7 +50,7 @@ impl<'a> Place<'a> {
         self.dir.join(STATE)
     }
 
-    /// The file of what each epoch came to.
+    /// The file of each epoch's records.
     pub fn epochs(&self) -> PathBuf {
         self.dir.join("epochs.csv")
     }

@@ -25,12 +25,12 @@ pub(super) fn tap(
 }
 
 /// Collects taps by name while a forward pass runs.
-pub(super) struct Asked<'a> {
+pub(super) struct TapRequest<'a> {
     names: &'a [&'a str],
     found: Vec<Option<Tensor>>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> TapRequest<'a> {
     /// # Errors
     /// Bad input when the network has no such tap.
     pub fn of(network: &impl Model, names: &'a [&'a str]) -> Result<Self> {
@@ -45,8 +45,8 @@ impl<'a> Asked<'a> {
 
     /// Keeps the tensor if it was asked for.
     pub fn offer(&mut self, name: &str, tensor: &Tensor) {
-        for (asked, found) in self.names.iter().zip(&mut self.found) {
-            if *asked == name {
+        for (wanted, found) in self.names.iter().zip(&mut self.found) {
+            if *wanted == name {
                 *found = Some(tensor.clone());
             }
         }
@@ -64,13 +64,12 @@ impl<'a> Asked<'a> {
     ) -> Result<Tensor> {
         let before = format!("{name}.pre");
         for (i, part) in (1..).zip(parts) {
-            xs = match i == parts.len() && self.wants(&before) {
-                true => {
-                    let signed = run(part, &xs, Activation::None)?;
-                    self.offer(&before, &signed);
-                    relu(&signed)?
-                }
-                false => run(part, &xs, Activation::Relu)?,
+            xs = if i == parts.len() && self.wants(&before) {
+                let signed = run(part, &xs, Activation::None)?;
+                self.offer(&before, &signed);
+                relu(&signed)?
+            } else {
+                run(part, &xs, Activation::Relu)?
             };
         }
         self.offer(name, &xs);
