@@ -21,6 +21,7 @@ pub mod page_headers;
 pub mod provenance;
 pub mod split;
 pub mod table;
+pub mod trained_on;
 
 pub use cifar::Cifar;
 pub use crop_flip::CropFlip;
@@ -33,3 +34,4 @@ pub use normalisation::Normalisation;
 pub use normalised::NormalisedExamples;
 pub use on_demand::OnDemand;
 pub use provenance::Provenance;
+pub use trained_on::TrainedOn;
