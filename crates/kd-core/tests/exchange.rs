@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use candle_core::{DType, Device};
-use kd_core::exchange::{export, import};
+use kd_core::exchange::{export, import, recognise};
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
 use kd_core::{Result, Seed};
@@ -103,5 +103,42 @@ fn a_cut_safetensors_file_is_one_line_that_names_it() -> Result<()> {
             "{text}"
         );
     }
+    Ok(())
+}
+
+#[test]
+fn a_network_is_told_by_its_tensors_and_its_classes_by_its_classifier() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("net.safetensors");
+    // One of each family, the two that differ in depth alone, and the two in width alone.
+    for name in [
+        "resnet8",
+        "resnet14",
+        "resnet8x4",
+        "wrn-16-1",
+        "wrn-16-2",
+        "vgg8",
+        "mobilenet-v2",
+        "shufflenet-v1",
+        "shufflenet-v2",
+    ] {
+        let spec = NetworkSpec::from_name(name, 7)?;
+        let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+        spec.build(vb)?;
+        export(&path, &params.snapshot()?)?;
+        assert_eq!(recognise(&path, None)?, spec);
+        assert_eq!(recognise(&path, Some(name))?, spec);
+    }
+    let Err(other) = recognise(&path, Some("shufflenet-v1")) else { panic!("it was accepted") };
+    assert!(other.is_bad_input() && other.to_string().contains("net.safetensors"), "{other}");
+
+    let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
+    NetworkSpec::from_name("resnet8", 7)?.build(vb)?;
+    let mut tensors = params.snapshot()?;
+    tensors.remove("fc.weight");
+    export(&path, &tensors)?;
+    let message = |name| recognise(&path, name).expect_err("no network").to_string();
+    assert!(message(None).contains("expected the tensors of one of resnet8, resnet14"));
+    assert!(message(Some("resnet8")).contains("missing fc.weight [2, 64]"));
     Ok(())
 }

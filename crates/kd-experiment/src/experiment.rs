@@ -144,6 +144,23 @@ pub struct Report {
     pub key: String,
 }
 
+impl Row {
+    /// Puts another value in the place of one that the spec states at this preset; `path` is dotted,
+    /// as a grid's.
+    ///
+    /// # Errors
+    /// Bad input that names the path where the spec does not state it, or is a table there and the
+    /// value is none.
+    pub fn set(&mut self, preset: Preset, path: &str, value: &Value) -> Result<()> {
+        let spec = match preset {
+            Preset::Quick => &mut self.spec.quick,
+            Preset::Laptop => &mut self.spec.laptop,
+            Preset::Paper => &mut self.spec.paper,
+        };
+        overrides::set(spec, path, value).map_err(Error::bad_input)
+    }
+}
+
 /// Reads every `*.toml` of a paper's folder, in the order of their names.
 pub fn load_dir(dir: &Path) -> Result<Vec<Experiment>> {
     let mut paths = Vec::new();

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
-use kd_experiment::{Result, cli};
+use kd_experiment::Result;
+use kd_experiment::cli::{self, DataChoices};
 
 /// The body of a program's `main`: prepares the process, parses the arguments, with `data` as the
 /// choices of `--data`, runs, and turns an error into a line on the standard error and an exit
@@ -12,7 +13,7 @@ use kd_experiment::{Result, cli};
 /// # Safety
 /// The process has one thread, as [`kd_core::process::prepare`] asks.
 pub unsafe fn main<A: CommandFactory + FromArgMatches>(
-    data: &'static [&'static str],
+    data: impl Into<DataChoices>,
     run: impl FnOnce(&A) -> Result<()>,
 ) -> ExitCode {
     // SAFETY: the caller's promise.

@@ -4,28 +4,32 @@
 //! preset.
 
 mod cells;
+mod compare;
+mod data;
+mod eval;
 mod export;
 mod figures;
 mod import;
+mod network_file;
 mod normalisation;
 mod paper;
 mod precision;
+mod recipe;
 mod spec;
 mod teachers;
+mod train;
 
 use std::process::ExitCode;
 
-use candle_core::Device;
 use clap::{Parser, Subcommand};
-use kd_core::data::{Normalisation, cifar};
-use kd_experiment::cli::{self, Application, Files};
+use kd_core::Error;
+use kd_experiment::cli::{self, Application, DataChoices, Files};
 use kd_experiment::{Experiment, Result};
 use kd_paper::Machine;
-use kd_paper::compare::compare;
 
+use crate::network_file::NetworkFile;
 use crate::paper::ReviewKd;
 use crate::precision::Precision;
-use crate::teachers::TeacherFile;
 
 /// Trains the networks of "Distilling Knowledge via Knowledge Review" on CIFAR.
 ///
@@ -38,11 +42,12 @@ struct Arguments {
     /// Precision of convolutions on the CPU, in place of the experiment files'
     #[arg(long, global = true)]
     conv: Option<Precision>,
-    /// A trained network, in place of the teacher of this network that a table would train:
-    /// resnet56=FILE, or resnet56:reviewkd=FILE where it was not trained with normalisation
-    /// crd
-    #[arg(long = "teacher", global = true, value_name = "NETWORK=FILE")]
-    imported: Vec<TeacherFile>,
+    /// A trained network: of `train` the teacher, elsewhere in place of the teacher of this network
+    /// that a table would train. A file of this workspace or a checkpoint of PyTorch, as FILE (the
+    /// network is told by its tensors), NETWORK=FILE or NETWORK:NORMALISATION=FILE; a checkpoint that
+    /// does not say its normalisation was trained with crd
+    #[arg(long = "teacher", global = true, value_name = "[NETWORK=]FILE")]
+    teachers: Vec<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -51,16 +56,12 @@ struct Arguments {
 enum Command {
     #[command(flatten)]
     Shared(cli::Command),
+    /// Train one network by one method, with or without a teacher
+    Train(train::Arguments),
+    /// Print the accuracy of one network on the test images
+    Eval(eval::Arguments),
     /// Compare two networks on the test images: errors, agreement, calibration, size and speed
-    Compare {
-        /// A network's file, or TABLE/ROW[#SEED] of a finished cell at this preset
-        teacher: String,
-        /// The smaller network, named in the same way
-        student: String,
-        /// The normalisation that both were trained with: reviewkd or crd
-        #[arg(long, default_value = "reviewkd", value_parser = normalisation::parse)]
-        normalisation: Normalisation,
-    },
+    Compare(compare::Arguments),
     /// Convert a PyTorch checkpoint and, where CIFAR is at hand, print its accuracy
     Import(import::Arguments),
     /// Write a network so that PyTorch loads it with load_state_dict(strict=True)
@@ -90,17 +91,25 @@ const FILES: Files = Files {
 
 fn main() -> ExitCode {
     // SAFETY: nothing has started a thread.
-    unsafe { kd_paper::main(&["auto", "cifar100", "cifar10", "embedded"], run) }
+    unsafe { kd_paper::main(DataChoices::Described(data::HELP), run) }
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
     let machine = Machine::start(options)?;
-    let request = cifar::CifarRequest::new(options.data.parse()?, options.data_dir.clone());
+    let request = data::Request::read(&options.data, options.data_dir.as_deref())?;
     let paper = ReviewKd::new(request, machine);
+    let given: Vec<NetworkFile> = arguments
+        .teachers
+        .iter()
+        .map(|text| text.parse().map_err(|e| Error::bad_input(format!("--teacher: {e}"))))
+        .collect::<Result<_, _>>()?;
+    // `train` takes the files itself: no row of a table has to have its teacher.
+    let in_tables: &[NetworkFile] =
+        if matches!(arguments.command, Some(Command::Train(_))) { &[] } else { &given };
     let adjust = |experiments: &mut Vec<Experiment>| {
         precision::apply(experiments, arguments.conv);
-        paper.set_teachers(teachers::replace(experiments, options.preset, &arguments.imported)?);
+        paper.set_teachers(teachers::replace(experiments, options.preset, in_tables)?);
         Ok(())
     };
     let progress = cli::progress();
@@ -110,16 +119,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     match &arguments.command {
         None => cli::execute(&cli::Command::default(), &application, out),
         Some(Command::Shared(command)) => cli::execute(command, &application, out),
-        Some(Command::Compare { teacher, student, normalisation }) => {
-            let test = || {
-                let test = &paper.data()?.0.test;
-                Ok((
-                    normalisation.range_to_tensor(test, 0..test.len(), &Device::Cpu)?,
-                    test.labels.clone(),
-                ))
-            };
-            compare([teacher, student], &application, paper.machine(), test, out)
-        }
+        Some(Command::Train(train)) => train::run(train, &given, &application, out),
+        Some(Command::Eval(eval)) => eval::run(eval, &application, out),
+        Some(Command::Compare(compare)) => compare::run(compare, &application, out),
         Some(Command::Import(import)) => import::run(&paper, import, out),
         Some(Command::Export(export)) => export::run(export, &application, out),
     }

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use kd_core::data::cifar::{self, Cifar};
 use kd_core::data::{OnDemand, Provenance};
 use kd_experiment::{Cell, CellResult, DataIdentity, Job, Needs, Paper, Result, Table};
 use kd_paper::{Machine, TrainingContext};
 
 use crate::cells::train::TeacherCell;
 use crate::cells::{self, Work};
+use crate::data::{self, Images, Request};
 use crate::figures;
 use crate::spec::CellSpec;
 use crate::teachers::Files;
@@ -32,7 +32,7 @@ impl KnownFiles {
 /// Chen, Liu, Zhao and Jia 2021.
 pub struct ReviewKd {
     machine: Machine,
-    data: OnDemand<Cifar>,
+    data: OnDemand<Images>,
     teachers: KnownFiles,
 }
 
@@ -41,9 +41,9 @@ impl ReviewKd {
     pub const NAME: &str = "reviewkd-cifar";
 
     /// The paper on this data and machine. Nothing is loaded until [`ReviewKd::data`] is called.
-    pub fn new(request: cifar::CifarRequest, machine: Machine) -> Self {
+    pub fn new(request: Request, machine: Machine) -> Self {
         Self {
-            data: OnDemand::new(move || cifar::load(&request)),
+            data: OnDemand::new(move || request.load()),
             machine,
             teachers: KnownFiles::default(),
         }
@@ -52,8 +52,8 @@ impl ReviewKd {
     /// The data, found, downloaded or generated at the first call.
     ///
     /// # Errors
-    /// As [`cifar::load`].
-    pub fn data(&self) -> kd_core::Result<&(Cifar, Provenance)> {
+    /// As [`Request::load`].
+    pub fn data(&self) -> kd_core::Result<&(Images, Provenance)> {
         self.data.get()
     }
 
@@ -76,7 +76,7 @@ impl Paper for ReviewKd {
     }
 
     fn identity(&self) -> Result<DataIdentity> {
-        Ok(kd_paper::identity(&self.data()?.1))
+        Ok(data::identity(&self.data()?.1))
     }
 
     fn read(&self, cell: &Cell) -> Result<CellSpec> {

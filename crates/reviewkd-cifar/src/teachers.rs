@@ -1,13 +1,11 @@
-//! `--teacher NETWORK=FILE`: a network that somebody else trained, in place of the teacher that a
+//! `--teacher FILE`: a network that somebody else trained, in place of the teacher that a
 //! table would train.
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
-use kd_core::data::Normalisation;
 use kd_core::model::NetworkSpec;
 use kd_core::{Error, Result};
 use kd_experiment::experiment::Row;
@@ -15,37 +13,8 @@ use kd_experiment::{Experiment, Preset};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use crate::network_file::{KnownNetwork, NetworkFile};
 use crate::spec::ImportedCell;
-
-/// One use of the option.
-#[derive(Clone, Debug)]
-pub struct TeacherFile {
-    /// The network's name, as `--arch` takes it.
-    network: String,
-    /// The file.
-    file: PathBuf,
-    /// The normalisation that it was trained with.
-    normalisation: Normalisation,
-}
-
-impl FromStr for TeacherFile {
-    type Err = String;
-
-    /// Reads `NETWORK=FILE`, or `NETWORK:NORMALISATION=FILE` where the normalisation is not crd.
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (name, file) = text.split_once('=').ok_or_else(|| {
-            format!("expected NETWORK=FILE, for instance resnet56=teacher.pth, got {text}")
-        })?;
-        let (network, normalisation) = match name.split_once(':') {
-            Some((network, normalisation)) => {
-                (network, crate::normalisation::parse(normalisation)?)
-            }
-            None => (name, Normalisation::Crd),
-        };
-        let network = NetworkSpec::from_name(network, 2).map_err(|e| e.to_string())?.name();
-        Ok(Self { network, file: file.into(), normalisation })
-    }
-}
 
 /// The files that were given, by the SHA-256 of their content.
 pub type Files = BTreeMap<String, PathBuf>;
@@ -58,15 +27,12 @@ pub type Files = BTreeMap<String, PathBuf>;
 pub fn replace(
     experiments: &mut [Experiment],
     preset: Preset,
-    given: &[TeacherFile],
+    given: &[NetworkFile],
 ) -> Result<Files> {
     let mut files = Files::new();
     for teacher in given {
-        let cell = ImportedCell {
-            network: teacher.network.clone(),
-            sha256: sha256(&teacher.file)?,
-            normalisation: teacher.normalisation,
-        };
+        let teacher = teacher.identify()?;
+        let cell = cell(&teacher)?;
         let mut found = false;
         for experiment in experiments.iter_mut() {
             let taught: Vec<String> = experiment
@@ -90,9 +56,21 @@ pub fn replace(
                 cell.network
             )));
         }
-        files.insert(cell.sha256, teacher.file.clone());
+        files.insert(cell.sha256, teacher.file);
     }
     Ok(files)
+}
+
+/// The cell that imports this network.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn cell(of: &KnownNetwork) -> Result<ImportedCell> {
+    Ok(ImportedCell {
+        network: of.spec.name(),
+        sha256: sha256(&of.file)?,
+        normalisation: of.normalisation,
+    })
 }
 
 /// Makes `row` import this network.

@@ -219,6 +219,16 @@ pub enum DataError {
         /// The same of what was read.
         got: String,
     },
+    /// A folder of images that is not laid out as one.
+    #[error("{}: expected {expected}, got {got}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What should be there.
+        expected: String,
+        /// What is there.
+        got: String,
+    },
     /// A directory was given together with generated data.
     #[error("{}: expected no data directory with generated data, got one", .dir.display())]
     DirectoryUnused {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use candle_core::{Device, Tensor};
+use image::RgbImage;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -156,6 +157,17 @@ impl LabelledImages {
             hash.update((coarse.classes as u64).to_le_bytes());
             hash.update(&coarse.labels);
         }
+    }
+}
+
+/// Writes the red, the green and the blue plane of a picture one after the other, each row-major, as
+/// [`LabelledImages`] keeps them; `out` has room for the three.
+pub(crate) fn planes(image: &RgbImage, out: &mut [u8]) {
+    let plane = (out.len() / 3).max(1);
+    for (channel, out) in out.chunks_exact_mut(plane).enumerate() {
+        out.iter_mut()
+            .zip(image.as_raw().chunks_exact(3))
+            .for_each(|(out, pixel)| *out = pixel[channel]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Data sets, where they come from, and how a batch is cut from them.
 //!
 //! [`mnist::load`] and [`cifar::load`] are the entries: they find, download or generate a data set
-//! and say which of the three they did. [`jitter`] and [`crop_flip`] write batches, [`split`]
+//! and say which of the three they did; [`image_folder::load`] reads pictures of one's own. [`jitter`] and [`crop_flip`] write batches, [`split`]
 //! chooses rows. Every choice is a pure function of an explicit seed.
 
 pub mod cifar;
@@ -10,6 +10,7 @@ pub mod crop_flip;
 pub mod error;
 pub mod hub;
 pub mod image_examples;
+pub mod image_folder;
 pub mod images;
 pub mod jitter;
 pub mod mnist;
@@ -20,14 +21,17 @@ pub mod page_headers;
 pub mod provenance;
 pub mod split;
 pub mod table;
+pub mod trained_on;
 
 pub use cifar::Cifar;
 pub use crop_flip::CropFlip;
 pub use error::DataError;
 pub use image_examples::ImageExamples;
+pub use image_folder::ImageFolder;
 pub use images::{CoarseLabels, LabelledImages};
 pub use mnist::Mnist;
 pub use normalisation::Normalisation;
 pub use normalised::NormalisedExamples;
 pub use on_demand::OnDemand;
 pub use provenance::Provenance;
+pub use trained_on::TrainedOn;

@@ -14,6 +14,7 @@ use parquet::file::reader::{FileReader, RowGroupReader};
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use rayon::prelude::*;
 
+use super::images::planes;
 use super::page_headers::{self, Limits};
 use super::{CoarseLabels, DataError, LabelledImages};
 
@@ -234,11 +235,6 @@ fn decode(png: &[u8], schema: &TableSchema, out: &mut [u8]) -> Result<(), String
         out.copy_from_slice(image.into_luma8().as_raw());
         return Ok(());
     }
-    let image = image.into_rgb8();
-    for (plane, out) in out.chunks_exact_mut(rows * cols).enumerate() {
-        out.iter_mut()
-            .zip(image.as_raw().chunks_exact(3))
-            .for_each(|(out, pixel)| *out = pixel[plane]);
-    }
+    planes(&image.into_rgb8(), out);
     Ok(())
 }

@@ -2,7 +2,9 @@
 //! training.
 //!
 //! Both are safetensors with one metadata entry, `kd`, in JSON. They are written under a temporary
-//! name and renamed.
+//! name and renamed. In that entry a finished network may also say what it was trained on, under
+//! `trained-on`. It is one entry because the format writes several in an order of its own, and a
+//! network's file is the same bytes whenever it is written.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -10,11 +12,16 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
+use crate::data::TrainedOn;
+use crate::model::NetworkSpec;
 use crate::{Error, Result};
 
 /// The name of the metadata entry.
 const KEY: &str = "kd";
+/// The field of its object that says what a network was trained on.
+const TRAINED_ON: &str = "trained-on";
 
 /// Writes named tensors and a description to a safetensors file.
 ///
@@ -27,6 +34,29 @@ pub fn save<T: Serialize>(
 ) -> Result<()> {
     let about = serde_json::to_string(about)
         .map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
+    write(path, tensors, about)
+}
+
+/// [`save`] of a network that is trained, with what it was trained on. [`load`] and [`description`]
+/// read its specification as if that were not there; [`trained_on`] reads it.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_trained(
+    path: &Path,
+    tensors: &BTreeMap<String, Tensor>,
+    spec: &NetworkSpec,
+    trained_on: &TrainedOn,
+) -> Result<()> {
+    let fault = |e: serde_json::Error| Error::bad_input(format!("{}: {e}", path.display()));
+    let mut about = serde_json::to_value(spec).map_err(fault)?;
+    if let Value::Object(fields) = &mut about {
+        fields.insert(TRAINED_ON.to_owned(), serde_json::to_value(trained_on).map_err(fault)?);
+    }
+    write(path, tensors, about.to_string())
+}
+
+fn write(path: &Path, tensors: &BTreeMap<String, Tensor>, about: String) -> Result<()> {
     let info = HashMap::from([(KEY.to_owned(), about)]);
     let on_cpu =
         tensors.iter().map(|(n, t)| Ok((n.clone(), t.to_device(&Device::Cpu)?.contiguous()?)));
@@ -63,21 +93,49 @@ pub fn description<T: DeserializeOwned>(path: &Path) -> Result<T> {
     described(path, &std::fs::read(path).map_err(|e| Error::io(path, e))?)
 }
 
+/// What the network in a file was trained on; none where the file does not say, as files of other
+/// programs do not.
+///
+/// # Errors
+/// When the file cannot be read, and bad input that names it when it says so in a way that cannot be
+/// understood.
+pub fn trained_on(path: &Path) -> Result<Option<TrainedOn>> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let Some(Value::Object(mut about)) = entry(&bytes).and_then(|e| serde_json::from_str(&e).ok())
+    else {
+        return Ok(None);
+    };
+    let found = about.remove(TRAINED_ON).map(serde_json::from_value).transpose();
+    found.map_err(|e| {
+        Error::bad_input(format!("{}: the '{TRAINED_ON}' metadata: {e}", path.display()))
+    })
+}
+
+/// The metadata entry of a safetensors file that has it.
+fn entry(bytes: &[u8]) -> Option<String> {
+    let (_, header) = safetensors::SafeTensors::read_metadata(bytes).ok()?;
+    header.metadata().as_ref()?.get(KEY).cloned()
+}
+
 fn described<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     let fault = |what: String| Error::bad_input(format!("{}: {what}", path.display()));
-    let (_, header) = safetensors::SafeTensors::read_metadata(bytes)
+    safetensors::SafeTensors::read_metadata(bytes)
         .map_err(|e| fault(format!("expected a safetensors file, got: {e}")))?;
-    let about = header.metadata().as_ref().and_then(|m| m.get(KEY));
-    let about = about.ok_or_else(|| {
+    let about = entry(bytes).ok_or_else(|| {
         fault(format!("expected a network saved by this workspace, got no '{KEY}' metadata"))
     })?;
-    serde_json::from_str(about)
-        .map_err(|e| fault(format!("the '{KEY}' metadata describes something else: {e}")))
+    let other = |e| fault(format!("the '{KEY}' metadata describes something else: {e}"));
+    let mut about: Value = serde_json::from_str(&about).map_err(other)?;
+    if let Value::Object(fields) = &mut about {
+        fields.remove(TRAINED_ON);
+    }
+    serde_json::from_value(about).map_err(other)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Normalisation;
 
     #[test]
     fn what_is_saved_is_loaded_and_a_damaged_file_is_bad_input_that_names_it() -> Result<()> {
@@ -99,6 +157,35 @@ mod tests {
         }
         std::fs::write(&path, &whole).expect("a write");
         assert!(load::<String>(&path, &Device::Cpu).expect_err("another kind").is_bad_input());
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_network_was_trained_on_stands_beside_its_description() -> Result<()> {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (path, plain) = (dir.path().join("net.safetensors"), dir.path().join("plain"));
+        let tensors = BTreeMap::from([("a".to_owned(), Tensor::new(&[1f32], &Device::Cpu)?)]);
+        let spec = NetworkSpec::from_name("resnet20", 2)?;
+        let known = TrainedOn {
+            data: Some("images:0".to_owned()),
+            normalisation: Normalisation::Crd,
+            classes: vec!["cat".to_owned(), "dög \n".to_owned()],
+        };
+        save_trained(&path, &tensors, &spec, &known)?;
+        assert_eq!(description::<NetworkSpec>(&path)?, spec);
+        assert_eq!(trained_on(&path)?, Some(known.clone()));
+        let bytes = std::fs::read(&path).expect("the file");
+        save_trained(&path, &tensors, &spec, &known)?;
+        assert_eq!(std::fs::read(&path).expect("the file"), bytes);
+        save(&plain, &tensors, &spec)?;
+        assert_eq!(trained_on(&plain)?, None);
+        std::fs::write(&plain, "no safetensors file").expect("a write");
+        assert_eq!(trained_on(&plain)?, None);
+        let mut text = bytes;
+        let name = text.windows(3).position(|w| w == b"crd").expect("the normalisation");
+        text[name] = b'd';
+        std::fs::write(&plain, text).expect("a write");
+        assert!(trained_on(&plain).expect_err("no normalisation of this name").is_bad_input());
         Ok(())
     }
 }

@@ -72,6 +72,24 @@ impl Errors {
     }
 }
 
+/// Percent of the rows of `logits` whose label is among the `k` largest entries, the first of equals
+/// first; NaN where there are no rows. With `k = 1` and no NaN it is [`Errors::accuracy`].
+///
+/// # Errors
+/// When `logits` is not a matrix of numbers.
+pub fn top_accuracy(logits: &Tensor, labels: &[u8], k: usize) -> Result<f64> {
+    let rows = logits.to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    let among = |&(row, &label): &(&Vec<f32>, &u8)| {
+        let label = usize::from(label);
+        let Some(own) = row.get(label) else { return false };
+        let before = |(i, other): (usize, &f32)| other > own || (other == own && i < label);
+        !own.is_nan()
+            && row.iter().copied().enumerate().filter(|(i, v)| before((*i, v))).count() < k
+    };
+    let right = rows.iter().zip(labels).filter(among).count();
+    Ok(100. * right as f64 / labels.len() as f64)
+}
+
 /// Where the largest value stands; of equal ones, the first.
 pub fn largest(row: &[f32]) -> usize {
     let mut best = 0;
@@ -97,4 +115,22 @@ pub fn evaluate(
     let rows =
         |rows: Range<usize>| Ok(inputs.narrow(0, rows.start, rows.len())?.to_device(device)?);
     Errors::count(&predict(model, inputs.dim(0)?, chunk, rows)?, labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_entries_count_and_the_first_of_equals_is_the_larger() -> Result<()> {
+        let rows = [[3f32, 1., 2., 0.], [1., 1., 1., 1.], [f32::NAN, 0., 1., 2.]];
+        let logits = Tensor::new(&rows, &Device::Cpu)?;
+        let top = |labels: [u8; 3], k| top_accuracy(&logits, &labels, k);
+        assert_eq!(top([0, 0, 3], 1)?, 100.);
+        assert_eq!(top([2, 1, 2], 1)?, 0.);
+        assert_eq!(top([2, 1, 2], 2)?, 100.);
+        assert_eq!(top([1, 2, 0], 4)?, 100. * 2. / 3.);
+        assert_eq!(top([9, 3, 1], 3)?, 100. / 3.);
+        Ok(())
+    }
 }

@@ -8,5 +8,6 @@ mod cifar_hub;
 mod fixtures;
 mod hub;
 mod idx;
+mod image_folder;
 mod real;
 mod table;

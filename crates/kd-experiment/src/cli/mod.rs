@@ -33,8 +33,10 @@
 mod application;
 mod commands;
 mod comparison;
+mod data_choices;
 mod duration;
 mod experiments;
+mod made;
 mod named_cell;
 mod options;
 mod output;
@@ -45,7 +47,9 @@ use std::ffi::OsString;
 pub use application::{Application, Files};
 pub use commands::{Command, execute};
 pub use comparison::{Measure, print_comparison};
+pub use data_choices::DataChoices;
 pub use kd_base::DeviceChoice;
+pub use made::run_made;
 pub use named_cell::{find_network, finished_cell, run_cell};
 pub use options::Options;
 pub use output::{finish, output_error, say};
@@ -53,16 +57,16 @@ pub use progress::{Bars, PlainLines, progress};
 
 /// Parses the process's arguments, with `data` as the choices of `--data`. On `--help` and on
 /// errors the process ends here, as clap does it: code 0 and 2.
-pub fn parse<T: clap::CommandFactory + clap::FromArgMatches>(data: &'static [&'static str]) -> T {
+pub fn parse<T: clap::CommandFactory + clap::FromArgMatches>(data: impl Into<DataChoices>) -> T {
     try_parse(data, std::env::args_os()).unwrap_or_else(|error| error.exit())
 }
 
 /// [`parse`] for given arguments, the program's name first, and with the error returned.
 pub fn try_parse<T: clap::CommandFactory + clap::FromArgMatches>(
-    data: &'static [&'static str],
+    data: impl Into<DataChoices>,
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<T, clap::Error> {
-    let choices = clap::builder::PossibleValuesParser::new(data);
-    let command = T::command().mut_arg("data", |argument| argument.value_parser(choices));
+    let choices = data.into();
+    let command = T::command().mut_arg("data", |argument| choices.of(argument));
     T::from_arg_matches(&command.try_get_matches_from(arguments)?)
 }

@@ -5,10 +5,9 @@
 
 use std::path::Path;
 
-use kd_core::data::LabelledImages;
+use kd_core::data::{LabelledImages, TrainedOn};
 use kd_core::exchange::{self, Imported};
 use kd_core::frozen::Frozen;
-use kd_core::model::NetworkSpec;
 use kd_core::params::is_buffer;
 use kd_core::train::checkpoint;
 use kd_core::{Error, Result};
@@ -25,7 +24,7 @@ pub const METRICS: [&str; 3] = ["test-accuracy", "train-accuracy", "parameters"]
 ///
 /// # Errors
 /// Bad input when there is no file, its content is not what the cell names, or it holds another
-/// network.
+/// network, or one of other classes than the data's.
 pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<CellResult> {
     let network = &cell.network;
     let file = file.ok_or_else(|| {
@@ -40,7 +39,10 @@ pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<Cell
             cell.sha256
         )));
     }
-    let spec = NetworkSpec::from_name(network, work.data.train.classes)?;
+    let spec = exchange::recognise(file, Some(network))?;
+    work.data.check_classes(file, spec.classes())?;
+    let classes = checkpoint::trained_on(file)?.map(|known| known.classes).unwrap_or_default();
+    check_names(file, &classes, &work.data.classes)?;
     let Imported { tensors, .. } = exchange::import(file, &spec)?;
     let parameters = tensors
         .iter()
@@ -55,6 +57,21 @@ pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<Cell
         METRICS,
         [accuracy(&work.data.test)?, accuracy(&work.data.train)?, parameters as f64],
     );
-    checkpoint::save(&work.context.network(), &tensors, &spec)?;
+    let known = TrainedOn { data: None, normalisation: cell.normalisation, classes };
+    checkpoint::save_trained(&work.context.network(), &tensors, &spec, &known)?;
     Ok(result)
+}
+
+/// Fails where network and data both name their classes, and a number means another class to the
+/// one than to the other.
+fn check_names(file: &Path, network: &[String], data: &[String]) -> Result<()> {
+    match network.iter().zip(data).position(|(a, b)| a != b) {
+        Some(i) => Err(Error::bad_input(format!(
+            "{}: expected class {i} to be {}, as in the data, got {}",
+            file.display(),
+            data[i],
+            network[i]
+        ))),
+        None => Ok(()),
+    }
 }

@@ -6,10 +6,12 @@ pub mod train;
 
 use candle_core::Device;
 use kd_core::Result;
-use kd_core::data::{Cifar, LabelledImages, Normalisation};
+use kd_core::data::{LabelledImages, Normalisation};
 use kd_core::model::Model;
 use kd_core::train::{Errors, predict};
 use kd_paper::TrainingContext;
+
+use crate::data::Images;
 
 /// Images in one forward pass of an evaluation.
 const CHUNK: usize = 250;
@@ -19,7 +21,7 @@ pub struct Work<'a> {
     /// Where it works.
     pub context: TrainingContext<'a>,
     /// The data set.
-    pub data: &'a Cifar,
+    pub data: &'a Images,
     /// Its name and fingerprint.
     pub data_name: &'a str,
 }

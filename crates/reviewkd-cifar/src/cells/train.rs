@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use kd_core::Result;
-use kd_core::data::NormalisedExamples;
+use kd_core::data::{NormalisedExamples, TrainedOn};
 use kd_core::frozen::{NETWORK, Saved};
 use kd_core::method::PREFIX;
 use kd_core::params::Params;
@@ -102,7 +102,12 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     let records = phases.run(&cell.phases(), &mut meter)?;
     write_epochs(&context.epochs(), &records)?;
     let network = params.without(PREFIX);
-    checkpoint::save(&context.network(), &network.snapshot()?, &spec)?;
+    let known = TrainedOn {
+        data: Some(data_name.to_owned()),
+        normalisation: part.normalisation,
+        classes: data.classes.clone(),
+    };
+    checkpoint::save_trained(&context.network(), &network.snapshot()?, &spec, &known)?;
     // Measured at the end of the last epoch already, unless the weights were averaged since.
     let measured = records
         .last()
