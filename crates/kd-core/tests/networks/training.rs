@@ -110,8 +110,11 @@ fn training_does_not_depend_on_the_number_of_threads() -> Result<()> {
 /// teacher.
 struct Recording {
     wants: Wants,
-    seen: Mutex<Vec<(Vec<u32>, [Vec<Vec<f64>>; 2])>>,
+    seen: Mutex<Vec<Seen>>,
 }
+
+/// Numbers of images; logits and taps of student and teacher.
+type Seen = (Vec<u32>, [Vec<Vec<f64>>; 2]);
 
 /// Logits and taps.
 fn flat(outputs: &Outputs) -> Result<Vec<Vec<f64>>> {
