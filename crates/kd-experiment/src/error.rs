@@ -151,7 +151,7 @@ mod tests {
         for fault in [Fault::BadInput, Fault::Program] {
             let error =
                 Error::Table { table: "t".into(), source: Box::new(LibraryError(fault).into()) };
-            assert_eq!((error.fault(), error.to_string()), (fault, "table t: odd".to_owned()));
+            assert_eq!((error.fault(), error.to_string()), (fault, "table t: library".to_owned()));
         }
     }
 }
