@@ -89,8 +89,8 @@ fn what_stands_beside_the_weights_is_told() -> Result<()> {
         ("best_prec1".into(), number(71.5)),
         ("epoch".into(), number(100.)),
     ];
-    assert_eq!(told("imagenet")?, imagenet);
-    assert_eq!(told("views")?, [], "tensors at the top are the network's");
+    assert_eq!(metadata("imagenet")?, imagenet);
+    assert_eq!(metadata("views")?, [], "tensors at the top are the network's");
     Ok(())
 }
 
