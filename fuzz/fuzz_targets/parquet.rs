@@ -42,9 +42,9 @@ fn written(schema: &str, value: &ByteArray, compression: Compression, dictionary
             let mut column = group.next_column().expect("a column").expect("a column");
             let levels = vec![descriptor.max_def_level(); rows];
             let written = match descriptor.path().string().as_str() {
-                "label" => column
-                    .typed::<Int64Type>()
-                    .write_batch(&[1, 2, 3][..rows], Some(&levels), None),
+                "label" => {
+                    column.typed::<Int64Type>().write_batch(&[1, 2, 3][..rows], Some(&levels), None)
+                }
                 _ => column.typed::<ByteArrayType>().write_batch(
                     &vec![value.clone(); rows],
                     Some(&levels),
@@ -60,7 +60,8 @@ fn written(schema: &str, value: &ByteArray, compression: Compression, dictionary
 }
 
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    let images = "message schema { optional group image { optional binary bytes; } optional int64 label; }";
+    let images =
+        "message schema { optional group image { optional binary bytes; } optional int64 label; }";
     let text = "message schema { optional group translation { optional binary en (UTF8); optional binary de (UTF8); } }";
     let mut png = std::io::Cursor::new(Vec::new());
     image::GrayImage::from_raw(4, 4, (0..16).map(|i| 16 * i).collect())
@@ -72,8 +73,14 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("images-plain", kd_fuzz::chosen(0, &plain)),
         ("images-snappy", kd_fuzz::chosen(0, &written(images, &png, Compression::SNAPPY, true))),
-        ("images-zstd", kd_fuzz::chosen(0, &written(images, &png, Compression::ZSTD(Default::default()), true))),
-        ("text-plain", kd_fuzz::chosen(1, &written(text, &words, Compression::UNCOMPRESSED, false))),
+        (
+            "images-zstd",
+            kd_fuzz::chosen(0, &written(images, &png, Compression::ZSTD(Default::default()), true)),
+        ),
+        (
+            "text-plain",
+            kd_fuzz::chosen(1, &written(text, &words, Compression::UNCOMPRESSED, false)),
+        ),
         ("text-snappy", kd_fuzz::chosen(1, &written(text, &words, Compression::SNAPPY, true))),
         ("text-lz4", kd_fuzz::chosen(1, &written(text, &words, Compression::LZ4_RAW, true))),
         ("pages", kd_fuzz::chosen(2, &plain[4..])),

@@ -12,14 +12,20 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {
-    let tensor = |n: u32| Tensor::arange(0, n, &Device::Cpu).and_then(|t| t.to_dtype(candle_core::DType::F32));
+    let tensor = |n: u32| {
+        Tensor::arange(0, n, &Device::Cpu).and_then(|t| t.to_dtype(candle_core::DType::F32))
+    };
     let tensors: BTreeMap<String, Tensor> = [("a.weight", 6), ("a.running_mean", 3)]
         .into_iter()
         .map(|(name, n)| (name.to_string(), tensor(n).expect("a tensor")))
         .collect();
     let path = kd_fuzz::folder().join("seed.safetensors");
-    save(&path, &tensors, &serde_json::json!({ "kind": "res-net", "depth": 8, "width": 1, "classes": 10 }))
-        .expect("a file with a description");
+    save(
+        &path,
+        &tensors,
+        &serde_json::json!({ "kind": "res-net", "depth": 8, "width": 1, "classes": 10 }),
+    )
+    .expect("a file with a description");
     let described = std::fs::read(&path).expect("the file");
     kd_core::exchange::export(&path, &tensors).expect("a file for PyTorch");
     vec![("described", described), ("exported", std::fs::read(&path).expect("the file"))]

@@ -10,11 +10,20 @@ use libfuzzer_sys::fuzz_target;
 /// Checkpoints that PyTorch wrote, of both layouts: strided views, all dtypes, nested wrappers.
 const SEEDS: [(&str, &[u8]); 6] = [
     ("views", include_bytes!("../../crates/kd-core/tests/golden/torch_checkpoints/views.pth")),
-    ("views_old", include_bytes!("../../crates/kd-core/tests/golden/torch_checkpoints/views_old.pth")),
+    (
+        "views_old",
+        include_bytes!("../../crates/kd-core/tests/golden/torch_checkpoints/views_old.pth"),
+    ),
     ("dtypes", include_bytes!("../../crates/kd-core/tests/golden/torch_checkpoints/dtypes.pth")),
-    ("dtypes_old", include_bytes!("../../crates/kd-core/tests/golden/torch_checkpoints/dtypes_old.pth")),
+    (
+        "dtypes_old",
+        include_bytes!("../../crates/kd-core/tests/golden/torch_checkpoints/dtypes_old.pth"),
+    ),
     ("last", include_bytes!("../../crates/kd-core/tests/golden/torch_checkpoints/last.pth")),
-    ("last_old", include_bytes!("../../crates/kd-core/tests/golden/torch_checkpoints/last_old.pth")),
+    (
+        "last_old",
+        include_bytes!("../../crates/kd-core/tests/golden/torch_checkpoints/last_old.pth"),
+    ),
 ];
 
 fuzz_target!(
