@@ -18,7 +18,7 @@ use kd_base::nearest;
 /// billions.
 const MOST_POINTS: usize = 10_000;
 /// Most cells, needs of cells and points that are looked at, together.
-const MOST_STEPS: usize = 2_000_000;
+const MOST_STEPS: usize = 200_000;
 /// Most cells that need each other in a row.
 const MOST_DEEP: usize = 100;
 

@@ -78,7 +78,7 @@ fn needs_of_ten_thousand_cells_by_each_of_ten_thousand_are_refused() {
     let rows = "[[row]]\nname = 'a'\nkind = 'k'\nspec = { x = 1 }\n
         [[row]]\nname = 'b'\nkind = 'k'\nspec = { x = 2 }\nseeds = '1..9000'\nneeds = { all = 'a#1..9000' }\n";
     let text = refusal(rows);
-    assert!(text.contains("at most 2000000 cells and needs of cells"), "{text}");
+    assert!(text.contains("at most 200000 cells and needs of cells"), "{text}");
 }
 
 #[test]
