@@ -3,7 +3,7 @@
 #![no_main]
 
 use kd_experiment::experiment::parse;
-use kd_experiment::{DataIdentity, Preset, Request, expand};
+use kd_experiment::{DataIdentity, ExpandRequest, Preset, expand};
 use libfuzzer_sys::fuzz_target;
 
 const SMALL: &str = r#"
@@ -34,7 +34,10 @@ values = { quick = [1], laptop = [1, 2], paper = [1, 2.5] }
 "#;
 
 fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let each = "[each]\npairs = [{ a = 'x', b = 1 }, { a = 'y', b = 2 }]\n[[row]]\nname = '{a}-r'\n\
+                each = 'pairs'\nwhere = { b = 1 }\nlike = 'teacher'\nspec = { epochs = '{b}' }\n";
     vec![
+        ("each", format!("{SMALL}{each}").into_bytes()),
         ("small", SMALL.as_bytes().to_vec()),
         ("temperature", include_bytes!("../../experiments/hinton-mnist/temperature.toml").to_vec()),
     ]
@@ -46,7 +49,7 @@ fuzz_target!(init: kd_fuzz::start(seeds), |bytes: &[u8]| kd_fuzz::run(|| {
         Ok(experiment) => {
             let data = DataIdentity { dataset: "d".into(), fingerprint: "f".into(), note: None };
             for preset in Preset::ALL {
-                let _ = expand(&Request {
+                let _ = expand(&ExpandRequest {
                     paper: "paper",
                     experiments: std::slice::from_ref(&experiment),
                     selected: &[],

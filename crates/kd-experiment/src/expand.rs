@@ -16,11 +16,11 @@ use kd_base::nearest;
 
 /// Most points of one row's grids. No table of a paper comes near; a file of a few lines can ask for
 /// billions.
-const MOST_POINTS: usize = 10_000;
+const MAX_POINTS: usize = 10_000;
 /// Most cells, needs of cells and points that are looked at, together.
-const MOST_STEPS: usize = 200_000;
+const MAX_STEPS: usize = 200_000;
 /// Most cells that need each other in a row.
-const MOST_DEEP: usize = 100;
+const MAX_DEPTH: usize = 100;
 
 /// What to expand.
 #[derive(Debug, Clone, Copy)]
@@ -159,10 +159,10 @@ impl<'a> Expansion<'a> {
     /// Counts `n` steps of the expansion of a file.
     fn spend(&mut self, experiment: &Experiment, n: usize) -> Result<()> {
         self.steps = self.steps.saturating_add(n);
-        if self.steps <= MOST_STEPS {
+        if self.steps <= MAX_STEPS {
             return Ok(());
         }
-        let message = format!("expected at most {MOST_STEPS} cells and needs of cells, got more");
+        let message = format!("expected at most {MAX_STEPS} cells and needs of cells, got more");
         Err(Error::file(&experiment.file, message))
     }
 
@@ -171,9 +171,9 @@ impl<'a> Expansion<'a> {
     fn points(&mut self, experiment: &Experiment, row: &'a Row) -> Result<Vec<Point<'a>>> {
         let lengths = row.grids.iter().map(|grid| grid.values.at(self.request.preset).len());
         let product = lengths.fold(1usize, usize::saturating_mul);
-        if product > MOST_POINTS {
+        if product > MAX_POINTS {
             let message = format!(
-                "row[{}].grid: expected at most {MOST_POINTS} points, got {product}",
+                "row[{}].grid: expected at most {MAX_POINTS} points, got {product}",
                 row.name
             );
             return Err(Error::file(&experiment.file, message));
@@ -246,9 +246,9 @@ impl<'a> Expansion<'a> {
                 format!("needs form a cycle: {}", cycle.join(" -> ")),
             ));
         }
-        if self.open.len() == MOST_DEEP {
+        if self.open.len() == MAX_DEPTH {
             let message = format!(
-                "row[{}]: expected at most {MOST_DEEP} cells that need each other in a row, got more",
+                "row[{}]: expected at most {MAX_DEPTH} cells that need each other in a row, got more",
                 row.name
             );
             return Err(Error::file(&experiment.file, message));

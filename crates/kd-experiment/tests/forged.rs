@@ -1,7 +1,7 @@
 //! Experiment files of a few lines that ask for more than any table has: an error within a moment,
 //! whatever the machine's memory.
 
-use kd_experiment::{DataIdentity, Experiment, Preset, Request, Result, expand, experiment};
+use kd_experiment::{DataIdentity, ExpandRequest, Experiment, Preset, Result, expand, experiment};
 
 const HEAD: &str = r#"
 title = "T"
@@ -19,7 +19,7 @@ fn parsed(rows: &str) -> Result<Experiment> {
 fn cells(rows: &str) -> Result<Vec<String>> {
     let experiment = parsed(rows)?;
     let data = DataIdentity { dataset: "d".into(), fingerprint: "f".into(), note: None };
-    let plan = expand(&Request {
+    let plan = expand(&ExpandRequest {
         paper: "paper",
         experiments: &[experiment],
         selected: &[],
@@ -89,6 +89,21 @@ fn a_path_of_a_grid_that_goes_too_deep_is_refused_and_not_recursed_into() {
     );
     let text = refusal(&rows);
     assert!(text.contains("expected a path of at most 32 parts, got 100001"), "{text}");
+}
+
+#[test]
+fn lists_that_multiply_to_more_rows_or_text_than_any_file_are_refused() {
+    let entries = |value: &str, n: usize| {
+        format!("[each]\nlist = [{}]\n", format!("{{ k = '{value}' }}, ").repeat(n))
+    };
+    let row = "[[row]]\nname = 'r'\nkind = 'k'\neach = 'list'\nspec = { x = '{k}' }\n";
+    let text = refusal(&(entries("a", 200) + &row.repeat(200)));
+    assert!(text.contains("row[r].each: expected at most 10000 rows"), "{text}");
+    let keys = "{k}".repeat(10_000);
+    let row =
+        format!("[[row]]\nname = 'r'\nkind = 'k'\neach = 'list'\nspec = {{ x = '{keys}' }}\n");
+    let text = refusal(&(entries(&"a".repeat(10_000), 1) + &row));
+    assert!(text.contains("expected a text of at most 65536 bytes"), "{text}");
 }
 
 #[test]

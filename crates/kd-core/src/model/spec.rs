@@ -76,7 +76,7 @@ pub enum NetworkSpec {
 
 /// Most classes of a network: a description from a file may say any number, and the classifier's
 /// size is a product.
-const MOST_CLASSES: usize = 1 << 20;
+const MAX_CLASSES: usize = 1 << 20;
 
 impl NetworkSpec {
     /// All networks that have a usual name, for this many classes.
@@ -169,9 +169,9 @@ impl NetworkSpec {
     /// # Errors
     /// Bad input when the specification makes no sense.
     pub fn build_with(&self, precision: Precision, vb: VarBuilder) -> Result<Box<dyn Model>> {
-        if !(2..=MOST_CLASSES).contains(&self.classes()) {
+        if !(2..=MAX_CLASSES).contains(&self.classes()) {
             return Err(Error::bad_input(format!(
-                "network: expected 2 to {MOST_CLASSES} classes, got {}",
+                "network: expected 2 to {MAX_CLASSES} classes, got {}",
                 self.classes()
             )));
         }

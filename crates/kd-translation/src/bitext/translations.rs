@@ -30,8 +30,8 @@ const MAX_ROWS: i64 = 1 << 32;
 /// The most memory that a table's text may take, by the bytes of its file, and for a small file: a
 /// dictionary can hold one sentence for billions of rows. Real text unfolds to about three times
 /// its file.
-const MOST_UNFOLDED: u64 = 64;
-const LEAST_ROOM: u64 = 1 << 26;
+const MAX_UNFOLDED: u64 = 64;
+const MIN_ROOM: u64 = 1 << 26;
 /// Rows decoded at a time.
 const STEP: usize = 1024;
 
@@ -183,7 +183,7 @@ impl Table {
             file,
             reader,
             rows: rows as u64,
-            room: bytes.saturating_mul(MOST_UNFOLDED).max(LEAST_ROOM),
+            room: bytes.saturating_mul(MAX_UNFOLDED).max(MIN_ROOM),
             done: 0,
             next: 0,
             group: None,
@@ -306,7 +306,7 @@ fn strings(column: &mut Column, n: usize, row: u64, room: &mut u64) -> Result<Ve
         }
         let size = (value.len() + size_of::<String>()) as u64;
         *room = room.checked_sub(size).ok_or_else(|| {
-            format!("row {at}: text of more than {MOST_UNFOLDED} times the file's size")
+            format!("row {at}: text of more than {MAX_UNFOLDED} times the file's size")
         })?;
         let text = std::str::from_utf8(value.data())
             .map_err(|_| format!("row {at}: bytes that are not UTF-8"))?;
