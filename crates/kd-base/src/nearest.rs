@@ -1,11 +1,15 @@
 //! "Did you mean": the known name that is nearest to a misspelt one.
 
+const LONGEST: usize = 100;
+
 /// The name among `known` nearest to `word` by Levenshtein distance in characters, if it is near
-/// enough to be a likely typo (a third of its length, at least 2).
+/// enough to be a likely typo (a third of its length, at least 2). Words of more than 100 bytes are
+/// near to none: no name is so long, and a distance takes time by the product of the lengths.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(2);
     known
         .into_iter()
+        .filter(|name| name.len() <= LONGEST && word.len() <= LONGEST)
         .map(|name| (strsim::levenshtein(word, name), name))
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)

@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::model::NetworkSpec;
 use crate::torch_checkpoint::{Checkpoint, MetadataValue};
+use crate::train::checkpoint;
 use crate::{Error, Result, params};
 
 /// The most rows that are taken for the classes of a classifier.
@@ -108,15 +109,9 @@ fn is_safetensors(path: &Path) -> Result<bool> {
 
 fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    let fault = |e: candle_core::Error| {
-        let text = e.to_string();
-        Error::bad_input(format!(
-            "{}: expected a safetensors file, got: {}",
-            path.display(),
-            text.lines().next().unwrap_or_default()
-        ))
-    };
-    let tensors = candle_core::safetensors::load_buffer(&bytes, &Device::Cpu).map_err(fault)?;
+    let tensors = checkpoint::tensors(&bytes, &Device::Cpu).map_err(|what| {
+        Error::bad_input(format!("{}: expected a safetensors file, got: {what}", path.display()))
+    })?;
     Ok(tensors
         .into_iter()
         .filter(|(name, _)| name.rsplit('.').next() != Some("num_batches_tracked"))

@@ -228,6 +228,11 @@ impl SimpleBackend for Seeded {
     }
 }
 
+/// Whether a machine word counts the bytes of numbers in this shape.
+fn is_countable(shape: &Shape) -> bool {
+    shape.dims().iter().try_fold(8usize, |n, &side| n.checked_mul(side.max(1))).is_some()
+}
+
 struct Constant {
     tensors: Arc<BTreeMap<String, Tensor>>,
     asked: Arc<Mutex<BTreeMap<String, Shape>>>,
@@ -249,8 +254,12 @@ impl SimpleBackend for Constant {
         match self.tensors.get(name) {
             Some(t) if t.shape() == &shape => t.to_dtype(dtype)?.to_device(device),
             // What does not fit is reported whole once the network is built; until then any values
-            // of the shape will do.
-            _ => Tensor::zeros(shape, dtype, device),
+            // of the shape will do. They are one number in all places: a forged description can ask
+            // for more of them than there is memory.
+            _ if !is_countable(&shape) => {
+                candle_core::bail!("parameter {name} asked for with shape {:?}", shape.dims())
+            }
+            _ => Tensor::zeros((), dtype, device)?.broadcast_as(shape),
         }
     }
 

@@ -5,6 +5,11 @@ use toml::{Table, Value};
 use super::error::{Error, Result};
 use kd_base::nearest;
 
+/// Most rows that a file's rows become, and most bytes of a string with values in it. A file of some
+/// kilobytes can ask for gigabytes.
+const MAX_ROWS: usize = 10_000;
+const MAX_TEXT: usize = 1 << 16;
+
 /// The entries of one list, each with the same keys.
 struct List {
     name: String,
@@ -58,7 +63,13 @@ pub(super) fn expand(file: &str, lists: Table, rows: Vec<Table>) -> Result<Vec<T
             entries.iter().filter(|entry| only.iter().all(|(k, v)| entry.get(k) == Some(v)))
         {
             match filled(&row, entry).map_err(|what| fault("each", what))? {
-                Value::Table(row) => expanded.push(row),
+                Value::Table(row) if expanded.len() < MAX_ROWS => expanded.push(row),
+                Value::Table(_) => {
+                    return Err(fault(
+                        "each",
+                        format!("expected at most {MAX_ROWS} rows, got more"),
+                    ));
+                }
                 // A table stays one.
                 _ => unreachable!("a row is a table"),
             }
@@ -140,6 +151,9 @@ fn filled_text(text: &str, entry: &Table) -> Result<String, String> {
                     "`{text}`: expected `{key}` to be a word or a number, got {kind}"
                 ));
             }
+        }
+        if out.len() > MAX_TEXT {
+            return Err(format!("expected a text of at most {MAX_TEXT} bytes, got more"));
         }
         rest = after;
     }

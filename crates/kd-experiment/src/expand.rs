@@ -1,6 +1,6 @@
 //! From experiment files to cells: rows × grids × seeds, and the cells that those need.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::Value;
 
@@ -13,6 +13,14 @@ use super::plan::{Line, Plan, TablePlan};
 use super::preset::Preset;
 use super::seeds::Seeds;
 use kd_base::nearest;
+
+/// Most points of one row's grids. No table of a paper comes near; a file of a few lines can ask for
+/// billions.
+const MAX_POINTS: usize = 10_000;
+/// Most cells, needs of cells and points that are looked at, together.
+const MAX_STEPS: usize = 200_000;
+/// Most cells that need each other in a row.
+const MAX_DEPTH: usize = 100;
 
 /// What to expand.
 #[derive(Debug, Clone, Copy)]
@@ -34,10 +42,16 @@ pub struct ExpandRequest<'a> {
 /// Expands the selected tables to a plan: every cell once, after the cells that it needs.
 ///
 /// Errors: an unknown table or row (with the nearest name), needs that form a cycle or fit several
-/// cells, two rows that fill one line.
+/// cells, two rows that fill one line, more points or cells than any table has.
 pub fn expand(request: &ExpandRequest) -> Result<Plan> {
-    let mut expansion =
-        Expansion { request, cells: Vec::new(), known: BTreeMap::new(), open: Vec::new() };
+    let mut expansion = Expansion {
+        request,
+        cells: Vec::new(),
+        known: BTreeMap::new(),
+        expanded: BTreeMap::new(),
+        open: Vec::new(),
+        steps: 0,
+    };
     let mut tables = Vec::new();
     for experiment in select(request.experiments, request.selected)? {
         tables.push(expansion.table(experiment)?);
@@ -73,14 +87,21 @@ struct Expansion<'a> {
     request: &'a ExpandRequest<'a>,
     cells: Vec<Cell>,
     known: BTreeMap<CellId, usize>,
+    /// The name of each cell that is expanded: what several cells need is expanded once.
+    expanded: BTreeMap<Label, CellId>,
     /// The cells whose needs are being expanded, outermost first: a cell that is met again here is
     /// part of a cycle.
     open: Vec<String>,
+    steps: usize,
 }
+
+/// A table, a row of it, the values of its grids and a seed.
+type Label = (String, String, String, u64);
 
 impl<'a> Expansion<'a> {
     fn table(&mut self, experiment: &'a Experiment) -> Result<TablePlan> {
         let mut lines: Vec<Line> = Vec::new();
+        let mut filled = BTreeSet::new();
         let mut columns: Vec<String> = Vec::new();
         let (here, elsewhere): (Vec<&Row>, Vec<&Row>) =
             experiment.rows.iter().partition(|row| row.presets.contains(&self.request.preset));
@@ -95,19 +116,15 @@ impl<'a> Expansion<'a> {
                 (None, Some(given)) => given,
                 (None, None) => experiment.seeds.at(self.request.preset),
             };
-            for point in self.points(row) {
+            for point in self.points(experiment, row)? {
                 let cells = seeds
                     .0
                     .iter()
                     .map(|seed| self.cell(experiment, row, &point, *seed))
                     .collect::<Result<Vec<_>>>()?;
                 for report in &row.report {
-                    let twice = lines.iter().any(|line| {
-                        line.row == report.row
-                            && line.keys == point.keys
-                            && line.metric == report.metric
-                    });
-                    if twice {
+                    let line = (report.row.clone(), point.keys.clone(), report.metric.name.clone());
+                    if !filled.insert(line) {
                         let message = format!(
                             "row[{}]: another row fills the line {} {} too",
                             row.name, report.row, report.metric.name
@@ -139,9 +156,29 @@ impl<'a> Expansion<'a> {
         })
     }
 
+    /// Counts `n` steps of the expansion of a file.
+    fn spend(&mut self, experiment: &Experiment, n: usize) -> Result<()> {
+        self.steps = self.steps.saturating_add(n);
+        if self.steps <= MAX_STEPS {
+            return Ok(());
+        }
+        let message = format!("expected at most {MAX_STEPS} cells and needs of cells, got more");
+        Err(Error::file(&experiment.file, message))
+    }
+
     /// The product of a row's grids, the first varying slowest; one empty point where there are
     /// none.
-    fn points(&self, row: &'a Row) -> Vec<Point<'a>> {
+    fn points(&mut self, experiment: &Experiment, row: &'a Row) -> Result<Vec<Point<'a>>> {
+        let lengths = row.grids.iter().map(|grid| grid.values.at(self.request.preset).len());
+        let product = lengths.fold(1usize, usize::saturating_mul);
+        if product > MAX_POINTS {
+            let message = format!(
+                "row[{}].grid: expected at most {MAX_POINTS} points, got {product}",
+                row.name
+            );
+            return Err(Error::file(&experiment.file, message));
+        }
+        self.spend(experiment, product)?;
         let mut points = vec![Point { keys: Vec::new(), values: Vec::new() }];
         for grid in &row.grids {
             let longer = |point: &Point<'a>, value: &'a Value| Point {
@@ -154,11 +191,29 @@ impl<'a> Expansion<'a> {
                 .flat_map(|point| values.iter().map(move |value| longer(point, value)))
                 .collect();
         }
-        points
+        Ok(points)
     }
 
     /// The cell of a row at a point with a seed; adds it, after its needs, unless it is known.
     fn cell(
+        &mut self,
+        experiment: &'a Experiment,
+        row: &'a Row,
+        point: &Point<'a>,
+        seed: u64,
+    ) -> Result<CellId> {
+        self.spend(experiment, 1)?;
+        let values: Vec<String> = point.values.iter().map(|(_, value)| canonical(value)).collect();
+        let label = (experiment.name.clone(), row.name.clone(), values.join(" "), seed);
+        if let Some(id) = self.expanded.get(&label) {
+            return Ok(id.clone());
+        }
+        let id = self.new_cell(experiment, row, point, seed)?;
+        self.expanded.insert(label, id.clone());
+        Ok(id)
+    }
+
+    fn new_cell(
         &mut self,
         experiment: &'a Experiment,
         row: &'a Row,
@@ -190,6 +245,13 @@ impl<'a> Expansion<'a> {
                 &experiment.file,
                 format!("needs form a cycle: {}", cycle.join(" -> ")),
             ));
+        }
+        if self.open.len() == MAX_DEPTH {
+            let message = format!(
+                "row[{}]: expected at most {MAX_DEPTH} cells that need each other in a row, got more",
+                row.name
+            );
+            return Err(Error::file(&experiment.file, message));
         }
         self.open.push(label);
         for (role, need) in &row.needs {
@@ -235,7 +297,7 @@ impl<'a> Expansion<'a> {
             };
             !candidate.keys.iter().any(clash)
         };
-        let points: Vec<Point> = self.points(other).into_iter().filter(fits).collect();
+        let points: Vec<Point> = self.points(table, other)?.into_iter().filter(fits).collect();
         let [point] = points.as_slice() else {
             let message = format!(
                 "expected one cell of `{}/{}` for each seed, got {} points of its grids",

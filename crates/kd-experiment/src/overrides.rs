@@ -49,8 +49,15 @@ pub(crate) fn of_another_kind(old: &Table, new: &Table) -> bool {
     matches!((old.get("kind"), new.get("kind")), (Some(old), Some(new)) if old != new)
 }
 
+/// Most parts of a dotted path: what is nested deeper would be taken apart by recursion.
+const MAX_PARTS: usize = 32;
+
 /// Replaces the value at a dotted path, which has to exist and must not be a table.
 pub(crate) fn set(spec: &mut Table, path: &str, value: &Value) -> Result<(), String> {
+    let parts = path.split('.').count();
+    if parts > MAX_PARTS {
+        return Err(format!("expected a path of at most {MAX_PARTS} parts, got {parts}"));
+    }
     let change = path.rsplit('.').fold(value.clone(), |inner, key| {
         Value::Table(Table::from_iter([(key.to_string(), inner)]))
     });

@@ -1,5 +1,6 @@
 //! Lists of seeds, as they are written on a command line and in experiment files.
 
+use std::collections::BTreeSet;
 use std::str::FromStr;
 
 /// Seeds in the order given, each once, at least one.
@@ -37,8 +38,9 @@ impl Seeds {
         if seeds.is_empty() {
             return Err("expected at least one seed, got none".to_string());
         }
-        match seeds.iter().enumerate().find(|(i, seed)| seeds[..*i].contains(seed)) {
-            Some((_, twice)) => Err(format!("seed {twice} is given twice")),
+        let mut seen = BTreeSet::new();
+        match seeds.iter().find(|seed| !seen.insert(**seed)) {
+            Some(twice) => Err(format!("seed {twice} is given twice")),
             None => Ok(Self(seeds)),
         }
     }

@@ -195,6 +195,19 @@ pub enum DataError {
         /// What went wrong, in one line.
         reason: String,
     },
+    /// A file of the hub's cache that is not the one that the hub published.
+    #[error(
+        "{}: expected the file that the hub published, with SHA-256 {expected}, got {got}; delete it, and it is downloaded again",
+        .path.display()
+    )]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// The SHA-256 that was published.
+        expected: String,
+        /// The SHA-256 of what is there.
+        got: String,
+    },
     /// Files that are well formed and hold something else.
     #[error("{found}: expected the images and labels of {dataset} ({expected}), got {got}")]
     Content {

@@ -16,7 +16,7 @@ use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync, RepoTypeDataset};
 use kd_base::message::with_causes;
 
-use super::DataError;
+use super::{DataError, published};
 
 /// The branch on which the hub keeps its conversions to Parquet.
 pub const CONVERSIONS: &str = "refs/convert/parquet";
@@ -34,6 +34,8 @@ pub struct HubDataset {
     pub revision: &'static str,
     /// Paths on that branch.
     pub files: Vec<&'static str>,
+    /// The SHA-256 of each file, where it is known (see [`published`]); empty for any content.
+    pub sha256: &'static [&'static str],
 }
 
 impl fmt::Display for HubDataset {
@@ -51,6 +53,8 @@ pub struct Repo {
     pub name: &'static str,
     /// Its files on the branch of conversions: training set, test set.
     pub files: [&'static str; 2],
+    /// As [`HubDataset::sha256`].
+    pub sha256: &'static [&'static str],
 }
 
 impl Repo {
@@ -60,6 +64,7 @@ impl Repo {
             name: self.name,
             revision: CONVERSIONS,
             files: self.files.to_vec(),
+            sha256: self.sha256,
         }
     }
 }
@@ -127,7 +132,8 @@ impl Hub {
     /// The files of a listing in the cache; `None` where one is missing. Does not connect.
     ///
     /// # Errors
-    /// [`DataError::Cache`] where the cache cannot be read.
+    /// [`DataError::Cache`] where the cache cannot be read; as [`published::check`] for a file that
+    /// is not what the hub published.
     pub fn find(&self, what: &HubDataset) -> Result<Option<Vec<PathBuf>>, DataError> {
         let client = self.client(what)?;
         let repo = client.sync.dataset(what.owner, what.name);
@@ -143,7 +149,9 @@ impl Hub {
             Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => Ok(None),
             Err(e) => Err(client.failed(e)),
         };
-        what.files.iter().map(get).collect()
+        let files: Option<Vec<PathBuf>> =
+            what.files.iter().map(get).collect::<Result<_, DataError>>()?;
+        files.map(|files| as_published(what, files)).transpose()
     }
 
     /// Downloads what is missing from the cache of a listing. Returns within [`Hub::patience`] of
@@ -151,7 +159,8 @@ impl Hub {
     ///
     /// # Errors
     /// [`DataError::Unreachable`] where the server could not be asked or did not deliver, or
-    /// [`Hub::offline`] is set; [`DataError::Cache`] where the files could not be written.
+    /// [`Hub::offline`] is set; [`DataError::Cache`] where the files could not be written; as
+    /// [`published::check`] for a file that is not what the hub published.
     pub fn download(&self, what: &HubDataset) -> Result<Vec<PathBuf>, DataError> {
         let client = self.client(what)?;
         if self.offline {
@@ -177,7 +186,9 @@ impl Hub {
         let (mut alive, mut bytes) = (Instant::now(), 0);
         loop {
             match receive.recv_timeout(self.patience.saturating_sub(alive.elapsed())) {
-                Ok(Message::Done(files)) => return files.map_err(|e| client.failed(e)),
+                Ok(Message::Done(files)) => {
+                    return as_published(what, files.map_err(|e| client.failed(e))?);
+                }
                 // Some transfers report at fixed intervals whether or not anything came.
                 Ok(Message::Bytes(n)) if n != bytes => (alive, bytes) = (Instant::now(), n),
                 Ok(Message::Bytes(_)) => {}
@@ -263,6 +274,14 @@ enum Message {
     /// A sign of life: a number that changes with each byte.
     Bytes(u64),
     Done(Result<Vec<PathBuf>, HFError>),
+}
+
+/// The files of a listing, once their hashes are checked.
+fn as_published(what: &HubDataset, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, DataError> {
+    for (i, path) in files.iter().enumerate() {
+        published::check(path, what.sha256.get(i).copied())?;
+    }
+    Ok(files)
 }
 
 /// A training set and a test set.

@@ -19,6 +19,7 @@ pub mod normalised;
 pub mod on_demand;
 pub mod page_headers;
 pub mod provenance;
+pub mod published;
 pub mod split;
 pub mod table;
 pub mod trained_on;

@@ -74,6 +74,10 @@ pub enum NetworkSpec {
     },
 }
 
+/// Most classes of a network: a description from a file may say any number, and the classifier's
+/// size is a product.
+const MAX_CLASSES: usize = 1 << 20;
+
 impl NetworkSpec {
     /// All networks that have a usual name, for this many classes.
     pub fn named(classes: usize) -> Vec<Self> {
@@ -165,9 +169,9 @@ impl NetworkSpec {
     /// # Errors
     /// Bad input when the specification makes no sense.
     pub fn build_with(&self, precision: Precision, vb: VarBuilder) -> Result<Box<dyn Model>> {
-        if self.classes() < 2 {
+        if !(2..=MAX_CLASSES).contains(&self.classes()) {
             return Err(Error::bad_input(format!(
-                "network: expected at least 2 classes, got {}",
+                "network: expected 2 to {MAX_CLASSES} classes, got {}",
                 self.classes()
             )));
         }

@@ -50,7 +50,14 @@ impl Checkpoint {
     /// # Errors
     /// Bad input that names the file when it is no PyTorch checkpoint, or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        Self::from_bytes(path, std::fs::read(path).map_err(|e| Error::io(path, e))?)
+    }
+
+    /// Opens a file whose bytes are already read; `path` names it in errors.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
         let file_bytes = bytes.len();
         let (heap, container) = container::open(bytes)
             .map_err(|what| Error::bad_input(format!("{}: {what}", path.display())))?;

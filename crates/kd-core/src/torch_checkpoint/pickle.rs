@@ -11,9 +11,14 @@ use super::value::{Heap, Id, Reason, Value, brief};
 /// file may ask for one a byte.
 const MAX_VALUES: usize = 4 << 20;
 
+/// Most operations of one pickle. Each makes at most one value, mark or place on the stack, and an
+/// archive of some kilobytes can unfold to a hundred million of them.
+const MAX_OPERATIONS: usize = 16 << 20;
+
 /// Reads the pickle at the head of `bytes`; gives its values and how many bytes it took.
 ///
-/// Work and memory are proportional to those bytes, and values beyond [`MAX_VALUES`] are refused.
+/// Work and memory are proportional to those bytes; operations beyond [`MAX_OPERATIONS`], and
+/// values and remembered values beyond [`MAX_VALUES`], are refused.
 pub fn read(bytes: &[u8]) -> Result<(Heap, usize), Reason> {
     let mut machine = Machine {
         input: Input { bytes, at: 0 },
@@ -22,7 +27,7 @@ pub fn read(bytes: &[u8]) -> Result<(Heap, usize), Reason> {
         marks: Vec::new(),
         memo: HashMap::new(),
     };
-    loop {
+    for _ in 0..MAX_OPERATIONS {
         let at = machine.input.at;
         match machine.step() {
             Ok(None) => {}
@@ -30,6 +35,7 @@ pub fn read(bytes: &[u8]) -> Result<(Heap, usize), Reason> {
             Err(what) => return Err(format!("pickle, byte {at}: {what}")),
         }
     }
+    Err(format!("pickle: expected at most {MAX_OPERATIONS} operations, got more"))
 }
 
 struct Input<'a> {
@@ -203,7 +209,7 @@ impl Machine<'_> {
             b'r' => self.remember(4)?,
             0x94 => {
                 let (key, top) = (self.memo.len() as u64, self.top()?);
-                self.memo.insert(key, top);
+                self.memoize(key, top)?;
             }
             b'h' => self.get_memo(1)?,
             b'j' => self.get_memo(4)?,
@@ -324,7 +330,14 @@ impl Machine<'_> {
 
     fn remember(&mut self, width: usize) -> Result<(), Reason> {
         let (key, top) = (self.input.number(width)?, self.top()?);
-        self.memo.insert(key, top);
+        self.memoize(key, top)
+    }
+
+    fn memoize(&mut self, key: u64, id: Id) -> Result<(), Reason> {
+        if self.memo.len() == MAX_VALUES {
+            return Err(format!("expected at most {MAX_VALUES} remembered values, got more"));
+        }
+        self.memo.insert(key, id);
         Ok(())
     }
 

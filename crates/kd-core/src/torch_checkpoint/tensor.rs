@@ -9,6 +9,9 @@ use super::container::Container;
 use super::element::dtype;
 use super::value::{Heap, Id, Reason, Value};
 
+/// Most parameters and subclasses around a tensor; PyTorch wraps it in one of each. A forged file
+/// could wrap it in thousands, and have thousands of names for it.
+const MAX_WRAPPERS: usize = 8;
 /// Most dimensions of a tensor.
 const MAX_DIMENSIONS: usize = 8;
 
@@ -29,9 +32,8 @@ fn arguments(heap: &Heap, id: Id) -> Option<&[Id]> {
         Value::Object { class, args, .. } => (heap.global(*class)?, heap.tuple(*args)?),
         _ => return None,
     };
-    // A parameter wraps a tensor, and a subclass wraps a function with its arguments. Arguments are
-    // older than their call, so this ends.
-    loop {
+    // A parameter wraps a tensor, and a subclass wraps a function with its arguments.
+    for _ in 0..=MAX_WRAPPERS {
         call = match call {
             ("torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", args) => {
                 return Some(args);
@@ -49,6 +51,7 @@ fn arguments(heap: &Heap, id: Id) -> Option<&[Id]> {
             _ => return None,
         };
     }
+    None
 }
 
 /// Whether a value is a tensor, be it one that we can read or not.
@@ -101,8 +104,10 @@ fn sizes(heap: &Heap, id: Id) -> Option<Vec<usize>> {
 }
 
 impl StorageView {
-    /// How many numbers the tensor has, and how many a storage must have for it.
+    /// How many numbers the tensor has, and how many a storage must have for it. `None` where a
+    /// machine word cannot count them, the sides of 0 left aside: Candle multiplies the others too.
     fn extent(&self) -> Option<(usize, usize)> {
+        self.shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side.max(1)))?;
         let count = self.shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side))?;
         if count == 0 {
             return Some((0, 0));

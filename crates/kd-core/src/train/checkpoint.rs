@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::data::TrainedOn;
 use crate::model::NetworkSpec;
 use crate::{Error, Result};
+use kd_base::message::one_line;
 
 /// The name of the metadata entry.
 const KEY: &str = "kd";
@@ -78,11 +79,28 @@ pub fn load<T: DeserializeOwned>(
 ) -> Result<(BTreeMap<String, Tensor>, T)> {
     let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
     let about = described(path, &bytes)?;
-    let fault = |e: candle_core::Error| {
-        Error::bad_input(format!("{}: expected whole tensors, got: {e}", path.display()))
-    };
-    let tensors = candle_core::safetensors::load_buffer(&bytes, device).map_err(fault)?;
-    Ok((tensors.into_iter().collect(), about))
+    let tensors = tensors(&bytes, device).map_err(|what| {
+        Error::bad_input(format!("{}: expected whole tensors, got: {what}", path.display()))
+    })?;
+    Ok((tensors, about))
+}
+
+/// The tensors in the bytes of a safetensors file, by name; the error is one line.
+pub(crate) fn tensors(
+    bytes: &[u8],
+    device: &Device,
+) -> std::result::Result<BTreeMap<String, Tensor>, String> {
+    let (_, header) =
+        safetensors::SafeTensors::read_metadata(bytes).map_err(|e| one_line(&e.to_string()))?;
+    for (name, info) in header.tensors() {
+        // A side of 0 makes any shape fit an empty tensor, and Candle multiplies the others.
+        if info.shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side.max(1))).is_none() {
+            return Err(one_line(&format!("{name} of shape {:?}", info.shape)));
+        }
+    }
+    let tensors = candle_core::safetensors::load_buffer(bytes, device)
+        .map_err(|e| one_line(&e.to_string()))?;
+    Ok(tensors.into_iter().collect())
 }
 
 /// The description in a file that [`save`] wrote, without its tensors.
@@ -155,6 +173,12 @@ mod tests {
             let e = load::<Vec<i32>>(&path, &Device::Cpu).expect_err("a truncated file");
             assert!(e.is_bad_input() && e.to_string().contains("net.safetensors"), "{e}");
         }
+        // An empty tensor: Candle would multiply the two other sides.
+        let header = r#"{"__metadata__":{"kd":"[1]"},"a":{"dtype":"F32","shape":[0,9223372036854775808,9223372036854775808],"data_offsets":[0,0]}}"#;
+        let forged = [&(header.len() as u64).to_le_bytes(), header.as_bytes()].concat();
+        std::fs::write(&path, forged).expect("a write");
+        let e = load::<Vec<i32>>(&path, &Device::Cpu).expect_err("a forged shape").to_string();
+        assert!(e.contains("a of shape [0, 9223372036854775808, 9223372036854775808]"), "{e}");
         std::fs::write(&path, &whole).expect("a write");
         assert!(load::<String>(&path, &Device::Cpu).expect_err("another kind").is_bad_input());
         Ok(())

@@ -96,7 +96,7 @@ fn each_kind_of_bad_table_has_its_message() {
     DIR/0000.parquet: expected a Parquet table of images and labels, got row 14: Format error decoding Png: Invalid PNG signature.
     DIR/0000.parquet: expected a Parquet table of images and labels, got row 14: an image of 28x27, expected 28x28
     DIR/0000.parquet: expected a Parquet table of images and labels, got row 14: Image size exceeds limit
-    DIR/0000.parquet: expected 1 to 1000000 rows, got 0
+    DIR/0000.parquet: expected 1 to 100000 rows, got 0
     DIR/0000.parquet: expected a Parquet table of images and labels, got no column image.bytes
     DIR/0000.parquet: expected a Parquet table of images and labels, got column image.bytes: compression GZIP(GzipLevel(6)), expected none, SNAPPY, ZSTD or LZ4_RAW
     DIR/0000.parquet: expected a Parquet table of images and labels, got column image.bytes: page 0 in encoding 7, expected plain or dictionary

@@ -1,13 +1,13 @@
 //! What the networks say about themselves, and how they begin.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Tensor};
-use kd_core::frozen::Frozen;
+use kd_core::frozen::{Frozen, Saved};
 use kd_core::model::{Activated, Mode, Model, NetworkSpec, Tap};
 use kd_core::params::Params;
 use kd_core::seed::StepSeed;
-use kd_core::train::{Optimizer, OptimizerSpec};
+use kd_core::train::{Optimizer, OptimizerSpec, checkpoint};
 use kd_core::{Result, Seed};
 
 use super::{fill, formula, network};
@@ -354,5 +354,24 @@ fn an_unknown_tap_and_an_image_of_another_shape_are_errors() -> Result<()> {
     assert!(e.is_bad_input() && e.to_string().contains("stage4.pre, stage4, pooled"), "{e}");
     let grey = Tensor::zeros((1, 1, 32, 32), DType::F32, &Device::Cpu)?;
     assert!(model.forward(&grey, &[], Mode::Evaluate).is_err());
+    Ok(())
+}
+
+#[test]
+fn a_file_that_describes_a_network_larger_than_any_memory_is_refused() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("net.safetensors");
+    let tensors = BTreeMap::from([("a".to_owned(), Tensor::new(&[1f32], &Device::Cpu)?)]);
+    for spec in [
+        // 120 GB.
+        NetworkSpec::WideResNet { depth: 1204, width: 64, classes: 10 },
+        NetworkSpec::Vgg { depth: 8, classes: 1 << 20 },
+        NetworkSpec::Vgg { depth: 8, classes: usize::MAX },
+    ] {
+        checkpoint::save(&path, &tensors, &spec)?;
+        let Err(error) = Saved::load(&path, &Device::Cpu) else { panic!("{}", spec.name()) };
+        assert!(error.is_bad_input());
+        assert!(error.to_string().contains("extra a [1]"), "{error}");
+    }
     Ok(())
 }

@@ -125,6 +125,36 @@ fn a_file_that_is_no_checkpoint_or_is_cut_or_forged_is_one_line_that_says_what_w
 }
 
 #[test]
+fn an_empty_tensor_whose_other_sides_no_word_counts_is_refused() {
+    let side = i64::MAX;
+    let text = refused(&old(&tensor(0, &[0, side, side], &[1, 1, 1]), KEYS, &storage(0, 0)));
+    assert!(text.contains("expected a tensor that fits its storage"), "{text}");
+}
+
+#[test]
+fn values_remembered_without_end_are_refused_before_they_fill_the_memory() {
+    let text = refused(&old(&[b"\x80\x04N".as_slice(), &[0x94; 5 << 20]].concat(), KEYS, &[]));
+    assert!(text.contains("expected at most 4194304 remembered values"), "{text}");
+    let text = refused(&old(&[b"\x80\x04N".as_slice(), &[b'2'; 17 << 20]].concat(), KEYS, &[]));
+    assert!(text.contains("expected at most 16777216 operations"), "{text}");
+}
+
+#[test]
+fn a_tensor_that_is_wrapped_in_thousands_of_parameters_is_no_tensor() {
+    let mut object = b"\x80\x02}U\x01w".to_vec();
+    for _ in 0..10_000 {
+        object.extend(b"ctorch._utils\n_rebuild_parameter\n");
+    }
+    object.push(b'N');
+    for _ in 0..10_000 {
+        object.extend(b"\x85R");
+    }
+    object.extend(b"s.");
+    let text = refused(&old(&object, b"\x80\x02].", b""));
+    assert!(text.contains("expected a tensor for every name"), "{text}");
+}
+
+#[test]
 fn values_without_end_are_refused_before_they_fill_the_memory() {
     let bytes =
         old(&[b"\x80\x02(".to_vec(), b"N".repeat(5 << 20), b"l.".to_vec()].concat(), b"", b"");

@@ -54,10 +54,19 @@ impl Corpus {
 
     /// Its files: the training set in one or more, the validation set, the test set.
     pub fn listing(self) -> HubDataset {
-        let (owner, name, revision, files): (_, _, _, &[&str]) = match self {
-            Self::Multi30k => {
-                ("bentrevett", "multi30k", MAIN, &["train.jsonl", "val.jsonl", "test.jsonl"])
-            }
+        let (owner, name, revision, files, sha256): (_, _, _, &[&str], &[&str]) = match self {
+            Self::Multi30k => (
+                "bentrevett",
+                "multi30k",
+                MAIN,
+                &["train.jsonl", "val.jsonl", "test.jsonl"],
+                // Of commit 2d410f1cfa7e48602888c28b9a2e0dc83b114d31.
+                &[
+                    "4a7268d73a573432bf378f1cf6824bc7544439ad24337504a139bc42b470821c",
+                    "f66192595cc7bd056841b7660453e0750092d08db19daf4951cd3bc85e2d7447",
+                    "d640a52bb3e60638f3d483bd7e8098117a012c16daa4d81c44e1fd167ea2a884",
+                ],
+            ),
             Self::Wmt16RoEn => (
                 "wmt",
                 "wmt16",
@@ -67,6 +76,7 @@ impl Corpus {
                     "ro-en/validation/0000.parquet",
                     "ro-en/test/0000.parquet",
                 ],
+                &[],
             ),
             Self::Wmt14DeEn => (
                 "wmt",
@@ -79,9 +89,10 @@ impl Corpus {
                     "de-en/validation/0000.parquet",
                     "de-en/test/0000.parquet",
                 ],
+                &[],
             ),
         };
-        HubDataset { owner, name, revision, files: files.to_vec() }
+        HubDataset { owner, name, revision, files: files.to_vec(), sha256 }
     }
 
     /// Numbers of pairs of the original: training, validation, test.

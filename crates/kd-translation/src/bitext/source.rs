@@ -9,7 +9,7 @@ use super::languages::Languages;
 use super::pairs::BitextSplits;
 use super::toy::{self, Toy};
 use super::{directory, hub};
-use kd_core::data::hub::Hub;
+use kd_core::data::hub::{Hub, HubDataset};
 use kd_core::data::{DataError, Provenance};
 
 /// What `--data` says.
@@ -155,7 +155,9 @@ pub fn load(request: &BitextRequest) -> Result<(BitextSplits, Provenance), DataE
         BitextSource::Corpus(corpus) => corpus,
     };
     check_languages(Some(corpus), &languages)?;
-    let files = match request.hub.fetch(&corpus.listing()) {
+    let known = corpus.listing();
+    let listing = HubDataset { sha256: if request.original { known.sha256 } else { &[] }, ..known };
+    let files = match request.hub.fetch(&listing) {
         Ok(files) => files,
         Err(e @ DataError::Unreachable { .. }) if request.source == BitextSource::Auto => {
             let note = format!(

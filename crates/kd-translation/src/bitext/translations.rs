@@ -27,6 +27,11 @@ use kd_core::data::page_headers::{self, Limits};
 const MAX_PAGE: i64 = 1 << 26;
 /// Rows of a file; WMT14's longest has 1.5 million.
 const MAX_ROWS: i64 = 1 << 32;
+/// The most memory that a table's text may take, by the bytes of its file, and for a small file: a
+/// dictionary can hold one sentence for billions of rows. Real text unfolds to about three times
+/// its file.
+const MAX_UNFOLDED: u64 = 64;
+const MIN_ROOM: u64 = 1 << 26;
 /// Rows decoded at a time.
 const STEP: usize = 1024;
 
@@ -139,6 +144,8 @@ struct Table {
     file: File,
     reader: SerializedFileReader<File>,
     rows: u64,
+    /// Bytes that its text may still take.
+    room: u64,
     /// Rows decoded so far.
     done: u64,
     /// The next row group.
@@ -152,6 +159,7 @@ impl Table {
         let io = |source| DataError::Io { path: path.to_path_buf(), source };
         let fault = |reason: String| DataError::Translations { path: path.to_path_buf(), reason };
         let file = File::open(path).map_err(io)?;
+        let bytes = file.metadata().map_err(io)?.len();
         // Statistics in page headers are not used, and reading them would allocate what they claim.
         let properties = ReaderProperties::builder()
             .set_read_page_statistics(false)
@@ -175,6 +183,7 @@ impl Table {
             file,
             reader,
             rows: rows as u64,
+            room: bytes.saturating_mul(MAX_UNFOLDED).max(MIN_ROOM),
             done: 0,
             next: 0,
             group: None,
@@ -196,9 +205,9 @@ impl Table {
                 let n = STEP.min(*left);
                 let [source, target] = columns;
                 let rows = self.done;
-                let source = strings(source, n, rows)
+                let source = strings(source, n, rows, &mut self.room)
                     .map_err(|e| fault(format!("column {}: {e}", names[0])))?;
-                let target = strings(target, n, rows)
+                let target = strings(target, n, rows, &mut self.room)
                     .map_err(|e| fault(format!("column {}: {e}", names[1])))?;
                 pairs.extend(source.into_iter().zip(target));
                 *left -= n;
@@ -280,8 +289,9 @@ fn open_column(
     Ok(get_typed_column_reader::<ByteArrayType>(reader))
 }
 
-/// The next `n` strings of a column, the first of which is row `row` of the table.
-fn strings(column: &mut Column, n: usize, row: u64) -> Result<Vec<String>, String> {
+/// The next `n` strings of a column, the first of which is row `row` of the table. What they take is
+/// taken from `room`.
+fn strings(column: &mut Column, n: usize, row: u64, room: &mut u64) -> Result<Vec<String>, String> {
     let mut levels = Vec::new();
     let mut values: Vec<ByteArray> = Vec::new();
     let read = column.read_records(n, Some(&mut levels), None, &mut values);
@@ -294,6 +304,10 @@ fn strings(column: &mut Column, n: usize, row: u64) -> Result<Vec<String>, Strin
         if value.len() > MAX_LINE {
             return Err(format!("row {at}: {} bytes, more than {MAX_LINE}", value.len()));
         }
+        let size = (value.len() + size_of::<String>()) as u64;
+        *room = room.checked_sub(size).ok_or_else(|| {
+            format!("row {at}: text of more than {MAX_UNFOLDED} times the file's size")
+        })?;
         let text = std::str::from_utf8(value.data())
             .map_err(|_| format!("row {at}: bytes that are not UTF-8"))?;
         Ok(one_line(text))

@@ -164,6 +164,16 @@ fn a_table_is_streamed_whatever_its_size() {
     assert!(most < 12 << 20, "{most} bytes");
 }
 
+#[test]
+fn a_small_table_that_unfolds_to_far_more_text_is_refused() {
+    // A dictionary of one sentence of 10 kB, for 4000 rows.
+    let sentence = || Some(vec![b'a'; 10_000]);
+    let rows: Vec<_> = (0..4000).map(|_| [sentence(), sentence()]).collect();
+    let bytes = parquet_rows(&rows, &HUB);
+    let error = read(&[bytes]).expect_err("a refusal");
+    assert!(error.contains("text of more than 64 times the file's size"), "{error}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 

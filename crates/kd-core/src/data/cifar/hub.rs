@@ -8,15 +8,21 @@ use crate::data::table::{self, TableSchema};
 impl Kind {
     /// Where it is on the hub.
     pub fn repo(self) -> Repo {
-        let (name, files) = match self {
+        let (name, files, sha256): (_, _, &[&str]) = match self {
             Self::Cifar10 => {
-                ("cifar10", ["plain_text/train/0000.parquet", "plain_text/test/0000.parquet"])
+                ("cifar10", ["plain_text/train/0000.parquet", "plain_text/test/0000.parquet"], &[])
             }
-            Self::Cifar100 => {
-                ("cifar100", ["cifar100/train/0000.parquet", "cifar100/test/0000.parquet"])
-            }
+            Self::Cifar100 => (
+                "cifar100",
+                ["cifar100/train/0000.parquet", "cifar100/test/0000.parquet"],
+                // Of commit c8ffd9a6a77798a72ca568e8949c005bca4ca855.
+                &[
+                    "3f742af9c991d06bfd3e2b775b31150df4dcf9c271261366465ab563d3d9f862",
+                    "7797cfccf4a2376d68937462e351b8c9ec8f75c5acee5f7ab3de65e9a86822bf",
+                ],
+            ),
         };
-        Repo { owner: "uoft-cs", name, files }
+        Repo { owner: "uoft-cs", name, files, sha256 }
     }
 
     /// What its tables hold.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::embedded::{self, Embedded};
 use super::set::{Cifar, Kind};
 use super::{directory, hub};
-use crate::data::hub::Hub;
+use crate::data::hub::{Hub, Repo};
 use crate::data::{DataError, Provenance};
 
 /// What `--data` says.
@@ -112,7 +112,9 @@ pub fn load(request: &CifarRequest) -> Result<(Cifar, Provenance), DataError> {
             Provenance { dataset: kind.name(), found: place.display().to_string(), note, content },
         ));
     }
-    let files = match request.hub.files(&kind.repo()) {
+    let known = kind.repo();
+    let repo = Repo { sha256: if request.original { known.sha256 } else { &[] }, ..known };
+    let files = match request.hub.files(&repo) {
         Ok(files) => files,
         Err(e @ DataError::Unreachable { .. }) if request.source == CifarSource::Auto => {
             let note = format!(

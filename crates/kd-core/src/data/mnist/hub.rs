@@ -10,6 +10,11 @@ pub const REPO: Repo = Repo {
     owner: "ylecun",
     name: "mnist",
     files: ["mnist/train/0000.parquet", "mnist/test/0000.parquet"],
+    // Of commit 3fc021f95522201682d9141e1fd5c5c3686166eb.
+    sha256: &[
+        "1d9e85f5af2b93435015592917da9074a887abab425e28b4079c6c3289e24755",
+        "4d3a1a8c8aa33afe64486788cdfbd63c5f126a34dc1e9d2edea9ade1b2aabe8d",
+    ],
 };
 
 const SCHEMA: TableSchema = TableSchema {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use super::embedded::{self, Embedded};
 use super::set::Mnist;
 use super::{hub, idx};
-use crate::data::hub::Hub;
+use crate::data::hub::{Hub, Repo};
 use crate::data::{DataError, Provenance};
 
 /// What `--data` says.
@@ -100,7 +100,9 @@ pub fn load(request: &MnistRequest) -> Result<(Mnist, Provenance), DataError> {
             ))
         }
         (source, None) => {
-            let files = match request.hub.files(&hub::REPO) {
+            let original = request.content.as_deref() == Some(Mnist::CONTENT);
+            let repo = Repo { sha256: if original { hub::REPO.sha256 } else { &[] }, ..hub::REPO };
+            let files = match request.hub.files(&repo) {
                 Ok(files) => files,
                 Err(e @ DataError::Unreachable { .. }) if source == MnistSource::Auto => {
                     let note = format!(
