@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/distillation")
@@ -41,16 +41,21 @@ fn networks(dir: &Path) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
+/// When a cell that trains was last saved.
+fn last_save(dir: &Path) -> Option<SystemTime> {
+    let cells = std::fs::read_dir(dir.join("runs/reviewkd-cifar")).ok()?;
+    let state = |cell: std::io::Result<std::fs::DirEntry>| {
+        std::fs::metadata(cell.ok()?.path().join("state.safetensors")).ok()?.modified().ok()
+    };
+    cells.filter_map(state).max()
+}
+
 #[test]
 fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_an_uninterrupted_run()
  {
     let (whole, killed) =
         (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    let started = Instant::now();
     succeeds(whole.path(), &["--threads", "1"]);
-    // Waits that end all over the run, however fast the machine is: the run is at least this many
-    // of them long.
-    let wait = started.elapsed() / 12;
     let mut kills = 0;
     loop {
         let mut command =
@@ -60,13 +65,19 @@ fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_a
             .stdout(std::process::Stdio::null())
             .spawn()
             .expect("the binary starts");
-        let end = Instant::now() + wait + wait * kills / 8;
+        // Killed once it has saved its state once or twice, however fast the machine is.
+        let (mut saved, mut saves) = (last_save(killed.path()), 0);
         let status = loop {
-            match child.try_wait().expect("a status") {
-                Some(status) => break Some(status),
-                None if Instant::now() > end => break None,
-                None => std::thread::sleep(Duration::from_millis(5)),
+            if let Some(status) = child.try_wait().expect("a status") {
+                break Some(status);
             }
+            let now = last_save(killed.path());
+            saves += usize::from(now > saved);
+            saved = now;
+            if saves > kills % 2 {
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(2));
         };
         if let Some(status) = status {
             assert!(status.success(), "{status}");
