@@ -36,7 +36,7 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
                 ("temperature T", "test errors"),
                 Scale::Log,
             )
-            .to_svg()?,
+            .to_svg(),
         )?,
         "few-labels" => write(
             format!("{name}.svg"),
@@ -47,7 +47,7 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
                 ("share of the training set", "test accuracy, %"),
                 Scale::Linear,
             )
-            .to_svg()?,
+            .to_svg(),
         )?,
         "high-temperature-limit" => write(
             format!("{name}.svg"),
@@ -58,11 +58,11 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
                 ("temperature T", "|g − l| / |l|"),
                 Scale::Log,
             )
-            .to_svg()?,
+            .to_svg(),
         )?,
         "omitted-digit" | "two-digits" => {
             write(format!("{name}-bias-curve.csv"), bias_csv(table))?;
-            write(format!("{name}-bias-curve.svg"), bias_plot(table).to_svg()?)?;
+            write(format!("{name}-bias-curve.svg"), bias_plot(table).to_svg())?;
         }
         "soft-targets" => write(format!("{name}.svg"), soft_targets(table)?.to_svg()?)?,
         _ => {}

@@ -20,23 +20,28 @@ struct List {
 /// Replaces a row with `each = "LIST"` by one row for each entry of that list, in their order. In
 /// all strings of the row `{KEY}` stands for the entry's value: a string that is nothing else
 /// becomes the value itself, of any type; within a string it is a word or a number. With
-/// `where = { KEY = VALUE }` only entries that have these values make a row.
+/// `where = { KEY = VALUE }` only entries that have these values make a row. With each row goes the
+/// place in the file where it is written.
 ///
 /// # Errors
 /// Where a list is not one of tables with the same keys, or no row uses it; where a row names no
 /// list, or a key that its entries do not have.
-pub(super) fn expand(file: &str, lists: Table, rows: Vec<Table>) -> Result<Vec<Table>> {
+pub(super) fn expand(
+    file: &str,
+    lists: Table,
+    rows: Vec<(String, Table)>,
+) -> Result<Vec<(String, Table)>> {
     let mut lists =
         lists.into_iter().map(|list| read(file, list)).collect::<Result<Vec<List>>>()?;
     let mut expanded = Vec::with_capacity(rows.len());
-    for mut row in rows {
+    for (place, mut row) in rows {
         let Some(each) = row.remove("each") else {
-            expanded.push(row);
+            expanded.push((place, row));
             continue;
         };
         let name = row.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
         let fault =
-            |key: &str, what: String| Error::file(file, format!("row[{name}].{key}: {what}"));
+            |key: &str, what: String| Error::file(&place, format!("row[{name}].{key}: {what}"));
         let Value::String(wanted) = each else {
             let what = format!("expected the name of a list under [each], got {}", each.type_str());
             return Err(fault("each", what));
@@ -63,7 +68,9 @@ pub(super) fn expand(file: &str, lists: Table, rows: Vec<Table>) -> Result<Vec<T
             entries.iter().filter(|entry| only.iter().all(|(k, v)| entry.get(k) == Some(v)))
         {
             match filled(&row, entry).map_err(|what| fault("each", what))? {
-                Value::Table(row) if expanded.len() < MAX_ROWS => expanded.push(row),
+                Value::Table(row) if expanded.len() < MAX_ROWS => {
+                    expanded.push((place.clone(), row));
+                }
                 Value::Table(_) => {
                     return Err(fault(
                         "each",
@@ -172,8 +179,9 @@ mod tests {
             _ => Table::new(),
         };
         let Some(Value::Array(rows)) = table.remove("row") else { panic!("rows") };
-        let rows = rows.into_iter().map(|row| row.as_table().expect("a row").clone());
-        expand("f.toml", lists, rows.collect())
+        let rows =
+            rows.into_iter().map(|row| ("f.toml:9".into(), row.as_table().expect("a row").clone()));
+        Ok(expand("f.toml", lists, rows.collect())?.into_iter().map(|(_, row)| row).collect())
     }
 
     const PAIRS: &str = r#"

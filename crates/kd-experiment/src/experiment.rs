@@ -50,19 +50,21 @@
 //! Unknown keys are errors. Where a needed row has grids, its cell with the same values in the
 //! shared columns is meant.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use toml::{Table, Value};
+use serde::de::{Error as _, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use toml::{Spanned, Table, Value};
 
 use super::cell::canonical;
 use super::error::{Error, Result};
-use super::fields::Fields;
 use super::metric::{FIXED_COLUMNS, Metric};
-use super::preset::{PerPreset, Preset};
+use super::preset::{OneOrEach, PerPreset, Preset};
+use super::reading::{expected, line, read_table, read_text};
 use super::seeds::Seeds;
 use super::{each, like, overrides};
-use kd_base::message::one_line;
 
 /// One experiment file: what a published table claims, and the rows that reproduce it.
 #[derive(Debug, Clone, PartialEq)]
@@ -123,13 +125,15 @@ pub struct Need {
 }
 
 /// A hyper-parameter that takes several values within a row.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Grid {
     /// The key column of the table's CSV.
     pub column: String,
     /// Where the value stands in the spec, dotted.
     pub path: String,
     /// The values of each preset.
+    #[serde(deserialize_with = "one_or_each")]
     pub values: PerPreset<Vec<Value>>,
 }
 
@@ -185,303 +189,267 @@ pub fn load_dir(dir: &Path) -> Result<Vec<Experiment>> {
     paths.iter().map(read).collect()
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct FileTable {
+    title: String,
+    source: String,
+    claim: String,
+    #[serde(default)]
+    metrics: Vec<Metric>,
+    #[serde(default)]
+    deviations: Vec<String>,
+    #[serde(default)]
+    gap_fills: Vec<String>,
+    presets: PerPreset<PresetTable>,
+    #[serde(default)]
+    each: Table,
+    #[serde(default)]
+    row: Vec<Spanned<Table>>,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PresetTable {
+    seeds: Seeds,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RowTable {
+    name: String,
+    kind: String,
+    #[serde(default)]
+    needs: Needs,
+    seeds: Option<OneOrEach<Seeds>>,
+    metrics: Option<Vec<String>>,
+    presets: Option<Vec<Preset>>,
+    #[serde(default)]
+    spec: Table,
+    #[serde(default)]
+    quick: Table,
+    #[serde(default)]
+    laptop: Table,
+    #[serde(default)]
+    paper: Table,
+    #[serde(default)]
+    grid: Vec<Grid>,
+    report: Option<Table>,
+}
+
 /// Reads one experiment file: `file` is its path for messages, `name` the table's name.
 pub fn parse(file: &str, name: &str, text: &str) -> Result<Experiment> {
-    let table: Table = text.parse().map_err(|error: toml::de::Error| {
-        let line = error
-            .span()
-            .map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
-        Error::file(format!("{file}:{line}"), one_line(&error.message()))
-    })?;
-    let mut top = Fields::new(file, "", table);
-    kebab(&top, "the file's name", name)?;
-    let metrics = top
-        .tables("metrics")?
-        .into_iter()
-        .enumerate()
-        .map(|(i, table)| metric(file, i, table))
-        .collect::<Result<Vec<_>>>()?;
-    if metrics.is_empty() {
-        return Err(top.error("metrics", "expected at least one { name = .., unit = .. }"));
+    let fault = |key: &str, message: String| Error::file(file, format!("{key}: {message}"));
+    kebab(name).map_err(|message| fault("the file's name", message))?;
+    let top: FileTable = read_text(file, text)?;
+    for (i, metric) in top.metrics.iter().enumerate() {
+        kebab(&metric.name).map_err(|message| fault(&format!("metrics[{i}].name"), message))?;
     }
-    let presets = top.table("presets")?;
-    let rows = each::expand(file, top.table("each")?, top.tables("row")?)?;
-    let experiment = Experiment {
+    if top.metrics.is_empty() {
+        return Err(fault("metrics", "expected at least one { name = .., unit = .. }".into()));
+    }
+    numbered(&top.deviations, 'D').map_err(|message| fault("deviations", message))?;
+    numbered(&top.gap_fills, 'G').map_err(|message| fault("gap-fills", message))?;
+    let written = top.row.into_iter().map(|row| {
+        let at = format!("{file}:{}", line(text, row.span().start));
+        (at, row.into_inner())
+    });
+    let rows = like::resolve(each::expand(file, top.each, written.collect())?)?
+        .into_iter()
+        .map(|(file, table)| row(&file, table, &top.metrics))
+        .collect::<Result<Vec<Row>>>()?;
+    if rows.is_empty() {
+        return Err(fault("row", "expected at least one [[row]]".into()));
+    }
+    for (i, row) in rows.iter().enumerate() {
+        if rows[..i].iter().any(|other| other.name == row.name) {
+            return Err(fault("row", format!("two rows are named `{}`", row.name)));
+        }
+    }
+    let PerPreset { quick, laptop, paper } = top.presets;
+    Ok(Experiment {
         name: name.to_string(),
         file: file.to_string(),
-        title: top.string("title")?,
-        source: top.string("source")?,
-        claim: top.string("claim")?,
-        deviations: numbered(&mut top, "deviations", 'D')?,
-        gap_fills: numbered(&mut top, "gap-fills", 'G')?,
-        seeds: preset_seeds(file, presets)?,
-        rows: like::resolve(file, rows)?
-            .into_iter()
-            .map(|table| row(file, table, &metrics))
-            .collect::<Result<_>>()?,
-        metrics,
-    };
-    if experiment.rows.is_empty() {
-        return Err(top.error("row", "expected at least one [[row]]"));
-    }
-    for (i, row) in experiment.rows.iter().enumerate() {
-        if experiment.rows[..i].iter().any(|other| other.name == row.name) {
-            return Err(top.error("row", format_args!("two rows are named `{}`", row.name)));
-        }
-    }
-    top.finish()?;
-    Ok(experiment)
+        title: top.title,
+        source: top.source,
+        claim: top.claim,
+        metrics: top.metrics,
+        deviations: top.deviations,
+        gap_fills: top.gap_fills,
+        seeds: PerPreset { quick: quick.seeds, laptop: laptop.seeds, paper: paper.seeds },
+        rows,
+    })
 }
 
-fn metric(file: &str, index: usize, table: Table) -> Result<Metric> {
-    let mut fields = Fields::new(file, format!("metrics[{index}]"), table);
-    let metric = Metric { name: fields.string("name")?, unit: fields.string("unit")? };
-    kebab(&fields, "name", &metric.name)?;
-    fields.finish()?;
-    Ok(metric)
-}
-
-fn numbered(fields: &mut Fields, key: &'static str, letter: char) -> Result<Vec<String>> {
-    let items = fields.strings(key)?;
-    for item in &items {
-        let number = item
-            .strip_prefix(letter)
+fn numbered(items: &[String], letter: char) -> Result<(), String> {
+    let digits =
+        |number: &str| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let good = |item: &&String| {
+        item.strip_prefix(letter)
             .and_then(|rest| rest.split_once(' '))
-            .map(|(number, _)| number);
-        if !number.is_some_and(|number| {
-            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
-        }) {
-            return Err(
-                fields.error(key, format_args!("expected `{letter}<number> <text>`, got `{item}`"))
-            );
-        }
-    }
-    Ok(items)
-}
-
-fn preset_seeds(file: &str, presets: Table) -> Result<PerPreset<Seeds>> {
-    let mut fields = Fields::new(file, "presets", presets);
-    let seeds = PerPreset::build(|preset| {
-        let table = match fields.take(preset.name()) {
-            Some(Value::Table(table)) => table,
-            Some(other) => return Err(fields.expected(preset.name(), "a table", &other)),
-            None => return Err(fields.missing(preset.name())),
-        };
-        let mut fields = Fields::new(file, format!("presets.{preset}"), table);
-        let value = fields.take("seeds").ok_or_else(|| fields.missing("seeds"))?;
-        let seeds = seed_list(&fields, &value)?;
-        fields.finish()?;
-        Ok(seeds)
-    })?;
-    fields.finish()?;
-    Ok(seeds)
-}
-
-fn seed_list(fields: &Fields, value: &Value) -> Result<Seeds> {
-    let wrong = || fields.expected("seeds", "a list of seeds or a range \"1..3\"", value);
-    match value {
-        Value::String(text) => {
-            text.parse().map_err(|message: String| fields.error("seeds", message))
-        }
-        Value::Array(items) => {
-            let seeds = items
-                .iter()
-                .map(|item| item.as_integer().and_then(|seed| u64::try_from(seed).ok()));
-            let seeds = seeds.collect::<Option<Vec<u64>>>().ok_or_else(wrong)?;
-            Seeds::new(seeds).map_err(|message| fields.error("seeds", message))
-        }
-        _ => Err(wrong()),
+            .is_some_and(|(number, _)| digits(number))
+    };
+    match items.iter().find(|item| !good(item)) {
+        Some(item) => Err(format!("expected `{letter}<number> <text>`, got `{item}`")),
+        None => Ok(()),
     }
 }
 
-fn preset_list(fields: &Fields, value: &Value) -> Result<Vec<Preset>> {
-    let wrong = || fields.expected("presets", "an array of at least one preset", value);
-    let names = value.as_array().filter(|names| !names.is_empty()).ok_or_else(wrong)?;
-    let preset = |name: &Value| {
-        name.as_str()
-            .ok_or_else(wrong)?
-            .parse()
-            .map_err(|message: String| fields.error("presets", message))
-    };
-    names.iter().map(preset).collect()
-}
-
-/// A value, or a table of one value for each preset.
-fn per_preset<T: Clone>(
-    file: &str,
-    path: String,
-    value: &Value,
-    mut read: impl FnMut(&Fields, &Value) -> Result<T>,
-) -> Result<PerPreset<T>> {
-    let Value::Table(table) = value else {
-        let one = read(&Fields::new(file, path, Table::new()), value)?;
-        return Ok(PerPreset { quick: one.clone(), laptop: one.clone(), paper: one });
-    };
-    let mut fields = Fields::new(file, path, table.clone());
-    let values = PerPreset::build(|preset| {
-        let value = fields.take(preset.name()).ok_or_else(|| fields.missing(preset.name()))?;
-        read(&fields, &value)
-    })?;
-    fields.finish()?;
-    Ok(values)
-}
-
-fn row(file: &str, mut table: Table, metrics: &[Metric]) -> Result<Row> {
-    let name = match table.remove("name") {
-        Some(Value::String(name)) => name,
-        _ => return Err(Error::file(file, "row: expected every [[row]] to have a string `name`")),
+fn row(file: &str, table: Table, metrics: &[Metric]) -> Result<Row> {
+    let Some(Value::String(name)) = table.get("name") else {
+        return Err(Error::file(file, "row: expected every [[row]] to have a string `name`"));
     };
     let at = format!("row[{name}]");
-    let mut fields = Fields::new(file, at.clone(), table);
-    kebab(&fields, "name", &name)?;
-    let base = fields.table("spec")?;
+    let row: RowTable = read_table(file, &at, table)?;
+    let fault = |key: &str, message: String| Error::file(file, format!("{at}.{key}: {message}"));
+    kebab(&row.name).map_err(|message| fault("name", message))?;
+    let changes = PerPreset { quick: row.quick, laptop: row.laptop, paper: row.paper };
     let spec = PerPreset::build(|preset| {
-        let change = fields.table(preset.name())?;
-        let mut spec = base.clone();
-        overrides::merge(&mut spec, &change)
-            .map_err(|message| fields.error(preset.name(), message))?;
+        let mut spec = row.spec.clone();
+        overrides::merge(&mut spec, changes.at(preset))
+            .map_err(|message| fault(preset.name(), message))?;
         Ok::<_, Error>(spec)
     })?;
-    let grids = fields
-        .tables("grid")?
-        .into_iter()
-        .map(|table| grid(file, &at, table, &base))
-        .collect::<Result<Vec<_>>>()?;
-    let mut needs = Vec::new();
-    for (role, value) in fields.table("needs")? {
-        let need = per_preset(file, format!("{at}.needs.{role}"), &value, |_, value| {
-            need(&fields, &role, value)
-        })?;
-        needs.push((role, need));
+    for (i, grid) in row.grid.iter().enumerate() {
+        check_grid(grid, &row.spec)
+            .map_err(|(key, message)| fault(&format!("grid[{i}].{key}"), message))?;
     }
-    let seeds = match fields.take("seeds") {
-        Some(value) => Some(per_preset(file, at.clone(), &value, seed_list)?),
-        None => None,
-    };
-    let presets = match fields.take("presets") {
-        Some(value) => preset_list(&fields, &value)?,
-        None => Preset::ALL.to_vec(),
-    };
-    let row = Row {
-        kind: fields.string("kind")?,
-        needs,
-        seeds,
-        presets,
+    if row.presets.as_ref().is_some_and(Vec::is_empty) {
+        return Err(fault("presets", "expected at least one preset, got none".into()));
+    }
+    Ok(Row {
+        report: report(&row.name, row.report, row.metrics, metrics)
+            .map_err(|(key, m)| fault(key, m))?,
+        name: row.name,
+        kind: row.kind,
+        needs: row.needs.0,
+        seeds: row.seeds.map(|seeds| seeds.0),
+        presets: row.presets.unwrap_or_else(|| Preset::ALL.to_vec()),
         spec,
-        grids,
-        report: report(&mut fields, &name, metrics)?,
-        name,
-    };
-    fields.finish()?;
-    Ok(row)
+        grids: row.grid,
+    })
 }
 
-fn grid(file: &str, row: &str, table: Table, spec: &Table) -> Result<Grid> {
-    let mut fields = Fields::new(file, format!("{row}.grid"), table);
-    let column = fields.string("column")?;
-    kebab(&fields, "column", &column)?;
-    if FIXED_COLUMNS.contains(&column.as_str()) {
-        return Err(
-            fields.error("column", format_args!("every table has a column `{column}` of its own"))
-        );
-    }
-    let path = fields.string("path")?;
-    let values = fields.take("values").ok_or_else(|| fields.missing("values"))?;
-    let values = per_preset(file, fields.key("values"), &values, |fields, value| match value {
-        Value::Array(items) if !items.is_empty() => Ok(items.clone()),
-        other => Err(fields.expected("values", "a list of at least one value", other)),
-    })?;
-    for value in Preset::ALL.into_iter().flat_map(|preset| values.at(preset)) {
-        overrides::set(&mut spec.clone(), &path, value)
-            .map_err(|message| fields.error("path", message))?;
-    }
-    fields.finish()?;
-    Ok(Grid { column, path, values })
-}
+/// The needs by role, in the order of the file.
+#[derive(Default)]
+struct Needs(Vec<(String, PerPreset<Need>)>);
 
-fn need(fields: &Fields, role: &str, value: &Value) -> Result<Need> {
-    let key = format!("needs.{role}");
-    let Value::String(text) = value else {
-        return Err(fields.expected(
-            &key,
-            "\"table/row\", \"row\", \"row#1\" or \"row#1..10\"",
-            value,
-        ));
-    };
-    let (place, seeds) = match text.split_once('#') {
-        Some((place, seeds)) => {
-            (place, Some(seeds.parse().map_err(|message: String| fields.error(&key, message))?))
+impl<'de> Deserialize<'de> for Needs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Roles;
+        impl<'de> Visitor<'de> for Roles {
+            type Value = Needs;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a table")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Needs, A::Error> {
+                let mut needs = Vec::new();
+                while let Some((role, OneOrEach(need))) = map.next_entry()? {
+                    needs.push((role, need));
+                }
+                Ok(Needs(needs))
+            }
         }
-        None => (text.as_str(), None),
-    };
-    let (table, row) = match place.split_once('/') {
-        Some((table, row)) => (Some(table.to_string()), row),
-        None => (None, place),
-    };
-    Ok(Need { table, row: row.to_string(), seeds })
+        deserializer.deserialize_map(Roles)
+    }
 }
 
-fn report(fields: &mut Fields, row: &str, metrics: &[Metric]) -> Result<Vec<Report>> {
-    let find = |fields: &Fields, key: &str, name: &str| {
+fn one_or_each<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<PerPreset<Vec<Value>>, D::Error> {
+    OneOrEach::deserialize(deserializer).map(|values| values.0)
+}
+
+fn check_grid(grid: &Grid, spec: &Table) -> Result<(), (&'static str, String)> {
+    kebab(&grid.column).map_err(|message| ("column", message))?;
+    if FIXED_COLUMNS.contains(&grid.column.as_str()) {
+        let message = format!("every table has a column `{}` of its own", grid.column);
+        return Err(("column", message));
+    }
+    for values in Preset::ALL.into_iter().map(|preset| grid.values.at(preset)) {
+        if values.is_empty() {
+            return Err(("values", "expected at least one value, got none".into()));
+        }
+        for value in values {
+            overrides::set(&mut spec.clone(), &grid.path, value)
+                .map_err(|message| ("path", message))?;
+        }
+    }
+    Ok(())
+}
+
+impl<'de> Deserialize<'de> for Need {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let Value::String(text) = &value else {
+            let forms = "\"table/row\", \"row\", \"row#1\" or \"row#1..10\"";
+            return Err(D::Error::custom(expected(forms, &value)));
+        };
+        let (place, seeds) = match text.split_once('#') {
+            Some((place, seeds)) => (place, Some(seeds.parse().map_err(D::Error::custom)?)),
+            None => (text.as_str(), None),
+        };
+        let (table, row) = match place.split_once('/') {
+            Some((table, row)) => (Some(table.to_string()), row),
+            None => (None, place),
+        };
+        Ok(Need { table, row: row.to_string(), seeds })
+    }
+}
+
+fn report(
+    row: &str,
+    report: Option<Table>,
+    chosen: Option<Vec<String>>,
+    metrics: &[Metric],
+) -> Result<Vec<Report>, (&'static str, String)> {
+    let find = |name: &str| {
         let known = metrics.iter().map(|metric| metric.name.as_str());
         let found = metrics.iter().find(|metric| metric.name == name).cloned();
         found.ok_or_else(|| {
-            fields.error(
-                key,
-                format_args!(
-                    "no metric `{name}` in this file{}",
-                    kd_base::nearest::hint(name, known)
-                ),
-            )
+            format!("no metric `{name}` in this file{}", kd_base::nearest::hint(name, known))
         })
     };
-    let chosen = fields.take("metrics");
-    match (fields.take("report"), chosen) {
+    match (report, chosen) {
         (None, None) => Ok(metrics.iter().map(|metric| own_line(row, metric)).collect()),
-        (None, Some(Value::Array(names))) => {
-            let line = |name: &Value| match name {
-                Value::String(name) => Ok(own_line(row, &find(fields, "metrics", name)?)),
-                other => Err(fields.expected("metrics", "an array of names", other)),
-            };
-            names.iter().map(line).collect()
-        }
-        (None, Some(other)) => Err(fields.expected("metrics", "an array of names", &other)),
+        (None, Some(names)) => names
+            .iter()
+            .map(|name| Ok(own_line(row, &find(name).map_err(|message| ("metrics", message))?)))
+            .collect(),
         (Some(_), Some(_)) => {
-            Err(fields.error("metrics", "a row with a `report` names its metrics there"))
+            Err(("metrics", "a row with a `report` names its metrics there".into()))
         }
-        (Some(Value::Table(rows)), None) => {
-            let mut lines = Vec::new();
-            for (row, keys) in rows {
-                kebab(fields, "report", &row)?;
-                let Value::Table(keys) = keys else {
-                    return Err(fields.expected(
-                        "report",
-                        "a table of metric = \"key of the result\"",
-                        &keys,
-                    ));
-                };
-                for (name, key) in keys {
-                    let Value::String(key) = key else {
-                        return Err(fields.expected("report", "a key of the result", &key));
-                    };
-                    lines.push(Report {
-                        row: row.clone(),
-                        metric: find(fields, "report", &name)?,
-                        key,
-                    });
-                }
-            }
-            Ok(lines)
-        }
-        (Some(other), None) => Err(fields.expected("report", "a table", &other)),
+        (Some(rows), None) => lines(rows, find).map_err(|message| ("report", message)),
     }
+}
+
+fn lines(
+    rows: Table,
+    find: impl Fn(&str) -> Result<Metric, String>,
+) -> Result<Vec<Report>, String> {
+    let mut lines = Vec::new();
+    for (row, keys) in rows {
+        kebab(&row)?;
+        let Value::Table(keys) = keys else {
+            return Err(expected("a table of metric = \"key of the result\"", &keys));
+        };
+        for (name, key) in keys {
+            let Value::String(key) = key else {
+                return Err(expected("a key of the result", &key));
+            };
+            lines.push(Report { row: row.clone(), metric: find(&name)?, key });
+        }
+    }
+    Ok(lines)
 }
 
 fn own_line(row: &str, metric: &Metric) -> Report {
     Report { row: row.to_string(), metric: metric.clone(), key: metric.name.clone() }
 }
 
-fn kebab(fields: &Fields, key: &str, name: &str) -> Result<()> {
+fn kebab(name: &str) -> Result<(), String> {
     let ok = |part: &str| {
         !part.is_empty()
             && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
@@ -489,11 +457,6 @@ fn kebab(fields: &Fields, key: &str, name: &str) -> Result<()> {
     if name.split('-').all(ok) {
         return Ok(());
     }
-    Err(fields.error(
-        key,
-        format_args!(
-            "expected a kebab-case name (a-z, 0-9, -), got {}",
-            canonical(&Value::from(name))
-        ),
-    ))
+    let got = canonical(&Value::from(name));
+    Err(format!("expected a kebab-case name (a-z, 0-9, -), got {got}"))
 }

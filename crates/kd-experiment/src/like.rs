@@ -9,15 +9,16 @@ use kd_base::nearest;
 /// The parts of a row that `like` fetches.
 const PARTS: [&str; 4] = ["spec", "quick", "laptop", "paper"];
 
-/// Replaces `like = "NAME"` by what it stands for: kind, spec and presets of that earlier row,
+/// Replaces `like = "NAME"` by what it stands for, in rows with the place in the file where each is
+/// written: kind, spec and presets of that earlier row,
 /// under the row's own. Tables merge key by key, everything else is replaced, a table of another
 /// `kind` too, and keys that the other row does not have are added.
 ///
 /// # Errors
 /// Where no earlier row of the file has the name.
-pub(super) fn resolve(file: &str, rows: Vec<Table>) -> Result<Vec<Table>> {
-    let mut resolved: Vec<Table> = Vec::with_capacity(rows.len());
-    for mut row in rows {
+pub(super) fn resolve(rows: Vec<(String, Table)>) -> Result<Vec<(String, Table)>> {
+    let mut resolved: Vec<(String, Table)> = Vec::with_capacity(rows.len());
+    for (file, mut row) in rows {
         if let Some(like) = row.remove("like") {
             let name = |row: &Table| {
                 row.get("name").and_then(Value::as_str).unwrap_or_default().to_owned()
@@ -29,8 +30,8 @@ pub(super) fn resolve(file: &str, rows: Vec<Table>) -> Result<Vec<Table>> {
                     format!("{at}: expected the name of an earlier row, got {}", like.type_str()),
                 ));
             };
-            let Some(other) = resolved.iter().find(|row| name(row) == wanted) else {
-                let known: Vec<String> = resolved.iter().map(name).collect();
+            let Some((_, other)) = resolved.iter().find(|(_, row)| name(row) == wanted) else {
+                let known: Vec<String> = resolved.iter().map(|(_, row)| name(row)).collect();
                 let hint = nearest::hint(&wanted, known.iter().map(String::as_str));
                 return Err(Error::file(
                     file,
@@ -48,7 +49,7 @@ pub(super) fn resolve(file: &str, rows: Vec<Table>) -> Result<Vec<Table>> {
                 row.insert(part.to_owned(), below);
             }
         }
-        resolved.push(row);
+        resolved.push((file, row));
     }
     Ok(resolved)
 }
@@ -75,15 +76,9 @@ mod tests {
 
     fn rows(text: &str) -> Result<Vec<Table>> {
         let table: Table = text.parse().unwrap();
-        resolve(
-            "t.toml",
-            table["row"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .map(|row| row.as_table().unwrap().clone())
-                .collect(),
-        )
+        let rows = table["row"].as_array().unwrap().iter();
+        let rows = rows.map(|row| ("t.toml".into(), row.as_table().unwrap().clone()));
+        Ok(resolve(rows.collect())?.into_iter().map(|(_, row)| row).collect())
     }
 
     #[test]

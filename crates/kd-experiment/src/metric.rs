@@ -1,7 +1,10 @@
 //! The numbers that a table reports, and the columns in which they stand.
 
+use serde::Deserialize;
+
 /// A number that a table reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Metric {
     /// Kebab-case.
     pub name: String,

@@ -4,10 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use kd_base::nearest;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use toml::Value;
 
 /// How much is spent on a table. A preset is no part of a cell's identity: the numbers that it
 /// resolves to are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// Minutes on two cores.
     Quick,
@@ -49,7 +53,8 @@ impl FromStr for Preset {
 }
 
 /// A value for each preset.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PerPreset<T> {
     /// At [`Preset::Quick`].
     pub quick: T,
@@ -76,5 +81,22 @@ impl<T> PerPreset<T> {
             Preset::Laptop => &self.laptop,
             Preset::Paper => &self.paper,
         }
+    }
+}
+
+/// A value, or a table of one value for each preset.
+pub(crate) struct OneOrEach<T>(pub PerPreset<T>);
+
+impl<'de, T: DeserializeOwned + Clone> Deserialize<'de> for OneOrEach<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let values = match Value::deserialize(deserializer)? {
+            table @ Value::Table(_) => table.try_into(),
+            one => one.try_into().map(|one: T| PerPreset {
+                quick: one.clone(),
+                laptop: one.clone(),
+                paper: one,
+            }),
+        };
+        values.map(Self).map_err(|error| D::Error::custom(error.message()))
     }
 }

@@ -3,6 +3,12 @@
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use toml::Value;
+
+use super::reading::expected;
+
 /// Seeds in the order given, each once, at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seeds(pub Vec<u64>);
@@ -43,6 +49,25 @@ impl Seeds {
             Some(twice) => Err(format!("seed {twice} is given twice")),
             None => Ok(Self(seeds)),
         }
+    }
+}
+
+/// A list of numbers, or a string as on the command line.
+impl<'de> Deserialize<'de> for Seeds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let wrong = || expected("a list of seeds or a range \"1..3\"", &value);
+        let seeds = match &value {
+            Value::String(text) => text.parse(),
+            Value::Array(items) => items
+                .iter()
+                .map(|item| item.as_integer().and_then(|seed| u64::try_from(seed).ok()))
+                .collect::<Option<Vec<u64>>>()
+                .ok_or_else(wrong)
+                .and_then(Seeds::new),
+            _ => Err(wrong()),
+        };
+        seeds.map_err(D::Error::custom)
     }
 }
 

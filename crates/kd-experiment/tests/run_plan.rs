@@ -203,6 +203,41 @@ fn mistakes_in_an_experiment_file_are_named_with_file_and_key() {
 }
 
 #[test]
+fn a_value_of_the_wrong_type_is_named_with_what_was_expected_and_what_was_found() {
+    for (from, to, expected) in [
+        (
+            "[presets.quick]\n",
+            "[presets]\nquick = 3\n[other]\n",
+            "presets.quick: expected a table, got",
+        ),
+        ("seeds = [1, 2]", "seeds = 3", "presets.quick.seeds: expected a list of seeds or a range"),
+        ("metrics = [{", "metrics = [3, {", "metrics[0]: expected a table, got integer `3`"),
+        ("unit = \"errors\"", "units = 1", "unknown key `metrics[0].units`; did you mean `unit`?"),
+        ("kind = \"train\"", "kind = [1]", "row[teacher].kind: expected a string, got array"),
+        (
+            "needs = { teacher = \"teacher\" }",
+            "needs = 3",
+            "row[student].needs: expected a table, got",
+        ),
+        ("teacher = \"teacher\"", "teacher = 3", "needs.teacher: expected \"table/row\", \"row\""),
+        (
+            "values = {",
+            "valeus = {",
+            "unknown key `row[student].grid[0].valeus`; did you mean `values`?",
+        ),
+        (
+            "quick = [1, 4], ",
+            "quik = [1, 4], ",
+            "unknown key `row[student].grid[0].values.quik`; did",
+        ),
+        ("quick = [1, 4], ", "quick = 4, ", "grid[0].values: expected an array, got integer `4`"),
+    ] {
+        let said = message(from, to);
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
 fn a_table_that_asks_for_a_number_which_its_cells_do_not_have_is_refused_before_they_run() {
     let said = |table: usize, from: &str, to: &str| {
         let mut all = experiments();

@@ -23,7 +23,7 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
     };
     let name = table.plan.name.as_str();
     if let Some(curves) = learning_curves(table) {
-        write(format!("{name}-curves.svg"), curves.to_svg()?)?;
+        write(format!("{name}-curves.svg"), curves.to_svg())?;
     }
     if name == "cross-stage" {
         write(format!("{name}.svg"), cross_stage(table).to_svg()?)?;

@@ -26,7 +26,7 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
         references: Vec::new(),
     };
     let path = out_dir.join("convergence.svg");
-    atomic::write_if_changed(&path, plot.to_svg()?.as_bytes())?;
+    atomic::write_if_changed(&path, plot.to_svg().as_bytes())?;
     Ok(vec![path])
 }
 

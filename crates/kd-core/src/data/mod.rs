@@ -4,6 +4,7 @@
 //! and say which of the three they did; [`image_folder::load`] reads pictures of one's own. [`jitter`] and [`crop_flip`] write batches, [`split`]
 //! chooses rows. Every choice is a pure function of an explicit seed.
 
+mod candle_dataset;
 pub mod cifar;
 mod counter;
 pub mod crop_flip;

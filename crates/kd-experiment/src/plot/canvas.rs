@@ -1,33 +1,38 @@
-//! Drawing on an SVG in pixels: the few shapes that the plots need, on plotters' SVG backend.
+//! Drawing on an SVG in pixels: the few shapes that the plots need, as text.
 //!
-//! The layout is ours rather than plotters' chart builder: that one measures text with a font file,
-//! and an SVG is rendered with whatever sans-serif the reader has. Text widths are estimated
-//! generously instead.
+//! An SVG is rendered with whatever sans-serif the reader has: text widths are estimated
+//! generously.
 
-use plotters::prelude::{Color, DrawingBackend, IntoFont, RGBColor, SVGBackend, ShapeStyle};
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontTransform, TextStyle};
-
-use crate::error::Error;
+use std::fmt::{self, Write as _};
 
 /// A point in pixels from the upper left corner.
 pub(crate) type Pixel = (i32, i32);
 
+/// Red, green and blue; written as `#RRGGBB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Color(pub u8, pub u8, pub u8);
+
+impl fmt::Display for Color {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{:02X}{:02X}{:02X}", self.0, self.1, self.2)
+    }
+}
+
 /// Nearly black, for text and axes.
-pub(crate) const INK: RGBColor = RGBColor(34, 34, 34);
+pub(crate) const INK: Color = Color(34, 34, 34);
 /// For lines that stay in the background.
-pub(crate) const GRID: RGBColor = RGBColor(225, 225, 225);
+pub(crate) const GRID: Color = Color(225, 225, 225);
 
 /// Colours that stay apart for people with any common colour blindness (Okabe and Ito 2008), yellow
 /// left out: it vanishes on white.
-pub(crate) const PALETTE: [RGBColor; 7] = [
-    RGBColor(0, 114, 178),
-    RGBColor(213, 94, 0),
-    RGBColor(0, 158, 115),
-    RGBColor(204, 121, 167),
-    RGBColor(230, 159, 0),
-    RGBColor(86, 180, 233),
-    RGBColor(34, 34, 34),
+pub(crate) const PALETTE: [Color; 7] = [
+    Color(0, 114, 178),
+    Color(213, 94, 0),
+    Color(0, 158, 115),
+    Color(204, 121, 167),
+    Color(230, 159, 0),
+    Color(86, 180, 233),
+    Color(34, 34, 34),
 ];
 
 /// Where a text stands relative to its point.
@@ -39,113 +44,119 @@ pub(crate) enum Align {
 }
 
 /// An SVG in the making.
-pub(crate) struct Canvas<'a> {
-    backend: SVGBackend<'a>,
+pub(crate) struct Canvas {
+    svg: String,
 }
 
-impl<'a> Canvas<'a> {
-    /// A white canvas that writes into `text`.
-    pub fn new(text: &'a mut String, size: (u32, u32)) -> Result<Self, Error> {
-        let mut canvas = Self { backend: SVGBackend::with_string(text, size) };
-        canvas.rect((0, 0), (size.0 as i32, size.1 as i32), RGBColor(255, 255, 255))?;
-        Ok(canvas)
+impl Canvas {
+    /// A white canvas.
+    pub fn new((width, height): Pixel) -> Self {
+        let mut canvas = Self { svg: String::new() };
+        canvas.push(format_args!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+             viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\">"
+        ));
+        canvas.rect((0, 0), (width, height), Color(255, 255, 255));
+        canvas
     }
 
-    pub fn line(
-        &mut self,
-        from: Pixel,
-        to: Pixel,
-        color: RGBColor,
-        width: u32,
-    ) -> Result<(), Error> {
-        self.backend.draw_line(from, to, &stroke(color, width)).map_err(failed)
+    fn push(&mut self, element: fmt::Arguments) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.svg, "{element}");
     }
 
-    pub fn path(&mut self, points: &[Pixel], color: RGBColor, width: u32) -> Result<(), Error> {
-        self.backend.draw_path(points.iter().copied(), &stroke(color, width)).map_err(failed)
+    pub fn line(&mut self, (x1, y1): Pixel, (x2, y2): Pixel, color: Color, width: u32) {
+        self.push(format_args!(
+            "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{color}\" \
+             stroke-width=\"{width}\"/>"
+        ));
     }
 
-    /// A horizontal or slanted line of dashes.
-    pub fn dashes(
-        &mut self,
-        from: Pixel,
-        to: Pixel,
-        color: RGBColor,
-        width: u32,
-    ) -> Result<(), Error> {
-        const DASH: f64 = 7.0;
-        const GAP: f64 = 5.0;
-        let (dx, dy) = (f64::from(to.0 - from.0), f64::from(to.1 - from.1));
-        let length = dx.hypot(dy);
-        let at = |distance: f64| {
-            let part = (distance / length).min(1.0);
-            (from.0 + (dx * part).round() as i32, from.1 + (dy * part).round() as i32)
-        };
-        let mut start = 0.0;
-        while start < length {
-            self.line(at(start), at(start + DASH), color, width)?;
-            start += DASH + GAP;
-        }
-        Ok(())
+    pub fn path(&mut self, points: &[Pixel], color: Color, width: u32) {
+        let points = joined(points);
+        self.push(format_args!(
+            "<polyline points=\"{points}\" fill=\"none\" stroke=\"{color}\" \
+             stroke-width=\"{width}\"/>"
+        ));
     }
 
-    pub fn rect(&mut self, from: Pixel, to: Pixel, color: RGBColor) -> Result<(), Error> {
-        self.backend.draw_rect(from, to, &color.filled(), true).map_err(failed)
+    /// A straight line of dashes.
+    pub fn dashes(&mut self, (x1, y1): Pixel, (x2, y2): Pixel, color: Color, width: u32) {
+        self.push(format_args!(
+            "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{color}\" \
+             stroke-width=\"{width}\" stroke-dasharray=\"7 5\"/>"
+        ));
+    }
+
+    pub fn rect(&mut self, (x, y): Pixel, (right, bottom): Pixel, color: Color) {
+        let (width, height) = (right - x, bottom - y);
+        self.push(format_args!(
+            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" fill=\"{color}\"/>"
+        ));
     }
 
     /// A marker of the `index`-th series: the shape changes with the colour, so that series stay
     /// apart in grey too.
-    pub fn marker(&mut self, (x, y): Pixel, index: usize) -> Result<(), Error> {
+    pub fn marker(&mut self, (x, y): Pixel, index: usize) {
         let color = color(index);
-        let style = color.filled();
         match index % 4 {
-            0 => self.backend.draw_circle((x, y), 4, &style, true),
-            1 => self.backend.draw_rect((x - 4, y - 4), (x + 4, y + 4), &style, true),
-            2 => self.backend.fill_polygon([(x, y - 5), (x + 5, y + 4), (x - 5, y + 4)], &style),
-            _ => {
-                self.backend.fill_polygon([(x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y)], &style)
+            0 => {
+                self.push(format_args!("<circle cx=\"{x}\" cy=\"{y}\" r=\"4\" fill=\"{color}\"/>"))
             }
+            1 => self.rect((x - 4, y - 4), (x + 4, y + 4), color),
+            2 => self.polygon(&[(x, y - 5), (x + 5, y + 4), (x - 5, y + 4)], color),
+            _ => self.polygon(&[(x, y - 6), (x + 6, y), (x, y + 6), (x - 6, y)], color),
         }
-        .map_err(failed)
+    }
+
+    fn polygon(&mut self, points: &[Pixel], color: Color) {
+        let points = joined(points);
+        self.push(format_args!("<polygon points=\"{points}\" fill=\"{color}\"/>"));
     }
 
     /// Text of a height in pixels, centred on its point vertically.
-    pub fn text(&mut self, text: &str, at: Pixel, size: u32, align: Align) -> Result<(), Error> {
-        self.styled(text, at, size, align, FontTransform::None)
+    pub fn text(&mut self, text: &str, at: Pixel, size: u32, align: Align) {
+        self.rotated(text, at, size, align, format_args!(""));
     }
 
     /// Text that reads upwards.
-    pub fn text_upwards(&mut self, text: &str, at: Pixel, size: u32) -> Result<(), Error> {
-        self.styled(text, at, size, Align::Middle, FontTransform::Rotate270)
+    pub fn text_upwards(&mut self, text: &str, (x, y): Pixel, size: u32) {
+        let turn = format_args!(" transform=\"rotate(270, {x}, {y})\"");
+        self.rotated(text, (x, y), size, Align::Middle, turn);
     }
 
-    fn styled(
+    fn rotated(
         &mut self,
         text: &str,
-        at: Pixel,
+        (x, y): Pixel,
         size: u32,
         align: Align,
-        transform: FontTransform,
-    ) -> Result<(), Error> {
-        let h_pos = match align {
-            Align::Left => HPos::Left,
-            Align::Middle => HPos::Center,
-            Align::Right => HPos::Right,
+        turn: fmt::Arguments,
+    ) {
+        let anchor = match align {
+            Align::Left => "start",
+            Align::Middle => "middle",
+            Align::Right => "end",
         };
-        // plotters divides the size by 1.24 on its way into the SVG.
-        let font = ("sans-serif", f64::from(size) * 1.24).into_font().transform(transform);
-        let style = TextStyle::from(font).color(&INK).pos(Pos::new(h_pos, VPos::Center));
-        self.backend.draw_text(text, &style, at).map_err(failed)
+        let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        self.push(format_args!(
+            "<text x=\"{x}\" y=\"{y}\" dy=\"0.5ex\" text-anchor=\"{anchor}\" font-size=\"{size}\" \
+             fill=\"{INK}\"{turn}>{text}</text>"
+        ));
     }
 
-    /// Closes the SVG.
-    pub fn finish(mut self) -> Result<(), Error> {
-        self.backend.present().map_err(failed)
+    /// The finished SVG.
+    pub fn finish(self) -> String {
+        self.svg + "</svg>\n"
     }
 }
 
+fn joined(points: &[Pixel]) -> String {
+    points.iter().map(|(x, y)| format!("{x},{y}")).collect::<Vec<_>>().join(" ")
+}
+
 /// The colour of the `index`-th series.
-pub(crate) fn color(index: usize) -> RGBColor {
+pub(crate) fn color(index: usize) -> Color {
     PALETTE[index % PALETTE.len()]
 }
 
@@ -167,12 +178,4 @@ pub(crate) fn wrap(text: &str, size: u32, width: i32) -> Vec<String> {
         }
     }
     lines
-}
-
-fn stroke(color: RGBColor, width: u32) -> ShapeStyle {
-    color.stroke_width(width)
-}
-
-fn failed(error: impl std::fmt::Display) -> Error {
-    Error::failure(format!("cannot draw: {error}"))
 }

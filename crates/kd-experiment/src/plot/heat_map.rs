@@ -1,8 +1,6 @@
 //! A grid of numbers as coloured squares, each with its number in it.
 
-use plotters::style::RGBColor;
-
-use super::canvas::{Align, Canvas, wrap};
+use super::canvas::{Align, Canvas, Color, wrap};
 use crate::error::{Error, Result};
 
 /// A heat map: numbers over two short axes, coloured by their distance from one of them.
@@ -47,55 +45,48 @@ impl HeatMap {
         let top = 30 + 21 * title.len().max(1) as i32;
         let bottom = top + CELL.1 * rows as i32;
         let height = bottom + 100;
-        let mut svg = String::new();
-        let mut canvas = Canvas::new(&mut svg, (width as u32, height as u32))?;
+        let mut canvas = Canvas::new((width, height));
         for (i, line) in (0..).zip(&title) {
-            canvas.text(line, (width / 2, 22 + 21 * i), 16, Align::Middle)?;
+            canvas.text(line, (width / 2, 22 + 21 * i), 16, Align::Middle);
         }
         let known = || self.values.iter().flatten().flatten().filter(|value| value.is_finite());
         let reach = known().map(|value| (value - self.center).abs()).fold(0., f64::max);
         for (i, (name, values)) in (0..).zip(self.rows.iter().zip(&self.values)) {
             let y = top + CELL.1 * i;
-            canvas.text(name, (LEFT - 12, y + CELL.1 / 2), TEXT, Align::Right)?;
+            canvas.text(name, (LEFT - 12, y + CELL.1 / 2), TEXT, Align::Right);
             for (j, value) in (0..).zip(values) {
                 let x = LEFT + CELL.0 * j;
                 let Some(value) = value.filter(|value| value.is_finite()) else { continue };
                 let share = if reach > 0. { (value - self.center) / reach } else { 0. };
-                canvas.rect((x + 1, y + 1), (x + CELL.0 - 1, y + CELL.1 - 1), shade(share))?;
+                canvas.rect((x + 1, y + 1), (x + CELL.0 - 1, y + CELL.1 - 1), shade(share));
                 canvas.text(
                     &format!("{value:.2}"),
                     (x + CELL.0 / 2, y + CELL.1 / 2),
                     TEXT,
                     Align::Middle,
-                )?;
+                );
             }
         }
         for (j, name) in (0..).zip(&self.columns) {
-            canvas.text(
-                name,
-                (LEFT + CELL.0 * j + CELL.0 / 2, bottom + 18),
-                TEXT,
-                Align::Middle,
-            )?;
+            canvas.text(name, (LEFT + CELL.0 * j + CELL.0 / 2, bottom + 18), TEXT, Align::Middle);
         }
         canvas.text(
             &self.x_label,
             (LEFT + CELL.0 * columns as i32 / 2, bottom + 46),
             TEXT,
             Align::Middle,
-        )?;
-        canvas.text_upwards(&self.y_label, (24, (top + bottom) / 2), TEXT)?;
-        canvas.text(&self.note, (width / 2, bottom + 76), 13, Align::Middle)?;
-        canvas.finish()?;
-        Ok(svg)
+        );
+        canvas.text_upwards(&self.y_label, (24, (top + bottom) / 2), TEXT);
+        canvas.text(&self.note, (width / 2, bottom + 76), 13, Align::Middle);
+        Ok(canvas.finish())
     }
 }
 
 /// From orange at -1 over white at 0 to blue at 1, light enough for dark text.
-fn shade(share: f64) -> RGBColor {
+fn shade(share: f64) -> Color {
     let (far, part) = if share < 0. { ((230, 159, 0), -share) } else { ((86, 180, 233), share) };
     let mix = |far: u8| (255. + (f64::from(far) - 255.) * part.clamp(0., 1.)).round() as u8;
-    RGBColor(mix(far.0), mix(far.1), mix(far.2))
+    Color(mix(far.0), mix(far.1), mix(far.2))
 }
 
 #[cfg(test)]
@@ -130,7 +121,7 @@ mod tests {
     fn squares_are_white_at_the_centre_and_take_the_colour_of_their_side() {
         assert_eq!(
             [shade(0.), shade(1.), shade(-1.)],
-            [RGBColor(255, 255, 255), RGBColor(86, 180, 233), RGBColor(230, 159, 0)]
+            [Color(255, 255, 255), Color(86, 180, 233), Color(230, 159, 0)]
         );
     }
 

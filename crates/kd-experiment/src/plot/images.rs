@@ -1,8 +1,6 @@
 //! Pictures of grey images beside what a model says of them: digits beside their soft targets.
 
-use plotters::prelude::RGBColor;
-
-use super::canvas::{Align, Canvas, GRID, INK, color, text_width, wrap};
+use super::canvas::{Align, Canvas, Color, GRID, INK, color, text_width, wrap};
 use crate::error::Error;
 
 /// A row for each image: the image, and a bar chart for each column, such as the probabilities at
@@ -75,10 +73,9 @@ impl ImageBars {
         let title = wrap(&self.title, TITLE, width - 2 * MARGIN);
         let top = 24 + 21 * title.len() as i32 + 34;
         let height = top + ROW * self.rows.len() as i32;
-        let mut svg = String::new();
-        let mut canvas = Canvas::new(&mut svg, (width as u32, height as u32))?;
+        let mut canvas = Canvas::new((width, height));
         for (index, line) in title.iter().enumerate() {
-            canvas.text(line, (MARGIN, 24 + 21 * index as i32), TITLE, Align::Left)?;
+            canvas.text(line, (MARGIN, 24 + 21 * index as i32), TITLE, Align::Left);
         }
         let chart_left =
             |column: usize| MARGIN + caption + AXIS + (AXIS + chart + 12) * column as i32;
@@ -88,29 +85,23 @@ impl ImageBars {
                 (chart_left(column) + chart / 2, top - 20),
                 HEADING,
                 Align::Middle,
-            )?;
+            );
         }
         let tops: Vec<f64> = (0..self.columns.len()).map(|column| self.axis_top(column)).collect();
         for (index, row) in self.rows.iter().enumerate() {
             let y = top + ROW * index as i32;
-            image(&mut canvas, &row.image, (MARGIN + (caption - SIDE) / 2, y))?;
-            canvas.text(
-                &row.caption,
-                (MARGIN + caption / 2, y + SIDE + 13),
-                SMALL,
-                Align::Middle,
-            )?;
+            image(&mut canvas, &row.image, (MARGIN + (caption - SIDE) / 2, y));
+            canvas.text(&row.caption, (MARGIN + caption / 2, y + SIDE + 13), SMALL, Align::Middle);
             for (column, values) in row.bars.iter().enumerate() {
                 self.bars(
                     &mut canvas,
                     (values, tops[column]),
                     row.highlight,
                     (chart_left(column), y),
-                )?;
+                );
             }
         }
-        canvas.finish()?;
-        Ok(svg)
+        Ok(canvas.finish())
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -157,32 +148,32 @@ impl ImageBars {
         (values, axis): (&[f64], f64),
         highlight: Option<usize>,
         (left, top): (i32, i32),
-    ) -> Result<(), Error> {
+    ) {
         let bottom = top + SIDE;
         let right = left + PITCH * values.len() as i32;
         for part in [0.5, 1.0] {
             let text = &(part * axis).to_string();
             let y = bottom - (f64::from(SIDE) * part).round() as i32;
-            canvas.line((left, y), (right, y), GRID, 1)?;
-            canvas.text(text, (left - 6, y), SMALL, Align::Right)?;
+            canvas.line((left, y), (right, y), GRID, 1);
+            canvas.text(text, (left - 6, y), SMALL, Align::Right);
         }
-        canvas.text("0", (left - 6, bottom), SMALL, Align::Right)?;
+        canvas.text("0", (left - 6, bottom), SMALL, Align::Right);
         for (class, (value, name)) in values.iter().zip(&self.classes).enumerate() {
             let x = left + PITCH * class as i32 + (PITCH - BAR) / 2;
             let height = (f64::from(SIDE) * value / axis).round() as i32;
             let shade = if highlight == Some(class) { color(1) } else { color(0) };
             if height > 0 {
-                canvas.rect((x, bottom - height), (x + BAR, bottom), shade)?;
+                canvas.rect((x, bottom - height), (x + BAR, bottom), shade);
             }
-            canvas.text(name, (x + BAR / 2, bottom + 13), SMALL, Align::Middle)?;
+            canvas.text(name, (x + BAR / 2, bottom + 13), SMALL, Align::Middle);
         }
-        canvas.line((left, bottom), (right, bottom), INK, 1)
+        canvas.line((left, bottom), (right, bottom), INK, 1);
     }
 }
 
 /// Draws an image with one rectangle for each run of like shades in a row; 16 shades, the
 /// background left out.
-fn image(canvas: &mut Canvas, image: &GrayImage, (left, top): (i32, i32)) -> Result<(), Error> {
+fn image(canvas: &mut Canvas, image: &GrayImage, (left, top): (i32, i32)) {
     let rows = image.pixels.len() / image.width;
     let scale = SIDE as f64 / image.width.max(rows) as f64;
     let edge = |start: i32, index: usize| start + (index as f64 * scale).round() as i32;
@@ -199,12 +190,16 @@ fn image(canvas: &mut Canvas, image: &GrayImage, (left, top): (i32, i32)) -> Res
                 canvas.rect(
                     (edge(left, start), edge(top, y)),
                     (edge(left, end), edge(top, y + 1)),
-                    RGBColor(grey, grey, grey),
-                )?;
+                    Color(grey, grey, grey),
+                );
             }
             start = end;
         }
     }
     let (right, bottom) = (edge(left, image.width), edge(top, rows));
-    canvas.path(&[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], GRID, 1)
+    canvas.path(
+        &[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)],
+        GRID,
+        1,
+    );
 }

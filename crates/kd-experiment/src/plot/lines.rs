@@ -1,8 +1,7 @@
 //! Line plots with error bars and published numbers.
 
 use super::canvas::{Align, Canvas, GRID, INK, color, text_width, wrap};
-use super::scale::{Axis, Scale, tick_text};
-use crate::error::Error;
+use super::scale::{Axis, Scale, TICK};
 
 /// A plot of lines over one axis.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -66,7 +65,6 @@ const WIDTH: i32 = 820;
 const HEIGHT: i32 = 470;
 const TITLE: u32 = 16;
 const LABEL: u32 = 14;
-const TICK: u32 = 13;
 const LEGEND_WIDTH: i32 = 240;
 /// More points than this in a line, and markers would hide it.
 const MARKERS: usize = 30;
@@ -74,20 +72,18 @@ const MARKERS: usize = 30;
 impl LinePlot {
     /// The plot as an SVG. The same plot gives the same bytes. Numbers that are not finite, or not
     /// positive on a log axis, are left out.
-    pub fn to_svg(&self) -> Result<String, Error> {
-        let mut svg = String::new();
-        let mut canvas = Canvas::new(&mut svg, (WIDTH as u32, HEIGHT as u32))?;
+    pub fn to_svg(&self) -> String {
+        let mut canvas = Canvas::new((WIDTH, HEIGHT));
         let layout = self.layout();
-        self.frame(&mut canvas, &layout)?;
+        self.frame(&mut canvas, &layout);
         for (index, reference) in self.references.iter().enumerate() {
-            self.reference(&mut canvas, &layout, reference, self.series.len() + index)?;
+            self.reference(&mut canvas, &layout, reference, self.series.len() + index);
         }
         for (index, series) in self.series.iter().enumerate() {
-            self.line(&mut canvas, &layout, series, index)?;
+            self.line(&mut canvas, &layout, series, index);
         }
-        self.legend(&mut canvas, &layout)?;
-        canvas.finish()?;
-        Ok(svg)
+        self.legend(&mut canvas, &layout);
+        canvas.finish()
     }
 
     fn layout(&self) -> Layout {
@@ -119,8 +115,7 @@ impl LinePlot {
             top,
             48,
         );
-        let widest =
-            y.ticks.iter().map(|tick| text_width(&tick_text(*tick), TICK)).max().unwrap_or(0);
+        let widest = y.labels().iter().map(|(_, text)| text_width(text, TICK)).max().unwrap_or(0);
         let left = 48 + widest;
         let right = WIDTH - LEGEND_WIDTH;
         let x = Axis::new(
@@ -137,41 +132,29 @@ impl LinePlot {
         self.x_scale.shows(x) && self.y_scale.shows(y)
     }
 
-    fn frame(&self, canvas: &mut Canvas, layout: &Layout) -> Result<(), Error> {
+    fn frame(&self, canvas: &mut Canvas, layout: &Layout) {
         let Layout { top, bottom, left, right, x, y, .. } = layout;
         for (index, line) in layout.title.iter().enumerate() {
-            canvas.text(line, (20, 24 + 21 * index as i32), TITLE, Align::Left)?;
+            canvas.text(line, (20, 24 + 21 * index as i32), TITLE, Align::Left);
         }
-        for tick in &y.ticks {
-            let at = y.pixel(*tick);
-            canvas.line((*left, at), (*right, at), GRID, 1)?;
-            canvas.text(&tick_text(*tick), (left - 8, at), TICK, Align::Right)?;
+        for (tick, text) in y.labels() {
+            let at = y.pixel(tick);
+            canvas.line((*left, at), (*right, at), GRID, 1);
+            canvas.text(&text, (left - 8, at), TICK, Align::Right);
         }
-        let mut free_from = i32::MIN;
-        for tick in &x.ticks {
-            let at = x.pixel(*tick);
-            canvas.line((at, *bottom), (at, bottom + 5), INK, 1)?;
-            let text = tick_text(*tick);
-            let half = text_width(&text, TICK) / 2;
-            // A label that would touch the one before is left out; its tick stays.
-            if at - half > free_from {
-                canvas.text(&text, (at, bottom + 17), TICK, Align::Middle)?;
-                free_from = at + half + 4;
-            }
+        for at in x.ticks.iter().map(|tick| x.pixel(*tick)) {
+            canvas.line((at, *bottom), (at, bottom + 5), INK, 1);
         }
-        canvas.line((*left, *bottom), (*right, *bottom), INK, 1)?;
-        canvas.line((*left, *top), (*left, *bottom), INK, 1)?;
-        canvas.text(&self.x_label, ((left + right) / 2, HEIGHT - 20), LABEL, Align::Middle)?;
-        canvas.text_upwards(&self.y_label, (18, (top + bottom) / 2), LABEL)
+        for (tick, text) in x.labels() {
+            canvas.text(&text, (x.pixel(tick), bottom + 17), TICK, Align::Middle);
+        }
+        canvas.line((*left, *bottom), (*right, *bottom), INK, 1);
+        canvas.line((*left, *top), (*left, *bottom), INK, 1);
+        canvas.text(&self.x_label, ((left + right) / 2, HEIGHT - 20), LABEL, Align::Middle);
+        canvas.text_upwards(&self.y_label, (18, (top + bottom) / 2), LABEL);
     }
 
-    fn line(
-        &self,
-        canvas: &mut Canvas,
-        layout: &Layout,
-        series: &PlotSeries,
-        index: usize,
-    ) -> Result<(), Error> {
+    fn line(&self, canvas: &mut Canvas, layout: &Layout, series: &PlotSeries, index: usize) {
         let shown: Vec<&PlotPoint> =
             series.points.iter().filter(|point| self.shows(point.x, point.mean)).collect();
         let place = |point: &PlotPoint| (layout.x.pixel(point.x), layout.y.pixel(point.mean));
@@ -185,21 +168,20 @@ impl LinePlot {
             } else {
                 layout.bottom
             };
-            canvas.line((x, high), (x, low), color(index), 1)?;
+            canvas.line((x, high), (x, low), color(index), 1);
             for end in [high, low] {
-                canvas.line((x - 4, end), (x + 4, end), color(index), 1)?;
+                canvas.line((x - 4, end), (x + 4, end), color(index), 1);
             }
         }
         let path: Vec<_> = shown.iter().map(|point| place(point)).collect();
         if path.len() > 1 {
-            canvas.path(&path, color(index), 2)?;
+            canvas.path(&path, color(index), 2);
         }
         if path.len() <= MARKERS {
             for at in path {
-                canvas.marker(at, index)?;
+                canvas.marker(at, index);
             }
         }
-        Ok(())
     }
 
     fn reference(
@@ -208,26 +190,26 @@ impl LinePlot {
         layout: &Layout,
         reference: &ReferenceLine,
         index: usize,
-    ) -> Result<(), Error> {
+    ) {
         match &reference.value {
             ReferenceValue::Level(level) if self.y_scale.shows(*level) => {
                 let y = layout.y.pixel(*level);
-                canvas.dashes((layout.left, y), (layout.right, y), color(index), 2)
+                canvas.dashes((layout.left, y), (layout.right, y), color(index), 2);
             }
-            ReferenceValue::Level(_) => Ok(()),
+            ReferenceValue::Level(_) => {}
             ReferenceValue::Points(points) => {
                 let shown = points.iter().filter(|(x, y)| self.shows(*x, *y));
                 let shown: Vec<_> =
                     shown.map(|(x, y)| (layout.x.pixel(*x), layout.y.pixel(*y))).collect();
                 for pair in shown.windows(2) {
-                    canvas.dashes(pair[0], pair[1], color(index), 2)?;
+                    canvas.dashes(pair[0], pair[1], color(index), 2);
                 }
-                shown.into_iter().try_for_each(|at| canvas.marker(at, index))
+                shown.into_iter().for_each(|at| canvas.marker(at, index));
             }
         }
     }
 
-    fn legend(&self, canvas: &mut Canvas, layout: &Layout) -> Result<(), Error> {
+    fn legend(&self, canvas: &mut Canvas, layout: &Layout) {
         let left = layout.right + 18;
         let mut y = layout.top + 8;
         let names = self.series.iter().map(|series| (&series.name, false));
@@ -239,20 +221,19 @@ impl LinePlot {
         };
         for (index, (name, dashed)) in names.enumerate() {
             if dashed {
-                canvas.dashes((left, y), (left + 32, y), color(index), 2)?;
+                canvas.dashes((left, y), (left + 32, y), color(index), 2);
             } else {
-                canvas.line((left, y), (left + 32, y), color(index), 2)?;
+                canvas.line((left, y), (left + 32, y), color(index), 2);
             }
             if !is_level(index) {
-                canvas.marker((left + 16, y), index)?;
+                canvas.marker((left + 16, y), index);
             }
             for line in wrap(name, TICK, LEGEND_WIDTH - 70) {
-                canvas.text(&line, (left + 40, y), TICK, Align::Left)?;
+                canvas.text(&line, (left + 40, y), TICK, Align::Left);
                 y += 17;
             }
             y += 6;
         }
-        Ok(())
     }
 }
 

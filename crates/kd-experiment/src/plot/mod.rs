@@ -79,7 +79,7 @@ mod tests {
         small.series.truncate(1);
         small.series[0].points.truncate(3);
         small.references.truncate(1);
-        insta::assert_snapshot!("plot", small.to_svg().unwrap());
+        insta::assert_snapshot!("plot", small.to_svg());
         let mut small = picture();
         small.rows.truncate(1);
         small.rows[0].image = GrayImage { width: 2, pixels: vec![0, 80, 160, 240] };
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn names_are_escaped_and_every_series_and_reference_is_in_the_legend() {
-        let svg = plot().to_svg().unwrap();
+        let svg = plot().to_svg();
         for text in ["300 units", "a &amp; b &lt;c&gt;", "paper, by", "sans-serif", "</svg>"] {
             assert!(svg.contains(text), "{text}");
         }
@@ -100,8 +100,8 @@ mod tests {
         let mut odd = plot();
         odd.series[0].points.push(PlotPoint { x: 0.0, mean: 1.0, std: None });
         odd.series[0].points.push(PlotPoint { x: 4.0, mean: f64::NAN, std: None });
-        assert_eq!(odd.to_svg().unwrap(), plot().to_svg().unwrap());
-        assert!(LinePlot::default().to_svg().unwrap().contains("</svg>"));
+        assert_eq!(odd.to_svg(), plot().to_svg());
+        assert!(LinePlot::default().to_svg().contains("</svg>"));
     }
 
     #[test]
