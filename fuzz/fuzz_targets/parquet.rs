@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use kd_core::data::page_headers::{self, Limits};
-use kd_core::data::table::{self, Form};
+use kd_core::data::table::{self, TableSchema};
 use kd_translation::bitext::{Languages, Translations};
 use libfuzzer_sys::fuzz_target;
 use parquet::basic::Compression;
@@ -16,7 +16,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::SchemaDescriptor;
 
-const FORM: Form = Form {
+const SCHEMA: TableSchema = TableSchema {
     image: "image.bytes",
     label: "label",
     classes: 10,
@@ -91,7 +91,7 @@ fuzz_target!(init: kd_fuzz::start(seeds), |bytes: &[u8]| kd_fuzz::run(|| {
     let Some((&choice, bytes)) = bytes.split_first() else { return };
     match choice % 3 {
         0 => {
-            if let Ok(set) = table::read(&kd_fuzz::file("0000.parquet", bytes), &FORM) {
+            if let Ok(set) = table::read(&kd_fuzz::file("0000.parquet", bytes), &SCHEMA) {
                 assert_eq!(set.images.len(), set.len() * 16);
                 assert!(set.labels.iter().all(|&label| label < 10));
             }

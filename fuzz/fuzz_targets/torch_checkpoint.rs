@@ -34,6 +34,6 @@ fuzz_target!(
         };
         let _ = checkpoint.network();
         let _ = checkpoint.part("abfs");
-        let _ = checkpoint.remarks();
+        let _ = checkpoint.metadata();
     })
 );
