@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::FileError;
@@ -76,34 +76,88 @@ pub fn sweep(dir: &Path) -> Result<()> {
 }
 
 fn try_write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    // Distinct names for the threads of one process; the process id keeps processes apart. No name
-    // reaches any result.
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let temporary = path.with_file_name(format!("{PREFIX}{name}-{}-{count}", std::process::id()));
-    // Not `create_new`: a dead process with our id may have left this very name behind.
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
-    // Best effort: on a file system without locks nothing can be swept, and the write itself needs
-    // no lock.
-    let _ = file.lock();
-    let written = file
-        .write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| fs::rename(&temporary, path));
-    if written.is_err() {
-        // Best effort: on a full disk the temporary file is what fills it. The first error is the
-        // one to report.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
+    let temporary = Temporary::beside(path, bytes)?;
+    fs::rename(&temporary.path, path)?;
+    temporary.placed();
     sync_dir(path);
+    Ok(())
+}
+
+/// A whole file under a temporary name, flushed to the disk and locked. Dropping it removes it,
+/// unless it was [placed](Self::placed).
+pub(crate) struct Temporary {
+    /// Its name.
+    pub(crate) path: PathBuf,
+    _lock: File,
+}
+
+impl Temporary {
+    /// Writes `bytes` under a temporary name in the folder of `path`.
+    pub(crate) fn beside(path: &Path, bytes: &[u8]) -> std::io::Result<Self> {
+        // Distinct names for the threads of one process; the process id keeps processes apart. No
+        // name reaches any result.
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let name = path.file_name().ok_or(ErrorKind::InvalidInput)?.to_string_lossy();
+        // The longest name that file systems take is 255 bytes: the tail of ours needs some of them.
+        let name: String = name.chars().take(50).collect();
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let temporary =
+            path.with_file_name(format!("{PREFIX}{name}-{}-{count}", std::process::id()));
+        // Not `create_new`: a dead process with our id may have left this very name behind.
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&temporary)?;
+        // Best effort: on a file system without locks nothing can be swept, and the write itself
+        // needs no lock.
+        let _ = file.lock();
+        let mut temporary = Self { path: temporary, _lock: file };
+        temporary._lock.write_all(bytes)?;
+        temporary._lock.sync_all()?;
+        Ok(temporary)
+    }
+
+    /// It has its place: there is nothing left under the temporary name.
+    pub(crate) fn placed(mut self) {
+        self.path.clear();
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // Best effort: on a full disk the temporary file is what fills it, and the first error
+            // is the one to report.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Fails where no file could be written in `dir`, or in the folder that it would be created in:
+/// what is to be written after hours of work is refused before them. Leaves nothing behind.
+///
+/// # Errors
+/// What stands in the way, with its name: a file in a folder's place, a folder that cannot be
+/// written in.
+pub fn check_dir(dir: &Path) -> Result<()> {
+    let mut there = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    while let Err(error) = fs::metadata(there) {
+        if error.kind() != ErrorKind::NotFound {
+            return Err(FileError::of("create", dir)(error));
+        }
+        there = match there.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+    }
+    if !there.is_dir() {
+        return Err(FileError::of("create", dir)(ErrorKind::NotADirectory.into()));
+    }
+    // Without a name where the system can: a process that is killed here leaves nothing.
+    tempfile::tempfile_in(there).map_err(FileError::of("write in", there))?;
     Ok(())
 }
 
 /// Makes the rename itself durable where the system lets a folder be flushed. Elsewhere the file is
 /// whole all the same.
-fn sync_dir(path: &Path) {
+pub(crate) fn sync_dir(path: &Path) {
     if let Some(dir) = path.parent()
         && let Ok(dir) = File::open(dir)
     {
@@ -160,5 +214,27 @@ mod tests {
         let error = write(&file.join("a.txt"), b"x").unwrap_err();
         assert!(error.to_string().contains("a.txt"), "{error}");
         assert!(create_dir(&file.join("sub")).unwrap_err().to_string().contains("sub"));
+    }
+
+    #[test]
+    fn a_folder_is_checked_before_it_is_there_and_nothing_is_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        check_dir(&dir.path().join("a/b/c")).unwrap();
+        check_dir(dir.path()).unwrap();
+        for wrong in [file.clone(), file.join("a"), file.join("a/b")] {
+            let error = check_dir(&wrong).unwrap_err().to_string();
+            assert!(error.contains("file"), "{error}");
+        }
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_name_as_long_as_file_systems_take_can_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("é".repeat(127));
+        write(&path, b"one").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one");
     }
 }

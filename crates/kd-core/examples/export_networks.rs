@@ -35,10 +35,14 @@ fn main() -> Result<()> {
         )?;
         let logits = network.forward(&images, &[], Mode::Evaluate)?.logits;
         let name = spec.name();
-        export(&folder.join(format!("{name}.safetensors")), &params.snapshot()?)?;
+        let write = |ending: &str, bytes: &[u8]| {
+            let path = folder.join(format!("{name}{ending}"));
+            std::fs::write(&path, bytes).map_err(|e| Error::io(&path, e))
+        };
+        write(".safetensors", &export(&params.snapshot()?)?)?;
         let seen =
             BTreeMap::from([("images".to_owned(), images.clone()), ("logits".to_owned(), logits)]);
-        export(&folder.join(format!("{name}.seen.safetensors")), &seen)?;
+        write(".seen.safetensors", &export(&seen)?)?;
     }
     Ok(())
 }

@@ -118,20 +118,19 @@ fn read_safetensors(path: &Path) -> Result<BTreeMap<String, Tensor>> {
         .collect())
 }
 
-/// Writes a network's parameters and running statistics as a safetensors file that PyTorch loads
-/// into the same network:
+/// The bytes of a safetensors file of a network's parameters and running statistics, which PyTorch
+/// loads into the same network:
 ///
 /// ```python
 /// network.load_state_dict(safetensors.torch.load_file(path), strict=True)
 /// ```
 ///
 /// Names and values are those of `tensors`; for each batch-norm, the counter `num_batches_tracked`
-/// that PyTorch expects is added, an int64 of 0. The file is written under a temporary name and
-/// renamed.
+/// that PyTorch expects is added, an int64 of 0.
 ///
 /// # Errors
-/// When the file cannot be written; what stood there before is left as it was.
-pub fn export(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+/// When a tensor cannot be written as such a file has it.
+pub fn export(tensors: &BTreeMap<String, Tensor>) -> Result<Vec<u8>> {
     let mut all = Vec::with_capacity(tensors.len());
     for (name, tensor) in tensors {
         if let Some(layer) = name.strip_suffix("running_mean") {
@@ -141,8 +140,5 @@ pub fn export(path: &Path, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
     }
     // Some of PyTorch's programs refuse a safetensors file that does not say so.
     let info = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    let bytes = safetensors::serialize(all, Some(info))
-        .map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
-    kd_base::atomic::write(path, &bytes)?;
-    Ok(())
+    safetensors::serialize(all, Some(info)).map_err(|e| Error::bad_input(e.to_string()))
 }

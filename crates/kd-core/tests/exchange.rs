@@ -28,7 +28,7 @@ fn an_exported_network_has_exactly_the_entries_of_pytorchs_and_comes_back_as_it_
         let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
         spec.build(vb)?;
         let path = dir.path().join("net.safetensors");
-        export(&path, &params.snapshot()?)?;
+        std::fs::write(&path, export(&params.snapshot()?)?).expect("a write");
         let written = candle_core::safetensors::load(&path, &Device::Cpu)?;
         let shapes: Shapes = written.iter().map(|(n, t)| (n.clone(), t.dims().to_vec())).collect();
         assert_eq!(shapes, golden_shapes(name), "{name}");
@@ -56,7 +56,7 @@ fn weights_of_another_network_are_refused_with_every_name_that_does_not_fit() ->
     let path = dir.path().join("net.safetensors");
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     NetworkSpec::from_name("resnet8", 10)?.build(vb)?;
-    export(&path, &params.snapshot()?)?;
+    std::fs::write(&path, export(&params.snapshot()?)?).expect("a write");
     let Err(e) = import(&path, &NetworkSpec::from_name("resnet14", 100)?) else {
         panic!("it was accepted")
     };
@@ -90,7 +90,7 @@ fn a_cut_safetensors_file_is_one_line_that_names_it() -> Result<()> {
     let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
     let spec = NetworkSpec::from_name("resnet8", 10)?;
     spec.build(vb)?;
-    export(&path, &params.snapshot()?)?;
+    std::fs::write(&path, export(&params.snapshot()?)?).expect("a write");
     let whole = std::fs::read(&path).expect("the file");
     for cut in [0, 8, 9, 100, whole.len() - 1] {
         std::fs::write(&path, &whole[..cut]).expect("a write");
@@ -125,7 +125,7 @@ fn a_network_is_told_by_its_tensors_and_its_classes_by_its_classifier() -> Resul
         let spec = NetworkSpec::from_name(name, 7)?;
         let (params, vb) = Params::seeded(Seed(3), &Device::Cpu);
         spec.build(vb)?;
-        export(&path, &params.snapshot()?)?;
+        std::fs::write(&path, export(&params.snapshot()?)?).expect("a write");
         assert_eq!(recognise(&path, None)?, spec);
         assert_eq!(recognise(&path, Some(name))?, spec);
     }
@@ -136,7 +136,7 @@ fn a_network_is_told_by_its_tensors_and_its_classes_by_its_classifier() -> Resul
     NetworkSpec::from_name("resnet8", 7)?.build(vb)?;
     let mut tensors = params.snapshot()?;
     tensors.remove("fc.weight");
-    export(&path, &tensors)?;
+    std::fs::write(&path, export(&tensors)?).expect("a write");
     let message = |name| recognise(&path, name).expect_err("no network").to_string();
     assert!(message(None).contains("expected the tensors of one of resnet8, resnet14"));
     assert!(message(Some("resnet8")).contains("missing fc.weight [2, 64]"));

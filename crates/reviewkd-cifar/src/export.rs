@@ -4,14 +4,13 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use candle_core::Device;
+use kd_base::Destination;
 use kd_core::exchange;
 use kd_core::model::NetworkSpec;
 use kd_core::train::checkpoint;
 use kd_experiment::cli::{self, Application};
 use kd_experiment::{Paper, Result};
 use kd_paper::compare::find_network;
-
-use crate::import::refuse_existing;
 
 /// The arguments of `export`.
 #[derive(Debug, clap::Args)]
@@ -35,10 +34,10 @@ pub fn run<P: Paper>(
     application: &Application<P>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    refuse_existing(&arguments.to, arguments.force)?;
+    let to = Destination::new(&arguments.to, arguments.force)?;
     let network = find_network(&arguments.network, application)?;
     let (tensors, _) = checkpoint::load::<NetworkSpec>(&network, &Device::Cpu)?;
-    exchange::export(&arguments.to, &tensors)?;
+    to.write(&exchange::export(&tensors)?)?;
     let line = format!(
         "{}; in PyTorch: model.load_state_dict(safetensors.torch.load_file(...))",
         arguments.to.display()

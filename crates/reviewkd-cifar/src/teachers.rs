@@ -2,15 +2,13 @@
 //! table would train.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use kd_base::file_hash::sha256;
 use kd_core::model::NetworkSpec;
 use kd_core::{Error, Result};
 use kd_experiment::experiment::Row;
 use kd_experiment::{Experiment, Preset};
-use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use crate::network_file::{KnownNetwork, NetworkFile};
@@ -92,21 +90,4 @@ pub fn trains(row: &Row, preset: Preset, network: &str) -> bool {
     let name = row.spec.at(preset).get("network").and_then(Value::as_str);
     let name = name.and_then(|name| NetworkSpec::from_name(name, 2).ok()).map(|spec| spec.name());
     row.kind == "train" && name.as_deref() == Some(network)
-}
-
-/// The SHA-256 of a file's content, in hexadecimal digits.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn sha256(path: &Path) -> Result<String> {
-    let fault = |e| Error::io(path, e);
-    let mut file = File::open(path).map_err(fault)?;
-    let (mut hasher, mut part) = (Sha256::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut part).map_err(fault)? {
-            0 => break,
-            n => hasher.update(&part[..n]),
-        }
-    }
-    Ok(kd_base::hex(&hasher.finalize()))
 }

@@ -4,9 +4,9 @@
 //! repeating the command goes on after a kill, and does nothing once the network is trained.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use kd_base::atomic;
+use kd_base::Destination;
 use kd_core::frozen::NETWORK;
 use kd_core::model::NetworkSpec;
 use kd_core::{Error, Result};
@@ -16,7 +16,6 @@ use kd_experiment::preset::PerPreset;
 use kd_experiment::{CellResult, Experiment, Finished, Metric, Preset, Seeds};
 use toml::{Table, Value};
 
-use crate::import::refuse_existing;
 use crate::network_file::{KnownNetwork, NetworkFile};
 use crate::paper::ReviewKd;
 use crate::recipe::Recipe;
@@ -60,9 +59,7 @@ pub fn run(
     application: &Application<ReviewKd>,
     out: &mut dyn Write,
 ) -> kd_experiment::Result<()> {
-    if let Some(to) = &arguments.to {
-        check_target(to, arguments.force)?;
-    }
+    let to = arguments.to.as_ref().map(|to| Destination::new(to, arguments.force)).transpose()?;
     let student = NetworkSpec::from_name(&arguments.student, 2)
         .map_err(|e| Error::bad_input(format!("--student: {e}")))?
         .name();
@@ -95,20 +92,7 @@ pub fn run(
         Ok(made)
     })?;
     said?;
-    report(&finished, arguments, out)
-}
-
-/// Fails where the network could not be written after the training.
-fn check_target(to: &Path, force: bool) -> kd_experiment::Result<()> {
-    refuse_existing(to, force)?;
-    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if to.is_dir() || !dir.is_dir() {
-        let got = if to.is_dir() { "a folder" } else { "one in no folder" };
-        return Err(
-            Error::bad_input(format!("--to {}: expected a file, got {got}", to.display())).into()
-        );
-    }
-    Ok(())
+    report(&finished, to, out)
 }
 
 /// The seed that is given, else the first of the row.
@@ -218,7 +202,7 @@ fn value_of(text: &str) -> Value {
 /// Copies the student where it is wanted, and prints what came out.
 fn report(
     finished: &[Finished],
-    arguments: &Arguments,
+    to: Option<Destination>,
     out: &mut dyn Write,
 ) -> kd_experiment::Result<()> {
     let of = |row: &str| finished.iter().find(|finished| finished.cell.row == row);
@@ -239,13 +223,13 @@ fn report(
     cli::say(out, line(STUDENT, student))?;
     cli::say(out, format!("epochs: {}", student.dir.join("epochs.csv").display()))?;
     let network = student.dir.join(NETWORK);
-    let Some(to) = &arguments.to else {
+    let Some(to) = to else {
         return cli::say(out, format!("-> {}", network.display()));
     };
     let bytes = std::fs::read(&network).map_err(|e| Error::io(&network, e))?;
-    refuse_existing(to, arguments.force)?;
-    atomic::write(to, &bytes)?;
-    cli::say(out, format!("-> {}", to.display()))
+    let line = format!("-> {}", to.path().display());
+    to.write(&bytes)?;
+    cli::say(out, line)
 }
 
 /// The best epoch, which is selected on the test set, where there are several.

@@ -11,11 +11,9 @@
 //! either of the two: the hub may convert a data set anew, and a file that came whole is still
 //! compared with the original's content once it is read.
 
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
-use sha2::{Digest, Sha256};
+use kd_base::file_hash::sha256;
 
 use super::DataError;
 
@@ -29,7 +27,8 @@ use super::DataError;
 pub fn check(path: &Path, known: Option<&str>) -> Result<(), DataError> {
     let name = blob(path);
     let Some(expected) = known.or(name.as_deref()) else { return Ok(()) };
-    let got = sha256(path).map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
+    let got = sha256(path)
+        .map_err(|error| DataError::Io { path: path.to_path_buf(), source: error.source })?;
     if Some(got.as_str()) == known || Some(&got) == name.as_ref() {
         return Ok(());
     }
@@ -41,19 +40,6 @@ fn blob(path: &Path) -> Option<String> {
     let name = std::fs::read_link(path).ok()?.file_name()?.to_str()?.to_string();
     let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     (name.len() == 64 && name.bytes().all(digit)).then_some(name)
-}
-
-fn sha256(path: &Path) -> io::Result<String> {
-    let (mut file, mut hash) = (File::open(path)?, Sha256::new());
-    let mut chunk = vec![0; 1 << 18];
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => return Ok(kd_base::hex(&hash.finalize())),
-            Ok(n) => hash.update(&chunk[..n]),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use kd_experiment::CellResult;
 
 use super::{Work, accuracy};
 use crate::spec::ImportedCell;
-use crate::teachers;
 
 /// The names of its metrics.
 pub const METRICS: [&str; 3] = ["test-accuracy", "train-accuracy", "parameters"];
@@ -31,7 +30,7 @@ pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<Cell
         let digits = cell.sha256.get(..8).unwrap_or(&cell.sha256);
         Error::bad_input(format!("teacher: the file of {network} (SHA-256 {digits}...) is not given; add --teacher {network}=FILE"))
     })?;
-    let found = teachers::sha256(file)?;
+    let found = kd_base::file_hash::sha256(file)?;
     if found != cell.sha256 {
         return Err(Error::bad_input(format!(
             "{}: expected a file with SHA-256 {}, got {found}",
