@@ -9,11 +9,7 @@ pub struct DataIdentity {
     pub fingerprint: String,
     /// What the user has to know about it, for instance that it stands in for another.
     pub note: Option<String>,
-}
-
-impl DataIdentity {
-    /// True for the generated stand-in, whose numbers must not stand beside a paper's.
-    pub fn is_embedded(&self) -> bool {
-        self.dataset.starts_with("embedded")
-    }
+    /// Whether numbers measured on it may be compared with a paper's: false for generated data and
+    /// for other data than the data set's.
+    pub comparable: bool,
 }

@@ -149,7 +149,7 @@ impl<'a> Expansion<'a> {
             file: experiment.file.clone(),
             preset: self.request.preset,
             dataset: self.request.data.dataset.clone(),
-            embedded: self.request.data.is_embedded(),
+            comparable: self.request.data.comparable,
             columns,
             lines,
             elsewhere: elsewhere.into_iter().map(|row| row.name.clone()).collect(),

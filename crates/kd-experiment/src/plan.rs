@@ -37,8 +37,8 @@ pub struct TablePlan {
     pub preset: Preset,
     /// The data set's name.
     pub dataset: String,
-    /// True where the data is a generated stand-in.
-    pub embedded: bool,
+    /// Whether the published numbers are of this data.
+    pub comparable: bool,
     /// The key columns of the rows, in order of appearance.
     pub columns: Vec<String>,
     /// The lines, in the experiment file's order.

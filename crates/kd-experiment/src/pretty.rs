@@ -53,8 +53,8 @@ pub fn render(table: &Table) -> String {
     );
     text.push_str(&format!("data {}, preset {}\n", plan.dataset, plan.preset));
     text.push_str(&align(&rows));
-    if any_reference && plan.embedded {
-        text.push_str("published numbers are for the real data set; these are from generated data and cannot be compared\n");
+    if any_reference && !plan.comparable {
+        text.push_str("published numbers are for the real data set; these are from other data and cannot be compared\n");
     } else if any_reference && plan.preset != super::preset::Preset::Paper {
         text.push_str(&format!(
             "the budget is reduced (preset {}): published numbers are for orientation\n",
@@ -82,7 +82,7 @@ fn gap(table: &Table, line: &TableLine) -> String {
     let Some(reference) = line
         .reference
         .as_ref()
-        .filter(|reference| reference.kind != Analogue && !table.plan.embedded)
+        .filter(|reference| reference.kind != Analogue && table.plan.comparable)
     else {
         return String::new();
     };

@@ -18,7 +18,8 @@ fn parsed(rows: &str) -> Result<Experiment> {
 /// The names of the cells at the quick preset, or the error.
 fn cells(rows: &str) -> Result<Vec<String>> {
     let experiment = parsed(rows)?;
-    let data = DataIdentity { dataset: "d".into(), fingerprint: "f".into(), note: None };
+    let data =
+        DataIdentity { dataset: "d".into(), fingerprint: "f".into(), note: None, comparable: true };
     let plan = expand(&ExpandRequest {
         paper: "paper",
         experiments: &[experiment],

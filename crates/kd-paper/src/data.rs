@@ -6,8 +6,9 @@ use kd_experiment::DataIdentity;
 /// What names the results and the cells of a data set.
 pub fn identity(of: &Provenance) -> DataIdentity {
     DataIdentity {
-        dataset: of.dataset.to_owned(),
+        dataset: of.name(),
         fingerprint: of.content.clone(),
         note: of.note.clone(),
+        comparable: of.is_comparable(),
     }
 }

@@ -29,7 +29,12 @@ fn original(dataset: &str) -> DataIdentity {
         "multi30k" => Corpus::Multi30k.content().unwrap(),
         other => panic!("no data set {other}"),
     };
-    DataIdentity { dataset: dataset.to_owned(), fingerprint: fingerprint.to_owned(), note: None }
+    DataIdentity {
+        dataset: dataset.to_owned(),
+        fingerprint: fingerprint.to_owned(),
+        note: None,
+        comparable: true,
+    }
 }
 
 /// Networks that others trained, with which committed tables were made in place of a teacher that

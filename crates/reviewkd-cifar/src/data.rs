@@ -8,7 +8,6 @@ use kd_core::data::cifar::{self, CifarSource, Kind};
 use kd_core::data::image_folder;
 use kd_core::data::{Cifar, DataError, LabelledImages, Provenance};
 use kd_core::{Error, Result};
-use kd_experiment::DataIdentity;
 
 /// What `--help` says of `--data`.
 pub const HELP: &str = "Data: auto, cifar100, cifar10, embedded, or a folder. `auto` looks for CIFAR-100 \
@@ -123,15 +122,4 @@ impl Request {
             got: "neither".to_owned(),
         })
     }
-}
-
-/// What names results and cells of the data. Folders of pictures have results apart from each
-/// other's: their name has a part of their content.
-pub fn identity(of: &Provenance) -> DataIdentity {
-    let identity = kd_paper::identity(of);
-    if of.dataset != image_folder::DATASET {
-        return identity;
-    }
-    let part = of.content.get(..8).unwrap_or(&of.content);
-    DataIdentity { dataset: format!("{}-{part}", of.dataset), ..identity }
 }

@@ -9,7 +9,7 @@ use kd_paper::{Machine, TrainingContext};
 
 use crate::cells::train::TeacherCell;
 use crate::cells::{self, Work};
-use crate::data::{self, Images, Request};
+use crate::data::{Images, Request};
 use crate::figures;
 use crate::spec::CellSpec;
 use crate::teachers::Files;
@@ -76,7 +76,7 @@ impl Paper for ReviewKd {
     }
 
     fn identity(&self) -> Result<DataIdentity> {
-        Ok(data::identity(&self.data()?.1))
+        Ok(kd_paper::identity(&self.data()?.1))
     }
 
     fn read(&self, cell: &Cell) -> Result<CellSpec> {

@@ -31,7 +31,7 @@ use sha2::{Digest, Sha256};
 
 use super::cifar::{Cifar, PIXELS, SIDE};
 use super::images::{LabelledImages, planes};
-use super::{DataError, Provenance};
+use super::{DataError, Known, Provenance};
 
 /// The name of such data among data sets.
 pub const DATASET: &str = "images";
@@ -93,6 +93,7 @@ pub fn load(dir: &Path) -> Result<(ImageFolder, Provenance), DataError> {
     let (classes, train, test) = (names.len(), sets.train.len(), sets.test.len());
     let provenance = Provenance {
         dataset: DATASET,
+        known: Known::Other,
         found: format!("{}: {classes} classes, {train} + {test} images", dir.display()),
         note,
         content: content(&sets, &names),

@@ -35,5 +35,5 @@ pub use mnist::Mnist;
 pub use normalisation::Normalisation;
 pub use normalised::NormalisedExamples;
 pub use on_demand::OnDemand;
-pub use provenance::Provenance;
+pub use provenance::{Known, Provenance};
 pub use trained_on::TrainedOn;

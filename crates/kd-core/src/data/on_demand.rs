@@ -51,6 +51,7 @@ mod tests {
                 call,
                 Provenance {
                     dataset: "numbers",
+                    known: crate::data::Known::Generated,
                     found: String::new(),
                     note: None,
                     content: String::new(),

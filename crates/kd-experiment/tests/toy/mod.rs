@@ -161,7 +161,12 @@ impl Paper for Toy {
 }
 
 pub fn identity() -> DataIdentity {
-    DataIdentity { dataset: "mnist".into(), fingerprint: "0123".into(), note: None }
+    DataIdentity {
+        dataset: "mnist".into(),
+        fingerprint: "0123".into(),
+        note: None,
+        comparable: true,
+    }
 }
 
 /// A paper of nobody's

@@ -10,7 +10,7 @@ use super::pairs::BitextSplits;
 use super::toy::{self, Toy};
 use super::{directory, hub};
 use kd_core::data::hub::{Hub, HubDataset};
-use kd_core::data::{DataError, Provenance};
+use kd_core::data::{DataError, Known, Provenance};
 
 /// What `--data` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -129,7 +129,8 @@ pub fn load(request: &BitextRequest) -> Result<(BitextSplits, Provenance), DataE
         check_languages(corpus, &languages)?;
         let mut splits = directory::load(dir, &languages)?;
         let n = [&splits.train, &splits.validation, &splits.test].map(|part| part.len() as u64);
-        let other = corpus.filter(|corpus| corpus.pairs() != n).map(|corpus| {
+        let known = corpus.map_or(Known::Other, |corpus| known(corpus, &languages, &splits));
+        let other = corpus.filter(|_| known == Known::Other).map(|corpus| {
             let [train, validation, test] = n;
             format!(
                 "{}: {train} + {validation} + {test} pairs that are not the original {}",
@@ -139,7 +140,8 @@ pub fn load(request: &BitextRequest) -> Result<(BitextSplits, Provenance), DataE
         });
         splits.train = splits.train.evenly_spaced(request.train_limit.unwrap_or(usize::MAX));
         let found = found(&dir.display().to_string(), &languages, &splits, n[0]);
-        return Ok(with_provenance(splits, corpus.map_or("directory", Corpus::name), found, other));
+        let dataset = corpus.map_or("directory", Corpus::name);
+        return Ok(with_provenance(splits, (dataset, known), found, other));
     }
     let corpus = match request.source {
         BitextSource::Embedded => return generate(&request.toy, None),
@@ -172,7 +174,21 @@ pub fn load(request: &BitextRequest) -> Result<(BitextSplits, Provenance), DataE
         hub::read(corpus, &files, &languages, request.train_limit, request.original)?;
     let place = files.first().map(|path| path.display().to_string()).unwrap_or_default();
     let found = found(&place, &languages, &splits, all);
-    Ok(with_provenance(splits, corpus.name(), found, None))
+    // The hub's files are those that it published: they were compared before they were read.
+    let known = if request.original { Known::Original } else { Known::Unchecked };
+    Ok(with_provenance(splits, (corpus.name(), known), found, None))
+}
+
+/// What is known of the whole text that was read for `corpus`: its numbers of pairs, and where the
+/// content of the corpus is known, that too.
+fn known(corpus: Corpus, languages: &Languages, splits: &BitextSplits) -> Known {
+    let n = [&splits.train, &splits.validation, &splits.test].map(|part| part.len() as u64);
+    match corpus.content().filter(|_| *languages == corpus.languages()) {
+        _ if n != corpus.pairs() => Known::Other,
+        Some(content) if content == splits.content_hash() => Known::Original,
+        Some(_) => Known::Other,
+        None => Known::Unchecked,
+    }
 }
 
 fn check_languages(corpus: Option<Corpus>, languages: &Languages) -> Result<(), DataError> {
@@ -199,15 +215,15 @@ fn generate(what: &Toy, note: Option<String>) -> Result<(BitextSplits, Provenanc
     let splits = toy::generate(what)?;
     let Toy { train, validation, test, seed } = what;
     let found = format!("generated: {train} + {validation} + {test} pairs, seed {seed}");
-    Ok(with_provenance(splits, "embedded", found, note))
+    Ok(with_provenance(splits, ("embedded", Known::Generated), found, note))
 }
 
 fn with_provenance(
     splits: BitextSplits,
-    dataset: &'static str,
+    (dataset, known): (&'static str, Known),
     found: String,
     note: Option<String>,
 ) -> (BitextSplits, Provenance) {
     let content = splits.content_hash();
-    (splits, Provenance { dataset, found, note, content })
+    (splits, Provenance { dataset, known, found, note, content })
 }

@@ -8,7 +8,7 @@ use super::embedded::{self, Embedded};
 use super::set::{Cifar, Kind};
 use super::{directory, hub};
 use crate::data::hub::{Hub, Repo};
-use crate::data::{DataError, Provenance};
+use crate::data::{DataError, Known, Provenance};
 
 /// What `--data` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +96,8 @@ pub fn load(request: &CifarRequest) -> Result<(Cifar, Provenance), DataError> {
     if let Some(dir) = &request.dir {
         let directory::DirectoryData { cifar, place, note } = directory::load(kind, dir)?;
         let got = kind.describe(&cifar);
-        let other = (got != kind.original()).then(|| {
+        let known = if got == kind.original() { Known::Original } else { Known::Other };
+        let other = (known == Known::Other).then(|| {
             let (train, test) = (cifar.train.len(), cifar.test.len());
             format!(
                 "{}: {train} + {test} images that are not the original {} ({got})",
@@ -109,7 +110,13 @@ pub fn load(request: &CifarRequest) -> Result<(Cifar, Provenance), DataError> {
         let content = cifar.content_hash();
         return Ok((
             cifar,
-            Provenance { dataset: kind.name(), found: place.display().to_string(), note, content },
+            Provenance {
+                dataset: kind.name(),
+                known,
+                found: place.display().to_string(),
+                note,
+                content,
+            },
         ));
     }
     let known = kind.repo();
@@ -127,10 +134,13 @@ pub fn load(request: &CifarRequest) -> Result<(Cifar, Provenance), DataError> {
     };
     let cifar = hub::read(kind, &files, request.original)?;
     let content = cifar.content_hash();
+    let known =
+        if kind.describe(&cifar) == kind.original() { Known::Original } else { Known::Other };
     Ok((
         cifar,
         Provenance {
             dataset: kind.name(),
+            known,
             found: files.train.display().to_string(),
             note: None,
             content,
@@ -142,5 +152,6 @@ fn generate(what: &Embedded, note: Option<String>) -> (Cifar, Provenance) {
     let cifar = embedded::generate(what);
     let content = cifar.content_hash();
     let found = format!("generated: {} + {} shapes, seed {}", what.train, what.test, what.seed);
-    (cifar, Provenance { dataset: "embedded", found, note, content })
+    let (dataset, known) = ("embedded", Known::Generated);
+    (cifar, Provenance { dataset, known, found, note, content })
 }

@@ -9,7 +9,7 @@ use super::embedded::{self, Embedded};
 use super::set::Mnist;
 use super::{hub, idx};
 use crate::data::hub::{Hub, Repo};
-use crate::data::{DataError, Provenance};
+use crate::data::{DataError, Known, Provenance};
 
 /// What `--data` says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -90,14 +90,13 @@ pub fn load(request: &MnistRequest) -> Result<(Mnist, Provenance), DataError> {
         (MnistSource::Auto | MnistSource::Mnist, Some(dir)) => {
             let mnist = idx::load_dir(dir)?;
             let content = mnist.content_hash();
-            let note = (content != Mnist::CONTENT).then(|| {
+            let known = known(&content);
+            let note = (known == Known::Other).then(|| {
                 let (train, test) = (mnist.train.len(), mnist.test.len());
                 format!("{}: {train} + {test} images that are not the original MNIST (content {content})", dir.display())
             });
-            Ok((
-                mnist,
-                Provenance { dataset: "mnist", found: dir.display().to_string(), note, content },
-            ))
+            let (dataset, found) = ("mnist", dir.display().to_string());
+            Ok((mnist, Provenance { dataset, known, found, note, content }))
         }
         (source, None) => {
             let original = request.content.as_deref() == Some(Mnist::CONTENT);
@@ -118,6 +117,7 @@ pub fn load(request: &MnistRequest) -> Result<(Mnist, Provenance), DataError> {
                 mnist,
                 Provenance {
                     dataset: "mnist",
+                    known: known(&content),
                     found: files.train.display().to_string(),
                     note: None,
                     content,
@@ -131,5 +131,10 @@ fn generate(what: &Embedded, note: Option<String>) -> (Mnist, Provenance) {
     let mnist = embedded::generate(what);
     let content = mnist.content_hash();
     let found = format!("generated: {} + {} digits, seed {}", what.train, what.test, what.seed);
-    (mnist, Provenance { dataset: "embedded", found, note, content })
+    let (dataset, known) = ("embedded", Known::Generated);
+    (mnist, Provenance { dataset, known, found, note, content })
+}
+
+fn known(content: &str) -> Known {
+    if content == Mnist::CONTENT { Known::Original } else { Known::Other }
 }
