@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::cell::Cell;
 use crate::check::check;
 use crate::error::{Error, Result};
-use crate::finished::{Finished, Needed};
+use crate::finished::Needed;
 use crate::paper::{Job, Paper};
 use crate::plan::{Plan, Shard};
 use crate::progress::Progress;
@@ -127,6 +127,7 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
         if let Some(problem) = result.problem() {
             return Err(Error::failure(problem).of_cell(&cell.label()));
         }
+        result.files = dir.hashes()?;
         dir.finish(&result)?;
         self.progress.cell_finished(cell, &result);
         Ok(Outcome::Ran)
@@ -138,12 +139,8 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
         for (role, ids) in &cell.needs {
             let mut finished = Vec::with_capacity(ids.len());
             for other in ids.iter().filter_map(|id| self.plan.cell(id)) {
-                match self.store.result(other)? {
-                    Some(result) => finished.push(Finished {
-                        cell: other.clone(),
-                        dir: self.store.dir(other),
-                        result,
-                    }),
+                match self.store.finished(other)? {
+                    Some(other) => finished.push(other),
                     None => return Ok(None),
                 }
             }

@@ -22,6 +22,10 @@ pub struct CellResult {
     pub device: String,
     /// The commit of the working directory; filled in by the executor where empty.
     pub commit: String,
+    /// The SHA-256 of each file that the cell leaves to others, by name; filled in by the executor.
+    /// Results of earlier versions have none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
 }
 
 /// A small table of numbers inside a result, for instance one row for each epoch.

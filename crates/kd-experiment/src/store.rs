@@ -6,6 +6,7 @@
 //! result is finished and never run again; only the holder of the lock writes in the folder; the
 //! operating system releases the lock when its holder dies.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,10 @@ use toml::Table;
 
 use super::cell::{Cell, canonical_table};
 use super::error::{Error, Result};
+use super::finished::Finished;
 use super::result::CellResult;
 use kd_base::atomic;
+use kd_base::file_hash::sha256;
 use kd_base::message::one_line;
 
 const LOCK: &str = "lock";
@@ -95,6 +98,30 @@ impl Store {
         }
         check_spec(&dir, cell)?;
         Ok(Some(result))
+    }
+
+    /// A finished cell with its result, once the files in its folder are those that its result
+    /// names; none where it is not finished.
+    ///
+    /// Errors: as [`Store::result`], and a file that is missing or has another content than when
+    /// the cell was finished.
+    pub fn finished(&self, cell: &Cell) -> Result<Option<Finished>> {
+        let Some(result) = self.result(cell)? else { return Ok(None) };
+        let dir = self.dir(cell);
+        for (name, expected) in &result.files {
+            let file = dir.join(name);
+            let problem = match sha256(&file) {
+                Ok(got) if got == *expected => continue,
+                Ok(got) => {
+                    format!("expected the file of this cell, of SHA-256 {expected}, got {got}")
+                }
+                Err(error) => {
+                    format!("expected the file of this cell, got none ({})", error.source)
+                }
+            };
+            return Err(Error::Corrupt { file, dir, problem });
+        }
+        Ok(Some(Finished { cell: cell.clone(), dir, result }))
     }
 
     /// How far a cell has come. The lock is only probed, and shared between those who probe.
@@ -184,6 +211,23 @@ impl CellDir {
     /// The text of a file of the folder; none where there is no such file.
     pub fn read(&self, name: &str) -> Result<Option<String>> {
         read_if_there(&self.path.join(name))
+    }
+
+    /// The SHA-256 of each file that other cells may read: all but the store's own, temporary ones
+    /// and tables for people (`.csv`).
+    pub fn hashes(&self) -> Result<BTreeMap<String, String>> {
+        let read = Error::io;
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(&self.path).map_err(read("read", &self.path))? {
+            let path = entry.map_err(read("read", &self.path))?.path();
+            let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            let own = [LOCK, SPEC, RESULT].contains(&name);
+            if own || name.starts_with('.') || name.ends_with(".csv") || !path.is_file() {
+                continue;
+            }
+            found.insert(name.to_owned(), sha256(&path)?);
+        }
+        Ok(found)
     }
 
     /// Writes the result and gives the cell back: from here on it is finished.

@@ -41,10 +41,9 @@ pub fn run_made<P: Paper>(
     let store = Store::new(&application.options.runs_dir, application.name());
     execute(paper, &plan, &store, Shard::ALL, &current_commit(), progress)?;
     let finished = |cell: &crate::Cell| {
-        let result = store.result(cell)?.ok_or_else(|| {
+        store.finished(cell)?.ok_or_else(|| {
             Error::failure(format!("{}: finished, and its result is gone", cell.label()))
-        })?;
-        Ok(Finished { cell: cell.clone(), dir: store.dir(cell), result })
+        })
     };
     plan.cells.iter().map(finished).collect()
 }

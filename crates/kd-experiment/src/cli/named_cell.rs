@@ -38,13 +38,14 @@ pub fn finished_cell<P: Paper>(name: &str, application: &Application<P>) -> Resu
     let paper = application.name();
     let (_, cell) = named_cell(name, application)?;
     let store = Store::new(&application.options.runs_dir, paper);
-    match store.result(&cell)? {
-        Some(_) => Ok(store.dir(&cell)),
+    match store.finished(&cell)? {
+        Some(finished) => Ok(finished.dir),
         None => {
             let what = format!(
-                "{name}: the cell {} is not finished; run `{paper} run {}` first",
+                "{name}: the cell {} is not finished; run `{paper} run {} --preset {}` first",
                 cell.label(),
-                cell.table
+                cell.table,
+                application.options.preset
             );
             Err(Error::bad_input(what))
         }
