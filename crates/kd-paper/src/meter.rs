@@ -3,19 +3,20 @@
 use kd_core::train::{EpochRecord, Observer, StepRecord};
 use kd_experiment::{Progress, Update};
 
-/// Turns the records of a training run into progress: the rate is over all its epochs, those before
-/// a resume included.
+/// Turns the records of a training run into progress. The rate is that of the epochs of this
+/// process: those before a resume may have run on a busier machine.
 pub struct Meter<'a> {
     progress: &'a dyn Progress,
     epochs: usize,
     seconds: f64,
-    examples: usize,
+    /// Examples and seconds of the epochs of this process.
+    own: (usize, f64),
 }
 
 impl<'a> Meter<'a> {
     /// A meter of a run of so many epochs.
     pub fn new(progress: &'a dyn Progress, epochs: usize) -> Self {
-        Self { progress, epochs, seconds: 0., examples: 0 }
+        Self { progress, epochs, seconds: 0., own: (0, 0.) }
     }
 
     /// Seconds that the epochs took.
@@ -32,7 +33,7 @@ impl<'a> Meter<'a> {
             steps,
             loss: Some(loss),
             metric: None,
-            examples_per_second: (self.seconds > 0.).then(|| self.examples as f64 / self.seconds),
+            examples_per_second: (self.own.1 > 0.).then(|| self.own.0 as f64 / self.own.1),
             resumed: false,
         }
     }
@@ -56,7 +57,10 @@ impl Observer for Meter<'_> {
 impl Meter<'_> {
     fn add(&mut self, record: &EpochRecord, resumed: bool) {
         self.seconds += record.seconds;
-        self.examples += record.examples;
+        if !resumed {
+            self.own.0 += record.examples;
+            self.own.1 += record.seconds;
+        }
         self.progress.update(&Update { resumed, ..self.update(record.epoch, (1, 1), record.loss) });
     }
 }
