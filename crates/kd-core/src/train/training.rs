@@ -366,8 +366,12 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
         let fault = |what: String| {
             Err(Error::bad_input(format!("{}: {what}; delete it to start anew", path.display())))
         };
+        let way_out = |error: Error| match error {
+            Error::BadInput(what) => Error::BadInput(format!("{what}; delete it to start anew")),
+            other => other,
+        };
         let (tensors, progress) =
-            checkpoint::load::<Progress<serde_json::Value>>(path, self.device)?;
+            checkpoint::load::<Progress<serde_json::Value>>(path, self.device).map_err(way_out)?;
         let mine = serde_json::to_value(self.spec)
             .map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
         if let Some(difference) = first_difference(&mine, &progress.spec) {
@@ -391,8 +395,12 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
         if let Some(missing) = progress.optimizer.iter().find(|name| !state.contains_key(*name)) {
             return fault(format!("the state is damaged: expected optimizer/{missing}, got none"));
         }
-        self.params.set(&part("model"))?;
-        optimizer.set_state(&state)?;
+        let of_file = |error: Error| match error {
+            Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
+            other => other,
+        };
+        let set = self.params.set(&part("model")).and_then(|()| optimizer.set_state(&state));
+        set.map_err(of_file).map_err(way_out)?;
         *average = Average { mean: part("average"), count: progress.averaged };
         Ok(progress.epochs)
     }
