@@ -216,9 +216,20 @@ impl Table {
     /// Writes the CSV as `<dir>/<table>.csv`, creating the folder, and returns its path. Identical
     /// content is not rewritten; a file there that is none of our tables is never overwritten.
     pub fn write_csv(&self, dir: &Path) -> Result<PathBuf> {
-        let path = dir.join(format!("{}.csv", self.plan.name));
         let csv = self.to_csv()?;
         atomic::create_dir(dir)?;
+        let path = Self::check_place(dir, &self.plan.name)?;
+        atomic::sweep(dir)?;
+        atomic::write_if_changed(&path, csv.as_bytes())?;
+        Ok(path)
+    }
+
+    /// The path of the CSV of the table called `name` in `dir`.
+    ///
+    /// # Errors
+    /// Bad input where a file is there that is none of our tables, or cannot be read.
+    pub fn check_place(dir: &Path, name: &str) -> Result<PathBuf> {
+        let path = dir.join(format!("{name}.csv"));
         if path.exists() {
             let old = fs::read(&path).map_err(Error::io("read", &path))?;
             let old = String::from_utf8_lossy(&old);
@@ -230,8 +241,6 @@ impl Table {
                 return Err(Error::file(path.display().to_string(), message));
             }
         }
-        atomic::sweep(dir)?;
-        atomic::write_if_changed(&path, csv.as_bytes())?;
         Ok(path)
     }
 }

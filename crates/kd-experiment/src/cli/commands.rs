@@ -9,7 +9,7 @@ use kd_base::atomic;
 use super::application::Application;
 use super::duration::duration;
 use super::experiments;
-use super::output::{is_closed_pipe, output_error};
+use super::output::output_error;
 use crate::result::current_commit;
 use crate::{
     CellState, Error, ExpandRequest, Paper, Plan, References, Result, Shard, Store, Table,
@@ -49,20 +49,11 @@ impl Default for Command {
     }
 }
 
-/// Executes a shared command and prints what it has to say to `out`. A closed pipe ends it without
-/// an error.
+/// Executes a shared command and prints what it has to say to `out`.
+///
+/// # Errors
+/// Bad input that is found before anything is computed, and what goes wrong after it.
 pub fn execute<P: Paper>(
-    command: &Command,
-    application: &Application<P>,
-    out: &mut dyn Write,
-) -> Result<()> {
-    match run_command(command, application, out) {
-        Err(error) if is_closed_pipe(&error) => Ok(()),
-        done => done,
-    }
-}
-
-fn run_command<P: Paper>(
     command: &Command,
     application: &Application<P>,
     out: &mut dyn Write,
@@ -97,6 +88,7 @@ fn run_command<P: Paper>(
     match command {
         Command::Run { .. } => {
             let shard = options.shard.unwrap_or(Shard::ALL);
+            invocation.check_places()?;
             run_cells(
                 application.paper,
                 &invocation.plan,
@@ -150,13 +142,24 @@ impl<P: Paper> Invocation<'_, P> {
         Ok(())
     }
 
+    /// Fails where the run could not keep its cells or write its tables: before it computes them.
+    fn check_places(&self) -> Result<()> {
+        atomic::check_dir(&self.application.options.runs_dir.join(self.application.name()))?;
+        self.plan.tables.iter().try_for_each(|table| {
+            let dir = self.dir(table);
+            atomic::check_dir(&dir)?;
+            Table::check_place(&dir, &table.name).map(drop)
+        })
+    }
+
+    /// The folder of a table's files.
+    fn dir(&self, plan: &TablePlan) -> PathBuf {
+        let Application { options, .. } = self.application;
+        Table::dir(&options.out, self.application.name(), &plan.dataset, plan.preset)
+    }
+
     fn write(&self, plan: &TablePlan, table: &Table) -> Result<Vec<PathBuf>> {
-        let dir = Table::dir(
-            &self.application.options.out,
-            self.application.name(),
-            &plan.dataset,
-            plan.preset,
-        );
+        let dir = self.dir(plan);
         let mut paths = vec![table.write_csv(&dir)?];
         let of_table = |error| Error::Table { table: plan.name.clone(), source: Box::new(error) };
         paths.extend(self.application.paper.decorate(table, &dir).map_err(of_table)?);

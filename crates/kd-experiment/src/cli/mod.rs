@@ -52,13 +52,19 @@ pub use kd_base::DeviceChoice;
 pub use made::run_made;
 pub use named_cell::{find_network, finished_cell, run_cell};
 pub use options::Options;
-pub use output::{finish, output_error, say};
+pub use output::{finish, output_error, remark, say};
 pub use progress::{Bars, PlainLines, progress};
 
 /// Parses the process's arguments, with `data` as the choices of `--data`. On `--help` and on
-/// errors the process ends here, as clap does it: code 0 and 2.
+/// errors the process ends here: code 0 and 2. An error is one line.
 pub fn parse<T: clap::CommandFactory + clap::FromArgMatches>(data: impl Into<DataChoices>) -> T {
-    try_parse(data, std::env::args_os()).unwrap_or_else(|error| error.exit())
+    try_parse(data, std::env::args_os()).unwrap_or_else(|error| {
+        if !error.use_stderr() {
+            error.exit();
+        }
+        output::remark(output::usage_error(&error));
+        std::process::exit(error.exit_code())
+    })
 }
 
 /// [`parse`] for given arguments, the program's name first, and with the error returned.
