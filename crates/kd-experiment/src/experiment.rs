@@ -156,12 +156,12 @@ impl Row {
     /// Bad input that names the path where the spec does not state it, or is a table there and the
     /// value is none.
     pub fn set(&mut self, preset: Preset, path: &str, value: &Value) -> Result<()> {
-        let spec = match preset {
-            Preset::Quick => &mut self.spec.quick,
-            Preset::Laptop => &mut self.spec.laptop,
-            Preset::Paper => &mut self.spec.paper,
-        };
-        overrides::set(spec, path, value).map_err(Error::bad_input)
+        overrides::set(self.spec.at_mut(preset), path, value).map_err(Error::bad_input)
+    }
+
+    /// States a value that the spec may leave out at this preset, where it does.
+    pub fn state(&mut self, preset: Preset, key: &str, default: Value) {
+        self.spec.at_mut(preset).entry(key.to_owned()).or_insert(default);
     }
 }
 

@@ -82,6 +82,15 @@ impl<T> PerPreset<T> {
             Preset::Paper => &self.paper,
         }
     }
+
+    /// The value at a preset, to be changed.
+    pub fn at_mut(&mut self, preset: Preset) -> &mut T {
+        match preset {
+            Preset::Quick => &mut self.quick,
+            Preset::Laptop => &mut self.laptop,
+            Preset::Paper => &mut self.paper,
+        }
+    }
 }
 
 /// A value, or a table of one value for each preset.

@@ -164,6 +164,12 @@ fn made(
                 "--set: expected KEY=VALUE, for instance train.epochs=30, got {change}"
             ))
         })?;
+        // Rows may leave these out; a row that states one is another cell.
+        for (key, default) in optional_settings() {
+            if path.trim() == key {
+                trained.state(preset, key, default);
+            }
+        }
         trained
             .set(preset, path.trim(), &value_of(value.trim()))
             .map_err(|e| Error::bad_input(format!("--set {change}: {e}")))?;
@@ -181,6 +187,14 @@ fn made(
         seeds: same(Seeds::new(vec![seed]).map_err(Error::bad_input)?),
         rows,
     })
+}
+
+/// The settings that a row may leave out, with what it then means.
+fn optional_settings() -> [(&'static str, Value); 2] {
+    [
+        ("accept-other-normalisation", Value::Boolean(false)),
+        ("teacher-statistics", Value::String("running".to_owned())),
+    ]
 }
 
 fn same<T: Clone>(value: T) -> PerPreset<T> {

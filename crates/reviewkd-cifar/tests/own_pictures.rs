@@ -222,7 +222,7 @@ fn bad_input_is_refused_in_one_line_that_says_what_and_where() {
         (format!("{taught} --method kd --seeds 1..3"), "--seeds: expected one"),
         (format!("{taught} --method kd --to no/where.safetensors"), "no/where.safetensors: expected a file, got one in no folder"),
         (format!("{taught} --method kd --to teacher.safetensors"), "exists already"),
-        (format!("{taught} --method kd --to bare --force"), "--to bare: expected a file, got a folder"),
+        (format!("{taught} --method kd --to bare --force"), "bare: expected a file, got a folder"),
         ("eval resnet20:near=text.pth".to_owned(), "expected reviewkd or crd, got near"),
         (
             "train --data pictures --student mobilenet-v2 --method fsp --teacher teacher.safetensors".to_owned(),
@@ -240,4 +240,24 @@ fn bad_input_is_refused_in_one_line_that_says_what_and_where() {
         let said = refused(dir, &arguments);
         assert!(said.contains(expected), "{arguments}: {said}");
     }
+}
+
+#[test]
+fn a_setting_that_the_rows_leave_out_can_be_set() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let dir = dir.path();
+    pictures(&dir.join("pictures"), &["blue", "green"], 2);
+    succeeds(
+        dir,
+        &TEACHER.replace("train ", "train --set train.epochs=1 --set train.schedule.at=[] "),
+    );
+    let other = "train --data pictures --student resnet8 --teacher teacher.safetensors \
+                 --method kd --set train.epochs=1 --set train.schedule.at=[] \
+                 --set examples.normalisation=reviewkd";
+    let said = refused(dir, other);
+    assert!(said.contains("or accept-other-normalisation = true"), "{said}");
+    let accepted = format!("{other} --set accept-other-normalisation=true");
+    succeeds(dir, &accepted);
+    succeeds(dir, &format!("{accepted} --set teacher-statistics=batch"));
+    assert!(refused(dir, &format!("{accepted} --set teacher-statistics=none")).contains("none"));
 }
