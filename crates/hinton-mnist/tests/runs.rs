@@ -93,6 +93,39 @@ fn killed_at_random_moments_and_started_again_it_ends_with_the_table_of_an_unint
     assert!(litter.is_empty(), "{litter:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn interrupted_it_saves_says_so_and_goes_on_to_the_table_of_an_uninterrupted_run() {
+    let (whole, interrupted) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let expected = finished(whole.path(), &["--data", "embedded"]);
+    let mut stops = 0;
+    for signal in ["-INT", "-TERM"].into_iter().cycle() {
+        // Only the signal saves.
+        let child = binary(interrupted.path(), &["--data", "embedded", "--save-every", "1000"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        std::thread::sleep(Duration::from_millis(400));
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).output();
+        // It may have ended already.
+        drop(sent.expect("kill starts"));
+        let output = child.wait_with_output().expect("its end");
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            break;
+        }
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.starts_with("stopped, ") && last.contains("the same command"), "{said}");
+        stops += 1;
+        assert!(stops < 100, "no progress between the signals: {said}");
+    }
+    assert!(stops >= 2, "only {stops} stops: the run is too short to be stopped");
+    assert_eq!(table(interrupted.path()), expected);
+}
+
 #[test]
 fn one_thread_and_three_give_the_same_table_and_a_second_run_computes_nothing() {
     let (one, three) =
