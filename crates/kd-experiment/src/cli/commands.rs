@@ -12,8 +12,8 @@ use super::experiments;
 use super::output::output_error;
 use crate::result::current_commit;
 use crate::{
-    CellState, Error, ExpandRequest, Paper, Plan, References, Result, Shard, Store, Table,
-    TablePlan, check, execute as run_cells, expand, pretty, table,
+    CellState, Error, ExpandRequest, OnFailure, Paper, Plan, References, Result, RunOptions, Shard,
+    Store, Table, TablePlan, check, execute as run_cells, expand, pretty, table,
 };
 
 /// The commands that every binary has.
@@ -24,6 +24,9 @@ pub enum Command {
         /// Tables; all where none is named
         #[arg(value_name = "TABLE")]
         tables: Vec<String>,
+        /// End at the first cell that fails, in place of going on with those that do not need it
+        #[arg(long)]
+        fail_fast: bool,
     },
     /// List the cells: done, running, partial or pending, and what they cost
     List {
@@ -45,7 +48,7 @@ pub enum Command {
 impl Default for Command {
     /// `run`, every table.
     fn default() -> Self {
-        Command::Run { tables: Vec::new() }
+        Command::Run { tables: Vec::new(), fail_fast: false }
     }
 }
 
@@ -58,7 +61,7 @@ pub fn execute<P: Paper>(
     application: &Application<P>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let (Command::Run { tables } | Command::List { tables } | Command::Table { tables, .. }) =
+    let (Command::Run { tables, .. } | Command::List { tables } | Command::Table { tables, .. }) =
         command;
     let options = application.options;
     let (mut experiments, references) = experiments::load(application)?;
@@ -86,18 +89,23 @@ pub fn execute<P: Paper>(
         plan,
     };
     match command {
-        Command::Run { .. } => {
-            let shard = options.shard.unwrap_or(Shard::ALL);
+        Command::Run { fail_fast, .. } => {
             invocation.check_places()?;
-            run_cells(
+            let on_failure = if *fail_fast { OnFailure::Stop } else { OnFailure::GoOn };
+            let (shard, commit) = (options.shard.unwrap_or(Shard::ALL), current_commit());
+            let ran = run_cells(
                 application.paper,
                 &invocation.plan,
                 &invocation.store,
-                shard,
-                &current_commit(),
+                &RunOptions { shard, commit: &commit, on_failure },
                 application.progress,
-            )?;
-            invocation.tables(false, out)
+            );
+            match ran {
+                // What could be finished has its table all the same.
+                Err(error @ Error::Failed { .. }) => invocation.tables(false, out).and(Err(error)),
+                Err(error) => Err(error),
+                Ok(_) => invocation.tables(false, out),
+            }
         }
         Command::List { .. } => invocation.list(out),
         Command::Table { partial, .. } => invocation.tables(*partial, out),
