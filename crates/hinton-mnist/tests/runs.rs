@@ -162,6 +162,17 @@ fn compare_reads_finished_cells_and_prints_both_networks() {
     }
     // 784·60 + 60·60 + 60·10 weights and 130 biases; 784·30 + 30·10 and 40.
     assert!(text.contains("51370") && text.contains("23860"), "{text}");
+    let shown = run(dir.path(), &["show", "small/student#2", "--data", "embedded"]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in ["state: done", "kind = \"soft-targets\"", "test-errors", "epochs.csv", "loss", "█"]
+    {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    // The folder's name does as well, and its first digits.
+    let folder = text.lines().next().and_then(|line| line.rsplit('/').next()).expect("a folder");
+    let again = run(dir.path(), &["show", &folder[..8], "--data", "embedded"]);
+    let again = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert_eq!(again, text.replacen("state: done\n", "", 1));
 }
 
 #[test]

@@ -10,6 +10,7 @@ use super::application::Application;
 use super::duration::duration;
 use super::experiments;
 use super::output::output_error;
+use super::show;
 use crate::result::current_commit;
 use crate::{
     CellState, Error, ExpandRequest, OnFailure, Paper, Plan, References, Result, RunOptions, Shard,
@@ -33,6 +34,12 @@ pub enum Command {
         /// Tables; all where none is named
         #[arg(value_name = "TABLE")]
         tables: Vec<String>,
+    },
+    /// Show a cell: its spec, its result, its files and its curves
+    Show {
+        /// TABLE/ROW[#SEED] at this preset, or the name of the cell's folder or its first digits
+        #[arg(value_name = "CELL")]
+        cell: String,
     },
     /// Derive tables and plots again from the finished cells
     Table {
@@ -61,8 +68,12 @@ pub fn execute<P: Paper>(
     application: &Application<P>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let (Command::Run { tables, .. } | Command::List { tables } | Command::Table { tables, .. }) =
-        command;
+    let tables = match command {
+        Command::Show { cell } => return show::run(cell, application, out),
+        Command::Run { tables, .. } | Command::List { tables } | Command::Table { tables, .. } => {
+            tables
+        }
+    };
     let options = application.options;
     let (mut experiments, references) = experiments::load(application)?;
     (application.adjust)(&mut experiments)?;
@@ -109,6 +120,7 @@ pub fn execute<P: Paper>(
         }
         Command::List { .. } => invocation.list(out),
         Command::Table { partial, .. } => invocation.tables(*partial, out),
+        Command::Show { .. } => Ok(()),
     }
 }
 

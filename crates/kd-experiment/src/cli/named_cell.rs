@@ -75,7 +75,10 @@ pub fn run_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<Pa
 }
 
 /// The plan of the table, and in it the cell.
-fn named_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<(Plan, Cell)> {
+pub(super) fn named_cell<P: Paper>(
+    name: &str,
+    application: &Application<P>,
+) -> Result<(Plan, Cell)> {
     let wrong = |what: String| Error::bad_input(format!("{name}: {what}"));
     let (place, seed) =
         name.split_once('#').map_or((name, None), |(place, seed)| (place, Some(seed)));
