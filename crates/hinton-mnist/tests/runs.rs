@@ -107,7 +107,8 @@ fn interrupted_it_saves_says_so_and_goes_on_to_the_table_of_an_uninterrupted_run
             .stderr(std::process::Stdio::piped())
             .spawn()
             .expect("the binary starts");
-        std::thread::sleep(Duration::from_millis(400));
+        // Later and later, so that a slow machine gets there too.
+        std::thread::sleep(Duration::from_millis(400 + 60 * stops));
         let sent = Command::new("kill").args([signal, &child.id().to_string()]).output();
         // It may have ended already.
         drop(sent.expect("kill starts"));
@@ -173,6 +174,35 @@ fn compare_reads_finished_cells_and_prints_both_networks() {
     let again = run(dir.path(), &["show", &folder[..8], "--data", "embedded"]);
     let again = String::from_utf8_lossy(&again.stdout).into_owned();
     assert_eq!(again, text.replacen("state: done\n", "", 1));
+}
+
+#[test]
+fn the_report_has_each_line_of_the_table_and_leads_to_its_cells() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let report = ["report", "--data", "embedded"];
+    let none = run(dir.path(), &report);
+    assert_eq!(none.status.code(), Some(2), "{none:?}");
+    finished(dir.path(), &["--data", "embedded"]);
+    assert!(run(dir.path(), &report).status.success());
+    let page = std::fs::read_to_string(dir.path().join("report.html")).expect("the page");
+    let table = table(dir.path());
+    for line in table.lines().skip(1) {
+        let row = line.split(',').next().expect("a row");
+        assert!(page.contains(&format!("<td>{row}</td>")), "{row} is missing");
+        for cell in line.rsplit(',').next().expect("the cells").split(';') {
+            assert!(page.contains(&format!("href=\"#cell-{cell}\"")), "no link to {cell}");
+            assert!(page.contains(&format!("<details id=\"cell-{cell}\">")), "no {cell}");
+        }
+    }
+    assert!(page.contains("kind = &quot;soft-targets&quot;") && page.contains("loss by epoch"));
+    for outside in ["http://", "https://", "<link rel=\"stylesheet", "src=\"/"] {
+        let found = page
+            .match_indices(outside)
+            .any(|(at, _)| !page[at..].starts_with("http://www.w3.org/"));
+        assert!(!found, "the page asks for {outside}");
+    }
+    let again = run(dir.path(), &report);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists already"), "{again:?}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::application::Application;
 use super::duration::duration;
 use super::experiments;
 use super::output::output_error;
-use super::show;
+use super::{report, show};
 use crate::result::current_commit;
 use crate::{
     CellState, Error, ExpandRequest, OnFailure, Paper, Plan, References, Result, RunOptions, Shard,
@@ -41,6 +41,15 @@ pub enum Command {
         #[arg(value_name = "CELL")]
         cell: String,
     },
+    /// Write all results as one page of HTML: tables beside the published numbers, pictures, curves
+    Report {
+        /// The page
+        #[arg(long, value_name = "FILE", default_value = "report.html")]
+        to: PathBuf,
+        /// Replace the page if it is there
+        #[arg(long)]
+        force: bool,
+    },
     /// Derive tables and plots again from the finished cells
     Table {
         /// Tables; all where none is named
@@ -70,6 +79,7 @@ pub fn execute<P: Paper>(
 ) -> Result<()> {
     let tables = match command {
         Command::Show { cell } => return show::run(cell, application, out),
+        Command::Report { to, force } => return report::run(to, *force, application, out),
         Command::Run { tables, .. } | Command::List { tables } | Command::Table { tables, .. } => {
             tables
         }
@@ -120,7 +130,7 @@ pub fn execute<P: Paper>(
         }
         Command::List { .. } => invocation.list(out),
         Command::Table { partial, .. } => invocation.tables(*partial, out),
-        Command::Show { .. } => Ok(()),
+        Command::Show { .. } | Command::Report { .. } => Ok(()),
     }
 }
 

@@ -41,6 +41,7 @@ mod named_cell;
 mod options;
 mod output;
 mod progress;
+mod report;
 mod shell;
 mod show;
 
