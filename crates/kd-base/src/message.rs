@@ -33,6 +33,27 @@ pub fn joined(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// The most things that a message lists, and the most characters of the list.
+const LISTED: usize = 5;
+const LISTED_CHARACTERS: usize = 280;
+
+/// Up to five of `things`, as many as make a line that a person reads, and how many more there are.
+pub fn some(things: &[String]) -> String {
+    let (mut line, mut n) = (String::new(), 0);
+    for thing in things.iter().take(LISTED) {
+        if n > 0 && line.chars().count() + thing.chars().count() > LISTED_CHARACTERS {
+            break;
+        }
+        line.push_str(if n == 0 { "" } else { ", " });
+        line.push_str(thing);
+        n += 1;
+    }
+    match things.len() - n {
+        0 => line,
+        more => format!("{line} and {more} more"),
+    }
+}
+
 /// Text with its control characters, line ends among them, written as escapes: a message may quote
 /// a file and stays one line.
 pub fn escaped(text: String) -> String {
@@ -57,6 +78,17 @@ mod tests {
     fn control_characters_are_escaped_and_other_text_stays() {
         assert_eq!(escaped("a\nb\u{1b}[0m é".to_owned()), "a\\nb\\u{1b}[0m é");
         assert_eq!(escaped("as it is".to_owned()), "as it is");
+    }
+
+    #[test]
+    fn a_list_names_five_things_at_most_and_counts_the_others() {
+        let things = |n: usize, width: usize| vec!["x".repeat(width); n];
+        assert_eq!(some(&[]), "");
+        assert_eq!(some(&things(2, 1)), "x, x");
+        assert_eq!(some(&things(5, 1)), "x, x, x, x, x");
+        assert_eq!(some(&things(2000, 1)), "x, x, x, x, x and 1995 more");
+        let long = some(&things(9, 100));
+        assert!(long.len() < 300 && long.ends_with(" and 7 more"), "{long}");
     }
 
     #[test]

@@ -80,6 +80,15 @@ impl Error {
         Ok(())
     }
 
+    /// The same error about what the user gave, with the file that it is about in front.
+    #[must_use]
+    pub fn about(self, path: &std::path::Path) -> Self {
+        match self {
+            Self::BadInput(what) => Self::bad_input(format!("{}: {what}", path.display())),
+            other => other,
+        }
+    }
+
     /// An error of the operating system about `path`.
     pub fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source }

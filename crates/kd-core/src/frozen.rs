@@ -31,7 +31,7 @@ impl<M: Model> Frozen<M> {
     /// Builds the network from a checkpoint's tensors.
     ///
     /// # Errors
-    /// Bad input when the tensors do not fit the network exactly.
+    /// Bad input when the tensors do not fit the network exactly, or are not finite.
     pub fn build(
         tensors: BTreeMap<String, Tensor>,
         device: &Device,
@@ -110,12 +110,8 @@ impl Saved {
             .filter(|(name, _)| !params::is_buffer(name))
             .map(|(_, t)| t.elem_count())
             .sum();
-        let network = Frozen::build(tensors, device, |vb| spec.build_with(precision, vb)).map_err(
-            |e| match e {
-                Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
-                other => other,
-            },
-        )?;
+        let network = Frozen::build(tensors, device, |vb| spec.build_with(precision, vb))
+            .map_err(|e| e.about(path))?;
         Ok(Self { network, spec, parameters })
     }
 }

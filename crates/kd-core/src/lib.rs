@@ -10,6 +10,7 @@ pub mod data;
 pub mod device;
 pub mod error;
 pub mod exchange;
+pub mod file_kind;
 pub mod frozen;
 pub mod init;
 pub mod loss;

@@ -12,6 +12,7 @@ use candle_core::{DType, Device, Shape, Tensor, Var};
 use candle_nn::var_builder::SimpleBackend;
 use candle_nn::{Init, VarBuilder};
 
+use crate::torch_checkpoint::value::brief;
 use crate::{Error, Result, Seed, init};
 
 /// The parameters of a network, which train, and its buffers, which do not, sorted by name.
@@ -102,7 +103,7 @@ impl Params {
     /// Sets every parameter and every buffer from `tensors`.
     ///
     /// # Errors
-    /// Bad input that names every missing, extra or misshaped entry; nothing is set then.
+    /// Bad input that names missing, extra or misshaped entries; nothing is set then.
     pub fn set(&self, tensors: &BTreeMap<String, Tensor>) -> Result<()> {
         let entries = self.lock();
         let wanted =
@@ -145,42 +146,92 @@ pub fn is_buffer(name: &str) -> bool {
 /// optimiser could be handed.
 ///
 /// # Errors
-/// Bad input that names every missing, extra or misshaped entry.
+/// Bad input when `build` refuses what it is asked for; when entries are missing, extra or
+/// misshaped, with the names of some; and as [`check_values`].
 pub fn build_frozen<M>(
     tensors: BTreeMap<String, Tensor>,
     device: &Device,
     build: impl FnOnce(VarBuilder<'static>) -> Result<M>,
 ) -> Result<M> {
-    let asked = Arc::new(Mutex::new(BTreeMap::new()));
+    let asked = Arc::new(Mutex::new(Vec::new()));
     let shared = Arc::new(tensors);
     let backend = Constant { tensors: shared.clone(), asked: asked.clone() };
     let built = build(VarBuilder::from_backend(Box::new(backend), DType::F32, device.clone()));
-    let wanted = asked.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    // What is wrong with the description itself explains more than the tensors that do not fit it.
+    if let Err(e @ Error::BadInput(_)) = built {
+        return Err(e);
+    }
+    let wanted = asked.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect();
     fits(&wanted, &shared)?;
+    check_values(&shared)?;
     built
+}
+
+/// The names and shapes of the tensors that `build` asks for, in the order in which it does.
+///
+/// # Errors
+/// Those of `build`.
+pub fn shapes_of<M>(
+    build: impl FnOnce(VarBuilder<'static>) -> Result<M>,
+) -> Result<Vec<(String, Shape)>> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let backend = Constant { tensors: Arc::default(), asked: asked.clone() };
+    build(VarBuilder::from_backend(Box::new(backend), DType::F32, Device::Cpu))?;
+    let mut seen = BTreeSet::new();
+    let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok(asked.drain(..).filter(|(name, _)| seen.insert(name.clone())).collect())
+}
+
+/// Fails unless every number is finite and no running variance is negative: a file with others
+/// holds no network that computes anything.
+///
+/// # Errors
+/// Bad input that names the first tensor with such a number.
+pub fn check_values(tensors: &BTreeMap<String, Tensor>) -> Result<()> {
+    for (name, tensor) in tensors.iter().filter(|(_, tensor)| tensor.dtype().is_float()) {
+        let values = tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+        let refuse = |expected: &str, got: &f64| {
+            Err(Error::bad_input(format!("{}: expected {expected}, got {got}", brief(name))))
+        };
+        if let Some(got) = values.iter().find(|value| !value.is_finite()) {
+            return refuse("finite numbers", got);
+        }
+        let is_variance = name.rsplit('.').next() == Some("running_var");
+        if let Some(got) = values.iter().find(|value| is_variance && **value < 0.) {
+            return refuse("variances of 0 or more", got);
+        }
+    }
+    Ok(())
 }
 
 /// Compares the shapes a network asks for with those of a checkpoint.
 fn fits(wanted: &BTreeMap<String, Shape>, found: &BTreeMap<String, Tensor>) -> Result<()> {
-    let names: BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
-    let faults: Vec<String> = names
-        .into_iter()
-        .filter_map(|name| match (wanted.get(name), found.get(name)) {
-            (Some(w), None) => Some(format!("missing {name} {:?}", w.dims())),
-            (None, Some(f)) => Some(format!("extra {name} {:?}", f.dims())),
-            (Some(w), Some(f)) if w != f.shape() => {
-                Some(format!("{name}: expected {:?}, got {:?}", w.dims(), f.dims()))
-            }
-            _ => None,
-        })
-        .collect();
-    if !faults.is_empty() {
-        return Err(Error::bad_input(format!(
-            "the checkpoint is of another network: {}",
-            faults.join("; ")
-        )));
+    let wanted = wanted.iter().map(|(name, shape)| (&**name, shape.dims()));
+    let found = found.iter().map(|(name, t)| (&**name, t.dims()));
+    match misfits(wanted.collect(), found.collect()) {
+        faults if faults.is_empty() => Ok(()),
+        faults => {
+            let some = kd_base::message::some(&faults);
+            Err(Error::bad_input(format!("the checkpoint is of another network: {some}")))
+        }
     }
-    Ok(())
+}
+
+/// What is of another shape, missing and extra, in this order, for a message.
+pub(crate) fn misfits(
+    wanted: BTreeMap<&str, &[usize]>,
+    found: BTreeMap<&str, &[usize]>,
+) -> Vec<String> {
+    let other = wanted.iter().filter_map(|(name, w)| {
+        let f = found.get(name).filter(|f| *f != w)?;
+        Some(format!("{}: expected {w:?}, got {f:?}", brief(name)))
+    });
+    let missing = wanted.iter().filter(|(name, _)| !found.contains_key(*name));
+    let extra = found.iter().filter(|(name, _)| !wanted.contains_key(*name));
+    other
+        .chain(missing.map(|(name, w)| format!("missing {} {w:?}", brief(name))))
+        .chain(extra.map(|(name, f)| format!("extra {} {f:?}", brief(name))))
+        .collect()
 }
 
 struct Seeded {
@@ -235,7 +286,7 @@ fn is_countable(shape: &Shape) -> bool {
 
 struct Constant {
     tensors: Arc<BTreeMap<String, Tensor>>,
-    asked: Arc<Mutex<BTreeMap<String, Shape>>>,
+    asked: Arc<Mutex<Vec<(String, Shape)>>>,
 }
 
 impl SimpleBackend for Constant {
@@ -250,7 +301,7 @@ impl SimpleBackend for Constant {
         self.asked
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), shape.clone());
+            .push((name.to_owned(), shape.clone()));
         match self.tensors.get(name) {
             Some(t) if t.shape() == &shape => t.to_dtype(dtype)?.to_device(device),
             // What does not fit is reported whole once the network is built; until then any values

@@ -1,5 +1,7 @@
 //! A table for people: aligned columns, mean ± std, and the published number beside them.
 
+use kd_base::message::escaped;
+
 use super::number::significant;
 use super::table::{Table, TableLine};
 
@@ -47,9 +49,9 @@ pub fn render(table: &Table) -> String {
     let mut text = format!(
         "{}: {}\n{}. {}\n",
         plan.name,
-        plan.title,
-        plan.source.trim_end_matches('.'),
-        plan.claim
+        escaped(plan.title.clone()),
+        escaped(plan.source.trim_end_matches('.').to_owned()),
+        escaped(plan.claim.clone())
     );
     text.push_str(&format!("data {}, preset {}\n", plan.dataset, plan.preset));
     text.push_str(&align(&rows));

@@ -55,7 +55,7 @@ pub fn run(
     let (spec, paper) = (&known.spec, application.paper);
     let (images, provenance) = paper.data()?;
     images.check_classes(&known.file, spec.classes())?;
-    let Imported { tensors, .. } = exchange::import(&known.file, spec)?;
+    let Imported { tensors, notes, .. } = exchange::import(&known.file, spec)?;
     let weights = tensors.iter().filter(|(name, _)| !is_buffer(name));
     let parameters: usize = weights.map(|(_, t)| t.elem_count()).sum();
     let device = &paper.machine().device;
@@ -67,6 +67,9 @@ pub fn run(
     let mut say = |line: String| cli::say(out, line);
     let stated = if known.trained_on.is_some() { "" } else { ", which the file does not say" };
     say(format!("{}: {}, {parameters} parameters", known.file.display(), spec.name()))?;
+    for note in notes {
+        say(format!("from the file: {note}"))?;
+    }
     say(format!("data: {}", provenance.found))?;
     say(format!("normalisation: {}{stated}", known.normalisation.name()))?;
     say(format!("top-1: {:.2} % of {} test images", errors.accuracy(), errors.of))?;

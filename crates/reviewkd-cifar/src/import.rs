@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kd_core::Error;
 use kd_core::data::{Normalisation, normalised};
-use kd_core::exchange::{self, Imported};
+use kd_core::exchange::{self, Imported, Place};
 use kd_core::frozen::Frozen;
 use kd_core::model::NetworkSpec;
 use kd_core::torch_checkpoint::MetadataValue;
@@ -20,14 +20,23 @@ const CHUNK: usize = 250;
 /// The arguments of `import`.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// A file that torch.save wrote, of either layout
+    /// A file that torch.save wrote, of either layout, or a safetensors file
     file: PathBuf,
-    /// The network in it, for instance resnet56, resnet32x4, wrn-40-2, vgg13, resnet50
+    /// The network in it, for instance resnet56, resnet32x4, wrn-40-2, vgg13, resnet50; resnet20-pad
+    /// is a resnet20 whose shortcuts have no parameters
     #[arg(long)]
     arch: String,
     /// How many classes it tells apart
     #[arg(long, default_value_t = 100)]
     classes: usize,
+    /// The key of the state dict in the file, with points between keys within keys [default: model,
+    /// state_dict, net and the like, or the top]
+    #[arg(long)]
+    key: Option<String>,
+    /// What the names of the network's tensors begin with in the file, for instance teacher. [default:
+    /// what all names begin with, or the only prefix behind which the network is]
+    #[arg(long)]
+    prefix: Option<String>,
     /// Where the network goes [default: FILE with the ending .safetensors]
     #[arg(long)]
     to: Option<PathBuf>,
@@ -47,13 +56,18 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
     let to = arguments.to.clone().unwrap_or_else(|| file.with_extension("safetensors"));
     refuse_existing(&to, arguments.force)?;
     let spec = NetworkSpec::from_name(&arguments.arch, arguments.classes)?;
-    let Imported { tensors, metadata } = exchange::import(file, &spec)?;
+    let place = Place { key: arguments.key.clone(), prefix: arguments.prefix.clone() };
+    let Imported { tensors, metadata, notes } = exchange::import_from(file, &spec, &place)?;
     let network = Frozen::build(tensors.clone(), &paper.machine().device, |vb| spec.build(vb))?;
     checkpoint::save(&to, &tensors, &spec)?;
     let mut say = |line: String| cli::say(out, &line);
     say(format!("{}: {}, {} tensors", to.display(), spec.name(), tensors.len()))?;
+    for note in notes {
+        say(format!("from the file: {note}"))?;
+    }
     for (name, value) in metadata {
         match value {
+            MetadataValue::Integer(n) => say(format!("the file says {name} = {n}"))?,
             MetadataValue::Number(x) => say(format!("the file says {name} = {x}"))?,
             MetadataValue::Text(text) => say(format!("the file says {name} = {text}"))?,
         }

@@ -95,9 +95,25 @@ fn a_checkpoint_of_pytorch_is_imported_and_one_of_another_network_is_refused_by_
         &["export", "small/resnet8", "--to", "out.safetensors", "--data", "embedded"],
     );
     let (broken, text) = (at("broken.pth"), at("text.pth"));
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["import", &broken, "--arch", "resnet8"], "broken.pth"),
-        (&["import", &text, "--arch", "resnet8"], "text.pth"),
+        (&["import", &text, "--arch", "resnet8"], "text.pth: expected a PyTorch checkpoint"),
+        (&["compare", &broken, "small/resnet8"], "has to be imported first"),
+        (
+            &[
+                "import",
+                "out.safetensors",
+                "--arch",
+                "resnet8",
+                "--classes",
+                "20",
+                "--prefix",
+                "student.",
+                "--to",
+                "x.safetensors",
+            ],
+            "expected names behind student., got bn1.bias",
+        ),
         (&["import", "gone.pth", "--arch", "resnet8"], "gone.pth"),
         (&["import", "out.safetensors", "--arch", "resnet9", "--to", "x.safetensors"], "resnet8"),
         (

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use kd_base::{Blame, Fault};
 
+use crate::file_kind::FileKind;
+
 /// Why a data set could not be found, read or cut up.
 ///
 /// All variants are bad input (a file, a network, an argument), except [`DataError::Index`],
@@ -30,6 +32,16 @@ pub enum DataError {
         missing: String,
         /// Where they were looked for.
         places: &'static str,
+    },
+    /// Another kind of file, told by its first bytes.
+    #[error("{}: expected {expected}, got {got}", .path.display())]
+    Kind {
+        /// The file.
+        path: PathBuf,
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        got: FileKind,
     },
     /// The first four bytes are not those of the format.
     #[error("{}: expected magic number {expected}, got {got}", .path.display())]

@@ -53,7 +53,10 @@ pub struct Repo {
     pub name: &'static str,
     /// Its files on the branch of conversions: training set, test set.
     pub files: [&'static str; 2],
-    /// As [`HubDataset::sha256`].
+    /// The same on the branch [`MAIN`], where Python's `datasets` finds them: they are looked for in
+    /// the cache alone.
+    pub main: [&'static str; 2],
+    /// Of `files`, as [`HubDataset::sha256`].
     pub sha256: &'static [&'static str],
 }
 
@@ -66,6 +69,10 @@ impl Repo {
             files: self.files.to_vec(),
             sha256: self.sha256,
         }
+    }
+
+    fn main_listing(&self) -> HubDataset {
+        HubDataset { revision: MAIN, files: self.main.to_vec(), sha256: &[], ..self.listing() }
     }
 }
 
@@ -95,11 +102,13 @@ pub struct Files {
 
 impl Hub {
     /// The hub as the environment has it: 20 seconds of patience, offline if `HF_HUB_OFFLINE` is
-    /// `1`, `on`, `yes` or `true`.
+    /// `1`, `on`, `yes` or `true`. A `~` at the head of the cache's folder is the home directory, as
+    /// it is to the hub's own clients.
     pub fn from_env() -> Self {
         let offline = std::env::var("HF_HUB_OFFLINE")
             .is_ok_and(|v| ["1", "on", "yes", "true"].contains(&v.to_lowercase().as_str()));
-        Self { cache: None, endpoint: None, offline, patience: Duration::from_secs(20) }
+        let cache = cache_at_home(|name| std::env::var(name).ok());
+        Self { cache, endpoint: None, offline, patience: Duration::from_secs(20) }
     }
 
     /// The files in the cache, or else downloaded.
@@ -107,15 +116,23 @@ impl Hub {
     /// # Errors
     /// As [`Hub::fetch`].
     pub fn files(&self, what: &Repo) -> Result<Files, DataError> {
-        two(self.fetch(&what.listing())?)
+        match self.cached(what)? {
+            Some(files) => Ok(files),
+            None => two(self.download(&what.listing())?),
+        }
     }
 
-    /// The files in the cache; `None` where one is missing. Does not connect.
+    /// The files in the cache, on the branch of conversions or on [`MAIN`]; `None` where one is
+    /// missing on both. Does not connect.
     ///
     /// # Errors
     /// As [`Hub::find`].
     pub fn cached(&self, what: &Repo) -> Result<Option<Files>, DataError> {
-        self.find(&what.listing())?.map(two).transpose()
+        let found = match self.find(&what.listing())? {
+            None => self.find(&what.main_listing())?,
+            found => found,
+        };
+        found.map(two).transpose()
     }
 
     /// The files of a listing, in its order: from the cache, or else downloaded.
@@ -233,6 +250,23 @@ impl Hub {
     }
 }
 
+/// The cache's folder where the environment (`get`) gives it with a `~`, which hf-hub takes for a
+/// folder of that name; `None` to leave the choice to hf-hub.
+fn cache_at_home(get: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
+    let folders = [("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", ""), ("HF_HOME", "hub")];
+    let (folder, below) =
+        folders.into_iter().find_map(|(name, below)| Some((get(name)?, below)))?;
+    let rest = folder.strip_prefix('~')?;
+    let rest = rest.strip_prefix('/').or(rest.is_empty().then_some(""))?;
+    let home = PathBuf::from(get("HOME").filter(|home| !home.is_empty())?);
+    Some(
+        [rest, below]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .fold(home, |at, part| at.join(part)),
+    )
+}
+
 /// hf-hub's client, and what its blocking form does not tell.
 struct Client {
     dataset: String,
@@ -322,5 +356,29 @@ impl ProgressHandler for ProgressSender {
         };
         // Nobody listens after a stall.
         let _ = self.0.send(Message::Bytes(bytes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tilde_at_the_head_of_the_caches_folder_is_the_home_directory() {
+        let cache = |given: &[(&str, &str)]| {
+            let given: Vec<(String, String)> =
+                given.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+            let get = |name: &str| given.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
+            cache_at_home(get).map(|path| path.display().to_string())
+        };
+        let home = ("HOME", "/home/a");
+        assert_eq!(cache(&[home, ("HF_HOME", "~/x/hf")]), Some("/home/a/x/hf/hub".into()));
+        assert_eq!(cache(&[home, ("HF_HOME", "~")]), Some("/home/a/hub".into()));
+        let both = [home, ("HF_HOME", "~/x"), ("HF_HUB_CACHE", "~/y")];
+        assert_eq!(cache(&both), Some("/home/a/y".into()));
+        assert_eq!(cache(&[home, ("HF_HOME", "/x"), ("HF_HUB_CACHE", "/y")]), None);
+        assert_eq!(cache(&[home, ("HF_HOME", "~b/x")]), None);
+        assert_eq!(cache(&[home]), None);
+        assert_eq!(cache(&[("HF_HOME", "~/x")]), None);
     }
 }

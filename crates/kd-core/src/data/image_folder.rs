@@ -29,6 +29,8 @@ use kd_base::{message, nearest};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::file_kind::FileKind;
+
 use super::cifar::{Cifar, PIXELS, SIDE};
 use super::images::{LabelledImages, planes};
 use super::{DataError, Known, Provenance};
@@ -258,7 +260,12 @@ fn picture(bytes: &[u8]) -> Result<DynamicImage, String> {
             jpeg_fault(bytes).map_or(Ok(()), |why| Err(why.to_owned()))?;
             decoded(JpegDecoder::new(Cursor::new(bytes)).map_err(fault)?)
         }
-        _ => Err("not a PNG or JPEG image".to_owned()),
+        _ => match FileKind::of(&bytes[..bytes.len().min(512)]) {
+            kind @ (FileKind::Empty | FileKind::LfsPointer | FileKind::Html) => {
+                Err(format!("not a PNG or JPEG image but {kind}"))
+            }
+            _ => Err("not a PNG or JPEG image".to_owned()),
+        },
     }
 }
 

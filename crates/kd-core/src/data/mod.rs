@@ -9,6 +9,7 @@ pub mod cifar;
 mod counter;
 pub mod crop_flip;
 pub mod error;
+pub mod gunzip;
 pub mod hub;
 pub mod image_examples;
 pub mod image_folder;

@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use super::images::planes;
 use super::page_headers::{self, Limits};
 use super::{CoarseLabels, DataError, LabelledImages};
+use crate::file_kind::{self, FileKind};
 
 /// The largest file accepted; MNIST's larger one has 14.6 MB, CIFAR-100's 119 MB.
 const MAX_FILE: u64 = 1 << 28;
@@ -105,6 +106,10 @@ fn read_columns(path: &Path, schema: &TableSchema) -> Result<Columns, DataError>
     let size = std::fs::metadata(path).map_err(io)?.len();
     if size > MAX_FILE {
         return Err(table(format!("a file of {size} bytes, more than {MAX_FILE}")));
+    }
+    let got = file_kind::of_file(path).map_err(io)?;
+    if got != FileKind::Parquet {
+        return Err(table(got.to_string()));
     }
     let bytes = std::fs::read(path).map_err(io)?;
     // Statistics in page headers are not used, and reading them would allocate what they claim.

@@ -19,4 +19,5 @@ pub mod wide_resnet;
 
 pub use interface::{About, Activated, MAX_WEIGHTS, Mode, Model, Outputs, Tap};
 pub use mlp::{Mlp, MlpSpec};
+pub use resnet_cifar::Shortcut;
 pub use spec::NetworkSpec;

@@ -1,24 +1,45 @@
 //! Residual networks for small images: "Deep residual learning for image recognition" (He et al.
-//! 2016), section 4.2, with projections where the shape changes, and the variants of four times the
-//! width that the benchmark of "Contrastive representation distillation" (Tian et al. 2020) added.
+//! 2016), section 4.2, with projections where the shape changes (its option B) or without parameters
+//! there (its option A), and the variants of four times the width that the benchmark of "Contrastive representation distillation" (Tian et al. 2020) added.
 
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::conv2d::Precision;
 use kd_kernels::pool::global_avg_pool;
+use serde::{Deserialize, Serialize};
 
 use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
 use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Mode, Model, Outputs};
 use crate::{Error, Result};
 
+/// What a residual network adds to a block's result where the block changes the shape.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shortcut {
+    /// The block's input through a 1×1 convolution and a batch-norm: option B of He et al. 2016.
+    #[default]
+    Projection,
+    /// Every second row and column of the block's input, between equally many channels of zeros on
+    /// both sides: option A, which has no parameters. The paper does not say where the zeros go;
+    /// this is where the usual PyTorch program puts them.
+    Pad,
+}
+
+impl Shortcut {
+    /// Whether it is [`Shortcut::Projection`], which a description leaves out.
+    pub(crate) fn is_projection(&self) -> bool {
+        *self == Self::Projection
+    }
+}
+
 /// A residual network of three stages of basic blocks.
 ///
 /// Input `[batch, 3, 32, 32]`. Depth 6n + 2 makes n blocks a stage. Width 1 has 16 channels in the
 /// stem and 16, 32, 64 in the stages; width 4 has 32 and 64, 128, 256. Parameters have the names of
-/// the reference: `conv1`, `bn1`, `layer{1..3}.{i}.conv{1,2}`, `.bn{1,2}`, `.downsample.{0,1}`,
-/// `fc`.
+/// the reference: `conv1`, `bn1`, `layer{1..3}.{i}.conv{1,2}`, `.bn{1,2}`, `.downsample.{0,1}`
+/// (with [`Shortcut::Projection`] alone), `fc`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to
 /// `stage3.pre` (the sum before it), `pooled`.
@@ -33,7 +54,15 @@ pub struct ResNetCifar {
 struct Block {
     first: ConvNorm,
     second: ConvNorm,
-    shortcut: Option<ConvNorm>,
+    shortcut: Joined,
+}
+
+/// How a block's input gets to its sum.
+enum Joined {
+    AsItIs,
+    Projected(ConvNorm),
+    /// With this stride, to this many channels.
+    Padded(usize, usize),
 }
 
 impl ResNetCifar {
@@ -42,10 +71,12 @@ impl ResNetCifar {
     /// default.
     ///
     /// # Errors
-    /// Bad input when the depth is not 6n + 2, from 8 to 1202, or the width not 1 or 4.
+    /// Bad input when the depth is not 6n + 2, from 8 to 1202, or the width not 1 or 4, or not 1
+    /// with [`Shortcut::Pad`].
     pub fn new(
         depth: usize,
         width: usize,
+        shortcut: Shortcut,
         classes: usize,
         precision: Precision,
         vb: VarBuilder,
@@ -64,6 +95,11 @@ impl ResNetCifar {
                 "resnet: expected a depth of 6n + 2, from 8 to 1202, got {depth}"
             )));
         }
+        if shortcut == Shortcut::Pad && width != 1 {
+            return Err(Error::bad_input(format!(
+                "resnet: expected width 1 with shortcuts that pad, got {width}"
+            )));
+        }
         let mut make = Maker::new(ConvInit::HeNormal, precision);
         let mut taps = vec![tap("stem", stem, SIDE, Activated::After)];
         let stem_layer =
@@ -78,7 +114,7 @@ impl ResNetCifar {
                     vb.pp(format!("layer{stage}.{i}")),
                     channels,
                     out,
-                    stride,
+                    (stride, shortcut),
                     side,
                 )?);
                 (channels, side, stride) = (out, side / stride, 1);
@@ -102,36 +138,49 @@ impl Block {
         vb: VarBuilder,
         cin: usize,
         cout: usize,
-        stride: usize,
+        (stride, shortcut): (usize, Shortcut),
         side: usize,
     ) -> Result<Self> {
         let first =
             make.conv_norm(&vb, ["conv1", "bn1"], (cin, cout), Window::new(3, stride), side)?;
         let second =
             make.conv_norm(&vb, ["conv2", "bn2"], (cout, cout), Window::new(3, 1), side / stride)?;
-        let shortcut = if stride != 1 || cin != cout {
-            Some(make.conv_norm(
+        let shortcut = if stride == 1 && cin == cout {
+            Joined::AsItIs
+        } else if shortcut == Shortcut::Pad {
+            Joined::Padded(stride, cout)
+        } else {
+            Joined::Projected(make.conv_norm(
                 &vb.pp("downsample"),
                 ["0", "1"],
                 (cin, cout),
                 Window::new(1, stride),
                 side,
             )?)
-        } else {
-            None
         };
         Ok(Self { first, second, shortcut })
     }
 
     fn forward(&self, xs: &Tensor, act: Activation, mode: Mode) -> Result<Tensor> {
         let inner = self.first.forward(xs, None, Activation::Relu, mode)?;
-        let projected = self
-            .shortcut
-            .as_ref()
-            .map(|s| s.forward(xs, None, Activation::None, mode))
-            .transpose()?;
-        self.second.forward(&inner, Some(projected.as_ref().unwrap_or(xs)), act, mode)
+        let joined = match &self.shortcut {
+            Joined::AsItIs => None,
+            Joined::Projected(s) => Some(s.forward(xs, None, Activation::None, mode)?),
+            Joined::Padded(stride, cout) => Some(padded(xs, *stride, *cout)?),
+        };
+        self.second.forward(&inner, Some(joined.as_ref().unwrap_or(xs)), act, mode)
     }
+}
+
+/// Every `stride`-th row and column of `xs`, `[batch, channels, height, width]`, with channels of
+/// zeros on both sides to make `cout`; an odd one goes behind.
+fn padded(xs: &Tensor, stride: usize, cout: usize) -> Result<Tensor> {
+    let (_, channels, height, width) = xs.dims4()?;
+    let every = |side: usize| Tensor::arange_step(0u32, side as u32, stride as u32, xs.device());
+    let picked =
+        xs.index_select(&every(height)?, D::Minus2)?.index_select(&every(width)?, D::Minus1)?;
+    let zeros = cout - channels;
+    Ok(picked.pad_with_zeros(1, zeros / 2, zeros - zeros / 2)?)
 }
 
 impl Model for ResNetCifar {
@@ -151,5 +200,31 @@ impl Model for ResNetCifar {
         let pooled = global_avg_pool(&xs)?;
         request.offer("pooled", &pooled);
         request.outputs(self.head.forward(&pooled, mode)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn a_padded_shortcut_is_every_second_pixel_between_channels_of_zeros() -> Result<()> {
+        // A channel of 3×4 pixels whose value is ten times the row and the column.
+        let values: Vec<f32> =
+            (0..3).flat_map(|r| (0..4).map(move |c| (10 * r + c) as f32)).collect();
+        let one = Tensor::from_vec(values, (1, 1, 3, 4), &Device::Cpu)?;
+        let xs = Tensor::cat(&[&one, &one.affine(-1., 0.)?], 1)?;
+        let out = padded(&xs, 2, 4)?;
+        let expected = [
+            [[0., 0.], [0., 0.]],
+            [[0., 2.], [20., 22.]],
+            [[0., -2.], [-20., -22.]],
+            [[0., 0.], [0., 0.]],
+        ];
+        let found: Vec<Vec<Vec<f32>>> = out.squeeze(0)?.to_vec3()?;
+        assert_eq!(found, expected.map(|c| c.map(|r| r.to_vec()).to_vec()).to_vec());
+        Ok(())
     }
 }

@@ -5,13 +5,14 @@ use kd_kernels::conv2d::Precision;
 use serde::{Deserialize, Serialize};
 
 use super::mobilenet_v2::MobileNetV2;
-use super::resnet_cifar::ResNetCifar;
+use super::resnet_cifar::{ResNetCifar, Shortcut};
 use super::resnet50::ResNet50;
 use super::shufflenet_v1::ShuffleNetV1;
 use super::shufflenet_v2::ShuffleNetV2;
 use super::vgg::Vgg;
 use super::wide_resnet::WideResNet;
 use super::{Mlp, MlpSpec, Model};
+use crate::torch_checkpoint::value::brief;
 use crate::{Error, Result};
 
 /// A network, as an experiment file or a saved network describes it: `{ kind = "resnet", depth =
@@ -28,6 +29,9 @@ pub enum NetworkSpec {
         depth: usize,
         /// 1, or 4 for the networks called x4.
         width: usize,
+        /// What is added where the shape changes.
+        #[serde(default, skip_serializing_if = "Shortcut::is_projection")]
+        shortcut: Shortcut,
         /// Classes.
         classes: usize,
     },
@@ -79,14 +83,18 @@ pub enum NetworkSpec {
 const MAX_CLASSES: usize = 1 << 20;
 
 impl NetworkSpec {
-    /// All networks that have a usual name, for this many classes.
+    /// All networks that have a usual name, for this many classes, without those of
+    /// [`NetworkSpec::padded`].
     pub fn named(classes: usize) -> Vec<Self> {
         let resnets =
             [(8, 1), (14, 1), (20, 1), (32, 1), (44, 1), (56, 1), (110, 1), (8, 4), (32, 4)];
         let wide = [(16, 1), (16, 2), (40, 1), (40, 2)];
         let mut all: Vec<Self> = resnets
             .into_iter()
-            .map(|(depth, width)| Self::ResNet { depth, width, classes })
+            .map(|(depth, width)| {
+                let shortcut = Shortcut::Projection;
+                Self::ResNet { depth, width, shortcut, classes }
+            })
             .collect();
         all.extend(wide.into_iter().map(|(depth, width)| Self::WideResNet {
             depth,
@@ -103,9 +111,18 @@ impl NetworkSpec {
         all
     }
 
+    /// The residual networks of [`NetworkSpec::named`] whose shortcuts have no parameters
+    /// ([`Shortcut::Pad`]); their names end in `-pad`.
+    pub fn padded(classes: usize) -> Vec<Self> {
+        let depths = [8, 14, 20, 32, 44, 56, 110];
+        let network = |depth| Self::ResNet { depth, width: 1, shortcut: Shortcut::Pad, classes };
+        depths.into_iter().map(network).collect()
+    }
+
     /// The network that the literature calls by this name, such as `resnet8x4`, `wrn-40-2` or
     /// `mobilenet-v2`. Case, hyphens and underscores do not matter, and the spellings of the
-    /// benchmark's programs (`wrn_40_2`, `MobileNetV2`, `ShuffleV1`) are known.
+    /// benchmark's programs (`wrn_40_2`, `MobileNetV2`, `ShuffleV1`) are known. `-pad` behind a
+    /// residual network's name is one of [`NetworkSpec::padded`].
     ///
     /// # Errors
     /// Bad input that lists the names there are.
@@ -115,9 +132,13 @@ impl NetworkSpec {
         };
         let all = Self::named(classes);
         let names = || all.iter().map(Self::name).collect::<Vec<_>>().join(", ");
-        let unknown =
-            || Error::bad_input(format!("network: expected one of {}, got {name}", names()));
-        all.iter().find(|spec| plain(&spec.name()) == plain(name)).cloned().ok_or_else(unknown)
+        let unknown = || {
+            let got = brief(name);
+            Error::bad_input(format!("network: expected one of {}, got {got}", names()))
+        };
+        let padded = Self::padded(classes);
+        let mut known = all.iter().chain(&padded);
+        known.find(|spec| plain(&spec.name()) == plain(name)).cloned().ok_or_else(unknown)
     }
 
     /// The usual name: `resnet20`, `resnet8x4`, `wrn-40-2`, `mlp-784-1200-1200-10`.
@@ -130,6 +151,7 @@ impl NetworkSpec {
                     .chain([spec.classes]);
                 widths.fold("mlp".to_owned(), |name, width| format!("{name}-{width}"))
             }
+            Self::ResNet { depth, shortcut: Shortcut::Pad, .. } => format!("resnet{depth}-pad"),
             Self::ResNet { depth, width: 1, .. } => format!("resnet{depth}"),
             Self::ResNet { depth, width, .. } => format!("resnet{depth}x{width}"),
             Self::WideResNet { depth, width, .. } => format!("wrn-{depth}-{width}"),
@@ -155,6 +177,13 @@ impl NetworkSpec {
         }
     }
 
+    /// Whether a bias of a convolution can be put into the running mean of the batch-norm that is
+    /// asked for next: in all image networks here but the wide ones, whose stem also goes past its
+    /// batch-norm.
+    pub(crate) fn norms_follow_convolutions(&self) -> bool {
+        !matches!(self, Self::Mlp(_) | Self::WideResNet { .. })
+    }
+
     /// [`NetworkSpec::build_with`] with [`Precision::Precise`].
     ///
     /// # Errors
@@ -177,8 +206,8 @@ impl NetworkSpec {
         }
         Ok(match *self {
             Self::Mlp(ref spec) => Box::new(Mlp::new(spec, vb)?),
-            Self::ResNet { depth, width, classes } => {
-                Box::new(ResNetCifar::new(depth, width, classes, precision, vb)?)
+            Self::ResNet { depth, width, shortcut, classes } => {
+                Box::new(ResNetCifar::new(depth, width, shortcut, classes, precision, vb)?)
             }
             Self::WideResNet { depth, width, classes } => {
                 Box::new(WideResNet::new(depth, width, classes, precision, vb)?)

@@ -11,21 +11,25 @@
 mod container;
 mod element;
 pub(crate) mod pickle;
+mod source;
+mod state_dict;
 mod tensor;
 pub(crate) mod value;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Tensor};
 
+use crate::file_kind::{self, FileKind, Looked};
 use crate::{Error, Result};
 use container::Container;
+use source::Source;
+pub(crate) use state_dict::StateDict;
 use tensor::Reader;
 use value::{Heap, Id, Reason, Value, brief};
-
-/// The keys under which training programs keep a network's weights.
-const WRAPPERS: [&str; 2] = ["model", "state_dict"];
 
 /// A checkpoint that has been opened: its values are known, its tensors are read when asked for.
 pub struct Checkpoint {
@@ -38,19 +42,29 @@ pub struct Checkpoint {
 /// A number or a text that stands beside the weights, such as `epoch` or `best_acc`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum MetadataValue {
-    /// A number: a Python int or float, or a tensor of one element.
+    /// A Python int, or a tensor of one whole number, with all its digits.
+    Integer(i128),
+    /// A Python float, or a tensor of one.
     Number(f64),
     /// A text.
     Text(String),
 }
 
 impl Checkpoint {
-    /// Opens the file, of either layout, and reads its values but no tensor.
+    /// Opens the file, of either layout, and reads its values but no tensor. The first bytes are
+    /// looked at before more is read.
     ///
     /// # Errors
     /// Bad input that names the file when it is no PyTorch checkpoint, or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::from_bytes(path, std::fs::read(path).map_err(|e| Error::io(path, e))?)
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        let (kind, looked) = file_kind::look(file).map_err(|e| Error::io(path, e))?;
+        Self::of_looked(path, kind, looked)
+    }
+
+    /// [`Checkpoint::open`] of a file whose first bytes have been looked at.
+    pub(crate) fn of_looked(path: &Path, kind: FileKind, looked: Looked<File>) -> Result<Self> {
+        Self::of(path, kind, Source::of(path, kind, looked)?)
     }
 
     /// Opens a file whose bytes are already read; `path` names it in errors.
@@ -58,8 +72,13 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::open`].
     pub fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
-        let file_bytes = bytes.len();
-        let (heap, container) = container::open(bytes)
+        let kind = FileKind::of(&bytes[..bytes.len().min(512)]);
+        Self::of(path, kind, Source::Memory(Cursor::new(bytes)))
+    }
+
+    fn of(path: &Path, kind: FileKind, source: Source) -> Result<Self> {
+        let file_bytes = usize::try_from(source.len()).unwrap_or(usize::MAX);
+        let (heap, container) = container::open(kind, source)
             .map_err(|what| Error::bad_input(format!("{}: {what}", path.display())))?;
         Ok(Self { path: path.to_owned(), heap, container, file_bytes })
     }
@@ -67,16 +86,17 @@ impl Checkpoint {
     /// The weights of the network in the checkpoint, by name, in the file's dtypes (`bool` as
     /// `u8`), on the CPU.
     ///
-    /// The state dict is looked for under `model`, under `state_dict`, and at the top. A leading
-    /// `module.` is taken off the names (`DataParallel` puts it there); then, if any name
-    /// begins with `student.`, only those that do are kept, without it. Entries called
-    /// `num_batches_tracked`, which no network here uses, are left out. What stands elsewhere in
-    /// the file, such as an optimiser's state, is not read.
+    /// The state dict is looked for under the keys that training programs use (`model`,
+    /// `state_dict`, `model_state_dict`, `net` and others), at the top, and under a key that alone
+    /// has tensors. A leading `module.` is taken off the names (`DataParallel` puts it there);
+    /// then, if any name begins with `student.`, only those that do are kept, without it. Entries
+    /// called `num_batches_tracked`, which no network here uses, are left out, and those that are
+    /// no tensors. What stands elsewhere in the file, such as an optimiser's state, is not read.
     ///
     /// # Errors
     /// Bad input that names the file when there is no state dict or a tensor of it is damaged.
     pub fn network(&mut self) -> Result<BTreeMap<String, Tensor>> {
-        let entries = self.entries().map_err(|what| self.fault(what))?;
+        let entries = self.entries()?;
         let student = entries.iter().any(|(name, _)| name.starts_with("student."));
         let kept = entries.into_iter().filter_map(|(name, id)| {
             if student {
@@ -95,89 +115,55 @@ impl Checkpoint {
     /// # Errors
     /// As [`Checkpoint::network`].
     pub fn part(&mut self, part: &str) -> Result<BTreeMap<String, Tensor>> {
-        let entries = self.entries().map_err(|what| self.fault(what))?;
-        let kept = entries.into_iter().filter_map(|(name, id)| {
+        let kept = self.entries()?.into_iter().filter_map(|(name, id)| {
             Some((name.strip_prefix(part)?.strip_prefix('.')?.to_owned(), id))
         });
         self.read(kept.filter(|(name, _)| !is_counter(name)).collect())
     }
 
-    /// The numbers and texts beside the weights, by name; those that are neither are left out.
+    /// The numbers and texts beside the weights, by name; those that are neither, or cannot be
+    /// read, are left out.
     ///
     /// # Errors
-    /// Bad input that names the file when a number kept as a tensor is damaged.
+    /// When Candle cannot hold a number that was read.
     pub fn metadata(&mut self) -> Result<BTreeMap<String, MetadataValue>> {
         let mut metadata = BTreeMap::new();
+        let is_wrapped =
+            state_dict::find(&self.heap, None).is_ok_and(|found| !found.key.is_empty());
+        let entries = if is_wrapped { self.heap.entries(self.heap.root) } else { None };
         let mut reader = Reader::new(&self.heap, &mut self.container, self.file_bytes);
-        let wrapped = WRAPPERS.iter().any(|key| self.heap.entry(self.heap.root, key).is_some());
-        let entries = if wrapped { self.heap.entries(self.heap.root) } else { None };
         for (key, id) in entries.unwrap_or_default() {
             let Some(name) = self.heap.text(key) else { continue };
             let value = match self.heap.get(id) {
-                Value::Int(n) => MetadataValue::Number(*n as f64),
+                Value::Int(n) => MetadataValue::Integer(*n),
                 Value::Float(x) => MetadataValue::Number(*x),
                 Value::Text(text) => MetadataValue::Text(brief(text)),
-                _ if tensor::is_tensor(&self.heap, id) => {
-                    let damaged = |what: Reason| {
-                        Error::bad_input(format!(
-                            "{}: {}: {what}",
-                            self.path.display(),
-                            brief(name)
-                        ))
-                    };
-                    let tensor = reader.tensor(id).map_err(damaged)?;
-                    match tensor.elem_count() {
-                        1 => MetadataValue::Number(
-                            tensor.to_dtype(DType::F64)?.flatten_all()?.get(0)?.to_scalar()?,
-                        ),
-                        _ => continue,
-                    }
+                _ => {
+                    let view = tensor::storage_view(&self.heap, id).ok();
+                    let one = view.filter(|view| view.shape.iter().all(|side| *side == 1));
+                    let Some(tensor) = one.and_then(|_| reader.tensor(id).ok()) else { continue };
+                    number(&tensor)?
                 }
-                _ => continue,
             };
             metadata.insert(brief(name), value);
         }
         Ok(metadata)
     }
 
-    fn fault(&self, what: Reason) -> Error {
-        Error::bad_input(format!("{}: {what}", self.path.display()))
+    /// The tensors of the network at `key`, or where [`Checkpoint::network`] finds them, with their
+    /// names as they are in the file, before any of them is read.
+    ///
+    /// # Errors
+    /// Bad input that names the file when there is no state dict.
+    pub(crate) fn state_dict(&self, key: Option<&str>) -> Result<StateDict> {
+        state_dict::find(&self.heap, key).map_err(|what| self.fault(what))
     }
 
-    /// The entries of the state dict, with `module.` taken off.
-    fn entries(&self) -> Result<Vec<(String, Id)>, Reason> {
-        let heap = &self.heap;
-        let wrapped = WRAPPERS.iter().find_map(|key| Some((*key, heap.entry(heap.root, key)?)));
-        let (place, id) = wrapped.map_or(("the top", heap.root), |(key, id)| (key, id));
-        let entries = heap.entries(id).ok_or_else(|| match heap.get(id) {
-            Value::Object { .. } => format!(
-                "expected a state dict at {place}, got {}: save its state_dict() instead",
-                heap.kind(id)
-            ),
-            _ => format!("expected a state dict at {place}, got {}", heap.kind(id)),
-        })?;
-        let mut named = Vec::with_capacity(entries.len());
-        for (key, id) in entries {
-            let name = heap.text(key).ok_or_else(|| {
-                format!("expected names in the state dict at {place}, got {}", heap.kind(key))
-            })?;
-            if !tensor::is_tensor(heap, id) {
-                let name = brief(name);
-                return Err(format!(
-                    "expected a tensor for every name in the state dict at {place}, got {} for {name}",
-                    heap.kind(id)
-                ));
-            }
-            named.push((name.strip_prefix("module.").unwrap_or(name).to_owned(), id));
-        }
-        if named.is_empty() {
-            Err(format!("expected a state dict at {place}, got an empty one"))
-        } else {
-            Ok(named)
-        }
-    }
-
-    fn read(&mut self, entries: Vec<(String, Id)>) -> Result<BTreeMap<String, Tensor>> {
+    /// Reads tensors of a state dict; each comes with the name that it is to have.
+    ///
+    /// # Errors
+    /// Bad input that names the file and the tensor when one is damaged or there twice.
+    pub(crate) fn read(&mut self, entries: Vec<(String, Id)>) -> Result<BTreeMap<String, Tensor>> {
         let mut tensors = BTreeMap::new();
         let mut reader = Reader::new(&self.heap, &mut self.container, self.file_bytes);
         for (name, id) in entries {
@@ -192,10 +178,33 @@ impl Checkpoint {
         }
         Ok(tensors)
     }
+
+    fn fault(&self, what: Reason) -> Error {
+        Error::bad_input(format!("{}: {what}", self.path.display()))
+    }
+
+    /// The entries of the state dict, with `module.` taken off.
+    fn entries(&self) -> Result<Vec<(String, Id)>> {
+        let found = self.state_dict(None)?;
+        let bare = |name: String| match name.strip_prefix("module.") {
+            Some(rest) => rest.to_owned(),
+            None => name,
+        };
+        Ok(found.tensors.into_iter().map(|tensor| (bare(tensor.name), tensor.id)).collect())
+    }
+}
+
+/// The one number of a tensor.
+fn number(tensor: &Tensor) -> Result<MetadataValue> {
+    let first = |dtype| tensor.to_dtype(dtype)?.flatten_all()?.get(0);
+    Ok(match tensor.dtype().is_int() {
+        true => MetadataValue::Integer(first(DType::I64)?.to_scalar::<i64>()?.into()),
+        false => MetadataValue::Number(first(DType::F64)?.to_scalar()?),
+    })
 }
 
 /// How often a batch-norm has run: PyTorch keeps it, and uses it only for a momentum that no
 /// network here has.
-fn is_counter(name: &str) -> bool {
+pub(crate) fn is_counter(name: &str) -> bool {
     name.rsplit('.').next() == Some("num_batches_tracked")
 }

@@ -5,48 +5,78 @@ use std::rc::Rc;
 
 use candle_core::{DType, Device, Tensor};
 
-use super::container::Container;
+use super::container::{Container, MAX_KEY};
 use super::element::dtype;
-use super::value::{Heap, Id, Reason, Value};
+use super::value::{Heap, Id, Reason, Value, brief};
 
 /// Most parameters and subclasses around a tensor; PyTorch wraps it in one of each. A forged file
 /// could wrap it in thousands, and have thousands of names for it.
 const MAX_WRAPPERS: usize = 8;
+/// Most entries of a tensor's metadata; PyTorch has two. A million tensors could share it.
+const MAX_BITS: usize = 16;
 /// Most dimensions of a tensor.
 const MAX_DIMENSIONS: usize = 8;
 
 /// Where a tensor's numbers lie; sizes in elements.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct StorageView {
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct StorageView {
     storage: String,
-    dtype: DType,
+    pub dtype: DType,
     offset: usize,
-    shape: Vec<usize>,
+    pub shape: Vec<usize>,
     strides: Vec<usize>,
+    /// Whether the numbers are the storage's with their signs turned: PyTorch's lazy minus.
+    negated: bool,
+}
+
+/// The functions that a checkpoint names for tensors, as far as they are known here.
+const PLAIN: &str = "torch._utils._rebuild_tensor";
+const PLAIN_V2: &str = "torch._utils._rebuild_tensor_v2";
+const PARAMETER: &str = "torch._utils._rebuild_parameter";
+const PARAMETER_WITH_STATE: &str = "torch._utils._rebuild_parameter_with_state";
+const OF_TYPE: &str = "torch._tensor._rebuild_from_type_v2";
+/// The classes of [`OF_TYPE`] whose numbers are those of the tensor in it.
+const TYPES: [&str; 3] =
+    ["torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"];
+
+/// What makes a tensor.
+struct Call<'a> {
+    /// [`PLAIN`] or [`PLAIN_V2`].
+    function: &'a str,
+    args: &'a [Id],
+    /// What was done to it besides that could change its numbers.
+    odd: Option<String>,
 }
 
 /// What makes a tensor, if the value is one: any of the functions that PyTorch's tensors and
 /// parameters have been rebuilt by.
-fn arguments(heap: &Heap, id: Id) -> Option<&[Id]> {
-    let mut call = match heap.get(id) {
-        Value::Object { class, args, .. } => (heap.global(*class)?, heap.tuple(*args)?),
-        _ => return None,
+fn call(heap: &Heap, id: Id) -> Option<Call<'_>> {
+    // What is called, with what, and whether the result is changed afterwards: `__setstate__` of a
+    // tensor replaces its storage, and an item is an assignment.
+    let object = |id: Id| match heap.get(id) {
+        Value::Object { class, args, items, state } => {
+            let changed =
+                !items.is_empty() || state.is_some_and(|state| is_true(heap, state.get()));
+            Some((heap.global(*class)?, heap.tuple(*args)?, changed))
+        }
+        _ => None,
     };
+    let mut odd = None;
+    let (mut function, mut args, mut changed) = object(id)?;
     // A parameter wraps a tensor, and a subclass wraps a function with its arguments.
     for _ in 0..=MAX_WRAPPERS {
-        call = match call {
-            ("torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", args) => {
-                return Some(args);
-            }
-            (
-                "torch._utils._rebuild_parameter" | "torch._utils._rebuild_parameter_with_state",
-                [data, ..],
-            ) => match heap.get(*data) {
-                Value::Object { class, args, .. } => (heap.global(*class)?, heap.tuple(*args)?),
-                _ => return None,
-            },
-            ("torch._tensor._rebuild_from_type_v2", [function, _, args, ..]) => {
-                (heap.global(*function)?, heap.tuple(*args)?)
+        if changed {
+            odd = Some("one that is changed after it is made".to_owned());
+        }
+        (function, args, changed) = match (function, args) {
+            (PLAIN | PLAIN_V2, _) => return Some(Call { function, args, odd }),
+            (PARAMETER, [data] | [data, _] | [data, _, _])
+            | (PARAMETER_WITH_STATE, [data, _, _, _]) => object(*data)?,
+            (OF_TYPE, [inner, class, args, ..]) => {
+                if !heap.global(*class).is_some_and(|class| TYPES.contains(&class)) {
+                    odd = Some(format!("one of another class: {}", heap.kind(*class)));
+                }
+                (heap.global(*inner)?, heap.tuple(*args)?, false)
             }
             _ => return None,
         };
@@ -54,34 +84,80 @@ fn arguments(heap: &Heap, id: Id) -> Option<&[Id]> {
     None
 }
 
-/// Whether a value is a tensor, be it one that we can read or not.
-pub fn is_tensor(heap: &Heap, id: Id) -> bool {
-    arguments(heap, id).is_some()
+/// Whether a value is true in Python, or something whose truth is not known here.
+fn is_true(heap: &Heap, id: Id) -> bool {
+    match heap.get(id) {
+        Value::None | Value::Bool(false) | Value::Int(0) => false,
+        Value::Tuple(items) | Value::List(items) => !items.is_empty(),
+        Value::Dict(items) => !items.is_empty(),
+        _ => true,
+    }
 }
 
-fn storage_view(heap: &Heap, id: Id) -> Result<StorageView, Reason> {
+/// Whether a value is a tensor that PyTorch keeps as a storage and strides, be it one that can be
+/// read here or not.
+pub fn is_tensor(heap: &Heap, id: Id) -> bool {
+    call(heap, id).is_some()
+}
+
+/// Whether a value is a tensor of whole numbers with a scale, or a tuple of one and its bias, as
+/// quantised layers keep them.
+pub fn is_quantised(heap: &Heap, id: Id) -> bool {
+    let one = |id: Id| match heap.get(id) {
+        Value::Object { class, .. } => {
+            heap.global(*class).is_some_and(|name| name.ends_with("._rebuild_qtensor"))
+        }
+        _ => false,
+    };
+    one(id) || heap.tuple(id).and_then(|items| items.first()).is_some_and(|first| one(*first))
+}
+
+/// Where the numbers of the tensor at `id` lie.
+pub fn storage_view(heap: &Heap, id: Id) -> Result<StorageView, Reason> {
     let unusual = || {
         "expected the storage, offset, shape and strides of a tensor, got other values".to_owned()
     };
-    let [storage, offset, shape, strides, ..] = *arguments(heap, id).ok_or_else(unusual)? else {
-        return Err(unusual());
-    };
+    let Call { function, args, odd } = call(heap, id).ok_or_else(unusual)?;
+    if let Some(odd) = odd {
+        return Err(format!("expected a tensor as it is, got {odd}"));
+    }
+    // Behind the four stand whether it wants gradients, its hooks, and its metadata.
+    let (&[storage, offset, shape, strides], more) =
+        args.split_first_chunk::<4>().ok_or_else(unusual)?;
+    let known = if function == PLAIN { 0 } else { 3 };
+    if more.len() > known {
+        let n = args.len();
+        return Err(format!("expected at most {} arguments of {function}, got {n}", 4 + known));
+    }
+    let negated = more.get(2).map_or(Ok(false), |&metadata| is_negated(heap, metadata))?;
     let Value::Persistent(storage) = heap.get(storage) else { return Err(unusual()) };
     let [_, class, key, _, _, ref view @ ..] = *heap.tuple(*storage).ok_or_else(unusual)? else {
         return Err(unusual());
     };
     let class = heap.global(class).ok_or_else(unusual)?;
-    let key = heap.text(key).ok_or_else(unusual)?;
+    let key = heap.text(key).filter(|key| key.len() <= MAX_KEY).ok_or_else(unusual)?;
     let mut offset = heap.size(offset).ok_or_else(unusual)?;
     // Before PyTorch 1.6 a storage could itself be a part of another: (key, offset, size).
-    if let [view, ..] = view
-        && let Some(&[_, start, _]) = heap.tuple(*view)
-    {
-        offset =
-            heap.size(start).and_then(|start| start.checked_add(offset)).ok_or_else(unusual)?;
+    match *view {
+        [] => {}
+        [view] if !is_true(heap, view) => {}
+        [view] => {
+            let Some(&[_, start, _]) = heap.tuple(view) else { return Err(unusual()) };
+            let start = heap.size(start).ok_or_else(unusual)?;
+            offset = start.checked_add(offset).ok_or_else(unusual)?;
+        }
+        _ => return Err(unusual()),
     }
     let (shape, strides) =
         (sizes(heap, shape).ok_or_else(unusual)?, sizes(heap, strides).ok_or_else(unusual)?);
+    let positive = |sizes: &[i128]| -> Option<Vec<usize>> {
+        sizes.iter().map(|&n| usize::try_from(n).ok()).collect()
+    };
+    let (Some(shape), Some(strides)) = (positive(&shape), positive(&strides)) else {
+        return Err(format!(
+            "expected sides and strides that are not negative, got shape {shape:?} with strides {strides:?}"
+        ));
+    };
     if shape.len() != strides.len() {
         return Err(format!(
             "expected a stride for each of {} dimensions, got {}",
@@ -89,18 +165,50 @@ fn storage_view(heap: &Heap, id: Id) -> Result<StorageView, Reason> {
             strides.len()
         ));
     }
-    Ok(StorageView { storage: key.to_owned(), dtype: dtype(class)?, offset, shape, strides })
+    let dtype = dtype(class)?;
+    if negated && !dtype.is_float() {
+        return Err(format!("expected floats behind a lazy minus, got {}", dtype.as_str()));
+    }
+    Ok(StorageView { storage: key.to_owned(), dtype, offset, shape, strides, negated })
+}
+
+/// Whether a tensor's metadata turns its signs. It is a dictionary of bits that say how the numbers
+/// of the storage are to be taken: what is set and not known here must not be passed over.
+fn is_negated(heap: &Heap, metadata: Id) -> Result<bool, Reason> {
+    let bits = match heap.get(metadata) {
+        Value::Dict(bits) if bits.len() <= MAX_BITS => bits,
+        _ if !is_true(heap, metadata) => return Ok(false),
+        _ => return Err(format!("expected a tensor's metadata, got {}", heap.kind(metadata))),
+    };
+    let mut negated = false;
+    for (name, value) in bits {
+        match (heap.text(*name), is_true(heap, *value)) {
+            (Some("neg"), set) => negated = set,
+            (_, false) => {}
+            (name, true) => {
+                return Err(format!(
+                    "expected a tensor whose storage holds its numbers, got one with '{}' set",
+                    brief(name.unwrap_or("?"))
+                ));
+            }
+        }
+    }
+    Ok(negated)
 }
 
 /// The sizes of a shape: a tuple, or a `torch.Size` of one.
-fn sizes(heap: &Heap, id: Id) -> Option<Vec<usize>> {
+fn sizes(heap: &Heap, id: Id) -> Option<Vec<i128>> {
     let items = match heap.get(id) {
         Value::Object { class, args, .. } if heap.global(*class) == Some("torch.Size") => {
             heap.tuple(*heap.tuple(*args)?.first()?)?
         }
         _ => heap.tuple(id)?,
     };
-    (items.len() <= MAX_DIMENSIONS).then(|| items.iter().map(|i| heap.size(*i)).collect())?
+    let number = |id: &Id| match heap.get(*id) {
+        Value::Int(n) => Some(*n),
+        _ => None,
+    };
+    (items.len() <= MAX_DIMENSIONS).then(|| items.iter().map(number).collect())?
 }
 
 impl StorageView {
@@ -215,8 +323,11 @@ impl<'a> Reader<'a> {
             .and_then(|n| self.budget.checked_sub(n))
             .ok_or_else(too_large)?;
         let bytes = view.gather(&storage, count);
-        let tensor = Tensor::from_raw_buffer(&bytes, view.dtype, &view.shape, &Device::Cpu)
+        let mut tensor = Tensor::from_raw_buffer(&bytes, view.dtype, &view.shape, &Device::Cpu)
             .map_err(|e| e.to_string())?;
+        if view.negated {
+            tensor = tensor.neg().map_err(|e| e.to_string())?;
+        }
         self.made.insert(view, tensor.clone());
         Ok(tensor)
     }

@@ -15,8 +15,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::data::TrainedOn;
+use crate::file_kind::{self, FileKind, Looked};
 use crate::model::NetworkSpec;
-use crate::{Error, Result};
+use crate::{Error, Result, params};
 use kd_base::message::one_line;
 
 /// The name of the metadata entry.
@@ -72,17 +73,56 @@ fn write(path: &Path, tensors: &BTreeMap<String, Tensor>, about: String) -> Resu
 ///
 /// # Errors
 /// Bad input that names the file when it is no safetensors file, has no description, or one of
-/// another kind.
+/// another kind, or as [`params::check_values`].
 pub fn load<T: DeserializeOwned>(
     path: &Path,
     device: &Device,
 ) -> Result<(BTreeMap<String, Tensor>, T)> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let bytes = saved(path)?;
     let about = described(path, &bytes)?;
     let tensors = tensors(&bytes, device).map_err(|what| {
         Error::bad_input(format!("{}: expected whole tensors, got: {what}", path.display()))
     })?;
+    params::check_values(&tensors).map_err(|e| e.about(path))?;
     Ok((tensors, about))
+}
+
+/// The most bytes of a file that is read as a whole: those of the largest network that is built
+/// here ([`crate::model::MAX_WEIGHTS`]), thrice for the state of its training.
+const MAX_BYTES: u64 = 3 << 33;
+
+/// The bytes of a safetensors file. Of another file, which may have no end, the first are looked at
+/// and no more are read.
+///
+/// # Errors
+/// When the file cannot be read; bad input that says what it is when it is another kind of file.
+pub(crate) fn saved(path: &Path) -> Result<Vec<u8>> {
+    let io = |e| Error::io(path, e);
+    let file = std::fs::File::open(path).map_err(io)?;
+    let (kind, looked) = file_kind::look(file).map_err(io)?;
+    let fault = |what: String| Error::bad_input(format!("{}: {what}", path.display()));
+    match kind {
+        FileKind::Safetensors => {}
+        FileKind::Zip | FileKind::Pickle => {
+            return Err(fault(format!(
+                "expected a safetensors file, got {kind}; a PyTorch checkpoint has to be imported first"
+            )));
+        }
+        _ => return Err(fault(format!("expected a safetensors file, got {kind}"))),
+    }
+    whole(path, looked)
+}
+
+/// All of a file whose first bytes have been looked at.
+///
+/// # Errors
+/// When it cannot be read; bad input when it has more bytes than any network's.
+pub(crate) fn whole(path: &Path, file: Looked<std::fs::File>) -> Result<Vec<u8>> {
+    let bytes = file_kind::read_at_most(file, MAX_BYTES).map_err(|e| Error::io(path, e))?;
+    bytes.ok_or_else(|| {
+        let what = format!("expected at most {MAX_BYTES} bytes, got more");
+        Error::bad_input(format!("{}: {what}", path.display()))
+    })
 }
 
 /// The tensors in the bytes of a safetensors file, by name; the error is one line.
@@ -108,7 +148,7 @@ pub(crate) fn tensors(
 /// # Errors
 /// As [`load`].
 pub fn description<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    described(path, &std::fs::read(path).map_err(|e| Error::io(path, e))?)
+    described(path, &saved(path)?)
 }
 
 /// What the network in a file was trained on; none where the file does not say, as files of other
@@ -118,7 +158,11 @@ pub fn description<T: DeserializeOwned>(path: &Path) -> Result<T> {
 /// When the file cannot be read, and bad input that names it when it says so in a way that cannot be
 /// understood.
 pub fn trained_on(path: &Path) -> Result<Option<TrainedOn>> {
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let kind = file_kind::of_file(path).map_err(|e| Error::io(path, e))?;
+    if kind != FileKind::Safetensors {
+        return Ok(None);
+    }
+    let bytes = saved(path)?;
     let Some(Value::Object(mut about)) = entry(&bytes).and_then(|e| serde_json::from_str(&e).ok())
     else {
         return Ok(None);
@@ -140,7 +184,9 @@ fn described<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     safetensors::SafeTensors::read_metadata(bytes)
         .map_err(|e| fault(format!("expected a safetensors file, got: {e}")))?;
     let about = entry(bytes).ok_or_else(|| {
-        fault(format!("expected a network saved by this workspace, got no '{KEY}' metadata"))
+        fault(format!(
+            "expected a network saved by this workspace, got no '{KEY}' metadata; another program's network has to be imported first"
+        ))
     })?;
     let other = |e| fault(format!("the '{KEY}' metadata describes something else: {e}"));
     let mut about: Value = serde_json::from_str(&about).map_err(other)?;

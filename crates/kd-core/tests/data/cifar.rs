@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::allocations::assert_modest;
-use crate::cifar_fixtures::{archive, files, pickle, pictures, tar, tar_gz};
+use crate::cifar_fixtures::{Modern, archive, files, modern_pickle, pickle, pictures, tar, tar_gz};
 use crate::fixtures::{gz, message};
 
 const KINDS: [Kind; 2] = [Kind::Cifar10, Kind::Cifar100];
@@ -50,6 +50,32 @@ fn every_archive_is_read_unpacked_and_packed_in_order() {
                 assert_eq!((&got.cifar, got.place), (&cifar, found), "{}", place.display());
             }
         }
+    }
+}
+
+#[test]
+fn pickles_of_todays_programs_are_read_as_those_of_the_archives() {
+    for kind in KINDS {
+        let (cifar, archive) = (pictures(kind), archive(kind, Format::Python));
+        for how in [Modern::Latin1, Modern::Buffer, Modern::ByColumns] {
+            let dir = TempDir::new().unwrap();
+            let mut files = files(archive, &cifar);
+            files.last_mut().unwrap().1 = modern_pickle(&cifar.test, how);
+            write(dir.path(), &files);
+            assert_eq!(directory::load(kind, dir.path()).unwrap().cifar, cifar, "{kind:?} {how:?}");
+        }
+    }
+}
+
+#[test]
+fn a_tar_archive_without_gzip_and_one_with_zeros_behind_it_are_read() {
+    let (dir, cifar) = (TempDir::new().unwrap(), pictures(Kind::Cifar100));
+    let archive = archive(Kind::Cifar100, Format::Binary);
+    let plain = tar(archive.folder, &files(archive, &cifar));
+    for (name, bytes) in [("padded", [gz(&plain), vec![0; 512]].concat()), ("plain", plain)] {
+        let path = dir.path().join(format!("{name}.tar.gz"));
+        fs::write(&path, bytes).unwrap();
+        assert_eq!(directory::load(Kind::Cifar100, &path).unwrap().cifar, cifar, "{name}");
     }
 }
 
@@ -155,20 +181,20 @@ fn each_kind_of_bad_file_has_its_message() {
     insta::assert_snapshot!(messages.join("\n"), @r"
     DIR/data_batch_1.bin: expected 6146 bytes of whole records, got 3078
     DIR/train.bin: expected 33814 bytes of whole records, got 30741
-    DIR/train.bin: expected 1 to 60000 images, got 0
+    DIR/train.bin: expected CIFAR-100 images, got an empty file
     DIR/data_batch_1.bin: expected labels of 0 to 9, got 10 in row 1
     DIR/train.bin: expected labels of 0 to 19, got 20 in row 1
     DIR/train.bin: expected labels of 0 to 99, got 100 in row 1
     DIR/train: expected a pickle of CIFAR-100 images, got pickle, byte 684: expected 30720 bytes more, got 311
-    DIR/train: expected a pickle of CIFAR-100 images, got pickle, byte 0: operation 0x78 is not one of those that checkpoints use
-    DIR/train: expected a pickle of CIFAR-100 images, got no list coarse_labels
+    DIR/train: expected a pickle of CIFAR-100 images (protocol 2 to 5), got another kind of file
+    DIR/train: expected a pickle of CIFAR-100 images, got no list or array of numbers coarse_labels
     DIR/train: expected labels of 0 to 99, got 100 in row 0
     DIR/train: expected a pickle of CIFAR-100 images, got 9 fine_labels for 10 images
-    DIR/train: expected a pickle of CIFAR-100 images, got an array of numbers other than uint8
+    DIR/train: expected a pickle of CIFAR-100 images, got an array of type f4, not uint8
     DIR/train: expected a pickle of CIFAR-100 images, got an array of shape [10, 3328], not [n, 3072] with n of 1 to 60000
-    DIR/train: expected a pickle of CIFAR-100 images, got 30720 bytes for an array of [11, 3072]
+    DIR/train: expected a pickle of CIFAR-100 images, got more or fewer bytes than an array of [11, 3072] has
     DIR/train: expected a pickle of CIFAR-100 images, got a dictionary of 5 entries without an entry data
-    DIR/train: expected a pickle of CIFAR-100 images, got an object of numpy.core.multiarray._deconstruct under data, not a NumPy array
+    DIR/train: expected a pickle of CIFAR-100 images, got an object of numpy.core.multiarray._deconstruct under data, of another form than an array's
     ");
 }
 
@@ -230,11 +256,11 @@ fn each_kind_of_bad_archive_has_its_message_and_none_asks_for_much_memory() {
     .map(|bytes| packed(&bytes).unwrap_err());
     assert_modest();
     insta::assert_snapshot!(messages.join("\n"), @r"
-    DIR/cifar.tar.gz: expected a whole .tar.gz archive, got invalid gzip header
+    DIR/cifar.tar.gz: expected a .tar.gz archive of CIFAR-100, got a text
     DIR/cifar.tar.gz: expected a whole .tar.gz archive, got failed to read entire block
     DIR/cifar.tar.gz: expected a whole .tar.gz archive, got incomplete deflate stream
     DIR/cifar.tar.gz: expected a whole .tar.gz archive, got unexpected end of file
-    DIR/cifar.tar.gz/train.bin: expected 1 to 60000 images, got 0
+    DIR/cifar.tar.gz/train.bin: expected CIFAR-100 images, got an empty file
     DIR/cifar.tar.gz: expected a whole .tar.gz archive, got unexpected EOF during skip
     DIR/cifar.tar.gz: expected a whole .tar.gz archive, got unexpected EOF during skip
     DIR/cifar.tar.gz/test.bin: expected 1 to 60000 images, got 60001

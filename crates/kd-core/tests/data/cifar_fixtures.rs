@@ -102,6 +102,93 @@ pub fn pickle(set: &LabelledImages) -> Vec<u8> {
     p
 }
 
+/// How a program of today pickles a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Modern {
+    /// Protocol 2, in which bytes are a string to be encoded as Latin-1.
+    Latin1,
+    /// Protocol 5, with the array's bytes in a `_frombuffer`.
+    Buffer,
+    /// The same, column by column.
+    ByColumns,
+}
+
+/// A set as Python 3 and NumPy 2 pickle it: keys of bytes, and labels as an array of `int64`.
+pub fn modern_pickle(set: &LabelledImages, how: Modern) -> Vec<u8> {
+    let mut p = b"\x80\x05}(".to_vec();
+    let dtype = |p: &mut Vec<u8>, name: &str, order: &str| {
+        p.extend(b"cnumpy\ndtype\n");
+        text(p, name);
+        p.extend(b"\x89\x88\x87R(K\x03");
+        text(p, order);
+        p.extend(b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb");
+    };
+    let bytes = |p: &mut Vec<u8>, bytes: &[u8]| {
+        p.push(b'B');
+        p.extend((bytes.len() as u32).to_le_bytes());
+        p.extend(bytes);
+    };
+    let key = |p: &mut Vec<u8>, key: &str| {
+        p.extend([b'C', key.len() as u8]);
+        p.extend(key.as_bytes());
+    };
+    let lists = match &set.coarse {
+        Some(coarse) => vec![("fine_labels", &set.labels), ("coarse_labels", &coarse.labels)],
+        None => vec![("labels", &set.labels)],
+    };
+    for (name, labels) in lists {
+        key(&mut p, name);
+        if how == Modern::Latin1 {
+            // A list of NumPy's numbers.
+            p.extend(b"](");
+            for &label in labels {
+                p.extend(b"cnumpy._core.multiarray\nscalar\n");
+                dtype(&mut p, "i8", "<");
+                bytes(&mut p, &u64::from(label).to_le_bytes());
+                p.extend(b"\x86R");
+            }
+            p.push(b'e');
+            continue;
+        }
+        p.extend(b"cnumpy._core.numeric\n_frombuffer\n(");
+        bytes(&mut p, &labels.iter().flat_map(|&l| u64::from(l).to_be_bytes()).collect::<Vec<_>>());
+        dtype(&mut p, "i8", ">");
+        p.extend([b'K', labels.len() as u8, 0x85]);
+        text(&mut p, "C");
+        p.extend(b"tR");
+    }
+    key(&mut p, "data");
+    let shape = |p: &mut Vec<u8>| p.extend([b'K', set.len() as u8, b'M', 0, 12, 0x86]);
+    if how == Modern::Latin1 {
+        p.extend(b"cnumpy._core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85");
+        key(&mut p, "b");
+        p.extend(b"\x87R(K\x01");
+        shape(&mut p);
+        dtype(&mut p, "u1", "|");
+        p.extend(b"\x89c_codecs\nencode\n");
+        let latin: String = set.images.iter().map(|&b| char::from(b)).collect();
+        p.push(b'X');
+        p.extend((latin.len() as u32).to_le_bytes());
+        p.extend(latin.as_bytes());
+        text(&mut p, "latin1");
+        p.extend(b"\x86Rtb");
+    } else {
+        let (mut pixels, n) = (set.images.clone(), set.len());
+        if how == Modern::ByColumns {
+            pixels = (0..PIXELS * n).map(|i| set.images[i % n * PIXELS + i / n]).collect();
+        }
+        p.extend(b"cnumpy._core.numeric\n_frombuffer\n(\x96");
+        p.extend((pixels.len() as u64).to_le_bytes());
+        p.extend(&pixels);
+        dtype(&mut p, "u1", "|");
+        shape(&mut p);
+        text(&mut p, if how == Modern::ByColumns { "F" } else { "C" });
+        p.extend(b"tR");
+    }
+    p.extend(b"u.");
+    p
+}
+
 fn text(p: &mut Vec<u8>, text: &str) {
     p.extend([b'U', text.len() as u8]);
     p.extend(text.as_bytes());

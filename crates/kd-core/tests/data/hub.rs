@@ -105,6 +105,26 @@ fn a_cached_data_set_needs_no_server() {
 }
 
 #[test]
+fn the_cache_of_pythons_datasets_on_the_branch_main_is_found() {
+    let cache = TempDir::new().unwrap();
+    let repo = cache.path().join("datasets--ylecun--mnist");
+    fs::create_dir_all(repo.join("refs")).unwrap();
+    fs::write(repo.join("refs/main"), COMMIT).unwrap();
+    let dir = repo.join("snapshots").join(COMMIT).join("mnist");
+    fs::create_dir_all(&dir).unwrap();
+    for (set, bytes) in [("train", parquet(&digits().train)), ("test", parquet(&digits().test))] {
+        fs::write(dir.join(format!("{set}-00000-of-00001.parquet")), bytes).unwrap();
+    }
+    let offline = Hub { offline: true, ..hub(cache.path(), "http://127.0.0.1:1") };
+    let (mnist, provenance) = load(&request(MnistSource::Mnist, offline.clone())).unwrap();
+    assert_eq!((mnist, provenance.note), (digits(), None));
+    // The conversions come first where both are there.
+    fill(cache.path());
+    let (_, provenance) = load(&request(MnistSource::Mnist, offline)).unwrap();
+    assert!(provenance.found.ends_with("mnist/train/0000.parquet"), "{}", provenance.found);
+}
+
+#[test]
 fn a_server_is_asked_once_and_its_files_stay_in_the_cache() {
     let cache = TempDir::new().unwrap();
     let (mnist, provenance) =

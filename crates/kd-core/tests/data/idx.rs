@@ -23,6 +23,40 @@ fn plain_gzipped_and_torchvision_directories_hold_what_was_written() {
     }
 }
 
+/// The set in a directory whose files have these names and bytes.
+fn written(
+    rename: impl Fn(&str) -> String,
+    fold: impl Fn(&[u8]) -> Vec<u8>,
+) -> Result<Mnist, String> {
+    let dir = TempDir::new().unwrap();
+    for (name, bytes) in idx_files(&digits()) {
+        fs::write(dir.path().join(rename(name)), fold(&bytes)).unwrap();
+    }
+    idx::load_dir(dir.path()).map_err(|e| message(e, dir.path()))
+}
+
+#[test]
+fn names_with_a_point_and_gzip_under_any_name_are_read() {
+    let (same, zipped) = (|name: &str| name.to_owned(), |name: &str| format!("{name}.gz"));
+    let dotted = |name: &str| name.replace("-idx", ".idx");
+    assert_eq!(written(dotted, <[u8]>::to_vec), Ok(digits()));
+    assert_eq!(written(|name| zipped(&dotted(name)), gz), Ok(digits()));
+    assert_eq!(written(same, gz), Ok(digits()));
+    assert_eq!(written(zipped, <[u8]>::to_vec), Ok(digits()));
+    assert_eq!(written(zipped, |bytes| [gz(bytes), vec![0; 512]].concat()), Ok(digits()));
+}
+
+#[test]
+fn what_is_kept_in_place_of_a_file_is_called_what_it_is() {
+    let page = |_: &[u8]| b"<!DOCTYPE html><html>404</html>".to_vec();
+    let pointer = |_: &[u8]| b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n".to_vec();
+    let error = |fold: &dyn Fn(&[u8]) -> Vec<u8>| {
+        written(|name| format!("{name}.gz"), fold).expect_err("no digits")
+    };
+    assert!(error(&page).contains("got an HTML page"), "{}", error(&page));
+    assert!(error(&pointer).contains("got a Git LFS pointer"), "{}", error(&pointer));
+}
+
 #[test]
 fn a_plain_file_is_preferred_to_its_gzip() {
     let dir = TempDir::new().unwrap();
@@ -98,7 +132,7 @@ fn each_kind_of_bad_file_has_its_message() {
     DIR/train-images-idx3-ubyte: expected 1 to 1000000 images, got 4294967295
     DIR/train-images-idx3-ubyte: expected 783999216 bytes of images, got 23520
     DIR/train-images-idx3-ubyte: expected 16 bytes of header, got 10
-    DIR/train-images-idx3-ubyte: expected 16 bytes of header, got 0
+    DIR/train-images-idx3-ubyte: expected an IDX file, plain or gzipped, got an empty file
     DIR/train-images-idx3-ubyte: expected 23520 bytes of images, got 4984
     DIR/train-images-idx3-ubyte: expected 23520 bytes of images, got more
     DIR/train-labels-idx1-ubyte: expected magic number 2049, got 7
@@ -132,9 +166,9 @@ fn a_gzip_that_is_cut_garbled_or_followed_by_more_has_its_message() {
     insta::assert_snapshot!(messages.join("\n"), @r"
     DIR/train-images-idx3-ubyte.gz: not a whole gzip file: incomplete deflate stream
     DIR/train-images-idx3-ubyte.gz: not a whole gzip file: corrupt gzip stream does not have a matching checksum
-    DIR/train-images-idx3-ubyte.gz: not a whole gzip file: unexpected end of file
+    DIR/train-images-idx3-ubyte.gz: not a whole gzip file: bytes behind the gzip stream that are neither zeros nor another stream
     DIR/train-images-idx3-ubyte.gz: expected 23520 bytes of images, got more
-    DIR/train-images-idx3-ubyte.gz: not a whole gzip file: unexpected end of file
+    DIR/train-images-idx3-ubyte.gz: expected an IDX file, plain or gzipped, got a text
     ");
 }
 
@@ -168,9 +202,9 @@ fn missing_files_are_named() {
     write_idx(partial.path(), &digits(), false);
     fs::remove_file(partial.path().join(TRAIN_LABELS)).unwrap();
     insta::assert_snapshot!([load(empty.path()), load(partial.path()), load(&empty.path().join("nowhere"))].join("\n"), @r"
-    DIR: MNIST files not found: train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (plain or .gz, in this directory or in its MNIST/raw)
-    DIR: MNIST files not found: train-labels-idx1-ubyte (plain or .gz, in this directory or in its MNIST/raw)
-    DIR: MNIST files not found: train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (plain or .gz, in this directory or in its MNIST/raw)
+    DIR: MNIST files not found: train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (plain or .gz, with -idx or .idx, in this directory or in its MNIST/raw)
+    DIR: MNIST files not found: train-labels-idx1-ubyte (plain or .gz, with -idx or .idx, in this directory or in its MNIST/raw)
+    DIR: MNIST files not found: train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte, t10k-labels-idx1-ubyte (plain or .gz, with -idx or .idx, in this directory or in its MNIST/raw)
     ");
 }
 

@@ -88,7 +88,7 @@ fn each_kind_of_bad_table_has_its_message() {
         )),
     ];
     insta::assert_snapshot!(messages.map(|m| m.unwrap_err()).join("\n"), @r"
-    DIR/0000.parquet: expected a Parquet table of images and labels, got Parquet error: Invalid Parquet file. Corrupt footer
+    DIR/0000.parquet: expected a Parquet table of images and labels, got a text
     DIR/0000.parquet: expected a Parquet table of images and labels, got Parquet error: Invalid Parquet file. Corrupt footer
     DIR/0000.parquet: expected labels of 0 to 9, got 10 in row 3
     DIR/0000.parquet: expected labels of 0 to 9, got -1 in row 15

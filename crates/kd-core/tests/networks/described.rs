@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Tensor};
 use kd_core::frozen::{Frozen, Saved};
-use kd_core::model::{Activated, Mode, Model, NetworkSpec, Tap};
+use kd_core::model::{Activated, Mode, Model, NetworkSpec, Shortcut, Tap};
 use kd_core::params::Params;
 use kd_core::seed::StepSeed;
 use kd_core::train::{Optimizer, OptimizerSpec, checkpoint};
@@ -320,9 +320,16 @@ fn descriptions_are_read_from_toml_and_wrong_ones_are_refused() {
         assert_eq!(spec.name(), name);
         assert_eq!(read(&toml::to_string(&spec).expect("TOML")).expect("what was written"), spec);
     }
+    let padded = NetworkSpec::from_name("resnet20-pad", 100).expect("a name");
+    let text = toml::to_string(&padded).expect("TOML");
+    assert!(text.contains("shortcut = \"pad\""), "{text}");
+    assert_eq!(read(&text).expect("what was written"), padded);
+    let plain = NetworkSpec::from_name("resnet20", 100).expect("a name");
+    assert!(!toml::to_string(&plain).expect("TOML").contains("shortcut"));
     assert!(read("kind = 'resnet'\ndepth = 20\nclasses = 100").is_err());
     assert!(read("kind = 'vgg'\ndepth = 8\nclasses = 100\ndropout = 0.5").is_err());
-    let resnet = |depth, width| NetworkSpec::ResNet { depth, width, classes: 10 };
+    let shortcut = Shortcut::Projection;
+    let resnet = |depth, width| NetworkSpec::ResNet { depth, width, shortcut, classes: 10 };
     let wide = |depth, width| NetworkSpec::WideResNet { depth, width, classes: 10 };
     let wrong = [
         (resnet(21, 1), "depth"),
@@ -330,6 +337,7 @@ fn descriptions_are_read_from_toml_and_wrong_ones_are_refused() {
         (resnet(0, 1), "depth"),
         (resnet(usize::MAX, 1), "depth"),
         (resnet(20, 2), "width"),
+        (NetworkSpec::ResNet { depth: 8, width: 4, shortcut: Shortcut::Pad, classes: 10 }, "width"),
         (wide(18, 2), "depth"),
         (wide(0, 2), "depth"),
         (wide(16, 0), "width"),
@@ -362,16 +370,16 @@ fn a_file_that_describes_a_network_larger_than_any_memory_is_refused() -> Result
     let dir = tempfile::tempdir().expect("a temporary folder");
     let path = dir.path().join("net.safetensors");
     let tensors = BTreeMap::from([("a".to_owned(), Tensor::new(&[1f32], &Device::Cpu)?)]);
-    for spec in [
+    for (spec, what) in [
         // 120 GB.
-        NetworkSpec::WideResNet { depth: 1204, width: 64, classes: 10 },
-        NetworkSpec::Vgg { depth: 8, classes: 1 << 20 },
-        NetworkSpec::Vgg { depth: 8, classes: usize::MAX },
+        (NetworkSpec::WideResNet { depth: 1204, width: 64, classes: 10 }, " and 6006 more"),
+        (NetworkSpec::Vgg { depth: 8, classes: 1 << 20 }, "of another network: missing "),
+        (NetworkSpec::Vgg { depth: 8, classes: usize::MAX }, "expected 2 to 1048576 classes"),
     ] {
         checkpoint::save(&path, &tensors, &spec)?;
         let Err(error) = Saved::load(&path, &Device::Cpu) else { panic!("{}", spec.name()) };
         assert!(error.is_bad_input());
-        assert!(error.to_string().contains("extra a [1]"), "{error}");
+        assert!(error.to_string().contains(what), "{error}");
     }
     Ok(())
 }

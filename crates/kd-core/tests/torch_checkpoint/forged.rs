@@ -102,22 +102,22 @@ fn a_file_that_is_no_checkpoint_or_is_cut_or_forged_is_one_line_that_says_what_w
     let messages: Vec<String> = files.iter().map(|bytes| refused(bytes)).collect();
     assert!(messages.iter().all(|m| !m.contains('\n')), "{messages:?}");
     insta::assert_snapshot!(messages.join("\n"), @r"
-    net.pth: expected a PyTorch checkpoint (zip, or the pickles of PyTorch before 1.6), got another kind of file
-    net.pth: expected a PyTorch checkpoint (zip, or the pickles of PyTorch before 1.6), got another kind of file
+    net.pth: expected a PyTorch checkpoint (zip, or the pickles of PyTorch before 1.6), got an empty file
+    net.pth: expected a PyTorch checkpoint (zip, or the pickles of PyTorch before 1.6), got an HDF5 file
     net.pth: expected a whole zip file, got: invalid Zip archive: Could not find EOCD
     net.pth: expected the magic number of a PyTorch checkpoint, got an integer
     net.pth: expected a state dict at the top, got an object of os.system: save its state_dict() instead
-    net.pth: expected a tensor for every name in the state dict at the top, got an integer for w
-    net.pth: expected a state dict at the top, got an empty one
+    net.pth: expected a state dict at the top or under one of model, state_dict, model_state_dict, net, weights, network, params, model_state, student, got a dictionary with the keys w
+    net.pth: expected a state dict at the top or under one of model, state_dict, model_state_dict, net, weights, network, params, model_state, student, got a dictionary of 0 entries without tensors
     net.pth: from byte 25: pickle, byte 2: expected 2147483647 bytes more, got 4
     net.pth: from byte 25: pickle, byte 2: operation 0x69 is not one of those that checkpoints use
-    net.pth: expected a state dict at the top, got a list
+    net.pth: expected a state dict at the top or under one of model, state_dict, model_state_dict, net, weights, network, params, model_state, student, got a list without tensors
     net.pth: storage s: expected its element count at byte 176, got the end of the file
-    net.pth: storage \ns\u{1b}: expected a tensor that uses it, got none
+    net.pth: storage s…: expected a tensor that uses it, got none
     net.pth: storage s: expected 18446744073709551615 elements of 4 bytes, got 16 bytes to the end of the file
     net.pth: w: expected a storage of 4 elements, got 3
     net.pth: w: expected a storage of 5 elements, got 4
-    net.pth: w: expected the storage, offset, shape and strides of a tensor, got other values
+    net.pth: w: expected sides and strides that are not negative, got shape [-2] with strides [1]
     net.pth: w: expected a tensor that fits its storage, got shape [9223372036854775807, 9223372036854775807] with strides [0, 0]
     net.pth: w: expected a tensor that fits its storage, got shape [1099511627776] with strides [0]
     net.pth: w: expected a storage of 18446744073709551615 elements, got 4
@@ -151,7 +151,87 @@ fn a_tensor_that_is_wrapped_in_thousands_of_parameters_is_no_tensor() {
     }
     object.extend(b"s.");
     let text = refused(&old(&object, b"\x80\x02].", b""));
-    assert!(text.contains("expected a tensor for every name"), "{text}");
+    assert!(text.contains("expected a state dict at the top"), "{text}");
+}
+
+/// A checkpoint of the old layout with one tensor `w` of four floats, made by a call of
+/// `_rebuild_tensor_v2` with these operations behind the strides, and by `after` it.
+fn made_with(more: &[u8], after: &[u8]) -> Vec<u8> {
+    let head = b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x01sU\x03cpuK\x04NtQK\x00K\x04\x85K\x01\x85";
+    let floats: Vec<u8> = [1f32, -2., 0.5, 3.].iter().flat_map(|x| x.to_le_bytes()).collect();
+    let object = [&head[..], more, b"tR", after, b"s."].concat();
+    old(&object, KEYS, &[&4u64.to_le_bytes()[..], &floats].concat())
+}
+
+fn values(bytes: &[u8]) -> Vec<f32> {
+    let dir = TempDir::new().expect("a folder");
+    let path = dir.path().join("net.pth");
+    std::fs::write(&path, bytes).expect("a write");
+    let tensors = Checkpoint::open(&path).and_then(|mut c| c.network()).expect("a tensor");
+    tensors["w"].to_vec1().expect("floats")
+}
+
+#[test]
+fn a_lazy_minus_turns_the_signs_and_metadata_that_is_not_known_is_refused() {
+    assert_eq!(values(&made_with(b"\x89N", b"")), [1., -2., 0.5, 3.]);
+    assert_eq!(values(&made_with(b"\x89N}U\x03neg\x88s", b"")), [-1., 2., -0.5, -3.]);
+    assert_eq!(values(&made_with(b"\x89N}U\x03neg\x89s", b"")), [1., -2., 0.5, 3.]);
+    assert_eq!(values(&made_with(b"\x88N}U\x04conj\x89s", b"")), [1., -2., 0.5, 3.]);
+    let conjugated = refused(&made_with(b"\x89N}U\x04conj\x88s", b""));
+    assert!(
+        conjugated.contains(
+            "w: expected a tensor whose storage holds its numbers, got one with 'conj' set"
+        ),
+        "{conjugated}"
+    );
+    let longer = refused(&made_with(b"\x89N}K\x01", b""));
+    assert!(longer.contains("expected at most 7 arguments"), "{longer}");
+    let odd = refused(&made_with(b"\x89NK\x01", b""));
+    assert!(odd.contains("expected a tensor's metadata, got an integer"), "{odd}");
+}
+
+#[test]
+fn a_tensor_that_is_changed_after_it_is_made_or_is_of_another_class_is_refused() {
+    for after in [&b"(K\x01K\x02tb"[..], b"K\x00K\x01s"] {
+        let text = refused(&made_with(b"\x89N", after));
+        assert!(text.contains("got one that is changed after it is made"), "{text}");
+    }
+    // A state that is empty changes nothing.
+    assert_eq!(values(&made_with(b"\x89N", b"}b")), [1., -2., 0.5, 3.]);
+    let of = |class: &str| {
+        let inner = b"((U\x07storagectorch\nFloatStorage\nU\x01sU\x03cpuK\x04NtQK\x00K\x04\x85K\x01\x85\x89Nt";
+        let object = [
+            b"\x80\x02}U\x01wctorch._tensor\n_rebuild_from_type_v2\n(ctorch._utils\n_rebuild_tensor_v2\n",
+            class.as_bytes(),
+            inner,
+            b"}tRs.",
+        ];
+        old(&object.concat(), KEYS, &storage(4, 4))
+    };
+    assert_eq!(values(&of("ctorch.nn.parameter\nParameter\n")), [0.; 4]);
+    let text = refused(&of("cmine\nScaled\n"));
+    assert!(text.contains("got one of another class: the name mine.Scaled"), "{text}");
+}
+
+#[test]
+fn a_negative_stride_is_shown_as_it_is() {
+    let text = refused(&old(&tensor(3, &[4], &[-1]), KEYS, &storage(4, 4)));
+    assert!(text.ends_with("got shape [4] with strides [-1]"), "{text}");
+}
+
+#[test]
+fn long_names_that_thousands_share_are_refused_before_they_are_copied() {
+    let long = [b"X".as_slice(), &(1u32 << 20).to_le_bytes(), &vec![b'x'; 1 << 20]].concat();
+    // The same megabyte as the name of 100,000 tensors, and as the key of their storages.
+    let one = b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nh\x01U\x03cpuK\x01NtQK\x00)))NtRq\x02";
+    let names =
+        [&b"\x80\x02"[..], &long, b"q\x01", one, b"}(", &b"h\x01h\x02".repeat(100_000), b"u."];
+    let text = refused(&old(&names.concat(), b"\x80\x02].", b""));
+    assert!(text.contains("expected a state dict at the top"), "{text}");
+    let keys = [&b"\x80\x02"[..], &long, b"q\x01", one, b"}U\x01wh\x02s."].concat();
+    let list = [&b"\x80\x02"[..], &long, b"q\x01](", &b"h\x01".repeat(100_000), b"e."].concat();
+    let text = refused(&old(&keys, &list, &[0; 8]));
+    assert!(text.len() < 200 && text.contains("expected a tensor that uses it"), "{text}");
 }
 
 #[test]

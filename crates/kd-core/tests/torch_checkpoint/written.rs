@@ -81,13 +81,13 @@ fn what_stands_beside_the_weights_is_metadata() -> Result<()> {
     for name in ["teacher", "teacher_old"] {
         assert_eq!(
             metadata(name)?,
-            [("accuracy".into(), number(74.25)), ("epoch".into(), number(240.))]
+            [("accuracy".into(), number(74.25)), ("epoch".into(), MetadataValue::Integer(240))]
         );
     }
     let imagenet = [
         ("arch".into(), MetadataValue::Text("resnet18".into())),
         ("best_prec1".into(), number(71.5)),
-        ("epoch".into(), number(100.)),
+        ("epoch".into(), MetadataValue::Integer(100)),
     ];
     assert_eq!(metadata("imagenet")?, imagenet);
     assert_eq!(metadata("views")?, [], "tensors at the top are the network's");

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
-
 use kd_core::data::DataError;
+use kd_core::data::gunzip::Gunzip;
+use kd_core::file_kind::{self, FileKind};
 
 /// The longest line accepted from a file, in bytes; longer ones are taken for another kind of file.
 pub const MAX_LINE: usize = 1 << 20;
@@ -26,17 +26,25 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Opens a file, to be decoded where its name ends in `.gz`.
+    /// Opens a file, to be decoded where its first bytes are those of gzip.
     ///
     /// # Errors
-    /// [`DataError::Io`].
+    /// [`DataError::Kind`] where it is no text; [`DataError::Io`].
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
-        let file = File::open(path)
-            .map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
-        let gzip = path.extension().is_some_and(|ext| ext == "gz");
-        let file = BufReader::with_capacity(1 << 16, file);
-        let reader: Box<dyn BufRead> =
-            if gzip { Box::new(BufReader::new(MultiGzDecoder::new(file))) } else { Box::new(file) };
+        let io = |source| DataError::Io { path: path.to_path_buf(), source };
+        let (kind, file) = file_kind::look(File::open(path).map_err(io)?).map_err(io)?;
+        let gzip = kind == FileKind::Gzip;
+        if matches!(kind, FileKind::LfsPointer | FileKind::Html | FileKind::Parquet) {
+            return Err(DataError::Kind {
+                path: path.to_path_buf(),
+                expected: "a text, plain or gzipped".to_owned(),
+                got: kind,
+            });
+        }
+        let reader: Box<dyn BufRead> = match gzip {
+            true => Box::new(BufReader::new(Gunzip::new(file))),
+            false => Box::new(BufReader::with_capacity(1 << 16, file)),
+        };
         Ok(Self {
             path: path.to_path_buf(),
             reader,

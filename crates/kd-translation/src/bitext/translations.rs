@@ -22,6 +22,7 @@ use super::lines::MAX_LINE;
 use super::pairs::{Bitext, is_spread};
 use kd_core::data::DataError;
 use kd_core::data::page_headers::{self, Limits};
+use kd_core::file_kind::{self, FileKind};
 
 /// The largest page accepted after decompression.
 const MAX_PAGE: i64 = 1 << 26;
@@ -160,6 +161,10 @@ impl Table {
         let fault = |reason: String| DataError::Translations { path: path.to_path_buf(), reason };
         let file = File::open(path).map_err(io)?;
         let bytes = file.metadata().map_err(io)?.len();
+        let got = file_kind::of_file(path).map_err(io)?;
+        if got != FileKind::Parquet {
+            return Err(fault(got.to_string()));
+        }
         // Statistics in page headers are not used, and reading them would allocate what they claim.
         let properties = ReaderProperties::builder()
             .set_read_page_statistics(false)

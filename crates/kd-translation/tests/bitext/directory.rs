@@ -124,7 +124,9 @@ fn each_kind_of_bad_directory_has_its_message() {
         long,
         gzipped(&|bytes| bytes[..bytes.len() / 2].to_vec()),
         gzipped(&|bytes| [bytes, b"more".to_vec()].concat()),
+        // What is gzipped, the first bytes say, not the name.
         gzipped(&|_| b"no gzip".to_vec()),
+        gzipped(&|_| b"<!DOCTYPE html><html>404</html>".to_vec()),
         jsonl("{\"en\": \"a\"}"),
         jsonl("{\"en\": \"a\", \"de\": 5}"),
         jsonl("{\"en\": \"a\", \"de\": \"\"}"),
@@ -142,8 +144,9 @@ fn each_kind_of_bad_directory_has_its_message() {
     DIR/train.en: line 2: expected UTF-8, got other bytes from byte 2 on
     DIR/train.en: line 2: expected at most 1048576 bytes, got more
     DIR/train.de.gz: not a whole gzip file: incomplete deflate stream
-    DIR/train.de.gz: not a whole gzip file: unexpected end of file
-    DIR/train.de.gz: not a whole gzip file: unexpected end of file
+    DIR/train.de.gz: not a whole gzip file: bytes behind the gzip stream that are neither zeros nor another stream
+    DIR/train.de.gz: expected 40 lines, one for each of DIR/train.en, got 1
+    DIR/train.de.gz: expected a text, plain or gzipped, got an HTML page, as a server sends it in place of a file
     DIR/test.jsonl: line 2: expected a JSON object with the strings "en" and "de", got no "de"
     DIR/test.jsonl: line 2: expected a JSON object with the strings "en" and "de", got something else under "de"
     DIR/test.jsonl: line 2: expected a sentence, got an empty line

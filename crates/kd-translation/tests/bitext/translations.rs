@@ -110,13 +110,13 @@ fn each_kind_of_bad_table_has_its_message() {
         )]),
     ];
     insta::assert_snapshot!(messages.map(|m| m.unwrap_err()).join("\n"), @r"
-    DIR/0000.parquet: expected a Parquet table of translations, got Parquet error: Invalid Parquet file. Corrupt footer
+    DIR/0000.parquet: expected a Parquet table of translations, got a text
     DIR/0000.parquet: expected a Parquet table of translations, got Parquet error: Invalid Parquet file. Corrupt footer
     DIR/0000.parquet: expected a Parquet table of translations, got column translation.en: 11 values in 12 rows from row 12 on
     DIR/0000.parquet: expected a Parquet table of translations, got column translation.de: row 15: bytes that are not UTF-8
     DIR/0000.parquet: expected a Parquet table of translations, got column translation.de: row 15: 1048577 bytes, more than 1048576
     DIR/0000.parquet: expected 1 to 4294967296 rows, got 0
-    DIR/0001.parquet: expected a Parquet table of translations, got Parquet error: Invalid Parquet file. Corrupt footer
+    DIR/0001.parquet: expected a Parquet table of translations, got a text
     DIR/0000.parquet: expected a Parquet table of translations, got no column translation.de
     DIR/0000.parquet: expected a Parquet table of translations, got column translation.en: compression GZIP(GzipLevel(6)), expected none, SNAPPY, ZSTD or LZ4_RAW
     DIR/0000.parquet: expected a Parquet table of translations, got column translation.en: page 0 in encoding 7, expected plain or dictionary

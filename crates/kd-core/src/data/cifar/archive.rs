@@ -1,16 +1,17 @@
-//! CIFAR from its official `.tar.gz`, read as a stream: nothing is written to the disk, and no more
+//! CIFAR from its official `.tar.gz`, or from the tar archive in it, read as a stream: nothing is written to the disk, and no more
 //! is held than the images.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
 use md5::{Digest, Md5};
 
 use super::official::Archive;
 use super::set::{Cifar, Kind};
+use crate::data::gunzip::Gunzip;
 use crate::data::{DataError, LabelledImages};
+use crate::file_kind::{self, FileKind};
 
 /// The most that an archive may unfold to; the largest official one has 186 MB.
 const MAX_UNPACKED: u64 = 1 << 29;
@@ -19,7 +20,8 @@ const MAX_UNPACKED: u64 = 1 << 29;
 /// note is there where its MD5 is not the official one.
 ///
 /// # Errors
-/// [`DataError::Archive`] where the file is no gzipped tar archive or ends early;
+/// [`DataError::Kind`] where the file is no archive; [`DataError::Archive`] where there is no tar
+/// archive in it or it ends early;
 /// [`DataError::MissingFiles`] where it is one of other files; otherwise what is wrong with the
 /// first bad file in it.
 pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataError> {
@@ -27,9 +29,18 @@ pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataErro
         Some(_) => DataError::Io { path: path.to_path_buf(), source },
         None => DataError::Archive { path: path.to_path_buf(), reason: source.to_string() },
     };
-    let mut file = Md5Reader { file: File::open(path).map_err(fault)?, hash: Md5::new() };
+    let (what, looked) = file_kind::look(File::open(path).map_err(fault)?).map_err(fault)?;
+    let mut file = Md5Reader { file: looked, hash: Md5::new() };
+    let unpacked: Box<dyn Read + '_> = match what {
+        FileKind::Gzip => Box::new(Gunzip::new(&mut file)),
+        FileKind::Tar => Box::new(&mut file),
+        got => {
+            let expected = format!("a .tar.gz archive of {}", kind.title());
+            return Err(DataError::Kind { path: path.to_path_buf(), expected, got });
+        }
+    };
     // One byte beyond the limit tells a stream that ends there from one that goes on.
-    let mut stream = MultiGzDecoder::new(&mut file).take(MAX_UNPACKED + 1);
+    let mut stream = unpacked.take(MAX_UNPACKED + 1);
     let mut found: Vec<(Archive, Vec<Option<LabelledImages>>)> =
         Archive::of(kind).map(|a| (a, a.files().map(|_| None).collect())).collect();
     let mut tar = tar::Archive::new(&mut stream);
@@ -57,6 +68,7 @@ pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataErro
             reason: format!("more than {MAX_UNPACKED} bytes in it"),
         });
     }
+    drop(stream);
     let md5 = kd_base::hex(&file.hash.finalize());
 
     // The archive with the fewest files missing is the one it was meant to be.
@@ -93,12 +105,12 @@ pub fn read(kind: Kind, path: &Path) -> Result<(Cifar, Option<String>), DataErro
 }
 
 /// A file whose MD5 is computed as it is read.
-struct Md5Reader {
-    file: File,
+struct Md5Reader<R> {
+    file: R,
     hash: Md5,
 }
 
-impl Read for Md5Reader {
+impl<R: Read> Read for Md5Reader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(buffer)?;
         self.hash.update(&buffer[..n]);

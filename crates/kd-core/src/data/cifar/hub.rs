@@ -22,7 +22,16 @@ impl Kind {
                 ],
             ),
         };
-        Repo { owner: "uoft-cs", name, files, sha256 }
+        let main = match self {
+            Self::Cifar10 => [
+                "plain_text/train-00000-of-00001.parquet",
+                "plain_text/test-00000-of-00001.parquet",
+            ],
+            Self::Cifar100 => {
+                ["cifar100/train-00000-of-00001.parquet", "cifar100/test-00000-of-00001.parquet"]
+            }
+        };
+        Repo { owner: "uoft-cs", name, files, main, sha256 }
     }
 
     /// What its tables hold.

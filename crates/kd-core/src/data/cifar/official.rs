@@ -6,6 +6,7 @@ use std::path::Path;
 use super::set::{Cifar, Kind, append};
 use super::{binary, python};
 use crate::data::{DataError, LabelledImages};
+use crate::file_kind;
 
 /// How the files of an archive are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +99,12 @@ impl Archive {
         path: &Path,
         fault: &dyn Fn(std::io::Error) -> DataError,
     ) -> Result<LabelledImages, DataError> {
+        let (got, mut reader) = file_kind::look(reader).map_err(fault)?;
+        if got.is_stand_in() {
+            let expected = format!("{} images", self.kind.title());
+            return Err(DataError::Kind { path: path.to_path_buf(), expected, got });
+        }
+        let reader = &mut reader;
         match self.format {
             Format::Binary => binary::read(self.kind, reader, path, fault),
             Format::Python => python::read(self.kind, reader, path, fault),

@@ -10,6 +10,7 @@ pub const REPO: Repo = Repo {
     owner: "ylecun",
     name: "mnist",
     files: ["mnist/train/0000.parquet", "mnist/test/0000.parquet"],
+    main: ["mnist/train-00000-of-00001.parquet", "mnist/test-00000-of-00001.parquet"],
     // Of commit 3fc021f95522201682d9141e1fd5c5c3686166eb.
     sha256: &[
         "1d9e85f5af2b93435015592917da9074a887abab425e28b4079c6c3289e24755",

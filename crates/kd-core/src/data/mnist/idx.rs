@@ -1,21 +1,23 @@
 //! MNIST as IDX files in a directory, plain or gzipped, directly or in torchvision's `MNIST/raw/`
-//! below it.
+//! below it. Names are those of the original, with `.gz` or without it, or with a point in place of
+//! the second hyphen (`train-images.idx3-ubyte`), as zip archives of it have them. Whether a file is
+//! gzipped is told by its first bytes.
 //!
 //! An IDX file is a big-endian header (magic number 2051 and number, rows, columns for images; 2049
 //! and number for labels) and then the bytes. No size in a header is believed before the bytes are
 //! there: memory grows with what was read, never with what was claimed.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
-
 use super::set::{CLASSES, Mnist, SIDE};
+use crate::data::gunzip::Gunzip;
 use crate::data::{DataError, LabelledImages};
+use crate::file_kind::{self, FileKind};
 
-/// The four files, each also looked for with `.gz` behind it: training images and labels, test
-/// images and labels.
+/// The four files, each also looked for with `.gz` behind it and with `.idx` in place of `-idx`:
+/// training images and labels, test images and labels.
 pub const FILES: [&str; 4] = [
     "train-images-idx3-ubyte",
     "train-labels-idx1-ubyte",
@@ -64,8 +66,10 @@ fn find(dir: &Path) -> Result<[PathBuf; 4], DataError> {
     let mut missing = Vec::new();
     for place in [dir.to_path_buf(), dir.join("MNIST").join("raw")] {
         let found = FILES.map(|name| {
-            [place.join(name), place.join(format!("{name}.gz"))]
+            let dotted = name.replace("-idx", ".idx");
+            [name.to_owned(), dotted.clone(), format!("{name}.gz"), format!("{dotted}.gz")]
                 .into_iter()
+                .map(|name| place.join(name))
                 .find(|path| path.is_file())
         });
         match found {
@@ -81,7 +85,7 @@ fn find(dir: &Path) -> Result<[PathBuf; 4], DataError> {
             _ => {}
         }
     }
-    let places = "plain or .gz, in this directory or in its MNIST/raw";
+    let places = "plain or .gz, with -idx or .idx, in this directory or in its MNIST/raw";
     Err(DataError::MissingFiles {
         dataset: "MNIST",
         dir: dir.to_path_buf(),
@@ -128,7 +132,7 @@ fn read_labels(path: &Path) -> Result<Vec<u8>, DataError> {
     }
 }
 
-/// A file being read, decoded on the way where its name ends in `.gz`.
+/// A file being read, decoded on the way where it is gzipped.
 struct Body<'a> {
     path: &'a Path,
     reader: Box<dyn Read>,
@@ -137,15 +141,19 @@ struct Body<'a> {
 
 impl<'a> Body<'a> {
     fn open(path: &'a Path) -> Result<Self, DataError> {
-        let file = File::open(path)
-            .map_err(|source| DataError::Io { path: path.to_path_buf(), source })?;
-        let gzip = path.extension().is_some_and(|ext| ext == "gz");
-        // The multi-member decoder also rejects bytes behind the stream, which the plain one
-        // ignores.
-        let reader: Box<dyn Read> = if gzip {
-            Box::new(MultiGzDecoder::new(io::BufReader::new(file)))
-        } else {
-            Box::new(file)
+        let io = |source| DataError::Io { path: path.to_path_buf(), source };
+        let (kind, file) = file_kind::look(File::open(path).map_err(io)?).map_err(io)?;
+        let gzip = kind == FileKind::Gzip;
+        if !gzip && !matches!(kind, FileKind::Other | FileKind::Zeros) {
+            return Err(DataError::Kind {
+                path: path.to_path_buf(),
+                expected: "an IDX file, plain or gzipped".to_owned(),
+                got: kind,
+            });
+        }
+        let reader: Box<dyn Read> = match gzip {
+            true => Box::new(Gunzip::new(file)),
+            false => Box::new(file),
         };
         Ok(Self { path, reader, gzip })
     }
