@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use kd_base::message::count;
 use kd_experiment::Result;
 use kd_experiment::cli::{self, Application};
 use kd_translation::evaluate;
@@ -75,13 +76,13 @@ pub fn run(
         &search,
         &mut |_| (),
     )?;
-    write_lines(&found.lines, Some(&arguments.to), arguments.force, out)?;
+    write_lines(&found.lines, &arguments.to, arguments.force)?;
     let speed = found.words as f64 / found.seconds.max(1e-9);
     let line = format!(
-        "BLEU {:.2}, lower-case {:.2}, {} sentences, {speed:.0} units/s",
+        "BLEU {:.2}, lower-case {:.2}, {}, {speed:.0} units/s",
         found.bleu,
         found.tokenized_bleu,
-        found.lines.len()
+        count(found.lines.len(), "sentence")
     );
     cli::say(out, line)
 }
