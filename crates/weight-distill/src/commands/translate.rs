@@ -1,19 +1,20 @@
 //! `translate MODEL`: lines of text become lines of text, some at a time.
 
+use std::fmt;
 #[cfg(unix)]
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use kd_base::message::count;
-use kd_experiment::cli::{Application, output_error};
+use kd_base::{Blame, Destination, Fault, FileError, stop};
+use kd_experiment::cli::{Application, output_error, remark};
 use kd_experiment::{Error, Result};
 use kd_translation::bitext::{Lines, sentence};
 use kd_translation::bpe::Bpe;
 use kd_translation::transformer::MAX_POSITIONS;
 use kd_translation::translate;
 
-use super::create;
 use super::model::{Model, SearchArguments};
 use crate::paper::WeightDistillation;
 
@@ -56,10 +57,11 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let paper = application.paper;
-    let (input, output) = (arguments.input.as_deref(), arguments.output.as_deref());
-    if let Some(output) = output {
-        super::refuse_existing(output, arguments.force)?;
-        refuse_input(input, output)?;
+    let input = arguments.input.as_deref();
+    let to = arguments.output.as_ref().map(|path| Destination::new(path, arguments.force));
+    let to = to.transpose()?;
+    if let Some(to) = &to {
+        refuse_input(input, to.path())?;
     }
     let search = arguments.search.search()?;
     let model = Model::load(&arguments.model, application, &paper.machine().device)?;
@@ -68,10 +70,13 @@ pub fn run(
         Sentences::open(input, source)?.try_for_each(|ids| ids.map(drop))?;
     }
     let mut sentences = Sentences::open(input, source)?;
-    let mut file = output.map(|path| create(path, arguments.force)).transpose()?;
+    let mut file = to.as_ref().map(Destination::stream).transpose()?;
     let window = if search.batch == 1 { 1 } else { BATCHES * search.batch };
-    let mut empty = 0;
+    let (mut empty, mut done) = (0, 0);
     loop {
+        if stop::asked() {
+            return Err(Stopped { done }.into());
+        }
         // What comes before a bad line is translated all the same.
         let (mut ids, mut end) = (Vec::new(), Ok(true));
         while ids.len() < window {
@@ -84,38 +89,53 @@ pub fn run(
                 break;
             }
         }
+        done += ids.len();
         empty += ids.iter().filter(|ids| ids.is_empty()).count();
         let mut text = String::new();
         for found in translate(&model.saved.network, &ids, &search, &mut |_| ())? {
             text.push_str(&model.vocabularies.target.decode(&found.words));
             text.push('\n');
         }
-        let written = match (&mut file, output) {
-            (Some(file), Some(path)) => {
-                file.write_all(text.as_bytes()).map_err(|e| kd_core::Error::io(path, e).into())
+        match (&mut file, &to) {
+            (Some(file), Some(to)) => {
+                let written = file.write_all(text.as_bytes()).and_then(|()| file.flush());
+                written.map_err(FileError::of("write", to.path()))?;
             }
-            _ => match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-                // The reader has seen enough.
-                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-                written => written.map_err(output_error),
-            },
-        };
-        written?;
+            _ => {
+                let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+                written.map_err(output_error)?;
+            }
+        }
         if !end? {
             break;
         }
     }
     if empty > 0 {
         let stay = if empty == 1 { "stays" } else { "stay" };
-        // What cannot be told is no reason to fail.
-        let _ = writeln!(
-            io::stderr(),
-            "{}: {}, which {stay} empty",
-            name(input),
-            count(empty, "empty line")
-        );
+        let empty = count(empty, "empty line");
+        remark(format_args!("{}: {empty}, which {stay} empty", name(input)));
     }
     Ok(())
+}
+
+/// The user asked to stop: what is translated is written.
+#[derive(Debug)]
+struct Stopped {
+    done: usize,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "stopped; {} written", count(self.done, "line"))
+    }
+}
+
+impl std::error::Error for Stopped {}
+
+impl Blame for Stopped {
+    fn fault(&self) -> Fault {
+        Fault::Stopped
+    }
 }
 
 /// The input's name in messages.
