@@ -235,7 +235,7 @@ fn bad_input_is_one_line_that_says_what_and_where_with_exit_code_2() {
         (&["--data", "embedded", "--runs-dir", &below], "file"),
         (&["compare", &file, &file, "--data", "embedded"], "safetensors"),
         (&["compare", "small/teacher", "small/nobody", "--data", "embedded"], "not finished"),
-        (&["--threads", "0"], "at least 1"),
+        (&["--threads", "0"], "from 1 to 1024"),
     ];
     for (arguments, part) in cases {
         let output = run(dir.path(), arguments);

@@ -54,6 +54,12 @@ pub fn some(things: &[String]) -> String {
     }
 }
 
+/// How many there are of a thing: `1 line`, `2 lines`. The plural is the name with an `s` behind it.
+pub fn count(n: usize, name: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {name}{s}")
+}
+
 /// Text with its control characters, line ends among them, written as escapes: a message may quote
 /// a file and stays one line.
 pub fn escaped(text: String) -> String {
@@ -72,6 +78,12 @@ mod tests {
     #[test]
     fn a_message_of_several_lines_becomes_one() {
         assert_eq!(one_line(&"a\n  | b\n\nc"), "a; | b; c");
+    }
+
+    #[test]
+    fn one_thing_is_no_plural() {
+        let lines = [0, 1, 2].map(|n| count(n, "empty line"));
+        assert_eq!(lines, ["0 empty lines", "1 empty line", "2 empty lines"]);
     }
 
     #[test]

@@ -22,8 +22,10 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// A loss term stopped being finite.
-    #[error("loss term '{term}' is {value} at epoch {epoch}, step {step}: training stopped")]
+    /// A loss term stopped being finite: a setting, most often the learning rate, is too large.
+    #[error(
+        "loss term '{term}' is {value} at epoch {epoch}, step {step}: training stopped; a lower learning rate may keep it finite"
+    )]
     NonFinite {
         /// Name of the term.
         term: String,
@@ -103,10 +105,10 @@ impl Error {
 impl Blame for Error {
     fn fault(&self) -> Fault {
         match self {
-            Self::BadInput(_) | Self::Io { .. } => Fault::BadInput,
+            Self::BadInput(_) | Self::Io { .. } | Self::NonFinite { .. } => Fault::BadInput,
             Self::File(e) => e.fault(),
             Self::Data(e) => e.fault(),
-            Self::NonFinite { .. } | Self::Tensor(_) => Fault::Program,
+            Self::Tensor(_) => Fault::Program,
             Self::Stopped { .. } => Fault::Stopped,
         }
     }

@@ -264,12 +264,27 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step() -> Resul
         Err(e @ Error::NonFinite { epoch: 1, .. }) => {
             let text = e.to_string();
             assert!(
-                text.contains("'hard'") && text.contains("epoch 1, step ") && !e.is_bad_input(),
+                text.contains("'hard'") && text.contains("epoch 1, step ") && e.is_bad_input(),
                 "{text}"
             );
         }
         other => panic!("expected a stop, got {other:?}"),
     }
+    Ok(())
+}
+
+#[test]
+fn parameters_that_leave_the_finite_numbers_in_the_last_step_are_no_result() -> Result<()> {
+    let one_step = TrainSpec {
+        learning_rate: 1e300,
+        warm_up_epochs: 0,
+        max_norm: 0.,
+        batch_size: 1_000,
+        average_epochs: 0,
+        ..spec(1)
+    };
+    let e = train(&one_step, None, 1).expect_err("a weight of infinity");
+    assert!(e.is_bad_input() && e.to_string().contains(" after epoch 1; "), "{e}");
     Ok(())
 }
 

@@ -68,7 +68,7 @@ pub enum Error {
         fault: Fault,
     },
     /// The run was asked to stop. What is done is kept.
-    #[error("stopped, {left} cells left; the same command goes on from here{}", place(.at))]
+    #[error("stopped, {} left; the same command goes on from here{}", cells(*.left), place(.at))]
     Stopped {
         /// Cells that are not finished.
         left: usize,

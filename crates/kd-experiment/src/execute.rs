@@ -131,9 +131,10 @@ impl<P: Paper + ?Sized> Executor<'_, P> {
                 // Nothing could be done: every cell is held by another process, or needs one that
                 // is.
                 if !announced {
-                    let (count, first) = (left.len(), left[0].1.label());
+                    let first = left[0].1.label();
                     self.progress.note(&format!(
-                        "waiting for {count} cells that another process runs, first {first}"
+                        "waiting for {} that another process runs, first {first}",
+                        message::count(left.len(), "cell")
                     ));
                     announced = true;
                 }

@@ -87,6 +87,8 @@ pub struct Reference {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct References {
     file: String,
+    /// Compiled into the program: what does not fit them is wrong in the other file.
+    built_in: bool,
     entries: Vec<Reference>,
 }
 
@@ -140,7 +142,13 @@ impl References {
             }
             entries.push(entry);
         }
-        Ok(Self { file: file.to_string(), entries })
+        Ok(Self { file: file.to_string(), built_in: false, entries })
+    }
+
+    /// Those that are compiled into the program of a paper.
+    pub(crate) fn built_in(paper: &str, text: &str) -> Result<Self> {
+        let read = Self::parse(&format!("built-in {paper}/reference.csv"), text)?;
+        Ok(Self { built_in: true, ..read })
     }
 
     /// The published number of a line, if there is one.
@@ -156,7 +164,8 @@ impl References {
     }
 
     /// Checks that the numbers given for a table name rows and metrics that it has. A point of a
-    /// grid, or a row, may be missing: presets differ.
+    /// grid, or a row, may be missing: presets differ. The file that people wrote is to blame: the
+    /// experiment's, where the numbers are compiled into the program.
     pub fn check(&self, table: &TablePlan) -> Result<()> {
         let of_table = self
             .entries
@@ -164,10 +173,15 @@ impl References {
             .filter(|entry| entry.table == table.name && !table.elsewhere.contains(&entry.row));
         for entry in of_table {
             let wrong = |what: &str, name: &str, hint: String| {
-                Error::file(
-                    &self.file,
-                    format!("table `{}` has no {what} `{name}`{hint}", table.name),
-                )
+                let own = &self.file;
+                if self.built_in {
+                    let published = format!("of which the {own} has a number");
+                    return Error::file(
+                        &table.file,
+                        format!("no {what} `{name}`, {published}{hint}"),
+                    );
+                }
+                Error::file(own, format!("table `{}` has no {what} `{name}`{hint}", table.name))
             };
             if !table.lines.iter().any(|line| line.row == entry.row) {
                 let hint =

@@ -27,7 +27,8 @@ fn malformed_options_are_refused_with_what_was_expected() {
         (["--shard", "3/2"], "expected I/N with 1 <= I <= N"),
         (["--device", "gpu"], "expected auto, cpu, cuda, cuda:N or metal"),
         (["--data", "mnits"], "[possible values: auto, mnist, embedded]"),
-        (["--threads", "0"], "at least 1"),
+        (["--threads", "0"], "expected a whole number from 1 to 1024, got `0`"),
+        (["--threads", "100000"], "expected a whole number from 1 to 1024, got `100000`"),
     ] {
         let message = toy::parse(&arguments).err().unwrap_or_default();
         assert!(message.contains(part), "{arguments:?}: {message}");

@@ -382,3 +382,31 @@ fn references_to_rows_that_do_not_exist_are_refused() {
         )
     );
 }
+
+#[test]
+fn a_misspelt_metric_or_row_is_the_experiment_files_fault_and_not_the_built_in_numbers() {
+    let said = |from: &str, to: &str| {
+        let place = TestFolders::new();
+        let dir = place.root.join("experiments/toy");
+        fs::create_dir_all(&dir).unwrap();
+        let text = toy::EXPERIMENTS[0].1;
+        assert!(text.contains(from), "{from}");
+        fs::write(dir.join("nets.toml"), text.replace(from, to)).unwrap();
+        let experiments = place.root.join("experiments");
+        let error = place
+            .run(&Toy::default(), &["--experiments", experiments.to_str().unwrap()])
+            .unwrap_err();
+        assert!(error.is_bad_input() && !place.runs().exists(), "{error}");
+        error.to_string().replace(&dir.display().to_string(), "DIR")
+    };
+    let error = said("test-errors", "test-erors");
+    assert!(
+        error.starts_with("DIR/nets.toml: row teacher: the result of nets/teacher seed 1 ")
+            && error.ends_with(" has no metric `test-erors`; did you mean `test-errors`?"),
+        "{error}"
+    );
+    assert_eq!(
+        said("\"teacher\"", "\"teachers\""),
+        "DIR/nets.toml: no row `teacher`, of which the built-in toy/reference.csv has a number; did you mean `teachers`?"
+    );
+}

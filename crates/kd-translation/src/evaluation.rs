@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::search::{Search, translate};
+use crate::bitext::sentence;
 use crate::bleu::{multi_bleu, sacrebleu, tokenize_13a};
 use crate::bpe::Vocabularies;
 use crate::transformer::Transformer;
@@ -23,7 +24,8 @@ pub struct Translated {
     pub seconds: f64,
 }
 
-/// Translates sentences and scores them; `references[i]` are those of sentence i, one or more.
+/// Translates sentences, each read as [`sentence()`] reads it, and scores them; `references[i]` are
+/// those of sentence i, one or more.
 ///
 /// # Errors
 /// As [`translate`], and where there is not a list of references for each sentence.
@@ -36,7 +38,7 @@ pub fn evaluate(
     done: &mut dyn FnMut(usize),
 ) -> Result<Translated> {
     let sources: Vec<Vec<u32>> =
-        sentences.iter().map(|line| vocabularies.source.encode(line)).collect();
+        sentences.iter().map(|line| vocabularies.source.encode(&sentence(line))).collect();
     let started = Instant::now();
     let found = translate(network, &sources, search, done)?;
     let seconds = started.elapsed().as_secs_f64();

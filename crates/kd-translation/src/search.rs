@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 use crate::bpe::{BOS, EOS, PAD};
 use crate::token_batches::{BatchSize, TokenBatches, TokenPairs};
 use crate::transformer::{Decoding, MAX_POSITIONS, Transformer};
-use kd_core::model::Mode;
+use kd_core::model::{MAX_WEIGHTS, Mode};
 use kd_core::{Error, Result};
+
+/// The most sentences that are translated together.
+const MAX_BATCH: usize = 1 << 16;
 
 /// How translations are searched for, as an experiment file writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,7 +38,7 @@ impl Search {
     pub fn check(&self) -> Result<()> {
         let fault = |what: String| Err(Error::bad_input(format!("search: {what}")));
         Error::unless_within("search.beam", self.beam, 1..=1000)?;
-        Error::unless_within("search.batch", self.batch, 1..=1_000_000)?;
+        Error::unless_within("search.batch", self.batch, 1..=MAX_BATCH)?;
         Error::unless_within("search.length-extra", self.length_extra, 0..=MAX_POSITIONS)?;
         if !(self.length_penalty.is_finite() && self.length_penalty >= 0.) {
             return fault(format!(
@@ -48,6 +51,21 @@ impl Search {
                 "expected a length-factor of at least 0, got {}",
                 self.length_factor
             ));
+        }
+        Ok(())
+    }
+
+    /// Fails where the logits of one step, one for each hypothesis and word, would be more numbers
+    /// than a network may have.
+    fn check_memory(&self, sentences: usize, vocabulary: usize) -> Result<()> {
+        let rows = self.batch.min(sentences) as u64 * self.beam as u64;
+        let logits = rows.saturating_mul(vocabulary as u64);
+        if logits > MAX_WEIGHTS {
+            return Err(Error::bad_input(format!(
+                "search: expected at most 2^31 logits of beam x batch x target vocabulary, got {} x {} x {vocabulary}",
+                self.beam,
+                self.batch.min(sentences)
+            )));
         }
         Ok(())
     }
@@ -75,6 +93,7 @@ pub struct Hypothesis {
 /// Sentences of about the same length are translated together; which stand together does not change
 /// what comes out, but for rounding. A sentence is finished when `beam` of its hypotheses have
 /// ended, or at its longest; hypotheses of equal score are taken in the order of beam and word id.
+/// A sentence without words has a translation without words, of score 0: ln 1.
 ///
 /// # Errors
 /// Bad input when a sentence is too long for the network or the search makes no sense.
@@ -85,26 +104,32 @@ pub fn translate(
     done: &mut dyn FnMut(usize),
 ) -> Result<Vec<Hypothesis>> {
     search.check()?;
-    let pairs = TokenPairs { source: sources.to_vec(), target: vec![Vec::new(); sources.len()] };
+    let full: Vec<usize> = (0..sources.len()).filter(|&i| !sources[i].is_empty()).collect();
+    search.check_memory(full.len(), network.spec().target_vocabulary)?;
+    let pairs = TokenPairs {
+        source: full.iter().map(|&i| sources[i].clone()).collect(),
+        target: vec![Vec::new(); full.len()],
+    };
     let batches =
         TokenBatches::new(pairs, BatchSize { tokens: usize::MAX / 2, pairs: Some(search.batch) })?;
     // A network that trains would record a graph of each word.
     let network = &network.detached();
-    let mut best = vec![None; sources.len()];
-    let mut finished = 0;
+    let mut best = vec![Hypothesis { words: Vec::new(), score: 0. }; sources.len()];
+    let mut finished = sources.len() - full.len();
     for rows in batches.in_order() {
         let batch = batches.batch(&rows, network.device())?;
         let memory = network.encode(&batch.source, &batch.source_lengths, Mode::Evaluate)?;
-        let longest = rows.iter().map(|&row| search.longest(sources[row as usize].len())).collect();
+        let rows: Vec<usize> = rows.into_iter().map(|row| full[row as usize]).collect();
+        let longest = rows.iter().map(|&i| search.longest(sources[i].len())).collect();
         let hypotheses =
             Beams::new(longest, search).run(Decoding::new(network, &memory, search.beam)?)?;
         finished += rows.len();
-        for (row, hypothesis) in rows.into_iter().zip(hypotheses) {
-            best[row as usize] = Some(hypothesis);
+        for (i, hypothesis) in rows.into_iter().zip(hypotheses) {
+            best[i] = hypothesis;
         }
         done(finished);
     }
-    Ok(best.into_iter().flatten().collect())
+    Ok(best)
 }
 
 /// A hypothesis that grows; one of probability 0 only holds a place.
@@ -332,5 +357,9 @@ mod tests {
             let text = search.check().expect_err(field).to_string();
             assert!(text.starts_with(field), "{text}");
         }
+        let widest = Search { beam: 1000, batch: MAX_BATCH, ..search };
+        assert!(widest.check_memory(1, 40_000).is_ok(), "one sentence is few hypotheses");
+        let text = widest.check_memory(usize::MAX, 40_000).expect_err("10^12 logits").to_string();
+        assert!(text.ends_with("got 1000 x 65536 x 40000"), "{text}");
     }
 }

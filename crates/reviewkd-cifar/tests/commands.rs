@@ -49,7 +49,7 @@ fn threads_do_not_change_the_table_and_the_precision_of_convolutions_names_anoth
     succeeds(three.path(), &["--data", "embedded", "--threads", "3"]);
     assert_eq!(table(one.path()), table(three.path()));
     let pending = succeeds(one.path(), &["list", "--data", "embedded", "--conv", "precise"]);
-    assert!(pending.contains("1 cells, 0 done"), "{pending}");
+    assert!(pending.contains("1 cell, 0 done"), "{pending}");
 }
 
 #[test]

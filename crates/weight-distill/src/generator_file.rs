@@ -7,7 +7,7 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use kd_core::params::Params;
 use kd_core::train::checkpoint;
-use kd_core::{Result, Seed};
+use kd_core::{Error, Result};
 use kd_translation::SavedTransformer;
 use kd_translation::generated_student::{GeneratedStudent, GeneratorSpec};
 use kd_translation::saved::About;
@@ -59,15 +59,17 @@ pub fn materialise(path: &Path, device: &Device) -> Result<(BTreeMap<String, Ten
             .filter_map(|(n, t)| Some((n.strip_prefix(prefix)?.to_owned(), t.clone())))
             .collect()
     };
-    let (params, vb) = Params::seeded(Seed(0), device);
-    let student = GeneratedStudent::new(
+    let student = GeneratedStudent::frozen(
         &about.student,
         &about.teacher.network,
         &part("teacher/"),
         &about.generator,
-        &vb,
-    )?;
-    student.student()?;
-    params.set(&part("parameters/"))?;
+        part("parameters/"),
+        device,
+    )
+    .map_err(|e| match e {
+        Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
+        other => other,
+    })?;
     Ok((student.materialise()?, About { network: about.student, ..about.teacher }))
 }

@@ -2,7 +2,7 @@
 
 use kd_core::{Error, Result};
 use kd_experiment::{Cell, Needs, Role};
-use kd_translation::bpe::BpeSettings;
+use kd_translation::bpe::{BpeSettings, MAX_VOCABULARY};
 use kd_translation::generated_student::GeneratorSpec;
 use kd_translation::transformer::{Embeddings, Norm, Stack, TransformerSpec};
 use kd_translation::{Search, TranslationSpec};
@@ -41,6 +41,17 @@ pub struct TextPart {
 }
 
 impl TextPart {
+    fn check(&self) -> Result<()> {
+        let Self { vocabulary, max_words, max_ratio, .. } = *self;
+        Error::unless_within("text.vocabulary", vocabulary, 2..=MAX_VOCABULARY)?;
+        if max_words == 0 || max_ratio.is_nan() || max_ratio < 1. {
+            return Err(Error::bad_input(format!(
+                "text: expected max-words and max-ratio of at least 1, got {max_words} and {max_ratio}"
+            )));
+        }
+        Ok(())
+    }
+
     /// How its vocabularies are trained.
     pub fn settings(&self) -> BpeSettings {
         BpeSettings::new(self.vocabulary)
@@ -183,13 +194,10 @@ impl CellSpec {
     }
 
     fn check(&self) -> Result<()> {
+        if let Some(text) = self.text() {
+            text.check()?;
+        }
         let network = |part: &NetworkPart, text: &TextPart| {
-            if text.max_words == 0 || text.max_ratio.is_nan() || text.max_ratio < 1. {
-                let (words, ratio) = (text.max_words, text.max_ratio);
-                return Err(Error::bad_input(format!(
-                    "text: expected max-words and max-ratio of at least 1, got {words} and {ratio}"
-                )));
-            }
             part.full(text.vocabulary, text.vocabulary).check()
         };
         match self {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kd_base::message::count;
 use kd_base::{Blame, Fault};
 
 use crate::file_kind::FileKind;
@@ -164,7 +165,7 @@ pub enum DataError {
         got: String,
     },
     /// Two files of one text that should have the same number of lines.
-    #[error("{}: expected {expected} lines, one for each of {}, got {got}", .path.display(), .other.display())]
+    #[error("{}: expected {}, one for each of {}, got {got}", .path.display(), count(*.expected, "line"), .other.display())]
     LineCount {
         /// The file.
         path: PathBuf,
@@ -207,9 +208,28 @@ pub enum DataError {
         /// What went wrong, in one line.
         reason: String,
     },
+    /// A file in the hub's cache that cannot be used. Deleting the file alone would not help: the
+    /// hub's clients take a file that another name in the folder still points to.
+    #[error("{source}; delete {}, and it is downloaded again", .folder.display())]
+    Cached {
+        /// What is wrong with it.
+        source: Box<DataError>,
+        /// The data set's folder in the cache.
+        folder: PathBuf,
+    },
+    /// A file that does not begin and end as its name says.
+    #[error("{}: expected {expected}, got {got}", .path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// What its name says.
+        expected: &'static str,
+        /// What it looks like.
+        got: &'static str,
+    },
     /// A file of the hub's cache that is not the one that the hub published.
     #[error(
-        "{}: expected the file that the hub published, with SHA-256 {expected}, got {got}; delete it, and it is downloaded again",
+        "{}: expected the file that the hub published, with SHA-256 {expected}, got {got}",
         .path.display()
     )]
     Hash {
@@ -311,6 +331,7 @@ impl Blame for DataError {
             Self::Index { .. } | Self::Row { .. } | Self::Length { .. } | Self::Tensor(_) => {
                 Fault::Program
             }
+            Self::Cached { source, .. } => source.fault(),
             _ => Fault::BadInput,
         }
     }

@@ -3,18 +3,24 @@
 //!
 //! The cache is looked at first, without a connection. `HF_HOME`, `HF_HUB_CACHE`, `HF_ENDPOINT` and
 //! `HF_TOKEN` mean what they mean to `hf-hub`; `HF_HUB_OFFLINE`, which `hf-hub` 1.0 does not read,
-//! is read here.
+//! is read here. A `~` at the front of the cache's folder is the home folder, as it is to Hugging
+//! Face's Python programs: a shell does not replace it everywhere.
+//!
+//! A file is looked at as soon as it is downloaded ([`published`]), and what is not the file that
+//! was asked for is removed from the cache: the login page of a network would otherwise stay there
+//! under the file's name.
 
 use std::error::Error;
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
+use std::{fmt, fs, io};
 
 use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFClientSync, HFError, HFRepositorySync, RepoTypeDataset};
 use kd_base::message::with_causes;
+use kd_base::{Blame, Fault};
 
 use super::{DataError, published};
 
@@ -107,8 +113,7 @@ impl Hub {
     pub fn from_env() -> Self {
         let offline = std::env::var("HF_HUB_OFFLINE")
             .is_ok_and(|v| ["1", "on", "yes", "true"].contains(&v.to_lowercase().as_str()));
-        let cache = cache_at_home(|name| std::env::var(name).ok());
-        Self { cache, endpoint: None, offline, patience: Duration::from_secs(20) }
+        Self { cache: None, endpoint: None, offline, patience: Duration::from_secs(20) }
     }
 
     /// The files in the cache, or else downloaded.
@@ -149,8 +154,8 @@ impl Hub {
     /// The files of a listing in the cache; `None` where one is missing. Does not connect.
     ///
     /// # Errors
-    /// [`DataError::Cache`] where the cache cannot be read; as [`published::check`] for a file that
-    /// is not what the hub published.
+    /// [`DataError::Cache`] where the cache cannot be read; [`DataError::Cached`] for a file that is
+    /// not what the hub published.
     pub fn find(&self, what: &HubDataset) -> Result<Option<Vec<PathBuf>>, DataError> {
         let client = self.client(what)?;
         let repo = client.sync.dataset(what.owner, what.name);
@@ -168,33 +173,67 @@ impl Hub {
         };
         let files: Option<Vec<PathBuf>> =
             what.files.iter().map(get).collect::<Result<_, DataError>>()?;
-        files.map(|files| as_published(what, files)).transpose()
+        let Some(files) = files else { return Ok(None) };
+        for (i, path) in files.iter().enumerate() {
+            let checked = published::check(path, what.sha256.get(i).copied());
+            checked.map_err(|e| self.in_cache(what.owner, what.name, e))?;
+        }
+        Ok(Some(files))
+    }
+
+    /// What is wrong with a file of the cache, with the folder to delete so that the data set is
+    /// downloaded again. Errors that no download mends stay as they are.
+    pub fn in_cache(&self, owner: &str, name: &str, error: DataError) -> DataError {
+        let elsewhere = matches!(
+            error,
+            DataError::Io { .. }
+                | DataError::Cache { .. }
+                | DataError::Cached { .. }
+                | DataError::Unreachable { .. }
+                | DataError::Argument { .. }
+        );
+        if elsewhere || error.fault() != Fault::BadInput {
+            return error;
+        }
+        DataError::Cached { source: Box::new(error), folder: folder(&self.cache(), owner, name) }
+    }
+
+    /// The cache's folder.
+    fn cache(&self) -> PathBuf {
+        let from_env = || expanded(hf_hub::resolve_cache_dir(), std::env::home_dir());
+        self.cache.clone().unwrap_or_else(from_env)
     }
 
     /// Downloads what is missing from the cache of a listing. Returns within [`Hub::patience`] of
-    /// the last sign of life from the server.
+    /// the last sign of life from the server. What the server sends in place of a file is not kept.
     ///
     /// # Errors
-    /// [`DataError::Unreachable`] where the server could not be asked or did not deliver, or
-    /// [`Hub::offline`] is set; [`DataError::Cache`] where the files could not be written; as
-    /// [`published::check`] for a file that is not what the hub published.
+    /// [`DataError::Unreachable`] where the server could not be asked, did not deliver or sent
+    /// something else, or [`Hub::offline`] is set; [`DataError::Cache`] where the files could not
+    /// be written; [`DataError::Cached`] for a file that was in the cache already and is not what
+    /// the hub published, or that could not be removed.
     pub fn download(&self, what: &HubDataset) -> Result<Vec<PathBuf>, DataError> {
         let client = self.client(what)?;
         if self.offline {
             return Err(client.unreachable("HF_HUB_OFFLINE is set".to_string()));
         }
         let (send, receive) = mpsc::channel();
-        let (repo, names, revision) =
-            (client.sync.dataset(what.owner, what.name), what.files.clone(), what.revision);
+        let download = Download {
+            repo: client.sync.dataset(what.owner, what.name),
+            revision: what.revision,
+            folder: folder(&client.cache, what.owner, what.name),
+            send,
+        };
+        let (names, sha256) = (what.files.clone(), what.sha256);
         // hf-hub sets no timeout on connections or reads, and offers no place for one. The
         // download runs on a thread of its own, and a download that stalls is abandoned:
         // its thread ends with the process, and leaves at most an unfinished file that hf-hub
         // ignores.
         let spawned = thread::Builder::new().name("download".to_string()).spawn(move || {
-            let files =
-                names.into_iter().map(|name| download_one(&repo, name, revision, &send)).collect();
+            let get = |(i, name): (usize, &'static str)| download.one(name, sha256.get(i).copied());
+            let files = names.into_iter().enumerate().map(get).collect();
             // Nobody listens after a stall.
-            let _ = send.send(Message::Done(files));
+            let _ = download.send.send(Message::Done(files));
         });
         if let Err(e) = spawned {
             return Err(client.unreachable(with_causes(&e)));
@@ -204,7 +243,11 @@ impl Hub {
         loop {
             match receive.recv_timeout(self.patience.saturating_sub(alive.elapsed())) {
                 Ok(Message::Done(files)) => {
-                    return as_published(what, files.map_err(|e| client.failed(e))?);
+                    return files.map_err(|failure| match failure {
+                        Failure::Hub(e) => client.failed(e),
+                        Failure::Sent(reason) => client.unreachable(reason),
+                        Failure::Kept(e) => self.in_cache(what.owner, what.name, e),
+                    });
                 }
                 // Some transfers report at fixed intervals whether or not anything came.
                 Ok(Message::Bytes(n)) if n != bytes => (alive, bytes) = (Instant::now(), n),
@@ -227,44 +270,22 @@ impl Hub {
     }
 
     fn client(&self, what: &HubDataset) -> Result<Client, DataError> {
-        let mut builder = HFClient::builder();
-        if let Some(cache) = &self.cache {
-            builder = builder.cache_dir(cache);
-        }
+        let cache = self.cache();
+        let mut builder = HFClient::builder().cache_dir(&cache);
         if let Some(endpoint) = &self.endpoint {
             builder = builder.endpoint(endpoint);
         }
-        let failed = |e: HFError| {
-            let cache = self.cache.clone().unwrap_or_else(hf_hub::resolve_cache_dir);
-            DataError::Cache { dataset: what.to_string(), cache, reason: with_causes(&e) }
+        let failed = |e: HFError| DataError::Cache {
+            dataset: what.to_string(),
+            cache: cache.clone(),
+            reason: with_causes(&e),
         };
         // Two retries within a second: a laptop without a network should learn it soon.
         let client = builder.retry_max_attempts(2).build().map_err(failed)?;
-        let (endpoint, cache) = (client.endpoint().to_string(), client.cache_dir().to_path_buf());
-        Ok(Client {
-            dataset: what.to_string(),
-            sync: HFClientSync::from_inner(client).map_err(failed)?,
-            endpoint,
-            cache,
-        })
+        let endpoint = client.endpoint().to_string();
+        let sync = HFClientSync::from_inner(client).map_err(failed)?;
+        Ok(Client { dataset: what.to_string(), sync, endpoint, cache })
     }
-}
-
-/// The cache's folder where the environment (`get`) gives it with a `~`, which hf-hub takes for a
-/// folder of that name; `None` to leave the choice to hf-hub.
-fn cache_at_home(get: impl Fn(&str) -> Option<String>) -> Option<PathBuf> {
-    let folders = [("HF_HUB_CACHE", ""), ("HUGGINGFACE_HUB_CACHE", ""), ("HF_HOME", "hub")];
-    let (folder, below) =
-        folders.into_iter().find_map(|(name, below)| Some((get(name)?, below)))?;
-    let rest = folder.strip_prefix('~')?;
-    let rest = rest.strip_prefix('/').or(rest.is_empty().then_some(""))?;
-    let home = PathBuf::from(get("HOME").filter(|home| !home.is_empty())?);
-    Some(
-        [rest, below]
-            .into_iter()
-            .filter(|part| !part.is_empty())
-            .fold(home, |at, part| at.join(part)),
-    )
 }
 
 /// hf-hub's client, and what its blocking form does not tell.
@@ -307,15 +328,30 @@ impl Client {
 enum Message {
     /// A sign of life: a number that changes with each byte.
     Bytes(u64),
-    Done(Result<Vec<PathBuf>, HFError>),
+    Done(Result<Vec<PathBuf>, Failure>),
 }
 
-/// The files of a listing, once their hashes are checked.
-fn as_published(what: &HubDataset, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, DataError> {
-    for (i, path) in files.iter().enumerate() {
-        published::check(path, what.sha256.get(i).copied())?;
+/// Why there is no file.
+enum Failure {
+    /// The client failed.
+    Hub(HFError),
+    /// The server sent something else, which is removed from the cache. In one line.
+    Sent(String),
+    /// What is in the cache is something else, and stays there.
+    Kept(DataError),
+}
+
+/// The folder of a data set in a cache.
+fn folder(cache: &Path, owner: &str, name: &str) -> PathBuf {
+    cache.join(format!("datasets--{owner}--{name}"))
+}
+
+/// `path` with `home` in place of a `~` at its front.
+fn expanded(path: PathBuf, home: Option<PathBuf>) -> PathBuf {
+    match (path.strip_prefix("~"), home) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
     }
-    Ok(files)
 }
 
 /// A training set and a test set.
@@ -329,19 +365,54 @@ fn two(files: Vec<PathBuf>) -> Result<Files, DataError> {
     Ok(Files { train, test })
 }
 
-fn download_one(
-    repo: &HFRepositorySync<RepoTypeDataset>,
-    name: &str,
-    revision: &str,
-    send: &Sender<Message>,
-) -> Result<PathBuf, HFError> {
-    let file = repo.download_file().filename(name).revision(revision);
-    match file.clone().local_files_only(true).send() {
-        Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => {
-            file.progress(ProgressSender(send.clone())).send()
+/// The download of a data set's files.
+struct Download {
+    repo: HFRepositorySync<RepoTypeDataset>,
+    revision: &'static str,
+    /// The data set's folder in the cache.
+    folder: PathBuf,
+    send: Sender<Message>,
+}
+
+impl Download {
+    /// One file, from the cache or the server, once it is looked at.
+    fn one(&self, name: &str, sha256: Option<&str>) -> Result<PathBuf, Failure> {
+        let file = self.repo.download_file().filename(name).revision(self.revision);
+        let check = |path: &Path| {
+            // Nobody listens after a stall.
+            published::check_telling(path, sha256, &mut |n| {
+                let _ = self.send.send(Message::Bytes(n));
+            })
+        };
+        match file.clone().local_files_only(true).send() {
+            Err(HFError::LocalEntryNotFound { .. } | HFError::EntryNotFound { .. }) => {}
+            Err(e) => return Err(Failure::Hub(e)),
+            Ok(path) => return check(&path).map(|()| path).map_err(Failure::Kept),
         }
-        cached => cached,
+        // An answer moves the branch too, and one that is no file moves it to nothing.
+        let branch = self.folder.join("refs").join(self.revision);
+        let before = fs::read(&branch).ok();
+        let path = file.progress(ProgressSender(self.send.clone())).send().map_err(Failure::Hub)?;
+        let Err(wrong) = check(&path) else { return Ok(path) };
+        let removed = remove(&path).and_then(|()| match before {
+            Some(before) => fs::write(&branch, before),
+            None => fs::remove_file(&branch),
+        });
+        if removed.is_err() {
+            return Err(Failure::Kept(wrong));
+        }
+        let text = wrong.to_string();
+        let what = text.strip_prefix(&format!("{}: ", path.display())).unwrap_or(&text);
+        Err(Failure::Sent(format!("{name} was not kept: {what}")))
     }
+}
+
+/// Removes a file from the cache: the name in the snapshot, and what it is a link to.
+fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path)?.is_symlink() {
+        fs::remove_file(fs::canonicalize(path)?)?;
+    }
+    fs::remove_file(path)
 }
 
 struct ProgressSender(Sender<Message>);
@@ -364,21 +435,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tilde_at_the_head_of_the_caches_folder_is_the_home_directory() {
-        let cache = |given: &[(&str, &str)]| {
-            let given: Vec<(String, String)> =
-                given.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
-            let get = |name: &str| given.iter().find(|(k, _)| k == name).map(|(_, v)| v.clone());
-            cache_at_home(get).map(|path| path.display().to_string())
-        };
-        let home = ("HOME", "/home/a");
-        assert_eq!(cache(&[home, ("HF_HOME", "~/x/hf")]), Some("/home/a/x/hf/hub".into()));
-        assert_eq!(cache(&[home, ("HF_HOME", "~")]), Some("/home/a/hub".into()));
-        let both = [home, ("HF_HOME", "~/x"), ("HF_HUB_CACHE", "~/y")];
-        assert_eq!(cache(&both), Some("/home/a/y".into()));
-        assert_eq!(cache(&[home, ("HF_HOME", "/x"), ("HF_HUB_CACHE", "/y")]), None);
-        assert_eq!(cache(&[home, ("HF_HOME", "~b/x")]), None);
-        assert_eq!(cache(&[home]), None);
-        assert_eq!(cache(&[("HF_HOME", "~/x")]), None);
+    fn a_tilde_at_the_front_of_the_cache_is_the_home_folder() {
+        let home = || Some(PathBuf::from("/home/me"));
+        for (path, expected) in [
+            ("~/models/hub", "/home/me/models/hub"),
+            ("~", "/home/me"),
+            ("/data/~/hub", "/data/~/hub"),
+            ("~me/hub", "~me/hub"),
+        ] {
+            assert_eq!(expanded(path.into(), home()), Path::new(expected));
+        }
+        assert_eq!(expanded("~/hub".into(), None), Path::new("~/hub"));
     }
 }

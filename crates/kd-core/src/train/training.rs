@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use kd_kernels::Gradients;
 use serde::{Deserialize, Serialize};
 
@@ -307,7 +307,8 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
     /// of an earlier process.
     ///
     /// # Errors
-    /// Those of the task, and bad input when the state file is of another run.
+    /// Those of the task, and bad input when the state file is of another run, or a parameter is
+    /// not finite after the last step.
     pub fn run<T: Task>(&self, task: &T, observer: &mut dyn Observer) -> Result<Vec<EpochRecord>> {
         let trained =
             self.params.named().into_iter().filter(|(name, _)| self.trains.takes(name)).collect();
@@ -325,6 +326,10 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
         for epoch in run.records.len()..self.epochs {
             let sums = unfinished.take().map(|saved| Sums::of(&saved)).unwrap_or_default();
             let record = self.epoch(task, epoch, sums, &mut run, observer)?;
+            if epoch + 1 == self.epochs {
+                // The loss of the last step is that before the parameters moved.
+                self.check_parameters(record.epoch)?;
+            }
             if epoch + self.average_epochs >= self.epochs {
                 run.average.add(self.params)?;
             }
@@ -351,6 +356,20 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
     /// The number of this phase, from 1.
     fn phase(&self) -> usize {
         self.earlier.last().map_or(1, |record| record.phase + 1)
+    }
+
+    /// Fails where a parameter or a running statistic has left the finite numbers.
+    fn check_parameters(&self, epoch: usize) -> Result<()> {
+        for (name, var) in self.params.named().into_iter().chain(self.params.buffers()) {
+            let values = var.as_detached_tensor().to_device(&Device::Cpu)?.to_dtype(DType::F32)?;
+            let values = values.flatten_all()?.to_vec1::<f32>()?;
+            if let Some(value) = values.into_iter().find(|value| !value.is_finite()) {
+                return Err(Error::bad_input(format!(
+                    "{name} holds {value} after epoch {epoch}; a lower learning rate may keep it finite"
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn epoch<T: Task>(

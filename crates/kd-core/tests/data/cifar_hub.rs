@@ -88,8 +88,8 @@ fn tables_of_other_images_are_refused_where_the_original_is_asked_for() {
         message(load(&request).unwrap_err(), cache.path())
     });
     insta::assert_snapshot!(messages.join("\n"), @r"
-    DIR/datasets--uoft-cs--cifar10/snapshots/0123456789abcdef0123456789abcdef01234567/plain_text/train/0000.parquet: expected the images and labels of CIFAR-10 (5,000 + 1,000 images of each class), got 10 + 4 images
-    DIR/datasets--uoft-cs--cifar100/snapshots/0123456789abcdef0123456789abcdef01234567/cifar100/train/0000.parquet: expected the file that the hub published, with SHA-256 3f742af9c991d06bfd3e2b775b31150df4dcf9c271261366465ab563d3d9f862, got 985232b959cbc04d3c430a64b676e2c0b0a6aebe5f7ad2940ab9579f8ac368b1; delete it, and it is downloaded again
+    DIR/datasets--uoft-cs--cifar10/snapshots/0123456789abcdef0123456789abcdef01234567/plain_text/train/0000.parquet: expected the images and labels of CIFAR-10 (5,000 + 1,000 images of each class), got 10 + 4 images; delete DIR/datasets--uoft-cs--cifar10, and it is downloaded again
+    DIR/datasets--uoft-cs--cifar100/snapshots/0123456789abcdef0123456789abcdef01234567/cifar100/train/0000.parquet: expected the file that the hub published, with SHA-256 3f742af9c991d06bfd3e2b775b31150df4dcf9c271261366465ab563d3d9f862, got 985232b959cbc04d3c430a64b676e2c0b0a6aebe5f7ad2940ab9579f8ac368b1; delete DIR/datasets--uoft-cs--cifar100, and it is downloaded again
     ");
 }
 

@@ -52,7 +52,13 @@ enum Serves {
     Nothing,
     HalfOfEachFile,
     Errors,
+    /// The login page of a network in place of each file.
+    Pages,
+    /// The same in place of the test set alone.
+    PageOfTestSet,
 }
+
+const PAGE: &[u8] = b"<html>log in to the network</html>";
 
 /// A server on this machine for as many connections as come; its thread ends with the test program.
 fn server(serves: Serves) -> String {
@@ -75,12 +81,17 @@ fn answer(mut stream: TcpStream, serves: Serves) -> Option<TcpStream> {
     let mut request = String::new();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).unwrap() > 0 {}
-    let set = if request.contains("train") { digits().train } else { digits().test };
-    let body = parquet(&set);
-    let (tag, n) = (request.contains("train"), body.len());
+    let train = request.contains("train");
+    let is_page = serves == Serves::Pages || (serves == Serves::PageOfTestSet && !train);
+    let set = if train { digits().train } else { digits().test };
+    let body = if is_page { PAGE.to_vec() } else { parquet(&set) };
+    let (tag, n) = (train.to_string(), body.len());
+    // What stands in between may repeat the headers of what it hides, or not.
+    let (tag, commit) =
+        if is_page { ("a".repeat(64), "b".repeat(40)) } else { (tag, COMMIT.into()) };
     let status = if serves == Serves::Errors { "503 Service Unavailable" } else { "200 OK" };
     let head = format!(
-        "HTTP/1.1 {status}\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {n}\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 {status}\r\nETag: \"{tag}\"\r\nX-Repo-Commit: {commit}\r\nContent-Length: {n}\r\nConnection: close\r\n\r\n"
     );
     stream.write_all(head.as_bytes()).unwrap();
     if request.starts_with("GET") {
@@ -191,6 +202,69 @@ fn a_server_in_trouble_counts_as_no_server() {
     );
 }
 
+/// The files of a cache that hold a page.
+fn pages(dir: &Path) -> usize {
+    let holds = |entry: fs::DirEntry| match entry.path() {
+        path if path.is_dir() => pages(&path),
+        path => usize::from(fs::read(path).is_ok_and(|bytes| bytes == PAGE)),
+    };
+    fs::read_dir(dir).unwrap().flatten().map(holds).sum()
+}
+
+#[test]
+fn a_page_in_place_of_a_file_is_not_kept() {
+    for (serves, part) in [(Serves::Pages, "train"), (Serves::PageOfTestSet, "test")] {
+        let cache = TempDir::new().unwrap();
+        let portal = hub(cache.path(), &server(serves));
+        let error = load(&request(MnistSource::Mnist, portal.clone())).unwrap_err();
+        assert!(matches!(error, DataError::Unreachable { .. }), "{error}");
+        let expected = format!(
+            ": mnist/{part}/0000.parquet was not kept: expected a Parquet file, got a page of HTML or XML"
+        );
+        assert!(error.to_string().ends_with(&expected), "{error}");
+        assert_eq!(pages(cache.path()), 0);
+        let provenance = load(&request(MnistSource::Auto, portal)).unwrap().1;
+        assert_eq!(provenance.dataset, "embedded");
+        assert!(provenance.note.unwrap().contains("was not kept"));
+        let honest = hub(cache.path(), &server(Serves::Everything));
+        assert_eq!(load(&request(MnistSource::Mnist, honest)).unwrap().0, digits());
+        let nowhere = hub(cache.path(), "http://127.0.0.1:1");
+        assert_eq!(load(&request(MnistSource::Mnist, nowhere)).unwrap().0, digits());
+    }
+}
+
+#[test]
+fn a_page_in_place_of_one_file_leaves_the_other_where_the_branch_finds_it() {
+    let cache = TempDir::new().unwrap();
+    fill(cache.path());
+    let repo = cache.path().join("datasets--ylecun--mnist");
+    let test = repo.join("snapshots").join(COMMIT).join("mnist/test/0000.parquet");
+    let kept = fs::read(&test).unwrap();
+    fs::remove_file(&test).unwrap();
+    let portal = hub(cache.path(), &server(Serves::Pages));
+    load(&request(MnistSource::Mnist, portal)).unwrap_err();
+    fs::write(&test, kept).unwrap();
+    let nowhere = hub(cache.path(), "http://127.0.0.1:1");
+    assert_eq!(load(&request(MnistSource::Mnist, nowhere)).unwrap().0, digits());
+}
+
+#[test]
+fn a_page_that_lies_in_the_cache_is_named_with_the_folder_to_delete() {
+    let cache = TempDir::new().unwrap();
+    fill(cache.path());
+    let repo = cache.path().join("datasets--ylecun--mnist");
+    fs::write(repo.join("snapshots").join(COMMIT).join("mnist/test/0000.parquet"), PAGE).unwrap();
+    let honest = hub(cache.path(), &server(Serves::Everything));
+    for source in [MnistSource::Auto, MnistSource::Mnist] {
+        let error = load(&request(source, honest.clone())).unwrap_err();
+        assert!(kd_core::Error::from(error).is_bad_input());
+    }
+    let error = load(&request(MnistSource::Mnist, honest.clone())).unwrap_err();
+    insta::assert_snapshot!(message(error, cache.path()), @"DIR/datasets--ylecun--mnist/snapshots/0123456789abcdef0123456789abcdef01234567/mnist/test/0000.parquet: expected a Parquet file, got a page of HTML or XML; delete DIR/datasets--ylecun--mnist, and it is downloaded again");
+    fs::remove_dir_all(repo).unwrap();
+    assert_eq!(load(&request(MnistSource::Mnist, honest)).unwrap().0, digits());
+}
+
 #[test]
 fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
     let cache = TempDir::new().unwrap();
@@ -209,7 +283,7 @@ fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
     fs::write(file, b"PAR1 and no more").unwrap();
     let corrupt = message(load(&request(MnistSource::Auto, nowhere)).unwrap_err(), cache.path());
     insta::assert_snapshot!([foreign, corrupt].join("\n"), @r"
-    DIR/datasets--ylecun--mnist/snapshots/0123456789abcdef0123456789abcdef01234567/mnist/train/0000.parquet: expected the images and labels of MNIST (content 0000000000000000), got content 8f29d857f6689b4b
-    DIR/datasets--ylecun--mnist/snapshots/0123456789abcdef0123456789abcdef01234567/mnist/test/0000.parquet: expected a Parquet table of images and labels, got Parquet error: Invalid Parquet file. Corrupt footer
+    DIR/datasets--ylecun--mnist/snapshots/0123456789abcdef0123456789abcdef01234567/mnist/train/0000.parquet: expected the images and labels of MNIST (content 0000000000000000), got content 8f29d857f6689b4b; delete DIR/datasets--ylecun--mnist, and it is downloaded again
+    DIR/datasets--ylecun--mnist/snapshots/0123456789abcdef0123456789abcdef01234567/mnist/test/0000.parquet: expected a Parquet file, got one that is cut off; delete DIR/datasets--ylecun--mnist, and it is downloaded again
     ");
 }

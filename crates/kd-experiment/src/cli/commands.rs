@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use kd_base::atomic;
+use kd_base::{atomic, message};
 
 use super::application::Application;
 use super::duration::duration;
@@ -97,8 +97,11 @@ pub fn execute<P: Paper>(
         seeds: options.seeds.as_ref(),
     };
     let plan = expand(&request)?;
-    for table in &plan.tables {
-        references.check(table)?;
+    if let Err(wrong) = plan.tables.iter().try_for_each(|table| references.check(table)) {
+        // A metric that the experiment file misspells is missing among the published numbers too;
+        // the cells know how it is spelt.
+        check(application.paper, &plan, &plan.cells)?;
+        return Err(wrong);
     }
     if let Some(note) = &data.note {
         application.progress.note(note);
@@ -230,8 +233,8 @@ impl<P: Paper> Invocation<'_, P> {
             _ => String::new(),
         };
         let total = format!(
-            "{} cells, {done} done{left}; preset {}\n",
-            mine.len(),
+            "{}, {done} done{left}; preset {}\n",
+            message::count(mine.len(), "cell"),
             self.application.options.preset
         );
         write!(out, "{}{total}", pretty::align(&rows)).map_err(output_error)

@@ -38,10 +38,7 @@ pub(super) fn load<P: Paper>(
 }
 
 fn built_in_references<P: Paper>(application: &Application<P>) -> Result<References> {
-    References::parse(
-        &format!("built-in {}/reference.csv", application.name()),
-        application.files.reference,
-    )
+    References::built_in(application.name(), application.files.reference)
 }
 
 /// `DIR/<paper>` where that exists, else `DIR` itself.

@@ -4,8 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kd_base::DeviceChoice;
+use kd_base::threads::parse_threads;
 
 use crate::{Error, Preset, Seeds, Shard};
+
+/// Threads for each core that are started at most: with more, a program on a small machine spends
+/// its first seconds on starting them.
+const PER_CORE: usize = 8;
 
 /// Options that stand before or after any command.
 #[derive(Debug, Clone, Args)]
@@ -42,7 +47,8 @@ pub struct Options {
     /// Least seconds between two saves of a network that is training: what a killed run may lose
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 20)]
     pub save_every: u64,
-    /// Threads of the CPU kernels [default: all cores]; results do not depend on it
+    /// Threads of the CPU kernels, at most 1024, of which no more than eight a core are started
+    /// [default: all cores]; results do not depend on it
     #[arg(long, global = true, value_name = "N", value_parser = parse_threads)]
     pub threads: Option<usize>,
 }
@@ -52,14 +58,9 @@ impl Options {
     /// before anything computes; an error where the pool has been started already.
     pub fn start_threads(&self) -> Result<(), Error> {
         let Some(threads) = self.threads else { return Ok(()) };
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.min(PER_CORE * cores));
+        let pool = pool.build_global();
         pool.map_err(|error| Error::bad_input(format!("--threads {threads}: {error}")))
-    }
-}
-
-fn parse_threads(text: &str) -> Result<usize, String> {
-    match text.parse::<usize>() {
-        Ok(threads) if threads > 0 => Ok(threads),
-        _ => Err("expected a whole number of at least 1".to_string()),
     }
 }

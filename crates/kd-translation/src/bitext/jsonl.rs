@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::languages::Languages;
 use super::lines::{Lines, empty_line};
 use super::pairs::Bitext;
+use super::sentence::trimmed;
 use kd_core::data::DataError;
 
 /// Reads a file such as `{"en": "A dog.", "de": "Ein Hund."}` a line; `.gz` is decoded. Sentences
@@ -59,5 +60,5 @@ pub fn read(path: &Path, languages: &Languages, empty: bool) -> Result<Bitext, D
 
 /// A sentence of a format that could hold line breaks, trimmed.
 pub(super) fn one_line(text: &str) -> String {
-    text.trim().replace(['\n', '\r'], " ")
+    trimmed(text).replace(['\n', '\r'], " ")
 }

@@ -1,9 +1,11 @@
-//! Lines of text files, plain or gzipped, with bounds.
+//! Lines of text, from files, plain or gzipped, and from streams, with bounds. Everything that reads
+//! text to train on or to translate reads it here.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use super::sentence::trimmed;
 use kd_core::data::DataError;
 use kd_core::data::gunzip::Gunzip;
 use kd_core::file_kind::{self, FileKind};
@@ -14,11 +16,17 @@ pub const MAX_LINE: usize = 1 << 20;
 /// A bound on what a gzip stream may unfold to; the largest side of a WMT corpus has about 10 GB.
 const MAX_BYTES: u64 = 1 << 35;
 
-/// The lines of a file, trimmed of white space at both ends. After an error there are no more.
-pub(super) struct Lines {
+/// The lines of a text, trimmed as by [`sentence`](super::sentence()), one at a time: memory holds
+/// one line. A last line without a line end counts; `\r\n` ends a line as `\n` does. After an error
+/// there are no more.
+///
+/// Items are errors of [`DataError::Line`] (longer than [`MAX_LINE`] bytes, not UTF-8, more text
+/// than a file may have), [`DataError::Gzip`] and [`DataError::Io`].
+pub struct Lines {
     path: PathBuf,
     reader: Box<dyn BufRead>,
     gzip: bool,
+    most: u64,
     buffer: Vec<u8>,
     line: usize,
     bytes: u64,
@@ -26,11 +34,12 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Opens a file, to be decoded where its first bytes are those of gzip.
+    /// Opens a file, to be decoded where its first bytes are those of gzip. It may have 32 GiB,
+    /// unfolded.
     ///
     /// # Errors
     /// [`DataError::Kind`] where it is no text; [`DataError::Io`].
-    pub(super) fn open(path: &Path) -> Result<Self, DataError> {
+    pub fn open(path: &Path) -> Result<Self, DataError> {
         let io = |source| DataError::Io { path: path.to_path_buf(), source };
         let (kind, file) = file_kind::look(File::open(path).map_err(io)?).map_err(io)?;
         let gzip = kind == FileKind::Gzip;
@@ -41,30 +50,33 @@ impl Lines {
                 got: kind,
             });
         }
-        let reader: Box<dyn BufRead> = match gzip {
-            true => Box::new(BufReader::new(Gunzip::new(file))),
-            false => Box::new(BufReader::with_capacity(1 << 16, file)),
+        let reader: Box<dyn BufRead> = if gzip {
+            Box::new(BufReader::new(Gunzip::new(file)))
+        } else {
+            Box::new(BufReader::with_capacity(1 << 16, file))
         };
-        Ok(Self {
-            path: path.to_path_buf(),
-            reader,
-            gzip,
-            buffer: Vec::new(),
-            line: 0,
-            bytes: 0,
-            done: false,
-        })
+        Ok(Self::with(path.to_path_buf(), reader, gzip, MAX_BYTES))
+    }
+
+    /// The lines of a stream, of any number, to be called `name` in errors.
+    pub fn of(name: impl Into<PathBuf>, reader: impl Read + 'static) -> Self {
+        Self::with(name.into(), Box::new(BufReader::new(reader)), false, u64::MAX)
+    }
+
+    fn with(path: PathBuf, reader: Box<dyn BufRead>, gzip: bool, most: u64) -> Self {
+        Self { path, reader, gzip, most, buffer: Vec::new(), line: 0, bytes: 0, done: false }
     }
 
     /// The number of the line that came last, counted from 1.
-    pub(super) fn number(&self) -> usize {
+    pub fn number(&self) -> usize {
         self.line
     }
 
     fn read(&mut self) -> Result<Option<String>, DataError> {
         self.buffer.clear();
+        // With room for `\r\n` behind the longest line.
         let read =
-            self.reader.by_ref().take(MAX_LINE as u64 + 1).read_until(b'\n', &mut self.buffer);
+            self.reader.by_ref().take(MAX_LINE as u64 + 2).read_until(b'\n', &mut self.buffer);
         let read = read.map_err(|source| {
             if self.gzip && source.raw_os_error().is_none() {
                 DataError::Gzip { path: self.path.clone(), reason: source.to_string() }
@@ -76,28 +88,28 @@ impl Lines {
             return Ok(None);
         }
         self.line += 1;
-        self.bytes += read as u64;
+        self.bytes = self.bytes.saturating_add(read as u64);
         let fault = |expected: String, got: String| DataError::Line {
             path: self.path.clone(),
             line: self.line,
             expected,
             got,
         };
-        if read > MAX_LINE {
+        let text = self.buffer.strip_suffix(b"\n").unwrap_or(&self.buffer);
+        let text = text.strip_suffix(b"\r").unwrap_or(text);
+        if text.len() > MAX_LINE {
             return Err(fault(format!("at most {MAX_LINE} bytes"), "more".to_string()));
         }
-        if self.bytes > MAX_BYTES {
+        if self.bytes > self.most {
             return Err(fault(
-                format!("at most {MAX_BYTES} bytes in the file"),
+                format!("at most {} bytes in the file", self.most),
                 "more".to_string(),
             ));
         }
-        let text = std::str::from_utf8(&self.buffer).map_err(|e| {
+        let text = std::str::from_utf8(text).map_err(|e| {
             fault("UTF-8".to_string(), format!("other bytes from byte {} on", e.valid_up_to()))
         })?;
-        // Some editors put a byte-order mark at the front.
-        let text = if self.line == 1 { text.trim_start_matches('\u{feff}') } else { text };
-        Ok(Some(text.trim().to_string()))
+        Ok(Some(trimmed(text).to_string()))
     }
 }
 

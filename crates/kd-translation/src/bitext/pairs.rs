@@ -2,6 +2,8 @@
 
 use sha2::{Digest, Sha256};
 
+use super::sentence::tidy;
+
 /// Sentences and their translations: `target[i]` is `source[i]` in the other language. Both lists
 /// have the same length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,11 @@ impl Bitext {
             .filter(|&(i, _)| is_spread(i as u64, total, limit as u64))
             .map(|(_, pair)| pair)
             .collect()
+    }
+
+    /// Puts [`sentence`](super::sentence()) of each line in its place.
+    fn tidy(&mut self) {
+        self.source.iter_mut().chain(&mut self.target).for_each(tidy);
     }
 
     fn digest(&self, hash: &mut Sha256) {
@@ -103,6 +110,14 @@ impl BitextSplits {
             references.iter().for_each(|r| update(&mut hash, r));
         }
         kd_base::hex(&hash.finalize()[..8])
+    }
+
+    /// The same with [`sentence`](super::sentence()) of each line in its place.
+    #[must_use]
+    pub fn tidied(mut self) -> Self {
+        [&mut self.train, &mut self.validation, &mut self.test].into_iter().for_each(Bitext::tidy);
+        self.more_references.iter_mut().flatten().for_each(tidy);
+        self
     }
 
     /// All references of each test sentence, as [`crate::bleu`] takes them.

@@ -96,7 +96,8 @@ impl BitextRequest {
     }
 }
 
-/// Finds, downloads or generates parallel text.
+/// Finds, downloads or generates parallel text. Its lines are [`sentence`](super::sentence())s; the
+/// content hash of the provenance is that of the text before runs of white space became one space.
 ///
 /// With a directory, its files. Without one, the hub's cache, then the hub. [`BitextSource::Auto`]
 /// goes on to the generator where the hub cannot be reached, and says so in the note; a named
@@ -104,8 +105,8 @@ impl BitextRequest {
 /// files, are errors in each case.
 ///
 /// # Errors
-/// As [`directory::load`], [`Hub::fetch`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a
-/// directory together with [`BitextSource::Embedded`]; [`DataError::Argument`] for
+/// As [`directory::load`] and [`Hub::fetch`]; those of [`hub::read`] as [`DataError::Cached`];
+/// [`DataError::DirectoryUnused`] for a directory together with [`BitextSource::Embedded`]; [`DataError::Argument`] for
 /// [`BitextSource::Directory`] without one, for languages that the corpus does not have, for a
 /// limit of 0 and for sizes that the generator does not have.
 pub fn load(request: &BitextRequest) -> Result<(BitextSplits, Provenance), DataError> {
@@ -171,7 +172,8 @@ pub fn load(request: &BitextRequest) -> Result<(BitextSplits, Provenance), DataE
         Err(e) => return Err(e),
     };
     let (splits, all) =
-        hub::read(corpus, &files, &languages, request.train_limit, request.original)?;
+        hub::read(corpus, &files, &languages, request.train_limit, request.original)
+            .map_err(|e| request.hub.in_cache(listing.owner, listing.name, e))?;
     let place = files.first().map(|path| path.display().to_string()).unwrap_or_default();
     let found = found(&place, &languages, &splits, all);
     // The hub's files are those that it published: they were compared before they were read.
@@ -224,6 +226,7 @@ fn with_provenance(
     found: String,
     note: Option<String>,
 ) -> (BitextSplits, Provenance) {
+    // What a corpus is called follows from its text as it stands in the files.
     let content = splits.content_hash();
-    (splits, Provenance { dataset, known, found, note, content })
+    (splits.tidied(), Provenance { dataset, known, found, note, content })
 }

@@ -14,4 +14,4 @@ mod vocabulary;
 
 pub use special::{BOS, EOS, PAD, UNK};
 pub use vocabularies::Vocabularies;
-pub use vocabulary::{Bpe, BpeSettings, VocabularyId};
+pub use vocabulary::{Bpe, BpeSettings, MAX_VOCABULARY, VocabularyId};

@@ -24,6 +24,9 @@ use kd_core::data::DataError;
 /// The largest file accepted; a vocabulary of 40,000 has 3 MB.
 const MAX_FILE: u64 = 1 << 27;
 
+/// The most tokens of a vocabulary.
+pub const MAX_VOCABULARY: usize = 1 << 24;
+
 /// How a vocabulary is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BpeSettings {
@@ -90,9 +93,17 @@ impl Bpe {
     /// the same vocabulary, whatever the number of threads.
     ///
     /// # Errors
-    /// [`DataError::Argument`] where `size` does not hold the special tokens and characters;
-    /// [`DataError::Vocabulary`] where there is no text.
+    /// [`DataError::Argument`] where `size` does not hold the special tokens and characters, or is
+    /// more than [`MAX_VOCABULARY`]; [`DataError::Vocabulary`] where there is no text.
     pub fn train(lines: &[&str], settings: &BpeSettings) -> Result<Self, DataError> {
+        if settings.size > MAX_VOCABULARY {
+            // The trainer makes room for all of them first.
+            return Err(DataError::Argument {
+                what: "vocabulary size",
+                expected: format!("at most {MAX_VOCABULARY}"),
+                got: settings.size.to_string(),
+            });
+        }
         let found = || "training text".to_string();
         let alphabet = alphabet(lines, settings.characters);
         if alphabet.len() < 2 {

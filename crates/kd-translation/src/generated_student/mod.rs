@@ -23,12 +23,14 @@ use candle_nn::{Init, VarBuilder};
 use self::classes::{Half, WeightSource, source_of};
 use self::formula::Formula;
 use super::transformer::{Positions, Transformer, TransformerSpec};
-use kd_core::{Error, Result};
+use kd_core::{Error, Result, params};
 
 /// A student whose weights are computed at every step.
 pub struct GeneratedStudent {
     spec: TransformerSpec,
     formulas: BTreeMap<String, Formula>,
+    /// Names and shapes of the weights that no formula gives.
+    others: Vec<(String, Shape)>,
     rest: VarBuilder<'static>,
     positions: Positions,
     device: Device,
@@ -89,7 +91,32 @@ impl GeneratedStudent {
                 Formula::new(name, &source, tensor.dims(), &instances, generator, vb)?,
             );
         }
-        Ok(Self { spec: spec.clone(), formulas, rest: vb.clone(), positions, device })
+        let others = requested.iter().filter(|(name, _)| !formulas.contains_key(*name));
+        let others = others.map(|(name, t)| (name.clone(), t.shape().clone())).collect();
+        Ok(Self { spec: spec.clone(), formulas, others, rest: vb.clone(), positions, device })
+    }
+
+    /// The generator that has these parameters, as constants. They are compared with what it asks
+    /// for before anything is computed or drawn: a file may describe a student of any size.
+    ///
+    /// # Errors
+    /// As [`GeneratedStudent::new`], and bad input that names every missing, extra or misshaped
+    /// parameter.
+    pub fn frozen(
+        spec: &TransformerSpec,
+        teacher_spec: &TransformerSpec,
+        teacher: &BTreeMap<String, Tensor>,
+        generator: &GeneratorSpec,
+        parameters: BTreeMap<String, Tensor>,
+        device: &Device,
+    ) -> Result<Self> {
+        params::build_frozen(parameters, device, |vb| {
+            let student = Self::new(spec, teacher_spec, teacher, generator, &vb)?;
+            for (name, shape) in &student.others {
+                vb.get(shape.clone(), name)?;
+            }
+            Ok(student)
+        })
     }
 
     /// What the student is.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bpe::MAX_VOCABULARY;
 use kd_core::model::MAX_WEIGHTS;
 use kd_core::{Error, Result};
 
@@ -134,9 +135,9 @@ impl TransformerSpec {
         for (name, words) in
             [("source", self.source_vocabulary), ("target", self.target_vocabulary)]
         {
-            if !(2..=1 << 24).contains(&words) {
+            if !(2..=MAX_VOCABULARY).contains(&words) {
                 return fault(format!(
-                    "expected a {name}-vocabulary of 2 to 16777216 words, got {words}"
+                    "expected a {name}-vocabulary of 2 to {MAX_VOCABULARY} words, got {words}"
                 ));
             }
         }

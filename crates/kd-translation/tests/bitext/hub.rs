@@ -86,7 +86,7 @@ fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
     fill(
         cache.path(),
         &Corpus::Multi30k.listing(),
-        &[jsonl(&all.train, &languages("en-de")), b"{}\n".to_vec(), Vec::new()],
+        &[jsonl(&all.train, &languages("en-de")), b"{}\n".to_vec(), b"{}\n".to_vec()],
     );
     let corrupt = load(&request(BitextSource::Auto, cache.path())).unwrap_err();
     let messages = [foreign, columns, small, corrupt].map(|e| {
@@ -95,9 +95,9 @@ fn a_corrupt_or_foreign_cache_is_an_error_even_for_auto() {
         message(e, cache.path())
     });
     insta::assert_snapshot!(messages.join("\n"), @r#"
-    DIR/datasets--bentrevett--multi30k/snapshots/0123456789abcdef0123456789abcdef01234567/train.jsonl: expected the file that the hub published, with SHA-256 4a7268d73a573432bf378f1cf6824bc7544439ad24337504a139bc42b470821c, got c2006d633195f5c3d53c80b3a7878fa09cf152c7586226fef7c711fe86c00112; delete it, and it is downloaded again
-    DIR/datasets--wmt--wmt16/snapshots/0123456789abcdef0123456789abcdef01234567/ro-en/train/0000.parquet: expected a Parquet table of translations, got no column translation.ro
-    DIR/datasets--wmt--wmt16/snapshots/0123456789abcdef0123456789abcdef01234567/ro-en/train/0000.parquet: expected the sentence pairs of WMT16 Ro-En (610320 pairs), got 40
-    DIR/datasets--bentrevett--multi30k/snapshots/0123456789abcdef0123456789abcdef01234567/val.jsonl: line 1: expected a JSON object with the strings "en" and "de", got no "en"
+    DIR/datasets--bentrevett--multi30k/snapshots/0123456789abcdef0123456789abcdef01234567/train.jsonl: expected the file that the hub published, with SHA-256 4a7268d73a573432bf378f1cf6824bc7544439ad24337504a139bc42b470821c, got c2006d633195f5c3d53c80b3a7878fa09cf152c7586226fef7c711fe86c00112; delete DIR/datasets--bentrevett--multi30k, and it is downloaded again
+    DIR/datasets--wmt--wmt16/snapshots/0123456789abcdef0123456789abcdef01234567/ro-en/train/0000.parquet: expected a Parquet table of translations, got no column translation.ro; delete DIR/datasets--wmt--wmt16, and it is downloaded again
+    DIR/datasets--wmt--wmt16/snapshots/0123456789abcdef0123456789abcdef01234567/ro-en/train/0000.parquet: expected the sentence pairs of WMT16 Ro-En (610320 pairs), got 40; delete DIR/datasets--wmt--wmt16, and it is downloaded again
+    DIR/datasets--bentrevett--multi30k/snapshots/0123456789abcdef0123456789abcdef01234567/val.jsonl: line 1: expected a JSON object with the strings "en" and "de", got no "en"; delete DIR/datasets--bentrevett--multi30k, and it is downloaded again
     "#);
 }

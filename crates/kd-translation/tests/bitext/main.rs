@@ -5,6 +5,7 @@ mod allocations;
 mod directory;
 mod fixtures;
 mod hub;
+mod lines;
 mod real;
 mod toy;
 mod translations;

@@ -36,6 +36,33 @@ pub fn generated(
     Ok((params, made))
 }
 
+#[test]
+fn a_generator_with_given_parameters_makes_the_same_student_and_one_of_other_sizes_is_refused()
+-> Result<()> {
+    let device = &Device::Cpu;
+    for (student, teacher, generator) in kinds() {
+        let (params, _) = drawn(&teacher, 3)?;
+        let tensors = params.snapshot()?;
+        let (params, made) = generated(&student, &teacher, &tensors, &generator)?;
+        perturb(&params)?;
+        let frozen = |spec: &TransformerSpec| {
+            let parameters = params.snapshot()?;
+            GeneratedStudent::frozen(spec, &teacher, &tensors, &generator, parameters, device)
+        };
+        let (ours, again) = (made.materialise()?, frozen(&student)?.materialise()?);
+        assert_eq!(ours.keys().collect::<Vec<_>>(), again.keys().collect::<Vec<_>>());
+        for (name, tensor) in ours {
+            assert_eq!(formula::values(&tensor)?, formula::values(&again[&name])?, "{name}");
+        }
+        // As many hidden units as a description may ask for, and no file has.
+        let mut forged = student.clone();
+        forged.decoder.feed_forward = 1 << 16;
+        let error = frozen(&forged).err().expect("a student of another size");
+        assert!(error.is_bad_input() && error.to_string().contains("65536"), "{error}");
+    }
+    Ok(())
+}
+
 /// Moves every parameter, scales and shifts too, away from where it begins.
 fn perturb(params: &Params) -> Result<()> {
     let begun = params.snapshot()?;

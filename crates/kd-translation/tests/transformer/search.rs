@@ -283,6 +283,25 @@ fn a_larger_length_penalty_never_prefers_a_shorter_translation() -> Result<()> {
 }
 
 #[test]
+fn sentences_without_words_have_translations_without_words_and_change_no_other() -> Result<()> {
+    let network = network(6, 8)?;
+    let full = sources(7);
+    let mut with_empty = full.clone();
+    with_empty.insert(0, Vec::new());
+    with_empty.insert(5, Vec::new());
+    let mut told = Vec::new();
+    let mut found = translate(&network, &with_empty, &SEARCH, &mut |done| told.push(done))?;
+    assert_eq!(told.last(), Some(&with_empty.len()));
+    for at in [5, 0] {
+        let none = found.remove(at);
+        assert!(none.words.is_empty() && none.score == 0., "{none:?}");
+    }
+    assert_eq!(found, translate(&network, &full, &SEARCH, &mut |_| ())?);
+    assert_eq!(translate(&network, &[Vec::new()], &SEARCH, &mut |_| ())?.len(), 1);
+    Ok(())
+}
+
+#[test]
 fn a_search_that_makes_no_sense_and_a_network_of_nans_are_refused() -> Result<()> {
     let (params, network) = drawn(&spec(40, 25, stack(1, 16, 24), stack(2, 16, 24)), 9)?;
     for (search, part) in [

@@ -6,5 +6,5 @@ pub mod pseudo;
 pub mod quoted;
 pub mod speed;
 pub mod train;
-mod translations_file;
+pub mod translations_file;
 pub mod work;

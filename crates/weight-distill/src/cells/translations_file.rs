@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kd_base::message::count;
 use kd_core::{Error, Result};
 use kd_translation::bitext::MAX_LINE;
 
@@ -39,8 +40,9 @@ pub fn lines(path: &Path, expected: usize) -> Result<Vec<String>> {
         Ok(lines)
     } else {
         Err(Error::bad_input(format!(
-            "{}: expected {expected} lines, got {}",
+            "{}: expected {}, got {}",
             path.display(),
+            count(expected, "line"),
             lines.len()
         )))
     }

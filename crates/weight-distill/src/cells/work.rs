@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use kd_base::message::count;
 use kd_core::frozen::NETWORK;
 use kd_core::params::Params;
 use kd_core::train::{EpochRecord, Training, Trains, write_epochs};
 use kd_experiment::{CellResult, Needed, Result, Series, Update};
 use kd_paper::TrainingContext;
-use kd_translation::bitext::Bitext;
+use kd_translation::bitext::{Bitext, sentence};
 use kd_translation::token_batches::{BatchSize, TokenBatches, TokenPairs};
 use kd_translation::transformer::Transformer;
 use kd_translation::{
@@ -77,6 +78,7 @@ impl Work<'_> {
         let mut pairs = text.vocabularies.encode(&text.train);
         if let [pseudo] = self.needed.all("pseudo") {
             let target = translations_file::read(&pseudo.dir, text.train.len())?;
+            let target = target.iter().map(|line| sentence(line).into_owned()).collect();
             let more =
                 text.vocabularies.encode(&Bitext { source: text.train.source.clone(), target });
             pairs.source.extend(more.source);
@@ -86,9 +88,9 @@ impl Work<'_> {
         let kept: Vec<usize> = (0..pairs.len()).filter(|&i| fits(i)).collect();
         if kept.len() < pairs.len() {
             self.context.progress.note(&format!(
-                "{} pairs of more than {} tokens left out",
-                pairs.len() - kept.len(),
-                spec.tokens
+                "{} of more than {} left out",
+                count(pairs.len() - kept.len(), "pair"),
+                count(spec.tokens, "token")
             ));
         }
         let side = |all: &[Vec<u32>]| kept.iter().map(|&i| all[i].clone()).collect();

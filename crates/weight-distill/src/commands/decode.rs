@@ -4,12 +4,14 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use kd_base::Destination;
+use kd_base::message::count;
 use kd_experiment::Result;
 use kd_experiment::cli::{self, Application};
 use kd_translation::evaluate;
 
 use super::model::{Model, SearchArguments};
-use super::{refuse_existing, write_lines};
+use crate::cells::translations_file;
 use crate::paper::WeightDistillation;
 
 /// The arguments of `decode`.
@@ -52,7 +54,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let paper = application.paper;
-    refuse_existing(&arguments.to, arguments.force)?;
+    let to = Destination::new(&arguments.to, arguments.force)?;
     let search = arguments.search.search()?;
     let model = Model::load(&arguments.model, application, &paper.machine().device)?;
     let data = paper.corpus().data()?;
@@ -75,13 +77,13 @@ pub fn run(
         &search,
         &mut |_| (),
     )?;
-    write_lines(&found.lines, Some(&arguments.to), arguments.force, out)?;
+    to.write(translations_file::joined(&found.lines).as_bytes())?;
     let speed = found.words as f64 / found.seconds.max(1e-9);
     let line = format!(
-        "BLEU {:.2}, lower-case {:.2}, {} sentences, {speed:.0} units/s",
+        "BLEU {:.2}, lower-case {:.2}, {}, {speed:.0} units/s",
         found.bleu,
         found.tokenized_bleu,
-        found.lines.len()
+        count(found.lines.len(), "sentence")
     );
     cli::say(out, line)
 }

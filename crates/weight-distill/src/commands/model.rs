@@ -55,7 +55,8 @@ pub struct SearchArguments {
     /// See --length-factor
     #[arg(long, default_value_t = 20, value_name = "UNITS")]
     length_extra: usize,
-    /// Sentences that are translated together
+    /// Sentences that are translated together; `translate` reads eight times as many before it
+    /// answers, or with 1 a line at a time
     #[arg(long, default_value_t = 64)]
     batch: usize,
 }

@@ -15,6 +15,7 @@ mod work;
 use clap::Parser;
 use kd_base::Blame;
 use kd_base::message::one_line;
+use kd_base::threads::parse_threads;
 use kd_core::Error;
 
 #[global_allocator]
@@ -27,7 +28,7 @@ struct Arguments {
     /// translation-{teacher,tiny,small,generator}-step, with -bfloat16 after it or not,
     /// translation-{teacher,tiny}-search or machine
     workload: String,
-    #[arg(long)]
+    #[arg(long, value_parser = parse_threads)]
     threads: usize,
     #[arg(long, default_value_t = 0)]
     warmup: usize,
@@ -51,6 +52,7 @@ fn main() -> std::process::ExitCode {
 }
 
 fn run(arguments: &Arguments) -> kd_core::Result<()> {
+    kd_core::process::check_environment()?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global();
     pool.map_err(|e| Error::bad_input(format!("--threads: {e}")))?;
     let timed = match arguments.workload.as_str() {

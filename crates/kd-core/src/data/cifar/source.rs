@@ -80,8 +80,8 @@ impl CifarRequest {
 /// are errors in each case.
 ///
 /// # Errors
-/// As [`directory::load`], [`Hub::files`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a
-/// directory together with [`CifarSource::Embedded`].
+/// As [`directory::load`] and [`Hub::files`]; those of [`hub::read`] as [`DataError::Cached`];
+/// [`DataError::DirectoryUnused`] for a directory together with [`CifarSource::Embedded`].
 pub fn load(request: &CifarRequest) -> Result<(Cifar, Provenance), DataError> {
     let kind = match request.source {
         CifarSource::Embedded => {
@@ -132,7 +132,8 @@ pub fn load(request: &CifarRequest) -> Result<(Cifar, Provenance), DataError> {
         }
         Err(e) => return Err(e),
     };
-    let cifar = hub::read(kind, &files, request.original)?;
+    let cifar = hub::read(kind, &files, request.original)
+        .map_err(|e| request.hub.in_cache(repo.owner, repo.name, e))?;
     let content = cifar.content_hash();
     let known =
         if kind.describe(&cifar) == kind.original() { Known::Original } else { Known::Other };

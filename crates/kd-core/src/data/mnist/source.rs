@@ -81,8 +81,8 @@ impl MnistRequest {
 /// directory without the files, are errors in each case.
 ///
 /// # Errors
-/// As [`idx::load_dir`], [`Hub::files`] and [`hub::read`]; [`DataError::DirectoryUnused`] for a
-/// directory together with [`MnistSource::Embedded`].
+/// As [`idx::load_dir`] and [`Hub::files`]; those of [`hub::read`] as [`DataError::Cached`];
+/// [`DataError::DirectoryUnused`] for a directory together with [`MnistSource::Embedded`].
 pub fn load(request: &MnistRequest) -> Result<(Mnist, Provenance), DataError> {
     match (request.source, &request.dir) {
         (MnistSource::Embedded, Some(dir)) => Err(DataError::DirectoryUnused { dir: dir.clone() }),
@@ -111,7 +111,8 @@ pub fn load(request: &MnistRequest) -> Result<(Mnist, Provenance), DataError> {
                 }
                 Err(e) => return Err(e),
             };
-            let mnist = hub::read(&files, request.content.as_deref())?;
+            let mnist = hub::read(&files, request.content.as_deref())
+                .map_err(|e| request.hub.in_cache(repo.owner, repo.name, e))?;
             let content = mnist.content_hash();
             Ok((
                 mnist,
