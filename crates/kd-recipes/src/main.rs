@@ -153,7 +153,7 @@ fn with_application(
 
 fn tables_of(command: &cli::Command) -> &[String] {
     match command {
-        cli::Command::Run { tables }
+        cli::Command::Run { tables, .. }
         | cli::Command::List { tables }
         | cli::Command::Table { tables, .. } => tables,
     }
@@ -161,7 +161,7 @@ fn tables_of(command: &cli::Command) -> &[String] {
 
 fn tables_in(command: &mut cli::Command) -> &mut Vec<String> {
     match command {
-        cli::Command::Run { tables }
+        cli::Command::Run { tables, .. }
         | cli::Command::List { tables }
         | cli::Command::Table { tables, .. } => tables,
     }

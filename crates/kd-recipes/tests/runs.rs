@@ -227,7 +227,10 @@ fn a_recipe_that_cannot_run_is_refused_before_anything_is_trained() {
             changed("imitation = 0.5", "imitation = 1.5"),
             "imitation: expected a weight in [0, 1] and method soft-targets, got 1.5",
         ),
-        (changed("imitation = 0.5", "imitation = nan"), "imitation"),
+        (
+            changed("imitation = 0.5", "soften-teacher = 0.0"),
+            "expected a temperature from 0.001 to 1,000,000, got 0",
+        ),
         (
             changed("penalty = 0.001", "penalty = -1.0"),
             "penalty: expected a finite number of at least 0, got -1",
