@@ -40,7 +40,8 @@ fn main() -> Result<()> {
     let (student, vb) = Params::seeded(Seed(3), &device);
     let network = Mlp::new(&shape(5), vb)?;
     let distance = || -> Result<Tensor> {
-        logit_regression(&network.forward(&xs, &[], Mode::Evaluate)?.logits, &outputs)
+        let logits = network.forward(&xs, &[], Mode::Evaluate)?.logits;
+        Ok(logit_regression(&logits, &outputs)?)
     };
     println!("before            {:.6}", distance()?.to_scalar::<f32>()?);
     let adam = OptimizerSpec::Adam {

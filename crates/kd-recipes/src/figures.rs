@@ -21,8 +21,13 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
     };
     let name = table.plan.name.as_str();
     match name {
-        "logit-regression" | "fact-augmentation" | "fact-augmentation-superclass" => {
-            write(format!("{name}.svg"), over_samples(table))?;
+        "logit-regression" => write(format!("{name}.svg"), over_samples(table, |_| true))?,
+        // More lines than can be told apart.
+        "fact-augmentation" | "fact-augmentation-superclass" => {
+            let student = |row: &str| row.starts_with("student-");
+            write(format!("{name}.svg"), over_samples(table, |row| !student(row)))?;
+            let students = over_samples(table, |row| student(row) || row == "plain");
+            write(format!("{name}-students.svg"), students)?;
         }
         "fact-augmentation-privileged" => {
             for budget in ["published", "both-softened", "longer"] {
@@ -72,8 +77,8 @@ fn grouped<'a>(
 }
 
 /// Test error over the number of training images, one line for each row that has several.
-fn over_samples(table: &Table) -> LinePlot {
-    let lines = table.lines.iter().filter(|l| l.metric.name == "test-errors");
+fn over_samples(table: &Table, takes: impl Fn(&str) -> bool) -> LinePlot {
+    let lines = table.lines.iter().filter(|l| l.metric.name == "test-errors" && takes(&l.row));
     let images = |line: &TableLine| -> Option<f64> {
         let cell = table.cells_of(line).next()?;
         cell.result.metrics.get("train-images").copied()

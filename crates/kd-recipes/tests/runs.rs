@@ -1,8 +1,9 @@
 //! The binary as a user runs it, on embedded data: repeats, kills, threads, shards and bad input.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::{Duration, SystemTime};
 
 const PAPER: &str = "kd-recipes";
 
@@ -54,25 +55,42 @@ fn finished(dir: &Path, arguments: &[&str]) {
 
 const SMALL: [&str; 4] = ["run", "small", "--data", "embedded"];
 
+/// The files of the runs, each with its length and the time of its last change.
+fn files(dir: &Path) -> BTreeMap<PathBuf, (u64, Option<SystemTime>)> {
+    // A file may go away while it is looked at.
+    let entries = |dir: &Path| {
+        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).collect::<Vec<_>>()
+    };
+    let about = |path: PathBuf| {
+        let found = std::fs::metadata(&path).ok()?;
+        Some((path, (found.len(), found.modified().ok())))
+    };
+    let cells = entries(&dir.join("runs").join(PAPER));
+    cells.iter().flat_map(|cell| entries(cell)).filter_map(about).collect()
+}
+
 #[test]
-fn killed_at_many_moments_and_started_again_it_ends_with_the_table_of_an_uninterrupted_run() {
+fn killed_many_times_and_started_again_it_ends_with_the_table_of_an_uninterrupted_run() {
     let (whole, interrupted) =
         (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    finished(whole.path(), &SMALL);
+    finished(whole.path(), &[&SMALL[..], &["--seeds", "1"]].concat());
+    let arguments = [&SMALL[..], &["--seeds", "1", "--save-every", "0"]].concat();
     let mut kills = 0;
-    // A fixed list of waits, of no relation to anything: some fall into loading, most into
-    // training, some into writing.
-    for wait in [300u64, 620, 433, 910, 577, 390, 805, 490, 720, 540].into_iter().cycle() {
-        let arguments = [&SMALL[..], &["--save-every", "0"]].concat();
+    // After so many changes of its files, whatever the speed of the machine: in the middle of an
+    // epoch, of a state, of a result.
+    for changes in [3, 17, 7, 29, 11, 19, 5].into_iter().cycle() {
         let mut child = binary_with(&experiments(), interrupted.path(), &arguments)
             .spawn()
             .expect("the binary starts");
-        let end = Instant::now() + Duration::from_millis(wait + 15 * kills);
+        let (mut known, mut seen) = (files(interrupted.path()), 0);
         let status = loop {
+            let now = files(interrupted.path());
+            seen += usize::from(now != known);
+            known = now;
             match child.try_wait().expect("a status") {
                 Some(status) => break Some(status),
-                None if Instant::now() > end => break None,
-                None => std::thread::sleep(Duration::from_millis(5)),
+                None if seen >= changes => break None,
+                None => std::thread::sleep(Duration::from_millis(1)),
             }
         };
         if let Some(status) = status {
