@@ -112,11 +112,17 @@ fn over_imitation(table: &Table, budget: &str) -> LinePlot {
     LinePlot { references, ..plot(table, ("imitation weight", Scale::Linear), y_label, series) }
 }
 
-/// Test accuracy over the epochs after migration, a line for each row with a curve; mean over the
-/// seeds. The horizontal axis counts from 1, before the first step, to be logarithmic.
+/// Test error over the epochs after migration, a line for each row with a curve; mean over the
+/// seeds. Without the rows of a penalty, which hide the others, and those of the teacher's width.
 fn over_epochs(table: &Table) -> LinePlot {
     let mut series = Vec::new();
-    for line in table.lines.iter().filter(|l| l.metric.name == "test-accuracy") {
+    let shown = |line: &&TableLine| {
+        let penalty = table.key(line, "penalty");
+        line.metric.name == "test-accuracy"
+            && (penalty.is_empty() || penalty == "0")
+            && !["plain-wide", "copy"].contains(&line.row.as_str())
+    };
+    for line in table.lines.iter().filter(shown) {
         let curves: Vec<&Finished> =
             table.cells_of(line).filter(|cell| cell.result.series.contains_key("curve")).collect();
         let Some(first) = curves.first() else { continue };
@@ -124,17 +130,12 @@ fn over_epochs(table: &Table) -> LinePlot {
             let values: Vec<f64> = curves
                 .iter()
                 .filter_map(|c| c.result.series["curve"].rows.get(i))
-                .map(|row| row[2])
+                .map(|row| 100. - row[2])
                 .collect();
             let mean = values.iter().sum::<f64>() / values.len().max(1) as f64;
-            PlotPoint { x: i as f64 + 1., mean, std: None }
+            PlotPoint { x: i as f64, mean, std: None }
         });
         series.push(PlotSeries { name: line.row.clone(), points: points.collect() });
     }
-    plot(
-        table,
-        ("1 + epochs after migration", Scale::Log),
-        ("test accuracy, %", Scale::Linear),
-        series,
-    )
+    plot(table, ("epochs after migration", Scale::Linear), ("test error, %", Scale::Log), series)
 }
