@@ -66,7 +66,7 @@ fn main() -> Result<()> {
         let small = params::build_frozen(moved, &device, |vb| Mlp::new(&shape(3), vb))?;
         let logits = small.forward(&xs, &[], Mode::Evaluate)?.logits;
         let left = logit_regression(&logits, &outputs)?.to_scalar::<f32>()?;
-        println!("3 units, {:<9}{left:.6}", format!("{way:?}").to_lowercase());
+        println!("3 units, {:<9} {left:.6}", format!("{way:?}").to_lowercase());
     }
     Ok(())
 }
