@@ -30,7 +30,7 @@ use crate::paper::HintonMnist;
 ///
 /// Without a command: runs every table at the quick preset.
 #[derive(Parser)]
-#[command(name = HintonMnist::NAME, version)]
+#[command(name = HintonMnist::NAME, version, after_help = EXAMPLES)]
 struct Arguments {
     #[command(flatten)]
     options: cli::Options,
@@ -41,6 +41,13 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+const EXAMPLES: &str = "Examples:
+  hinton-mnist                                       every table, in minutes
+  hinton-mnist run distillation --preset paper       one table, as published
+  hinton-mnist list --preset paper                   what is done, and what the rest costs
+  hinton-mnist show distillation/student-distilled   a network's spec, result and curves
+  hinton-mnist compare distillation/teacher distillation/student-distilled";
 
 #[derive(Subcommand)]
 enum Command {

@@ -93,6 +93,40 @@ fn killed_at_random_moments_and_started_again_it_ends_with_the_table_of_an_unint
     assert!(litter.is_empty(), "{litter:?}");
 }
 
+#[cfg(unix)]
+#[test]
+fn interrupted_it_saves_says_so_and_goes_on_to_the_table_of_an_uninterrupted_run() {
+    let (whole, interrupted) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let expected = finished(whole.path(), &["--data", "embedded"]);
+    let mut stops = 0;
+    for signal in ["-INT", "-TERM"].into_iter().cycle() {
+        // Only the signal saves.
+        let child = binary(interrupted.path(), &["--data", "embedded", "--save-every", "1000"])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        // Later and later, so that a slow machine gets there too.
+        std::thread::sleep(Duration::from_millis(400 + 60 * stops));
+        let sent = Command::new("kill").args([signal, &child.id().to_string()]).output();
+        // It may have ended already.
+        drop(sent.expect("kill starts"));
+        let output = child.wait_with_output().expect("its end");
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() {
+            break;
+        }
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.starts_with("stopped, ") && last.contains("the same command"), "{said}");
+        stops += 1;
+        assert!(stops < 100, "no progress between the signals: {said}");
+    }
+    assert!(stops >= 2, "only {stops} stops: the run is too short to be stopped");
+    assert_eq!(table(interrupted.path()), expected);
+}
+
 #[test]
 fn one_thread_and_three_give_the_same_table_and_a_second_run_computes_nothing() {
     let (one, three) =
@@ -129,6 +163,46 @@ fn compare_reads_finished_cells_and_prints_both_networks() {
     }
     // 784·60 + 60·60 + 60·10 weights and 130 biases; 784·30 + 30·10 and 40.
     assert!(text.contains("51370") && text.contains("23860"), "{text}");
+    let shown = run(dir.path(), &["show", "small/student#2", "--data", "embedded"]);
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in ["state: done", "kind = \"soft-targets\"", "test-errors", "epochs.csv", "loss", "█"]
+    {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    // The folder's name does as well, and its first digits.
+    let folder = text.lines().next().and_then(|line| line.rsplit('/').next()).expect("a folder");
+    let again = run(dir.path(), &["show", &folder[..8], "--data", "embedded"]);
+    let again = String::from_utf8_lossy(&again.stdout).into_owned();
+    assert_eq!(again, text.replacen("state: done\n", "", 1));
+}
+
+#[test]
+fn the_report_has_each_line_of_the_table_and_leads_to_its_cells() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let report = ["report", "--data", "embedded"];
+    let none = run(dir.path(), &report);
+    assert_eq!(none.status.code(), Some(2), "{none:?}");
+    finished(dir.path(), &["--data", "embedded"]);
+    assert!(run(dir.path(), &report).status.success());
+    let page = std::fs::read_to_string(dir.path().join("report.html")).expect("the page");
+    let table = table(dir.path());
+    for line in table.lines().skip(1) {
+        let row = line.split(',').next().expect("a row");
+        assert!(page.contains(&format!("<td>{row}</td>")), "{row} is missing");
+        for cell in line.rsplit(',').next().expect("the cells").split(';') {
+            assert!(page.contains(&format!("href=\"#cell-{cell}\"")), "no link to {cell}");
+            assert!(page.contains(&format!("<details id=\"cell-{cell}\">")), "no {cell}");
+        }
+    }
+    assert!(page.contains("kind = &quot;soft-targets&quot;") && page.contains("loss by epoch"));
+    for outside in ["http://", "https://", "<link rel=\"stylesheet", "src=\"/"] {
+        let found = page
+            .match_indices(outside)
+            .any(|(at, _)| !page[at..].starts_with("http://www.w3.org/"));
+        assert!(!found, "the page asks for {outside}");
+    }
+    let again = run(dir.path(), &report);
+    assert!(String::from_utf8_lossy(&again.stderr).contains("exists already"), "{again:?}");
 }
 
 #[test]

@@ -9,15 +9,18 @@ pub enum Fault {
     BadInput,
     /// The program failed: a defect, or a computation that went astray.
     Program,
+    /// Nobody: the user asked it to stop, and it can go on later.
+    Stopped,
 }
 
 impl Fault {
     /// The exit code of a program that ends with such an error: 2 for bad input, 1 for the
-    /// program's own failure.
+    /// program's own failure, 130 where it was asked to stop, as shells have it for SIGINT.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::BadInput => 2,
             Self::Program => 1,
+            Self::Stopped => 130,
         }
     }
 }

@@ -2,7 +2,7 @@
 //! ([`Fault`], [`Blame`]), files that appear whole ([`atomic`]), places that
 //! a user names ([`Destination`]), suggestions for misspelt names
 //! ([`nearest`]), errors as one line of text ([`message`]), hashes of files ([`file_hash`]) and as text ([`hex()`]) and
-//! the choice of a device by name ([`DeviceChoice`]).
+//! the choice of a device by name ([`DeviceChoice`]) and being asked to stop ([`stop`]).
 
 pub mod atomic;
 pub mod destination;
@@ -13,6 +13,7 @@ pub mod file_hash;
 pub mod hex;
 pub mod message;
 pub mod nearest;
+pub mod stop;
 
 pub use destination::{Destination, DestinationError};
 pub use device::DeviceChoice;

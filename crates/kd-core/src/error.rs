@@ -34,6 +34,14 @@ pub enum Error {
         /// Step within the epoch, counted from 1.
         step: usize,
     },
+    /// A training run was asked to stop: its state is saved, where it keeps one.
+    #[error("stopped at epoch {epoch}, step {step}")]
+    Stopped {
+        /// Epoch, counted from 1.
+        epoch: usize,
+        /// Steps of it that are behind us.
+        step: usize,
+    },
     /// A data set could not be loaded.
     #[error(transparent)]
     Data(#[from] crate::data::DataError),
@@ -90,6 +98,7 @@ impl Blame for Error {
             Self::File(e) => e.fault(),
             Self::Data(e) => e.fault(),
             Self::NonFinite { .. } | Self::Tensor(_) => Fault::Program,
+            Self::Stopped { .. } => Fault::Stopped,
         }
     }
 }

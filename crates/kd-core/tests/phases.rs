@@ -183,6 +183,67 @@ impl Observer for Stop {
     }
 }
 
+/// Asks a run to stop after so many steps that it makes itself.
+struct Ask {
+    after: usize,
+    made: usize,
+}
+
+impl Observer for Ask {
+    fn epoch(&mut self, _: &EpochRecord) {}
+
+    fn stops(&mut self) -> bool {
+        self.made += 1;
+        self.made >= self.after
+    }
+
+    fn resumed(&mut self, _: &EpochRecord) {}
+}
+
+type Outcome = Result<Option<(Weights, Vec<EpochRecord>)>>;
+
+/// Runs `train` again and again, each time for so many steps, to its end; with how often it was
+/// stopped.
+fn in_parts(
+    steps: usize,
+    train: impl Fn(&mut dyn Observer) -> Outcome,
+) -> Result<(usize, Weights, Vec<EpochRecord>)> {
+    for stops in 0..1000 {
+        match train(&mut Ask { after: steps, made: 0 }) {
+            Err(Error::Stopped { .. }) => {}
+            done => {
+                let (weights, records) = done?.expect("an end");
+                return Ok((stops, weights, records));
+            }
+        }
+    }
+    panic!("no end");
+}
+
+/// The records without the time that they took.
+fn timeless(records: &[EpochRecord]) -> Vec<EpochRecord> {
+    records.iter().map(|record| EpochRecord { seconds: 0., ..record.clone() }).collect()
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_anywhere_goes_on_from_that_step_to_the_same_bits() -> Result<()> {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (whole, records) = remembering(None, &mut ())?.expect("an end");
+    let (of_two, of_two_records) = phases(&two_phases(), None, "data", &mut ())?.expect("an end");
+    for steps in [1, 2, 3, 7] {
+        let state = |name: &str| Some(dir.path().join(format!("{name}-{steps}.safetensors")));
+        let (stops, weights, again) =
+            in_parts(steps, |observer| remembering(state("one"), observer))?;
+        assert!(stops >= 2 && weights == whole, "{steps} steps at a time");
+        assert_eq!(timeless(&again), timeless(&records));
+        let (stops, weights, again) =
+            in_parts(steps, |observer| phases(&two_phases(), state("two"), "data", observer))?;
+        assert!(stops >= 2 && weights == of_two, "{steps} steps at a time, two phases");
+        assert_eq!(timeless(&again), timeless(&of_two_records));
+    }
+    Ok(())
+}
+
 /// Runs `train` until it is stopped; none then.
 fn until_stopped<T>(train: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(train))
@@ -191,7 +252,7 @@ fn until_stopped<T>(train: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
 
 fn remembering(
     state: Option<PathBuf>,
-    stop: &mut Stop,
+    stop: &mut dyn Observer,
 ) -> Result<Option<(Weights, Vec<EpochRecord>)>> {
     let (params, vb) = Params::seeded(Seed(3), &DEVICE);
     let (model, teacher, recipe) = (Mlp::new(&net(6), vb.clone())?, teacher()?, recipe(4));

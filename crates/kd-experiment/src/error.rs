@@ -54,6 +54,27 @@ pub enum Error {
         /// The reason.
         source: Box<Error>,
     },
+    /// Cells of a run failed, and those that need them could not be run. Each was told of as it
+    /// failed.
+    #[error("{} failed{}; the first: {first}", cells(*.failed), left_out(*.not_run))]
+    Failed {
+        /// How many failed.
+        failed: usize,
+        /// How many were not run because they need one of them.
+        not_run: usize,
+        /// The first of them, with its reason.
+        first: Box<Error>,
+        /// The worst of their faults.
+        fault: Fault,
+    },
+    /// The run was asked to stop. What is done is kept.
+    #[error("stopped, {left} cells left; the same command goes on from here{}", place(.at))]
+    Stopped {
+        /// Cells that are not finished.
+        left: usize,
+        /// Where the cell that was running was stopped.
+        at: Option<Box<Error>>,
+    },
     /// The program failed: a result that is not finite, a picture that cannot be drawn.
     #[error("{0}")]
     Failure(String),
@@ -65,6 +86,21 @@ pub enum Error {
         /// The error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+fn cells(count: usize) -> String {
+    if count == 1 { "1 cell".to_owned() } else { format!("{count} cells") }
+}
+
+fn left_out(not_run: usize) -> String {
+    match not_run {
+        0 => String::new(),
+        n => format!(", {} not run for want of what failed", cells(n)),
+    }
+}
+
+fn place(at: &Option<Box<Error>>) -> String {
+    at.as_ref().map(|at| format!(" ({at})")).unwrap_or_default()
 }
 
 impl<E: Blame> From<E> for Error {
@@ -93,7 +129,8 @@ impl Error {
                 Fault::BadInput
             }
             Self::Failure(_) => Fault::Program,
-            Self::Library { fault, .. } => *fault,
+            Self::Library { fault, .. } | Self::Failed { fault, .. } => *fault,
+            Self::Stopped { .. } => Fault::Stopped,
             Self::Cell { source, .. } | Self::Table { source, .. } => source.fault(),
         }
     }

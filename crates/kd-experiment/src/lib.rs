@@ -52,7 +52,7 @@ pub use cell::{Cell, CellId};
 pub use check::check;
 pub use data::DataIdentity;
 pub use error::{Error, Result};
-pub use execute::{Summary, execute};
+pub use execute::{OnFailure, RunOptions, Summary, execute};
 pub use expand::{ExpandRequest, expand};
 pub use experiment::Experiment;
 pub use finished::{Finished, Needed};

@@ -223,9 +223,42 @@ fn a_table_with_unfinished_cells_is_written_only_when_asked_for() {
 }
 
 #[test]
-fn a_failed_cell_stops_the_run_by_name_and_finished_cells_stay() {
+fn a_failed_cell_does_not_stop_those_that_do_not_need_it_and_is_tried_again() {
     let place = TestFolders::new();
-    let error = place.run(&Toy { fail_on: Some(2), ..Toy::default() }, &[]).unwrap_err();
+    let toy = || Toy { fail_on: Some(2), log: Some(place.log()), ..Toy::default() };
+    let error = place.run(&toy(), &[]).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.starts_with("1 cell failed, 3 cells not run for want of what failed; the first: ")
+            && text.contains("nets/teacher seed 2 (")
+            && text.ends_with("term `kd` is not finite at step 3"),
+        "{text}"
+    );
+    assert!(!error.is_bad_input());
+    // Teachers 1 and 3 and the two students of teacher 1.
+    let finished =
+        || cell_dirs(&place).into_iter().filter(|dir| dir.join("result.json").exists()).count();
+    assert_eq!((finished(), place.logged().len()), (4, 5));
+    place.run(&toy(), &[]).unwrap_err();
+    assert_eq!(place.logged().len(), 6, "the failed cell alone is tried again");
+    place.run(&Toy::default(), &[]).unwrap();
+    assert_eq!(files(&place.out()), files(&undisturbed().out()));
+}
+
+#[test]
+fn a_table_is_written_though_a_cell_of_another_failed() {
+    let place = TestFolders::new();
+    let toy = Toy { fail_on: Some(7), ..Toy::default() };
+    place.run(&toy, &[]).unwrap_err();
+    let table = |name: &str| place.out().join("toy/mnist-quick").join(name);
+    assert!(table("nets.csv").exists() && !table("shift.csv").exists());
+}
+
+#[test]
+fn a_failed_cell_stops_a_run_that_is_to_fail_fast() {
+    let place = TestFolders::new();
+    let toy = Toy { fail_on: Some(2), ..Toy::default() };
+    let error = place.run(&toy, &["run", "--fail-fast"]).unwrap_err();
     let text = error.to_string();
     assert!(
         text.starts_with("nets/teacher seed 2 (")

@@ -1,5 +1,6 @@
 //! What a training run tells of itself while it runs.
 
+use kd_base::stop;
 use kd_core::train::{EpochRecord, Observer, StepRecord};
 use kd_experiment::{Progress, Update};
 
@@ -47,6 +48,10 @@ impl Observer for Meter<'_> {
 
     fn epoch(&mut self, record: &EpochRecord) {
         self.add(record, false);
+    }
+
+    fn stops(&mut self) -> bool {
+        stop::asked()
     }
 
     fn resumed(&mut self, record: &EpochRecord) {

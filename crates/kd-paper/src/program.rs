@@ -18,5 +18,7 @@ pub unsafe fn main<A: CommandFactory + FromArgMatches>(
 ) -> ExitCode {
     // SAFETY: the caller's promise.
     unsafe { kd_core::process::prepare() };
+    // Where the system does not allow it, a signal ends the process at once, as by default.
+    let _ = kd_base::stop::on_signals();
     cli::finish(run(&cli::parse(data)))
 }

@@ -35,7 +35,7 @@ use crate::precision::Precision;
 ///
 /// Without a command: runs every table at the quick preset.
 #[derive(Parser)]
-#[command(name = ReviewKd::NAME, version)]
+#[command(name = ReviewKd::NAME, version, after_help = EXAMPLES)]
 struct Arguments {
     #[command(flatten)]
     options: cli::Options,
@@ -51,6 +51,13 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+const EXAMPLES: &str = "Examples:
+  reviewkd-cifar                                    every table, in minutes
+  reviewkd-cifar run ablation --preset laptop --teacher resnet56=resnet56.pth
+  reviewkd-cifar train --student resnet20 --teacher resnet56.pth --method review --to student.safetensors
+  reviewkd-cifar eval student.safetensors
+  reviewkd-cifar show same-architecture/resnet56-resnet20-review";
 
 #[derive(Subcommand)]
 enum Command {

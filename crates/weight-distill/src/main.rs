@@ -27,7 +27,7 @@ use crate::paper::WeightDistillation;
 ///
 /// Without a command: runs every table at the quick preset.
 #[derive(Parser)]
-#[command(name = WeightDistillation::NAME, version)]
+#[command(name = WeightDistillation::NAME, version, after_help = EXAMPLES)]
 struct Arguments {
     #[command(flatten)]
     options: cli::Options,
@@ -41,6 +41,12 @@ struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+const EXAMPLES: &str = "Examples:
+  weight-distill                                     every table, in minutes
+  weight-distill train multi30k/teacher --to model   a translator
+  echo 'a dog runs' | weight-distill translate model
+  weight-distill show multi30k/teacher               its spec, result and curves";
 
 #[derive(Subcommand)]
 enum Command {

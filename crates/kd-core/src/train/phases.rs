@@ -8,7 +8,7 @@ use candle_nn::VarBuilder;
 use kd_kernels::conv2d::Precision;
 
 use super::fit::{Identity, Measure};
-use super::training::saved_records;
+use super::training::saved_progress;
 use super::{EpochRecord, Examples, Fit, Observer, Phase};
 use crate::frozen::Teacher;
 use crate::method::{Context, Recipe};
@@ -57,8 +57,8 @@ impl Phases<'_> {
     /// # Errors
     /// As [`Fit::run`], and bad input when a method does not fit the networks.
     pub fn run(&self, phases: &[Phase], observer: &mut dyn Observer) -> Result<Vec<EpochRecord>> {
-        let saved = self.state.as_deref().map(saved_records).transpose()?.unwrap_or_default();
-        let reached = saved.last().map_or(0, |record| record.phase);
+        let (reached, saved) =
+            self.state.as_deref().map(saved_progress).transpose()?.unwrap_or_default();
         if let (Some(path), true) = (&self.state, reached > phases.len()) {
             let what = format!(
                 "the state of another run: phase: expected at most {}, got {reached}",

@@ -76,6 +76,11 @@ pub trait Observer {
     fn step(&mut self, _record: StepRecord) {}
     /// An epoch is done.
     fn epoch(&mut self, record: &EpochRecord);
+    /// Asked after each step: whether the run is to save its state and end with
+    /// [`Error::Stopped`]. By default it never is.
+    fn stops(&mut self) -> bool {
+        false
+    }
     /// An epoch was done by an earlier process, from whose state this one goes on. By default it is
     /// told as any other.
     fn resumed(&mut self, record: &EpochRecord) {
@@ -195,8 +200,62 @@ pub struct Training<'a, S> {
     /// Whether a state that is there is gone on from.
     pub resume: bool,
     /// Least time between two writes of the state. It decides how much is lost when the run is
-    /// killed, never what comes out.
+    /// killed, never what comes out. Inside an epoch at least [`BETWEEN_STEPS`] lies between two.
     pub save_every: Duration,
+}
+
+/// Least time between two writes of the state inside an epoch: steps may be shorter than a write.
+const BETWEEN_STEPS: Duration = Duration::from_secs(1);
+
+/// How far a run has come inside an epoch. Sums are kept as the bits of the numbers: text may round
+/// them.
+#[derive(Serialize, Deserialize)]
+struct Unfinished {
+    /// The phase, counted from 1.
+    phase: usize,
+    /// Steps that are behind it.
+    step: usize,
+    /// The sum of the total losses.
+    loss: u64,
+    /// The sums of the terms' raw values.
+    terms: BTreeMap<String, u64>,
+    /// Time that they took.
+    seconds: f64,
+}
+
+/// The sums of an epoch that is under way.
+#[derive(Default)]
+struct Sums {
+    step: usize,
+    loss: f64,
+    terms: BTreeMap<String, f64>,
+    seconds: f64,
+}
+
+impl Sums {
+    fn of(saved: &Unfinished) -> Self {
+        let terms = saved.terms.iter().map(|(name, &bits)| (name.clone(), f64::from_bits(bits)));
+        Self {
+            step: saved.step,
+            loss: f64::from_bits(saved.loss),
+            terms: terms.collect(),
+            seconds: saved.seconds,
+        }
+    }
+
+    fn saved(&self, phase: usize, seconds: f64) -> Unfinished {
+        let terms = self.terms.iter().map(|(name, sum)| (name.clone(), sum.to_bits()));
+        let (step, loss, terms) = (self.step, self.loss.to_bits(), terms.collect());
+        Unfinished { phase, step, loss, terms, seconds }
+    }
+}
+
+/// What changes from step to step beside the parameters.
+struct Run {
+    optimizer: Optimizer,
+    average: Average,
+    records: Vec<EpochRecord>,
+    saved: Instant,
 }
 
 /// What the state file says beside its tensors.
@@ -206,6 +265,9 @@ struct Progress<S> {
     seed: u64,
     /// Of this phase.
     epochs: Vec<EpochRecord>,
+    /// The epoch after these, where it is begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unfinished: Option<Unfinished>,
     averaged: u64,
     /// Of the phases before.
     #[serde(default)]
@@ -215,16 +277,28 @@ struct Progress<S> {
     optimizer: BTreeSet<String>,
 }
 
-/// The epochs that the state at `path` has behind it, phase by phase; none where there is no state.
+/// The phase that the state at `path` is in, counted from 1, and the epochs that it has behind it,
+/// phase by phase; 0 and none where there is no state.
 ///
 /// # Errors
 /// Bad input when the file is no state.
-pub(super) fn saved_records(path: &Path) -> Result<Vec<EpochRecord>> {
+pub(super) fn saved_progress(path: &Path) -> Result<(usize, Vec<EpochRecord>)> {
     if !path.exists() {
-        return Ok(Vec::new());
+        return Ok((0, Vec::new()));
     }
-    let progress: Progress<serde_json::Value> = checkpoint::description(path)?;
-    Ok(progress.earlier.into_iter().chain(progress.epochs).collect())
+    let progress: Progress<serde_json::Value> =
+        checkpoint::description(path).map_err(with_way_out)?;
+    let records: Vec<EpochRecord> = progress.earlier.into_iter().chain(progress.epochs).collect();
+    let begun = progress.unfinished.map_or(0, |epoch| epoch.phase);
+    Ok((records.last().map_or(0, |record| record.phase).max(begun), records))
+}
+
+/// The error of a state that cannot be used, with what to do about it.
+fn with_way_out(error: Error) -> Error {
+    match error {
+        Error::BadInput(what) => Error::BadInput(format!("{what}; delete it to start anew")),
+        other => other,
+    }
 }
 
 impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
@@ -237,141 +311,169 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
     pub fn run<T: Task>(&self, task: &T, observer: &mut dyn Observer) -> Result<Vec<EpochRecord>> {
         let trained =
             self.params.named().into_iter().filter(|(name, _)| self.trains.takes(name)).collect();
-        let mut optimizer = Optimizer::over(self.optimizer, self.max_norm, trained)?;
-        let mut average = Average::default();
-        let mut records = match &self.state {
-            Some(path) if self.resume && path.exists() => {
-                self.restore(path, &mut optimizer, &mut average)?
-            }
-            _ => Vec::new(),
+        let mut run = Run {
+            optimizer: Optimizer::over(self.optimizer, self.max_norm, trained)?,
+            average: Average::default(),
+            records: Vec::new(),
+            saved: Instant::now(),
         };
-        records.iter().for_each(|record| observer.resumed(record));
-        let mut saved = Instant::now();
-        for epoch in records.len()..self.epochs {
-            let record = self.epoch(task, epoch, &mut optimizer, observer)?;
+        let mut unfinished = match &self.state {
+            Some(path) if self.resume && path.exists() => self.restore(path, &mut run)?,
+            _ => None,
+        };
+        run.records.iter().for_each(|record| observer.resumed(record));
+        for epoch in run.records.len()..self.epochs {
+            let sums = unfinished.take().map(|saved| Sums::of(&saved)).unwrap_or_default();
+            let record = self.epoch(task, epoch, sums, &mut run, observer)?;
             if epoch + self.average_epochs >= self.epochs {
-                average.add(self.params)?;
+                run.average.add(self.params)?;
             }
             observer.epoch(&record);
-            records.push(record);
+            let (number, steps) = (record.epoch, task.epoch(record.epoch - 1)?.0);
+            run.records.push(record);
+            let last = run.records.len() == self.epochs;
+            let stops = !last && observer.stops();
             if let Some(path) = &self.state
-                && (saved.elapsed() >= self.save_every || records.len() == self.epochs)
+                && (last || stops || run.saved.elapsed() >= self.save_every)
             {
-                self.save(path, &optimizer, &average, &records)?;
-                saved = Instant::now();
+                self.save(path, &mut run, None)?;
+            }
+            if stops {
+                return Err(Error::Stopped { epoch: number, step: steps });
             }
         }
-        if average.count > 0 {
-            self.params.set(&average.mean)?;
+        if run.average.count > 0 {
+            self.params.set(&run.average.mean)?;
         }
-        Ok(records)
+        Ok(run.records)
+    }
+
+    /// The number of this phase, from 1.
+    fn phase(&self) -> usize {
+        self.earlier.last().map_or(1, |record| record.phase + 1)
     }
 
     fn epoch<T: Task>(
         &self,
         task: &T,
         epoch: usize,
-        optimizer: &mut Optimizer,
+        mut sums: Sums,
+        run: &mut Run,
         observer: &mut dyn Observer,
     ) -> Result<EpochRecord> {
-        let started = Instant::now();
+        let (started, earlier) = (Instant::now(), sums.seconds);
         // Later phases go on counting, so that their draws are new ones.
         let overall = self.earlier.len() + epoch;
         let (steps, examples) = task.epoch(overall)?;
-        let (mut total, mut terms, mut lr) = (0f64, BTreeMap::<String, f64>::new(), 0f64);
+        let (mut lr, begun) = (0f64, sums.step);
+        if begun > 0 && begun >= steps {
+            let what = format!("the state is damaged: expected a step below {steps}, got {begun}");
+            return Err(with_way_out(Error::bad_input(match &self.state {
+                Some(path) => format!("{}: {what}", path.display()),
+                None => what,
+            })));
+        }
         let seed = self.seed;
         let draws = |step| StepSeed { seed, epoch: overall, step };
         // A batch is a function of its draws, so it is the same wherever and whenever it is made.
         ahead(
-            steps,
-            |step| task.batch(draws(step)),
-            |step, batch| {
+            steps.saturating_sub(begun),
+            |made| task.batch(draws(begun + made)),
+            |made, batch| {
+                let step = begun + made;
                 lr = task.learning_rate(epoch, step);
                 let values = if self.optimizer.splits() {
                     let ([by_task, by_teacher], values) =
                         task.gradients_apart(&batch, draws(step))?;
-                    optimizer.step_apart(&by_task, &by_teacher, lr)?;
+                    run.optimizer.step_apart(&by_task, &by_teacher, lr)?;
                     values
                 } else {
                     let (gradients, values) = task.gradients(&batch, draws(step))?;
-                    optimizer.step(&gradients, lr)?;
+                    run.optimizer.step(&gradients, lr)?;
                     values
                 };
                 for TermValue { name, weight, value } in values {
-                    total += weight * f64::from(value);
-                    *terms.entry(name.to_owned()).or_default() += f64::from(value);
+                    sums.loss += weight * f64::from(value);
+                    *sums.terms.entry(name.to_owned()).or_default() += f64::from(value);
                 }
-                let done = step + 1;
-                if done < steps {
-                    observer.step(StepRecord {
-                        epoch: overall + 1,
-                        step: done,
-                        steps,
-                        loss: total / done as f64,
-                    });
+                sums.step = step + 1;
+                if sums.step < steps {
+                    self.between(&sums, (overall, steps), earlier, started, run, observer)?;
                 }
                 Ok(())
             },
         )?;
         let n = steps as f64;
+        let mut terms = sums.terms;
         terms.values_mut().for_each(|v| *v /= n);
         let measured = task.measure(epoch)?;
-        let seconds = started.elapsed().as_secs_f64();
-        let phase = self.earlier.last().map_or(1, |record| record.phase + 1);
         Ok(EpochRecord {
             epoch: overall + 1,
-            phase,
+            phase: self.phase(),
             learning_rate: lr,
-            loss: total / n,
+            loss: sums.loss / n,
             terms,
             measured,
             examples,
-            seconds,
+            seconds: earlier + started.elapsed().as_secs_f64(),
         })
     }
 
-    fn save(
+    /// What happens between two steps of an epoch: the observer is told, and the state is saved
+    /// where it is time for it or the run is asked to stop.
+    fn between(
         &self,
-        path: &Path,
-        optimizer: &Optimizer,
-        average: &Average,
-        records: &[EpochRecord],
+        sums: &Sums,
+        (overall, steps): (usize, usize),
+        earlier: f64,
+        started: Instant,
+        run: &mut Run,
+        observer: &mut dyn Observer,
     ) -> Result<()> {
+        let (epoch, step) = (overall + 1, sums.step);
+        observer.step(StepRecord { epoch, step, steps, loss: sums.loss / step as f64 });
+        let stops = observer.stops();
+        if let Some(path) = &self.state
+            && (stops || run.saved.elapsed() >= self.save_every.max(BETWEEN_STEPS))
+        {
+            let seconds = earlier + started.elapsed().as_secs_f64();
+            self.save(path, run, Some(sums.saved(self.phase(), seconds)))?;
+        }
+        if stops { Err(Error::Stopped { epoch, step }) } else { Ok(()) }
+    }
+
+    fn save(&self, path: &Path, run: &mut Run, unfinished: Option<Unfinished>) -> Result<()> {
         let mut tensors = BTreeMap::new();
-        let state = optimizer.state()?;
+        let state = run.optimizer.state()?;
         let progress = Progress {
             spec: self.spec.clone(),
             seed: self.seed.0,
-            epochs: records.to_vec(),
-            averaged: average.count,
+            epochs: run.records.clone(),
+            unfinished,
+            averaged: run.average.count,
             earlier: self.earlier.to_vec(),
             optimizer: state.keys().cloned().collect(),
         };
         for (part, values) in [
             ("model", self.params.snapshot()?),
             ("optimizer", state),
-            ("average", average.mean.clone()),
+            ("average", run.average.mean.clone()),
         ] {
             tensors.extend(values.into_iter().map(|(n, t)| (format!("{part}/{n}"), t)));
         }
-        checkpoint::save(path, &tensors, &progress)
+        checkpoint::save(path, &tensors, &progress)?;
+        run.saved = Instant::now();
+        Ok(())
     }
 
-    fn restore(
-        &self,
-        path: &Path,
-        optimizer: &mut Optimizer,
-        average: &mut Average,
-    ) -> Result<Vec<EpochRecord>> {
+    /// Sets the run to where the state at `path` stands, and returns the epoch that it has begun.
+    fn restore(&self, path: &Path, run: &mut Run) -> Result<Option<Unfinished>> {
         let fault = |what: String| {
             Err(Error::bad_input(format!("{}: {what}; delete it to start anew", path.display())))
         };
-        let way_out = |error: Error| match error {
-            Error::BadInput(what) => Error::BadInput(format!("{what}; delete it to start anew")),
-            other => other,
-        };
         let (tensors, progress) =
-            checkpoint::load::<Progress<serde_json::Value>>(path, self.device).map_err(way_out)?;
+            checkpoint::load::<Progress<serde_json::Value>>(path, self.device)
+                .map_err(with_way_out)?;
         let mine = serde_json::to_value(self.spec)
             .map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
         if let Some(difference) = first_difference(&mine, &progress.spec) {
@@ -399,10 +501,11 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
             Error::BadInput(what) => Error::BadInput(format!("{}: {what}", path.display())),
             other => other,
         };
-        let set = self.params.set(&part("model")).and_then(|()| optimizer.set_state(&state));
-        set.map_err(of_file).map_err(way_out)?;
-        *average = Average { mean: part("average"), count: progress.averaged };
-        Ok(progress.epochs)
+        let set = self.params.set(&part("model")).and_then(|()| run.optimizer.set_state(&state));
+        set.map_err(of_file).map_err(with_way_out)?;
+        run.average = Average { mean: part("average"), count: progress.averaged };
+        run.records = progress.epochs;
+        Ok(progress.unfinished)
     }
 }
 

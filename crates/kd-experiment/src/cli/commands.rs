@@ -10,10 +10,11 @@ use super::application::Application;
 use super::duration::duration;
 use super::experiments;
 use super::output::output_error;
+use super::{report, show};
 use crate::result::current_commit;
 use crate::{
-    CellState, Error, ExpandRequest, Paper, Plan, References, Result, Shard, Store, Table,
-    TablePlan, check, execute as run_cells, expand, pretty, table,
+    CellState, Error, ExpandRequest, OnFailure, Paper, Plan, References, Result, RunOptions, Shard,
+    Store, Table, TablePlan, check, execute as run_cells, expand, pretty, table,
 };
 
 /// The commands that every binary has.
@@ -24,12 +25,30 @@ pub enum Command {
         /// Tables; all where none is named
         #[arg(value_name = "TABLE")]
         tables: Vec<String>,
+        /// End at the first cell that fails, in place of going on with those that do not need it
+        #[arg(long)]
+        fail_fast: bool,
     },
     /// List the cells: done, running, partial or pending, and what they cost
     List {
         /// Tables; all where none is named
         #[arg(value_name = "TABLE")]
         tables: Vec<String>,
+    },
+    /// Show a cell: its spec, its result, its files and its curves
+    Show {
+        /// TABLE/ROW[#SEED] at this preset, or the name of the cell's folder or its first digits
+        #[arg(value_name = "CELL")]
+        cell: String,
+    },
+    /// Write all results as one page of HTML: tables beside the published numbers, pictures, curves
+    Report {
+        /// The page
+        #[arg(long, value_name = "FILE", default_value = "report.html")]
+        to: PathBuf,
+        /// Replace the page if it is there
+        #[arg(long)]
+        force: bool,
     },
     /// Derive tables and plots again from the finished cells
     Table {
@@ -45,7 +64,7 @@ pub enum Command {
 impl Default for Command {
     /// `run`, every table.
     fn default() -> Self {
-        Command::Run { tables: Vec::new() }
+        Command::Run { tables: Vec::new(), fail_fast: false }
     }
 }
 
@@ -58,8 +77,13 @@ pub fn execute<P: Paper>(
     application: &Application<P>,
     out: &mut dyn Write,
 ) -> Result<()> {
-    let (Command::Run { tables } | Command::List { tables } | Command::Table { tables, .. }) =
-        command;
+    let tables = match command {
+        Command::Show { cell } => return show::run(cell, application, out),
+        Command::Report { to, force } => return report::run(to, *force, application, out),
+        Command::Run { tables, .. } | Command::List { tables } | Command::Table { tables, .. } => {
+            tables
+        }
+    };
     let options = application.options;
     let (mut experiments, references) = experiments::load(application)?;
     (application.adjust)(&mut experiments)?;
@@ -86,21 +110,27 @@ pub fn execute<P: Paper>(
         plan,
     };
     match command {
-        Command::Run { .. } => {
-            let shard = options.shard.unwrap_or(Shard::ALL);
+        Command::Run { fail_fast, .. } => {
             invocation.check_places()?;
-            run_cells(
+            let on_failure = if *fail_fast { OnFailure::Stop } else { OnFailure::GoOn };
+            let (shard, commit) = (options.shard.unwrap_or(Shard::ALL), current_commit());
+            let ran = run_cells(
                 application.paper,
                 &invocation.plan,
                 &invocation.store,
-                shard,
-                &current_commit(),
+                &RunOptions { shard, commit: &commit, on_failure },
                 application.progress,
-            )?;
-            invocation.tables(false, out)
+            );
+            match ran {
+                // What could be finished has its table all the same.
+                Err(error @ Error::Failed { .. }) => invocation.tables(false, out).and(Err(error)),
+                Err(error) => Err(error),
+                Ok(_) => invocation.tables(false, out),
+            }
         }
         Command::List { .. } => invocation.list(out),
         Command::Table { partial, .. } => invocation.tables(*partial, out),
+        Command::Show { .. } | Command::Report { .. } => Ok(()),
     }
 }
 

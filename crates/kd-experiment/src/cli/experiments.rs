@@ -56,7 +56,7 @@ fn given_dir(dir: &Path, paper: &str) -> Result<PathBuf> {
     }
 }
 
-fn around_working_dir(paper: &str) -> Option<PathBuf> {
+pub(super) fn around_working_dir(paper: &str) -> Option<PathBuf> {
     let here = std::env::current_dir().ok()?;
     here.ancestors().map(|dir| dir.join("experiments").join(paper)).find(|dir| dir.is_dir())
 }

@@ -4,7 +4,8 @@ use super::application::Application;
 use super::experiments;
 use crate::result::current_commit;
 use crate::{
-    Error, ExpandRequest, Experiment, Finished, Paper, Result, Shard, Store, execute, expand,
+    Error, ExpandRequest, Experiment, Finished, OnFailure, Paper, Result, RunOptions, Shard, Store,
+    execute, expand,
 };
 
 /// Runs the cells of one experiment that `make` makes from those of the paper, as far as they are
@@ -39,7 +40,9 @@ pub fn run_made<P: Paper>(
         seeds: None,
     })?;
     let store = Store::new(&application.options.runs_dir, application.name());
-    execute(paper, &plan, &store, Shard::ALL, &current_commit(), progress)?;
+    let commit = current_commit();
+    let options = RunOptions { shard: Shard::ALL, commit: &commit, on_failure: OnFailure::Stop };
+    execute(paper, &plan, &store, &options, progress)?;
     let finished = |cell: &crate::Cell| {
         store.finished(cell)?.ok_or_else(|| {
             Error::failure(format!("{}: finished, and its result is gone", cell.label()))

@@ -41,6 +41,9 @@ mod named_cell;
 mod options;
 mod output;
 mod progress;
+mod report;
+mod shell;
+mod show;
 
 use std::ffi::OsString;
 
@@ -58,6 +61,8 @@ pub use progress::{Bars, PlainLines, progress};
 /// Parses the process's arguments, with `data` as the choices of `--data`. On `--help` and on
 /// errors the process ends here: code 0 and 2. An error is one line.
 pub fn parse<T: clap::CommandFactory + clap::FromArgMatches>(data: impl Into<DataChoices>) -> T {
+    let data = data.into();
+    shell::answer(command::<T>(data));
     try_parse(data, std::env::args_os()).unwrap_or_else(|error| {
         if !error.use_stderr() {
             error.exit();
@@ -72,7 +77,10 @@ pub fn try_parse<T: clap::CommandFactory + clap::FromArgMatches>(
     data: impl Into<DataChoices>,
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<T, clap::Error> {
-    let choices = data.into();
-    let command = T::command().mut_arg("data", |argument| choices.of(argument));
-    T::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    T::from_arg_matches(&command::<T>(data.into()).try_get_matches_from(arguments)?)
+}
+
+/// The program's arguments, with `data` as the choices of `--data`.
+fn command<T: clap::CommandFactory>(data: DataChoices) -> clap::Command {
+    T::command().mut_arg("data", |argument| data.of(argument))
 }

@@ -6,7 +6,8 @@ use super::application::Application;
 use super::experiments;
 use crate::result::current_commit;
 use crate::{
-    Cell, Error, ExpandRequest, Paper, Plan, Result, Seeds, Shard, Store, execute, expand,
+    Cell, Error, ExpandRequest, OnFailure, Paper, Plan, Result, RunOptions, Seeds, Shard, Store,
+    execute, expand,
 };
 
 /// The file of a saved network: a file as it is, the one called `file` in a cell's folder, or that
@@ -67,12 +68,17 @@ pub fn run_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<Pa
     }
     plan.cells.retain(|other| wanted.contains(&other.id));
     let store = Store::new(&application.options.runs_dir, application.name());
-    execute(application.paper, &plan, &store, Shard::ALL, &current_commit(), application.progress)?;
+    let commit = current_commit();
+    let options = RunOptions { shard: Shard::ALL, commit: &commit, on_failure: OnFailure::Stop };
+    execute(application.paper, &plan, &store, &options, application.progress)?;
     Ok(store.dir(&cell))
 }
 
 /// The plan of the table, and in it the cell.
-fn named_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<(Plan, Cell)> {
+pub(super) fn named_cell<P: Paper>(
+    name: &str,
+    application: &Application<P>,
+) -> Result<(Plan, Cell)> {
     let wrong = |what: String| Error::bad_input(format!("{name}: {what}"));
     let (place, seed) =
         name.split_once('#').map_or((name, None), |(place, seed)| (place, Some(seed)));

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use kd_base::{DestinationError, FileError, message};
+use kd_base::{DestinationError, Fault, FileError, message};
 
 use crate::error::{Error, Result};
 
@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 pub fn finish(outcome: Result<()>) -> ExitCode {
     match outcome {
         Err(error) if !is_closed_pipe(&error) => {
-            remark(format_args!("error: {}", message::one_line(&error)));
+            let what = if error.fault() == Fault::Stopped { "" } else { "error: " };
+            remark(format_args!("{what}{}", message::one_line(&error)));
             ExitCode::from(error.fault().exit_code())
         }
         _ => ExitCode::SUCCESS,
