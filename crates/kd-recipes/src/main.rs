@@ -30,13 +30,20 @@ use crate::set::Set;
 ///
 /// Without a command: runs every table at the quick preset.
 #[derive(Parser)]
-#[command(name = KdRecipes::NAME, version)]
+#[command(name = KdRecipes::NAME, version, after_help = EXAMPLES)]
 struct Arguments {
     #[command(flatten)]
     options: cli::Options,
     #[command(subcommand)]
     command: Option<Command>,
 }
+
+const EXAMPLES: &str = "Examples:
+  kd-recipes                                       every table, in minutes
+  kd-recipes run logit-regression --preset laptop  one table, within minutes
+  kd-recipes list --preset laptop                  what is done, and what the rest costs
+  kd-recipes show parameter-migration/truncate     a network's spec, result and curves
+  kd-recipes compare logit-regression/teacher logit-regression/logits";
 
 #[derive(Subcommand)]
 enum Command {
@@ -112,20 +119,38 @@ fn each_set(
     options: &cli::Options,
     machine: &Machine,
 ) -> Result<()> {
-    let named = !tables_of(command).is_empty();
-    for &set in sets {
-        let mut own = command.clone();
-        let tables = tables_in(&mut own);
-        // One data set alone takes all names, so that a misspelt one is refused there.
-        if sets.len() > 1 {
-            tables.retain(|table| Set::of(table) == set);
+    let execute = |set: Set, command: &cli::Command| {
+        with_application(set, options, machine, |application| {
+            cli::execute(command, application, &mut std::io::stdout())
+        })
+    };
+    let mut own = command.clone();
+    let named = match &mut own {
+        cli::Command::Run { tables, .. }
+        | cli::Command::List { tables }
+        | cli::Command::Table { tables, .. } => std::mem::take(tables),
+        // A cell is of one data set, and a report reads the results of all.
+        cli::Command::Show { cell } => {
+            return execute(Set::of(cell.split('/').next().unwrap_or_default()), command);
         }
-        if named && tables.is_empty() {
+        cli::Command::Report { .. } => {
+            return execute(sets.first().copied().unwrap_or(Set::Mnist), command);
+        }
+    };
+    for &set in sets {
+        // One data set alone takes all names, so that a misspelt one is refused there.
+        let taken = |table: &&String| sets.len() == 1 || Set::of(table) == set;
+        let of_set: Vec<String> = named.iter().filter(taken).cloned().collect();
+        if !named.is_empty() && of_set.is_empty() {
             continue;
         }
-        with_application(set, options, machine, |application| {
-            cli::execute(&own, application, &mut std::io::stdout())
-        })?;
+        if let cli::Command::Run { tables, .. }
+        | cli::Command::List { tables }
+        | cli::Command::Table { tables, .. } = &mut own
+        {
+            *tables = of_set;
+        }
+        execute(set, &own)?;
     }
     Ok(())
 }
@@ -149,20 +174,4 @@ fn with_application(
         adjust: &adjust,
         progress: &*progress,
     })
-}
-
-fn tables_of(command: &cli::Command) -> &[String] {
-    match command {
-        cli::Command::Run { tables, .. }
-        | cli::Command::List { tables }
-        | cli::Command::Table { tables, .. } => tables,
-    }
-}
-
-fn tables_in(command: &mut cli::Command) -> &mut Vec<String> {
-    match command {
-        cli::Command::Run { tables, .. }
-        | cli::Command::List { tables }
-        | cli::Command::Table { tables, .. } => tables,
-    }
 }
