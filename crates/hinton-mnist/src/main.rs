@@ -9,7 +9,6 @@
 mod cells;
 mod ensemble;
 mod figures;
-mod inherit;
 mod omit;
 mod paper;
 mod spec;

@@ -1,5 +1,6 @@
 //! What the rows of this paper's experiment files say: one strict type per kind of cell.
 
+use kd_core::inherit;
 use kd_core::method::{MethodSpec, Recipe, check_temperature};
 use kd_core::model::mlp::{MlpSpec, WeightInit};
 use kd_core::train::TrainSpec;
@@ -8,7 +9,6 @@ use kd_experiment::{Cell, Needs, Parsed, Role};
 use serde::Deserialize;
 
 use crate::ensemble::Mean;
-use crate::inherit;
 
 /// Pixels of an image, and classes: MNIST's.
 pub const PIXELS: usize = 784;

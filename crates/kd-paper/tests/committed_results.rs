@@ -13,11 +13,13 @@ use kd_translation::bitext::Corpus;
 
 /// The folders that are committed: paper, data set and preset. Whatever else lies under `results/`
 /// is the user's own.
-const COMMITTED: [(&str, &str, Preset); 4] = [
+const COMMITTED: [(&str, &str, Preset); 6] = [
     ("hinton-mnist", "mnist", Preset::Laptop),
     ("hinton-mnist", "mnist", Preset::Paper),
     ("reviewkd-cifar", "cifar100", Preset::Laptop),
     ("weight-distill", "multi30k", Preset::Laptop),
+    ("kd-recipes", "mnist", Preset::Laptop),
+    ("kd-recipes", "cifar100", Preset::Laptop),
 ];
 
 /// The data set with the content hash that its loader expects of the original. Cells are named by

@@ -10,6 +10,7 @@ use std::time::Instant;
 use candle_core::{Device, Tensor};
 use kd_core::data::{ImageExamples, LabelledImages, Mnist};
 use kd_core::frozen::NETWORK;
+use kd_core::inherit;
 use kd_core::method::{Context, MethodSpec, Recipe, soft_targets};
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
@@ -20,7 +21,6 @@ use kd_paper::TrainingContext;
 
 use super::{Logits, matrix};
 use crate::ensemble::combine;
-use crate::inherit;
 use crate::spec::{CLASSES, TrainCell};
 use crate::transfer::select;
 

@@ -7,6 +7,7 @@
 //! beside [`fitnet`] and name it in the list at the end of this one.
 
 pub mod ab;
+mod anchored;
 pub mod at;
 pub mod cc;
 pub mod crd;
@@ -36,6 +37,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
+pub use anchored::{Anchored, check_penalty};
 pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
 pub use logits::{LogitTerms, Soft, check_temperature, check_weight, rise};
 

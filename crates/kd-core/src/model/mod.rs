@@ -4,6 +4,7 @@
 //! the shape each will have, so a method derives its adapters and no shape is typed into a
 //! configuration.
 
+pub mod fact_mlp;
 pub mod interface;
 pub(crate) mod layers;
 pub mod mlp;
@@ -17,6 +18,7 @@ mod tap_request;
 pub mod vgg;
 pub mod wide_resnet;
 
+pub use fact_mlp::{FactMlp, FactMlpSpec};
 pub use interface::{About, Activated, MAX_WEIGHTS, Mode, Model, Outputs, Tap};
 pub use mlp::{Mlp, MlpSpec};
 pub use resnet_cifar::Shortcut;

@@ -11,7 +11,7 @@ use super::shufflenet_v1::ShuffleNetV1;
 use super::shufflenet_v2::ShuffleNetV2;
 use super::vgg::Vgg;
 use super::wide_resnet::WideResNet;
-use super::{Mlp, MlpSpec, Model};
+use super::{FactMlp, FactMlpSpec, Mlp, MlpSpec, Model};
 use crate::torch_checkpoint::value::brief;
 use crate::{Error, Result};
 
@@ -22,6 +22,8 @@ use crate::{Error, Result};
 pub enum NetworkSpec {
     /// A multi-layer perceptron.
     Mlp(MlpSpec),
+    /// A multi-layer perceptron that takes facts beside its input: [`FactMlp`].
+    FactMlp(FactMlpSpec),
     /// A residual network of basic blocks: [`ResNetCifar`].
     #[serde(rename = "resnet")]
     ResNet {
@@ -144,13 +146,8 @@ impl NetworkSpec {
     /// The usual name: `resnet20`, `resnet8x4`, `wrn-40-2`, `mlp-784-1200-1200-10`.
     pub fn name(&self) -> String {
         match self {
-            Self::Mlp(spec) => {
-                let widths = [spec.inputs]
-                    .into_iter()
-                    .chain(spec.hidden.iter().copied())
-                    .chain([spec.classes]);
-                widths.fold("mlp".to_owned(), |name, width| format!("{name}-{width}"))
-            }
+            Self::Mlp(spec) => mlp_name("mlp", spec),
+            Self::FactMlp(spec) => mlp_name(&format!("fact-mlp-{}", spec.facts), &spec.network),
             Self::ResNet { depth, shortcut: Shortcut::Pad, .. } => format!("resnet{depth}-pad"),
             Self::ResNet { depth, width: 1, .. } => format!("resnet{depth}"),
             Self::ResNet { depth, width, .. } => format!("resnet{depth}x{width}"),
@@ -167,6 +164,7 @@ impl NetworkSpec {
     pub fn classes(&self) -> usize {
         match *self {
             Self::Mlp(MlpSpec { classes, .. })
+            | Self::FactMlp(FactMlpSpec { network: MlpSpec { classes, .. }, .. })
             | Self::ResNet { classes, .. }
             | Self::WideResNet { classes, .. }
             | Self::Vgg { classes, .. }
@@ -206,6 +204,7 @@ impl NetworkSpec {
         }
         Ok(match *self {
             Self::Mlp(ref spec) => Box::new(Mlp::new(spec, vb)?),
+            Self::FactMlp(ref spec) => Box::new(FactMlp::new(spec, vb)?),
             Self::ResNet { depth, width, shortcut, classes } => {
                 Box::new(ResNetCifar::new(depth, width, shortcut, classes, precision, vb)?)
             }
@@ -219,4 +218,10 @@ impl NetworkSpec {
             Self::ResNet50 { classes } => Box::new(ResNet50::new(classes, precision, vb)?),
         })
     }
+}
+
+/// A perceptron's kind, followed by the widths of its layers.
+fn mlp_name(kind: &str, spec: &MlpSpec) -> String {
+    let widths = [spec.inputs].into_iter().chain(spec.hidden.iter().copied()).chain([spec.classes]);
+    widths.fold(kind.to_owned(), |name, width| format!("{name}-{width}"))
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::classes::Block;
+pub use kd_core::weight_map::Start;
 
 /// Which of the two published forms of the generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,18 +16,6 @@ pub enum Form {
     /// teacher's shape (the encoder) has none, only W and B; layers are mixed by two maps in a
     /// row.
     ReleasedCode,
-}
-
-/// How the maps of the generator begin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Start {
-    /// Normal with the deviation of Glorot and Bengio 2010, as released: a map with parameters of
-    /// its own begins as a random projection.
-    Random,
-    /// The identity, cut or continued by zeros, and the mean of the layers: the student begins near
-    /// a part of its teacher.
-    Identity,
 }
 
 /// A generator, as an experiment file writes it.

@@ -6,6 +6,7 @@ use candle_core::Tensor;
 
 use super::classes::source_of;
 use crate::transformer::TransformerSpec;
+use kd_core::migration::cut;
 use kd_core::{Error, Result};
 
 /// The teacher's tensors cut to the shapes in `student_tensors`: of each subset of adjacent layers
@@ -22,21 +23,10 @@ pub fn truncate(
     let cut = |name: &String, wanted: &Tensor| -> Result<Tensor> {
         let source = source_of(name, student, teacher)?;
         let first = source.instances.first().and_then(|name| teacher_tensors.get(name));
-        let mut tensor = first
-            .ok_or_else(|| Error::bad_input(format!("the teacher has nothing to cut {name} from")))?
-            .clone();
-        if tensor.rank() != wanted.rank()
-            || tensor.dims().iter().zip(wanted.dims()).any(|(t, s)| t < s)
-        {
-            let (expected, got) = (wanted.dims(), tensor.dims());
-            return Err(Error::bad_input(format!(
-                "{name}: expected a teacher's tensor of at least {expected:?}, got {got:?}"
-            )));
-        }
-        for (axis, &size) in wanted.dims().iter().enumerate() {
-            tensor = tensor.narrow(axis, 0, size)?;
-        }
-        Ok(tensor.copy()?)
+        let tensor = first.ok_or_else(|| {
+            Error::bad_input(format!("the teacher has nothing to cut {name} from"))
+        })?;
+        cut(name, tensor, wanted.dims())
     };
     student_tensors.iter().map(|(name, wanted)| Ok((name.clone(), cut(name, wanted)?))).collect()
 }

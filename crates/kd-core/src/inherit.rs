@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{D, Tensor};
 
-use kd_core::model::mlp::MlpSpec;
-use kd_core::{Error, Result};
+use crate::model::mlp::MlpSpec;
+use crate::{Error, Result};
 
 /// Checks that a student can begin as [`narrowed`] layers of this teacher.
 ///
@@ -30,7 +30,7 @@ pub fn check(teacher: &MlpSpec, student: &MlpSpec, layers: usize) -> Result<()> 
 /// the [`strongest`] of the teacher's units, in the teacher's order, as many as the student has
 /// there, chosen layer by layer.
 ///
-/// `teacher` holds the parameters of an [`Mlp`](kd_core::model::mlp::Mlp), `layers.{i}.weight [out,
+/// `teacher` holds the parameters of an [`Mlp`](crate::model::mlp::Mlp), `layers.{i}.weight [out,
 /// in]` and `layers.{i}.bias [out]`; the result those of the student's inherited layers. Where a
 /// layer loses inputs, its weights are multiplied by (teacher's units) / (student's units) before
 /// it: a sum over units that are all alike is then what it was. Nothing is lost where no layer is
@@ -103,10 +103,10 @@ mod tests {
     use candle_core::{DType, Device};
 
     use super::*;
-    use kd_core::model::mlp::{Mlp, WeightInit};
-    use kd_core::model::{Mode, Model};
-    use kd_core::params::{self, Params};
-    use kd_core::{Seed, init};
+    use crate::model::mlp::{Mlp, WeightInit};
+    use crate::model::{Mode, Model};
+    use crate::params::{self, Params};
+    use crate::{Seed, init};
 
     fn spec(hidden: &[usize]) -> MlpSpec {
         MlpSpec {
