@@ -1,9 +1,9 @@
 //! `import FILE --arch NAME`: a PyTorch checkpoint becomes a network of this workspace.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use kd_core::Error;
+use kd_base::Destination;
 use kd_core::data::{Normalisation, normalised};
 use kd_core::exchange::{self, Imported, Place};
 use kd_core::frozen::Frozen;
@@ -54,12 +54,14 @@ pub struct Arguments {
 pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Result<()> {
     let file = &arguments.file;
     let to = arguments.to.clone().unwrap_or_else(|| file.with_extension("safetensors"));
-    refuse_existing(&to, arguments.force)?;
+    let destination = Destination::new(&to, arguments.force)?;
     let spec = NetworkSpec::from_name(&arguments.arch, arguments.classes)?;
     let place = Place { key: arguments.key.clone(), prefix: arguments.prefix.clone() };
     let Imported { tensors, metadata, notes } = exchange::import_from(file, &spec, &place)?;
     let network = Frozen::build(tensors.clone(), &paper.machine().device, |vb| spec.build(vb))?;
-    checkpoint::save(&to, &tensors, &spec)?;
+    // Before the file is written: a data set that cannot be had is refused, and leaves nothing.
+    let (data, provenance) = paper.data()?;
+    destination.write(&checkpoint::bytes(&tensors, &spec)?)?;
     let mut say = |line: String| cli::say(out, &line);
     say(format!("{}: {}, {} tensors", to.display(), spec.name(), tensors.len()))?;
     for note in notes {
@@ -72,7 +74,6 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
             MetadataValue::Text(text) => say(format!("the file says {name} = {text}"))?,
         }
     }
-    let (data, provenance) = paper.data()?;
     if provenance.dataset == "embedded" || data.test.classes != network.model().classes() {
         let why = format!("{} has {} classes", provenance.dataset, data.test.classes);
         return say(format!(
@@ -96,19 +97,6 @@ pub fn run(paper: &ReviewKd, arguments: &Arguments, out: &mut dyn Write) -> Resu
             errors.accuracy(),
             errors.of
         ))?;
-    }
-    Ok(())
-}
-
-/// # Errors
-/// Bad input when the file exists and `force` is not set.
-pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
-    if path.exists() && !force {
-        return Err(Error::bad_input(format!(
-            "{}: exists already; give another --to, or --force to replace it",
-            path.display()
-        ))
-        .into());
     }
     Ok(())
 }

@@ -34,9 +34,17 @@ pub fn save<T: Serialize>(
     tensors: &BTreeMap<String, Tensor>,
     about: &T,
 ) -> Result<()> {
-    let about = serde_json::to_string(about)
-        .map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
-    write(path, tensors, about)
+    kd_base::atomic::write(path, &bytes(tensors, about)?)?;
+    Ok(())
+}
+
+/// The bytes of the file that [`save`] writes, for a place that a user named.
+///
+/// # Errors
+/// When a description or a tensor cannot be written as such a file has it.
+pub fn bytes<T: Serialize>(tensors: &BTreeMap<String, Tensor>, about: &T) -> Result<Vec<u8>> {
+    let about = serde_json::to_string(about).map_err(|e| Error::bad_input(e.to_string()))?;
+    serialized(tensors, about)
 }
 
 /// [`save`] of a network that is trained, with what it was trained on. [`load`] and [`description`]
@@ -55,18 +63,16 @@ pub fn save_trained(
     if let Value::Object(fields) = &mut about {
         fields.insert(TRAINED_ON.to_owned(), serde_json::to_value(trained_on).map_err(fault)?);
     }
-    write(path, tensors, about.to_string())
+    kd_base::atomic::write(path, &serialized(tensors, about.to_string())?)?;
+    Ok(())
 }
 
-fn write(path: &Path, tensors: &BTreeMap<String, Tensor>, about: String) -> Result<()> {
+fn serialized(tensors: &BTreeMap<String, Tensor>, about: String) -> Result<Vec<u8>> {
     let info = HashMap::from([(KEY.to_owned(), about)]);
     let on_cpu =
         tensors.iter().map(|(n, t)| Ok((n.clone(), t.to_device(&Device::Cpu)?.contiguous()?)));
     let on_cpu = on_cpu.collect::<Result<Vec<(String, Tensor)>>>()?;
-    let bytes = safetensors::serialize(on_cpu, Some(info))
-        .map_err(|e| Error::bad_input(format!("{}: {e}", path.display())))?;
-    kd_base::atomic::write(path, &bytes)?;
-    Ok(())
+    safetensors::serialize(on_cpu, Some(info)).map_err(|e| Error::bad_input(e.to_string()))
 }
 
 /// Reads what [`save`] wrote.

@@ -46,6 +46,9 @@ impl Vocabularies {
         self.source == self.target
     }
 
+    /// The names of the files that [`Vocabularies::save`] may write.
+    pub const FILES: [&str; 3] = [JOINT, SEPARATE[0], SEPARATE[1]];
+
     /// Writes `bpe.json` to a folder, or `bpe.source.json` and `bpe.target.json` where the two
     /// differ.
     ///

@@ -1,8 +1,9 @@
 //! `materialise GENERATOR`: the ordinary student of a trained generator.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use kd_base::Destination;
 use kd_core::frozen::NETWORK;
 use kd_core::train::checkpoint;
 use kd_experiment::Result;
@@ -10,7 +11,7 @@ use kd_experiment::cli::{self, Application};
 use kd_paper::compare::find_network;
 use kd_translation::bpe::Vocabularies;
 
-use super::refuse_existing;
+use super::check_folder;
 use crate::generator_file;
 use crate::paper::WeightDistillation;
 
@@ -40,7 +41,6 @@ pub fn run(
 ) -> Result<()> {
     let paper = application.paper;
     let target = arguments.to.join(NETWORK);
-    refuse_existing(&target, arguments.force)?;
     let given = PathBuf::from(&arguments.generator);
     let file = if given.is_file() {
         given
@@ -48,12 +48,25 @@ pub fn run(
         // What is found is the folder's network; the generator lies beside it.
         find_network(&arguments.generator, application)?.with_file_name(generator_file::NAME)
     };
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // The generator's own folder has the vocabularies already.
+    let elsewhere =
+        !arguments.to.is_dir() || folder.canonicalize().ok() != arguments.to.canonicalize().ok();
+    if elsewhere {
+        check_folder(&arguments.to, arguments.force)?;
+    } else {
+        drop(Destination::new(&target, arguments.force)?);
+    }
+    let vocabularies = Vocabularies::load(folder)?;
     let (tensors, about) = generator_file::materialise(&file, &paper.machine().device)?;
-    let folder = file.parent().map(PathBuf::from).unwrap_or_default();
-    let vocabularies = Vocabularies::load(&folder)?;
     std::fs::create_dir_all(&arguments.to).map_err(|e| kd_core::Error::io(&arguments.to, e))?;
     checkpoint::save(&target, &tensors, &about)?;
-    vocabularies.save(&arguments.to)?;
+    if elsewhere {
+        vocabularies.save(&arguments.to)?;
+    }
     let parameters = about.network.parameters();
     cli::say(out, format!("{}: {parameters} parameters", target.display()))
 }

@@ -9,16 +9,22 @@ pub mod translate;
 
 use std::path::Path;
 
-use kd_experiment::{Error, Result};
+use kd_base::{DestinationError, atomic};
+use kd_core::frozen::NETWORK;
+use kd_experiment::Result;
+use kd_translation::bpe::Vocabularies;
 
+/// Fails where a network and its vocabularies could not be written to the folder `dir`: files of
+/// these names are there and `force` is not set, or the folder cannot be written in.
+///
 /// # Errors
-/// Bad input when the file exists and `force` is not set.
-pub fn refuse_existing(path: &Path, force: bool) -> Result<()> {
-    if path.exists() && !force {
-        return Err(Error::bad_input(format!(
-            "{}: exists already; name another file, or give --force to replace it",
-            path.display()
-        )));
+/// Bad input that names the file or the folder.
+pub fn check_folder(dir: &Path, force: bool) -> Result<()> {
+    for name in [NETWORK].into_iter().chain(Vocabularies::FILES) {
+        let path = dir.join(name);
+        if path.symlink_metadata().is_ok() && !force {
+            return Err(DestinationError::Exists { path }.into());
+        }
     }
-    Ok(())
+    Ok(atomic::check_dir(dir)?)
 }

@@ -8,7 +8,7 @@ use kd_experiment::cli::{self, Application};
 use kd_experiment::{Error, Result};
 use kd_translation::bpe::Vocabularies;
 
-use super::refuse_existing;
+use super::check_folder;
 use crate::paper::WeightDistillation;
 
 /// The arguments of `train`.
@@ -36,7 +36,7 @@ pub fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let target = arguments.to.join(NETWORK);
-    refuse_existing(&target, arguments.force)?;
+    check_folder(&arguments.to, arguments.force)?;
     let dir = cli::run_cell(&arguments.row, application)?;
     let network = dir.join(NETWORK);
     if !network.is_file() {
