@@ -1,7 +1,7 @@
 //! A place that a user named for a file.
 //!
 //! The files of our own stores are written under a temporary name and renamed (see
-//! [`atomic`](crate::atomic)). What a user names may be anything: a file of a certain mode, a link,
+//! [`atomic`]). What a user names may be anything: a file of a certain mode, a link,
 //! a pipe, a device, `/dev/stdout`. It stays what it is.
 
 use std::fs::{self, File, Metadata, OpenOptions};

@@ -200,7 +200,7 @@ pub struct Training<'a, S> {
     /// Whether a state that is there is gone on from.
     pub resume: bool,
     /// Least time between two writes of the state. It decides how much is lost when the run is
-    /// killed, never what comes out. Inside an epoch at least [`BETWEEN_STEPS`] lies between two.
+    /// killed, never what comes out. Inside an epoch at least a second lies between two.
     pub save_every: Duration,
 }
 
