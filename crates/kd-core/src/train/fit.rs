@@ -10,7 +10,8 @@ use kd_kernels::Gradients;
 use kd_kernels::{backward, backward_keeping};
 use serde::{Deserialize, Serialize};
 
-use super::training::{EpochRecord, Observer, Task, TermValue, Training, check_finite};
+use super::observer::{EpochRecord, Observer};
+use super::training::{Task, TermValue, Training, check_finite};
 use super::{Batch, Examples, Optimizer, TrainSpec, Trains};
 use crate::frozen::Teacher;
 use crate::method::{Distillation, Pull, Step, Teaching, Term};

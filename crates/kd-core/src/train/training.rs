@@ -12,7 +12,8 @@ use kd_kernels::Gradients;
 use serde::{Deserialize, Serialize};
 
 use super::ahead::ahead;
-use super::{Optimizer, OptimizerSpec, Trains, checkpoint};
+use super::unfinished::{Sums, Unfinished};
+use super::{EpochRecord, Observer, Optimizer, OptimizerSpec, StepRecord, Trains, checkpoint};
 use crate::params::Params;
 use crate::seed::StepSeed;
 use crate::{Error, Result, Seed};
@@ -26,77 +27,6 @@ pub struct TermValue {
     pub weight: f64,
     /// The raw value.
     pub value: f32,
-}
-
-/// What one epoch came to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct EpochRecord {
-    /// Counted from 1, over all phases of the run.
-    pub epoch: usize,
-    /// The phase of the run, counted from 1.
-    #[serde(default = "first")]
-    pub phase: usize,
-    /// Learning rate of its last step.
-    pub learning_rate: f64,
-    /// Mean over its steps of the total loss.
-    pub loss: f64,
-    /// Mean over its steps of each term's raw value.
-    pub terms: BTreeMap<String, f64>,
-    /// What was measured at its end, where a task measures anything.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub measured: BTreeMap<String, f64>,
-    /// Examples shown.
-    pub examples: usize,
-    /// Time it took; not a result.
-    pub seconds: f64,
-}
-
-fn first() -> usize {
-    1
-}
-
-/// Where a run stands inside an epoch.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepRecord {
-    /// Counted from 1, over all phases of the run.
-    pub epoch: usize,
-    /// Steps of it that are behind us.
-    pub step: usize,
-    /// Its steps.
-    pub steps: usize,
-    /// Mean over its steps so far of the total loss.
-    pub loss: f64,
-}
-
-/// Who is told how a run goes. A closure `|record: &EpochRecord|` is told of the epochs alone, `()`
-/// of nothing.
-pub trait Observer {
-    /// A step is done that does not end its epoch.
-    fn step(&mut self, _record: StepRecord) {}
-    /// An epoch is done.
-    fn epoch(&mut self, record: &EpochRecord);
-    /// Asked after each step: whether the run is to save its state and end with
-    /// [`Error::Stopped`]. By default it never is.
-    fn stops(&mut self) -> bool {
-        false
-    }
-    /// An epoch was done by an earlier process, from whose state this one goes on. By default it is
-    /// told as any other.
-    fn resumed(&mut self, record: &EpochRecord) {
-        self.epoch(record);
-    }
-}
-
-/// Nobody is told.
-impl Observer for () {
-    fn epoch(&mut self, _record: &EpochRecord) {}
-}
-
-impl<F: FnMut(&EpochRecord)> Observer for F {
-    fn epoch(&mut self, record: &EpochRecord) {
-        self(record);
-    }
 }
 
 /// What is trained on, step by step.
@@ -206,49 +136,6 @@ pub struct Training<'a, S> {
 
 /// Least time between two writes of the state inside an epoch: steps may be shorter than a write.
 const BETWEEN_STEPS: Duration = Duration::from_secs(1);
-
-/// How far a run has come inside an epoch. Sums are kept as the bits of the numbers: text may round
-/// them.
-#[derive(Serialize, Deserialize)]
-struct Unfinished {
-    /// The phase, counted from 1.
-    phase: usize,
-    /// Steps that are behind it.
-    step: usize,
-    /// The sum of the total losses.
-    loss: u64,
-    /// The sums of the terms' raw values.
-    terms: BTreeMap<String, u64>,
-    /// Time that they took.
-    seconds: f64,
-}
-
-/// The sums of an epoch that is under way.
-#[derive(Default)]
-struct Sums {
-    step: usize,
-    loss: f64,
-    terms: BTreeMap<String, f64>,
-    seconds: f64,
-}
-
-impl Sums {
-    fn of(saved: &Unfinished) -> Self {
-        let terms = saved.terms.iter().map(|(name, &bits)| (name.clone(), f64::from_bits(bits)));
-        Self {
-            step: saved.step,
-            loss: f64::from_bits(saved.loss),
-            terms: terms.collect(),
-            seconds: saved.seconds,
-        }
-    }
-
-    fn saved(&self, phase: usize, seconds: f64) -> Unfinished {
-        let terms = self.terms.iter().map(|(name, sum)| (name.clone(), sum.to_bits()));
-        let (step, loss, terms) = (self.step, self.loss.to_bits(), terms.collect());
-        Unfinished { phase, step, loss, terms, seconds }
-    }
-}
 
 /// What changes from step to step beside the parameters.
 struct Run {
