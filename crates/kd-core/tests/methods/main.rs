@@ -1,11 +1,13 @@
-//! Distillation methods as a training step sees them: what they want of a pair of networks, their
-//! terms, and gradients of their adapters.
+//! Distillation methods: their losses beside PyTorch's, and as a training step sees them, what they
+//! want of a pair of networks, their terms, and gradients of their adapters.
 
 #[path = "../formula/mod.rs"]
 mod formula;
 
 mod adapters;
+mod distillation_losses;
 mod fits;
+mod transfer_losses;
 mod wiring;
 
 use candle_core::{Device, Tensor};

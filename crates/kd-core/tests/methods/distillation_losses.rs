@@ -1,5 +1,5 @@
 //! Losses of distillation methods against PyTorch's values and gradients in
-//! `golden/distillation_losses.json`, which `scripts/oracles/distillation_losses.py` writes.
+//! `../golden/distillation_losses.json`, which `scripts/oracles/distillation_losses.py` writes.
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 use kd_core::loss;
@@ -11,7 +11,7 @@ use serde_json::Value;
 const DTYPES: [(DType, f64); 2] = [(DType::F32, 3e-5), (DType::F64, 1e-9)];
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/distillation_losses.json"))
+    serde_json::from_str(include_str!("../golden/distillation_losses.json"))
         .expect("the golden file is JSON")
 }
 

@@ -12,7 +12,7 @@ use kd_core::params::Params;
 use kd_core::seed::{Seed, StepSeed};
 use kd_core::train::{Optimizer, OptimizerSpec};
 
-const GOLDEN: &str = include_str!("golden/mlp_trajectory.json");
+const GOLDEN: &str = include_str!("../golden/mlp_trajectory.json");
 const WIDTHS: [usize; 4] = [12, 16, 14, 5];
 const BATCH: usize = 8;
 

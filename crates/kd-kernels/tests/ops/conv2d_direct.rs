@@ -1,10 +1,8 @@
 //! The convolutions that are not 3x3 without strides, at the public function: against the twin in
 //! f64, by finite differences, and on any number of threads.
 
-mod common;
-
+use crate::common::{bits, conv2d_precise, flat};
 use candle_core::{DType, Device, Tensor, Var};
-use common::{bits, conv2d_precise, flat};
 use kd_kernels::conv2d::{Geometry, reference};
 use kd_kernels::stream::Stream;
 use proptest::prelude::*;

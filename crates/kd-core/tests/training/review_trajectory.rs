@@ -2,8 +2,6 @@
 //! (`scripts/oracles/review_trajectory.py`): both networks, adapters, losses, the backward pass and
 //! the optimiser together, in either mode of the teacher's batch-norms.
 
-mod formula;
-
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
@@ -14,6 +12,8 @@ use kd_core::params::Params;
 use kd_core::seed::StepSeed;
 use kd_core::train::{Optimizer, OptimizerSpec};
 use kd_core::{Result, Seed};
+
+use crate::formula;
 
 /// The golden program's values: weights of batch-norms lie about `scale`, their biases away from 0.
 fn value(name: &str, dims: &[usize], scale: f64) -> candle_core::Result<Tensor> {
@@ -65,7 +65,7 @@ fn close(ours: f64, theirs: f64, tolerance: f64, what: &str) {
 
 fn follow(mode: &str) -> Result<()> {
     let golden: serde_json::Value =
-        serde_json::from_str(include_str!("golden/review_trajectory.json"))
+        serde_json::from_str(include_str!("../golden/review_trajectory.json"))
             .expect("the golden file is JSON");
     let number = |name: &str| golden[name].as_f64().expect("a number");
     let (size, lr, weight, first) = (

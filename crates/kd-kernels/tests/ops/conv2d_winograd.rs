@@ -1,10 +1,8 @@
 //! 3×3 convolution of stride 1 at both precisions: against its twin in f64, against itself on parts
 //! of a batch, on any number of threads.
 
-mod common;
-
+use crate::common::{bits, flat};
 use candle_core::{DType, Device, Tensor, Var};
-use common::{bits, flat};
 use kd_kernels::conv2d::{Geometry, Precision, conv2d, reference};
 use kd_kernels::stream::Stream;
 use proptest::prelude::*;

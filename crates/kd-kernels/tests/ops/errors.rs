@@ -1,9 +1,7 @@
 //! Bad input is refused with one line that says what and where, expected and got.
 
-mod common;
-
+use crate::common::wave32;
 use candle_core::{DType, Device, Result, Tensor, Var};
-use common::wave32;
 use kd_kernels::adam::{AdamConfig, AdamState, Decay};
 use kd_kernels::cross_entropy::cross_entropy;
 use kd_kernels::dropout::dropout;

@@ -1,13 +1,11 @@
 //! The ops that compute a student's weights from its teacher's against their twins, finite
 //! differences, and themselves on other numbers of threads.
 
-mod common;
-
-use candle_core::{DType, Device, Tensor, Var};
-use common::flat;
-use common::graph::{
+use crate::common::flat;
+use crate::common::graph::{
     assert_finite_differences, assert_threads, assert_twins, distance, passes, random,
 };
+use candle_core::{DType, Device, Tensor, Var};
 use kd_kernels::multiply_add::{self, multiply_add, tanh_multiply_add};
 use kd_kernels::weighted_sum::{self, weighted_sum};
 use proptest::prelude::*;
@@ -51,7 +49,7 @@ proptest! {
         let (got, want) = (passes(&inputs, DType::F32, f), passes(&inputs, DType::F64, twin));
         prop_assert!(distance(&got[0], &want[0]) <= 1e-5 && distance(&got[1], &want[1]) <= 1e-5);
         // A sum of n products of normal numbers, which may be near 0 by chance.
-        common::assert_close(&flat(&got[2]), &flat(&want[2]), 1e-5 * (n as f64).sqrt(), 1e-5, "gradient of the weights");
+        crate::common::assert_close(&flat(&got[2]), &flat(&want[2]), 1e-5 * (n as f64).sqrt(), 1e-5, "gradient of the weights");
     }
 }
 

@@ -1,12 +1,10 @@
 //! ReLU, upsampling, channel shuffle and the attention-based fusion against their twins and finite differences.
 
-mod common;
-
-use candle_core::{Device, Tensor, Var};
-use common::flat;
-use common::graph::{
+use crate::common::flat;
+use crate::common::graph::{
     assert_finite_differences, assert_threads, assert_twins, image_laid_out, random,
 };
+use candle_core::{Device, Tensor, Var};
 use kd_kernels::attention_fusion::{self, attention_fusion};
 use kd_kernels::channel_shuffle::{self, channel_shuffle};
 use kd_kernels::relu::{self, relu};

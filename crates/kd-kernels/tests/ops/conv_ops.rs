@@ -1,10 +1,8 @@
-//! The ops on images against PyTorch's values in `golden/conv_ops.json`, which
+//! The ops on images against PyTorch's values in `../golden/conv_ops.json`, which
 //! `scripts/oracles/conv_ops.py` writes.
 
-mod common;
-
+use crate::common::{conv2d_precise, flat, wave};
 use candle_core::{DType, Result, Tensor, Var};
-use common::{conv2d_precise, flat, wave};
 use kd_kernels::Activation;
 use kd_kernels::batch_norm::{Running, Statistics, batch_norm};
 use kd_kernels::channel_shuffle::channel_shuffle;
@@ -17,7 +15,7 @@ use serde_json::Value;
 const DTYPES: [(DType, f64); 2] = [(DType::F32, 2e-5), (DType::F64, 1e-10)];
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/conv_ops.json")).unwrap()
+    serde_json::from_str(include_str!("../golden/conv_ops.json")).unwrap()
 }
 
 fn floats(v: &Value) -> Vec<f64> {
@@ -51,7 +49,7 @@ fn check(op: &str, f: impl Fn(&Value, &[Tensor]) -> Result<Tensor>) {
             let compare = |got: &Tensor, want: &Value, what: &str| {
                 let want = floats(want);
                 let size = want.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-                common::assert_close(
+                crate::common::assert_close(
                     &flat(got),
                     &want,
                     tolerance * size,
@@ -92,8 +90,20 @@ fn batch_norm_and_its_running_statistics_agree_with_torch() {
         };
         let act = if case["relu"].as_bool().unwrap() { Activation::Relu } else { Activation::None };
         let y = batch_norm(&t[0], &t[1], &t[2], 1e-5, statistics, t.get(3), act)?;
-        common::assert_close(&flat(&mean), &floats(&case["mean"]), 1e-6, 0.0, "running mean");
-        common::assert_close(&flat(&var), &floats(&case["var"]), 1e-6, 0.0, "running variance");
+        crate::common::assert_close(
+            &flat(&mean),
+            &floats(&case["mean"]),
+            1e-6,
+            0.0,
+            "running mean",
+        );
+        crate::common::assert_close(
+            &flat(&var),
+            &floats(&case["var"]),
+            1e-6,
+            0.0,
+            "running variance",
+        );
         Ok(y)
     });
 }

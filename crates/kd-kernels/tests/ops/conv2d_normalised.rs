@@ -1,9 +1,7 @@
 //! A convolution with its batch-norm folded in, against the two ops one after the other.
 
-mod common;
-
+use crate::common::{assert_close, bits, conv2d_precise, flat, wave32};
 use candle_core::{DType, Device, Result, Tensor, Var};
-use common::{assert_close, bits, conv2d_precise, flat, wave32};
 use kd_kernels::Activation;
 use kd_kernels::batch_norm::{Statistics, batch_norm};
 use kd_kernels::conv2d::{Geometry, Precision, StoredNorm, conv2d_normalised, reference};

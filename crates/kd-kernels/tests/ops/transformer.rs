@@ -1,11 +1,9 @@
 //! The ops on sequences against their twins, finite differences, and themselves on other numbers of
 //! threads.
 
-mod common;
-
+use crate::common::graph::{assert_finite_differences, assert_threads, assert_twins, random};
+use crate::common::{bits, flat};
 use candle_core::{DType, Device, Result, Tensor, Var};
-use common::graph::{assert_finite_differences, assert_threads, assert_twins, random};
-use common::{bits, flat};
 use kd_kernels::attention::{self, Mask, attention};
 use kd_kernels::dropout::Dropout;
 use kd_kernels::embedding::{self, embedding};
@@ -89,7 +87,7 @@ proptest! {
         assert_twins(&inputs, 2e-5, f, twin);
         // Without gradients: the weights are not kept, and one query has a path of its own.
         let (got, want) = (f(&inputs).unwrap(), twin(&inputs.clone().map(|t| t.to_dtype(DType::F64).unwrap())).unwrap());
-        prop_assert!(common::graph::distance(&got, &want) < 2e-5);
+        prop_assert!(crate::common::graph::distance(&got, &want) < 2e-5);
     }
 
     #[test]
@@ -257,7 +255,7 @@ fn one_query_gives_the_same_from_a_cache_and_from_a_copy() {
     );
     // A variable takes the path of training.
     let trained = attention(&Var::from_tensor(&q).unwrap(), &k, &v, 4, Mask::NONE, None).unwrap();
-    common::assert_close(&flat(&got), &flat(&trained), 1e-6, 1e-6, "the path of training");
+    crate::common::assert_close(&flat(&got), &flat(&trained), 1e-6, 1e-6, "the path of training");
 }
 
 #[test]
@@ -270,7 +268,7 @@ fn beams_as_queries_of_one_row_are_rows_of_their_own() {
         let alone =
             attention(&q, &k, &v, 2, Mask { key_lengths: Some(&[7, 4]), causal: false }, None)
                 .unwrap();
-        common::assert_close(
+        crate::common::assert_close(
             &flat(&together.narrow(1, beam, 1).unwrap()),
             &flat(&alone),
             1e-6,
@@ -322,7 +320,7 @@ fn dropout_of_fused_ops_is_that_of_the_op() {
         kd_kernels::dropout::dropout(&weights, dropout.p, dropout.stream).unwrap().sum(3).unwrap();
     let want =
         sums.transpose(1, 2).unwrap().unsqueeze(3).unwrap().broadcast_as((2, 6, 2, 2)).unwrap();
-    common::assert_close(&flat(&kept), &flat(&want), 1e-6, 0.0, "attention");
+    crate::common::assert_close(&flat(&kept), &flat(&want), 1e-6, 0.0, "attention");
 }
 
 #[test]
@@ -418,7 +416,7 @@ fn a_loss_that_is_scaled_scales_its_gradients_in_either_pass_and_again() {
     for (scale, ours) in [(1.0, false), (0.25, true), (0.25, false)] {
         for (one, got) in one.iter().zip(grads(scale, ours)) {
             let want: Vec<f64> = one.iter().map(|g| g * scale).collect();
-            common::assert_close(&got, &want, 1e-7, 1e-6, "gradient");
+            crate::common::assert_close(&got, &want, 1e-7, 1e-6, "gradient");
         }
     }
 }
@@ -445,7 +443,7 @@ fn a_table_that_embeds_and_projects_has_both_gradients() {
         ((f(&inputs).unwrap() + twice).unwrap() + table.sqr().unwrap().sum_all().unwrap()).unwrap();
     let stock = flat(loss.backward().unwrap().get(&table).unwrap());
     let grads = kd_kernels::backward(&loss).unwrap();
-    common::assert_close(&flat(grads.get(&table).unwrap()), &stock, 1e-4, 1e-5, "gradient");
+    crate::common::assert_close(&flat(grads.get(&table).unwrap()), &stock, 1e-4, 1e-5, "gradient");
     let frozen = table.as_detached_tensor();
     let alone = kd_kernels::backward(
         &embedding(&ids, &table, 3.0, None, Some(4)).unwrap().sum_all().unwrap(),

@@ -1,10 +1,8 @@
-//! The ops against PyTorch's values in `golden/kernels.json`, which `scripts/oracles/kernels.py`
+//! The ops against PyTorch's values in `../golden/kernels.json`, which `scripts/oracles/kernels.py`
 //! writes.
 
-mod common;
-
+use crate::common::{assert_close, flat, value_and_grad, wave};
 use candle_core::{DType, Device, Tensor, Var};
-use common::{assert_close, flat, value_and_grad, wave};
 use kd_kernels::adam::{AdamConfig, AdamState, Decay};
 use kd_kernels::cross_entropy::cross_entropy;
 use kd_kernels::max_norm::max_norm;
@@ -17,7 +15,7 @@ use serde_json::Value;
 const DTYPES: [(DType, f64); 2] = [(DType::F32, 2e-6), (DType::F64, 1e-12)];
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/kernels.json")).unwrap()
+    serde_json::from_str(include_str!("../golden/kernels.json")).unwrap()
 }
 
 fn floats(v: &Value) -> Vec<f64> {

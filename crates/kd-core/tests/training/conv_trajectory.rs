@@ -2,8 +2,6 @@
 //! convolutions, normalisations, pooling, the backward pass and the optimiser together, with either
 //! precision of convolutions.
 
-mod formula;
-
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
@@ -14,6 +12,8 @@ use kd_core::train::{Optimizer, OptimizerSpec};
 use kd_core::{Result, Seed};
 use kd_kernels::conv2d::Precision;
 use kd_kernels::cross_entropy::cross_entropy;
+
+use crate::formula;
 
 /// The golden program's values: those of a batch-norm keep the inputs of ReLUs away from 0, and
 /// above it before depthwise convolutions.
@@ -36,7 +36,7 @@ fn value(name: &str, dims: &[usize], depthwise: bool) -> candle_core::Result<Ten
 /// `tolerance`, relative to the loss, and to the gradient's norm.
 fn follow(name: &str, precision: Precision, tolerance: f64) -> Result<()> {
     let golden: serde_json::Value =
-        serde_json::from_str(include_str!("golden/conv_trajectory.json"))
+        serde_json::from_str(include_str!("../golden/conv_trajectory.json"))
             .expect("the golden file is JSON");
     let golden = &golden["networks"][name];
     let batch = golden["batch"].as_u64().expect("a batch") as usize;

@@ -1,9 +1,7 @@
 //! Every backward against central finite differences, in f32 (the kernels) and in f64 (the twins).
 
-mod common;
-
+use crate::common::{flat, value_and_grad, wave};
 use candle_core::{DType, Device, Result, Tensor};
-use common::{flat, value_and_grad, wave};
 use kd_kernels::cross_entropy::cross_entropy;
 use kd_kernels::dropout::dropout;
 use kd_kernels::softened_kl::softened_kl;
@@ -80,9 +78,10 @@ fn a_gradient_scales_with_the_loss_and_reaches_through_both_losses_of_a_step() {
 
 #[test]
 fn backward_twice_on_one_graph_gives_the_same_gradient() {
-    let x = candle_core::Var::from_tensor(&common::wave32(&[3, 11], 2.0, 0.7, 0.1)).unwrap();
+    let x = candle_core::Var::from_tensor(&crate::common::wave32(&[3, 11], 2.0, 0.7, 0.1)).unwrap();
     let labels = Tensor::new(&[1u32, 2, 3], &Device::Cpu).unwrap();
     let loss = cross_entropy(&x, &labels).unwrap();
-    let [first, second] = [0, 1].map(|_| common::bits(loss.backward().unwrap().get(&x).unwrap()));
+    let [first, second] =
+        [0, 1].map(|_| crate::common::bits(loss.backward().unwrap().get(&x).unwrap()));
     assert_eq!(first, second);
 }

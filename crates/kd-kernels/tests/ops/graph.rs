@@ -1,12 +1,10 @@
 //! Gradients that travel beside Candle's store: through mixed graphs, in both kinds of backward
 //! pass, more than once, and freed.
 
-mod common;
-
+use crate::common::bits;
+use crate::common::conv2d_precise;
+use crate::common::graph::{assert_finite_differences, assert_threads, assert_twins, random};
 use candle_core::{DType, Result, Tensor, Var};
-use common::bits;
-use common::conv2d_precise;
-use common::graph::{assert_finite_differences, assert_threads, assert_twins, random};
 use kd_kernels::Activation;
 use kd_kernels::add::{self, add};
 use kd_kernels::batch_norm::{self, Statistics, batch_norm};
@@ -82,7 +80,13 @@ fn candles_own_pass_gives_the_same_gradients_and_may_be_repeated() {
     let ours = kd_kernels::backward(&loss).unwrap();
     for (var, first) in vars.iter().zip(&first) {
         let first: Vec<f64> = first.iter().map(|b| f64::from(f32::from_bits(*b))).collect();
-        common::assert_close(&common::flat(ours.get(var).unwrap()), &first, 1e-3, 1e-5, "gradient");
+        crate::common::assert_close(
+            &crate::common::flat(ours.get(var).unwrap()),
+            &first,
+            1e-3,
+            1e-5,
+            "gradient",
+        );
     }
 }
 
@@ -115,7 +119,7 @@ fn an_input_given_twice_has_both_gradients() {
     let x = Var::from_tensor(&random(1, &[2, 3])).unwrap();
     let y = add(&x, &x).unwrap();
     let y = add(&y, &y).unwrap().sum_all().unwrap();
-    assert_eq!(common::flat(kd_kernels::backward(&y).unwrap().get(&x).unwrap()), [4.0; 6]);
+    assert_eq!(crate::common::flat(kd_kernels::backward(&y).unwrap().get(&x).unwrap()), [4.0; 6]);
 }
 
 #[test]
@@ -139,7 +143,10 @@ fn a_gradient_that_two_share_is_not_written_over() {
 #[test]
 fn other_types_run_the_twins() {
     let x = random(1, &[2, 3]).to_dtype(DType::F64).unwrap();
-    assert_eq!(common::flat(&add(&x, &x).unwrap()), common::flat(&(&x * 2.0).unwrap()));
+    assert_eq!(
+        crate::common::flat(&add(&x, &x).unwrap()),
+        crate::common::flat(&(&x * 2.0).unwrap())
+    );
     assert!(
         add(&x, &x.narrow(0, 0, 1).unwrap())
             .unwrap_err()

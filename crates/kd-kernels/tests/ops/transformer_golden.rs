@@ -1,10 +1,8 @@
-//! The ops on sequences against PyTorch's values in `golden/transformer_ops.json`, which
+//! The ops on sequences against PyTorch's values in `../golden/transformer_ops.json`, which
 //! `scripts/oracles/transformer_ops.py` writes.
 
-mod common;
-
+use crate::common::{flat, wave};
 use candle_core::{DType, Device, Result, Tensor, Var};
-use common::{flat, wave};
 use kd_kernels::attention::{Mask, attention};
 use kd_kernels::embedding::embedding;
 use kd_kernels::feed_forward::feed_forward;
@@ -18,7 +16,7 @@ use serde_json::Value;
 const DTYPES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-10)];
 
 fn golden() -> Value {
-    serde_json::from_str(include_str!("golden/transformer_ops.json")).unwrap()
+    serde_json::from_str(include_str!("../golden/transformer_ops.json")).unwrap()
 }
 
 fn floats(v: &Value) -> Vec<f64> {
@@ -57,7 +55,7 @@ fn check(case: &Value, f: impl Fn(&[Tensor]) -> Result<Tensor>) {
         let compare = |got: &Tensor, want: &Value, what: &str| {
             let want = floats(want);
             let size = want.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-            common::assert_close(
+            crate::common::assert_close(
                 &flat(got),
                 &want,
                 tolerance * size,
@@ -102,12 +100,18 @@ fn attention_agrees_with_torch() {
             .iter()
             .enumerate()
             .map(|(i, shape)| {
-                common::wave32(&numbers(shape), 1.0, 0.7 + 0.2 * i as f64, 0.1 + i as f64)
+                crate::common::wave32(&numbers(shape), 1.0, 0.7 + 0.2 * i as f64, 0.1 + i as f64)
             })
             .collect();
         let y = attention(&inputs[0], &inputs[1], &inputs[2], number(&case["heads"]), mask, None)
             .unwrap();
-        common::assert_close(&flat(&y), &floats(&case["value"]), 1e-5, 0.0, "without gradients");
+        crate::common::assert_close(
+            &flat(&y),
+            &floats(&case["value"]),
+            1e-5,
+            0.0,
+            "without gradients",
+        );
     }
 }
 
@@ -131,7 +135,13 @@ fn smoothed_cross_entropy_agrees_with_torch() {
         let ignore = of["ignore"].as_u64().map(|id| id as u32);
         check(of, |t| {
             let smoothed = label_smoothed_cross_entropy(&t[0], &targets, epsilon, ignore)?;
-            common::assert_close(&flat(&smoothed.nll), &floats(&case["nll"]), 2e-5, 0.0, "nll");
+            crate::common::assert_close(
+                &flat(&smoothed.nll),
+                &floats(&case["nll"]),
+                2e-5,
+                0.0,
+                "nll",
+            );
             assert_eq!(
                 smoothed.rows,
                 numbers(&of["targets"]).iter().filter(|&&y| Some(y as u32) != ignore).count()

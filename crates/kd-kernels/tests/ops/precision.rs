@@ -1,10 +1,8 @@
 //! Ops that follow the precision: what is rounded in bfloat16, forward and backward, and what is
 //! not.
 
-mod common;
-
+use crate::common::{assert_close, bits, flat, wave32};
 use candle_core::{DType, Result, Tensor, Var};
-use common::{assert_close, bits, flat, wave32};
 use kd_kernels::feed_forward::feed_forward;
 use kd_kernels::linear::linear;
 use kd_kernels::smoothed_cross_entropy::{label_smoothed_cross_entropy, projected_cross_entropy};

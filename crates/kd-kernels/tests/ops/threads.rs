@@ -1,9 +1,7 @@
 //! Results are the same bits whatever the number of threads.
 
-mod common;
-
+use crate::common::{bits, value_and_grad, wave32};
 use candle_core::{Device, Tensor, Var};
-use common::{bits, value_and_grad, wave32};
 use kd_kernels::adam::{AdamConfig, AdamState};
 use kd_kernels::sgd::{SgdConfig, SgdState};
 use kd_kernels::stream::Stream;

@@ -1,11 +1,9 @@
 //! Batch normalisation against its twin and finite differences; running statistics; threads.
 
-mod common;
-
-use candle_core::{DType, Device, Tensor, Var};
-use common::graph::{
+use crate::common::graph::{
     assert_finite_differences, assert_threads, assert_twins, distance, image_laid_out, random,
 };
+use candle_core::{DType, Device, Tensor, Var};
 use kd_kernels::Activation;
 use kd_kernels::batch_norm::{Running, Statistics, batch_norm, reference};
 use proptest::prelude::*;
@@ -35,7 +33,7 @@ proptest! {
         let dims = if images { vec![n, c, h, w] } else { vec![n * h, c] };
         let values = if images { n * h * w } else { n * h };
         let inputs = inputs(seed, &dims, residual);
-        let lay = |t: &Tensor, how: usize| if images { image_laid_out(t, how) } else { common::laid_out(t, how) };
+        let lay = |t: &Tensor, how: usize| if images { image_laid_out(t, how) } else { crate::common::laid_out(t, how) };
         let (mean, var) = (random(seed ^ 4, &[c]), random(seed ^ 5, &[c]).sqr().unwrap());
         let f = |t: &[Tensor], s: Statistics| {
             let r = t.get(3).map(|t| lay(t, how / 3));
@@ -46,7 +44,7 @@ proptest! {
         let tolerance = if values < 40 { 1e-3 } else { 2e-5 };
         // A value at the rectifier's kink may fall to either side.
         let y = twin(&inputs.iter().map(|t| t.to_dtype(DType::F64).unwrap()).collect::<Vec<_>>(), Statistics::Batch(None)).unwrap();
-        let near = common::flat(&y).iter().any(|y| *y != 0.0 && y.abs() < 1e-5);
+        let near = crate::common::flat(&y).iter().any(|y| *y != 0.0 && y.abs() < 1e-5);
         prop_assume!(!(relu && near));
         assert_twins(&inputs, tolerance, |t| f(t, Statistics::Batch(None)), |t| twin(t, Statistics::Batch(None)));
         let (mean64, var64) = (mean.to_dtype(DType::F64).unwrap(), var.to_dtype(DType::F64).unwrap());

@@ -1,10 +1,8 @@
 //! Convolution against its twin, in f64, on random shapes; finite differences; threads.
 
-mod common;
-
+use crate::common::conv2d_precise;
+use crate::common::graph::{distance, random};
 use candle_core::{DType, Tensor, Var};
-use common::conv2d_precise;
-use common::graph::{distance, random};
 use kd_kernels::conv2d::{Geometry, reference};
 use proptest::prelude::*;
 

@@ -1,11 +1,9 @@
 //! Pooling against its twins and finite differences.
 
-mod common;
-
-use candle_core::{Device, Tensor, Var};
-use common::graph::{
+use crate::common::graph::{
     assert_finite_differences, assert_threads, assert_twins, image_laid_out, random,
 };
+use candle_core::{Device, Tensor, Var};
 use kd_kernels::pool::{avg_pool2d, global_avg_pool, max_pool2d, reference};
 use proptest::prelude::*;
 

@@ -1,9 +1,7 @@
 //! Each kernel against its twin from stock Candle ops, on random shapes, values and strides.
 
-mod common;
-
+use crate::common::{assert_close, bits, flat, laid_out, value_and_grad};
 use candle_core::{DType, Device, Tensor, Var};
-use common::{assert_close, bits, flat, laid_out, value_and_grad};
 use kd_kernels::adam::{AdamConfig, AdamState, Decay};
 use kd_kernels::sgd::{SgdConfig, SgdState};
 use kd_kernels::stream::Stream;

@@ -1,10 +1,8 @@
 //! What must hold of the ops whatever the numbers: the laws of the losses, of dropout and of the
 //! optimisers.
 
-mod common;
-
+use crate::common::{assert_close, bits, flat, value_and_grad, wave, wave32};
 use candle_core::{DType, Device, Tensor, Var};
-use common::{assert_close, bits, flat, value_and_grad, wave, wave32};
 use kd_kernels::adam::{AdamConfig, AdamState};
 use kd_kernels::cross_entropy::cross_entropy;
 use kd_kernels::dropout::dropout;
@@ -141,7 +139,7 @@ proptest! {
         let mut values = vec![0f32; 9 * cols];
         Stream::new(seed, 0).fill_normal(0, &mut values);
         let var = Var::from_tensor(&Tensor::from_vec(values, (9, cols), &Device::Cpu).unwrap()).unwrap();
-        let before = (row_norms(&var), common::flat(&var));
+        let before = (row_norms(&var), crate::common::flat(&var));
         max_norm(&var, cap).unwrap();
         let once = bits(&var);
         for (i, (norm, was)) in row_norms(&var).into_iter().zip(before.0).enumerate() {

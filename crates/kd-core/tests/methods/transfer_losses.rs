@@ -1,4 +1,4 @@
-//! Losses on features against PyTorch's values in `golden/transfer_losses.json`, which
+//! Losses on features against PyTorch's values in `../golden/transfer_losses.json`, which
 //! `scripts/oracles/transfer_losses.py` writes, and against values of the methods' published
 //! programs in float64.
 
@@ -12,7 +12,7 @@ use kd_core::loss::overhaul::margins;
 use kd_core::loss::{activation_boundary, factor_transfer, overhaul, solution_flow};
 use serde_json::Value;
 
-const GOLDEN: &str = include_str!("golden/transfer_losses.json");
+const GOLDEN: &str = include_str!("../golden/transfer_losses.json");
 
 /// Rounding of f32, then of f64, whose goldens have 12 digits.
 const DTYPES: [(DType, f64); 2] = [(DType::F32, 1e-5), (DType::F64, 1e-10)];

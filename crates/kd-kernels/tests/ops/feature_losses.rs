@@ -1,13 +1,11 @@
 //! Channel energy, channel and pyramid distance, the polynomial discrepancy, and distances and angles within a
 //! batch, against their twins and finite differences.
 
-mod common;
-
-use candle_core::{Result, Tensor, Var};
-use common::graph::{
+use crate::common::graph::{
     assert_finite_differences, assert_threads, assert_twins, image_laid_out, random,
 };
-use common::{flat, laid_out};
+use crate::common::{flat, laid_out};
+use candle_core::{Result, Tensor, Var};
 use kd_kernels::energy::{self, channel_energy};
 use kd_kernels::polynomial_mmd::{self, polynomial_mmd};
 use kd_kernels::pyramid_distance::{self, Level, pyramid_distance};

@@ -1,9 +1,7 @@
 //! The loss against a memory of embeddings: kernel and twin, laws, threads and bad input.
 
-mod common;
-
+use crate::common::{assert_close, bits, flat, laid_out, value_and_grad};
 use candle_core::{DType, Device, Result, Tensor, Var};
-use common::{assert_close, bits, flat, laid_out, value_and_grad};
 use kd_kernels::noise_contrast::{EPSILON, Pairs, Picks, noise_contrast, normaliser, reference};
 use kd_kernels::stream::Stream;
 use proptest::prelude::*;
