@@ -27,11 +27,15 @@ pub fn draw(table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
             let student = |row: &str| row.starts_with("student-");
             write(format!("{name}.svg"), over_samples(table, |row| !student(row)))?;
             let students = over_samples(table, |row| student(row) || row == "plain");
-            write(format!("{name}-students.svg"), students)?;
+            write(format!("{name}-students.svg"), titled(students, "students"))?;
         }
         "fact-augmentation-privileged" => {
-            for budget in ["published", "both-softened", "longer"] {
-                let plot = over_imitation(table, budget);
+            for (budget, what) in [
+                ("published", "published budget"),
+                ("both-softened", "both networks softened"),
+                ("longer", "twenty times the published epochs"),
+            ] {
+                let plot = titled(over_imitation(table, budget), what);
                 write(format!("{name}-{budget}.svg"), plot)?;
             }
         }
@@ -56,6 +60,11 @@ fn plot(
         series,
         references: Vec::new(),
     }
+}
+
+/// The picture with `what` it shows of its table behind the table's title.
+fn titled(plot: LinePlot, what: &str) -> LinePlot {
+    LinePlot { title: format!("{}: {what}", plot.title), ..plot }
 }
 
 /// One line for each of `name`, of points in the order of the table.
