@@ -12,6 +12,7 @@ use kd_core::params::is_buffer;
 use kd_core::train::checkpoint;
 use kd_core::{Error, Result};
 use kd_experiment::CellResult;
+use kd_experiment::cli::remark;
 
 use super::{Work, accuracy};
 use crate::spec::ImportedCell;
@@ -42,7 +43,10 @@ pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<Cell
     work.data.check_classes(file, spec.classes())?;
     let classes = checkpoint::trained_on(file)?.map(|known| known.classes).unwrap_or_default();
     check_names(file, &classes, &work.data.classes)?;
-    let Imported { tensors, .. } = exchange::import(file, &spec)?;
+    let Imported { tensors, notes, .. } = exchange::import(file, &spec)?;
+    for note in notes {
+        remark(format_args!("{}: {note}", file.display()));
+    }
     let parameters = tensors
         .iter()
         .filter(|(name, _)| !is_buffer(name))
