@@ -1,7 +1,8 @@
 //! Being asked to stop.
 //!
 //! The first SIGINT (Ctrl-C) or SIGTERM asks: work that can be gone on with later looks for it at
-//! its next step, saves and ends. The second one ends the process at once.
+//! its next step, saves and ends. The second one ends the process at once, and so does the first one
+//! while [`waiting`] for input, where there is no next step that could look.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,6 +14,7 @@ use signal_hook::flag;
 use crate::Fault;
 
 static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+static WAITING: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
 /// Takes the two signals from now on. To be called once, by programs that look at [`asked`].
 ///
@@ -20,10 +22,12 @@ static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// When the system does not allow it.
 pub fn on_signals() -> io::Result<()> {
     let asked = ASKED.get_or_init(Arc::default);
+    let waiting = WAITING.get_or_init(Arc::default);
     for signal in [SIGINT, SIGTERM] {
         // In this order: at the first signal the flag is not set yet, and nothing ends.
         let code = i32::from(Fault::Stopped.exit_code());
         flag::register_conditional_shutdown(signal, code, Arc::clone(asked))?;
+        flag::register_conditional_shutdown(signal, code, Arc::clone(waiting))?;
         flag::register(signal, Arc::clone(asked))?;
     }
     Ok(())
@@ -31,5 +35,20 @@ pub fn on_signals() -> io::Result<()> {
 
 /// Whether the process was asked to stop.
 pub fn asked() -> bool {
-    ASKED.get().is_some_and(|asked| asked.load(Ordering::Relaxed))
+    ASKED.get().is_some_and(|asked| asked.load(Ordering::SeqCst))
+}
+
+/// Does `read`, which may wait for as long as it likes. A signal that comes meanwhile ends the
+/// process at once, with the exit code of a process that was asked to stop: what it has done so far
+/// must be safe. To be called on one thread only.
+pub fn waiting<T>(read: impl FnOnce() -> T) -> T {
+    let waiting = WAITING.get_or_init(Arc::default);
+    waiting.store(true, Ordering::SeqCst);
+    // A signal that came between the caller's last look and here would end nothing.
+    if asked() {
+        std::process::exit(i32::from(Fault::Stopped.exit_code()));
+    }
+    let got = read();
+    waiting.store(false, Ordering::SeqCst);
+    got
 }

@@ -238,6 +238,30 @@ fn translations_come_while_the_input_is_open_in_order_and_survive_a_kill() {
     assert!(child.wait().expect("its end").success());
 }
 
+#[cfg(unix)]
+#[test]
+fn one_interrupt_ends_a_translation_that_waits_for_its_next_line() {
+    let dir = folder();
+    succeeds(dir.path(), &["train", "small/teacher", "--data", "embedded", "--to", "model"]);
+    let mut child = translator(dir.path(), &["--batch", "1"]);
+    let mut input = child.stdin.take().expect("a pipe");
+    let mut answers = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    writeln!(input, "the dog").expect("a write");
+    answers.next().expect("an answer").expect("a line");
+    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(sent.expect("kill starts").success());
+    let end = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("its state") {
+            break status;
+        }
+        assert!(Instant::now() < end, "it still waits for its input");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(status.code(), Some(130));
+    drop(input);
+}
+
 #[test]
 fn a_reader_that_has_seen_enough_ends_a_translation_of_endless_text_quietly() {
     let dir = folder();

@@ -164,7 +164,8 @@ impl Iterator for Sentences<'_> {
     type Item = Result<Vec<u32>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let line = match self.lines.next()? {
+        // What is translated is written before the next line is asked for.
+        let line = match stop::waiting(|| self.lines.next())? {
             Ok(line) => line,
             Err(e) => return Some(Err(kd_core::Error::from(e).into())),
         };
