@@ -35,6 +35,7 @@ mod commands;
 mod comparison;
 mod data_choices;
 mod duration;
+mod epochs;
 mod experiments;
 mod made;
 mod named_cell;

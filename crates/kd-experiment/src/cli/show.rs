@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::application::Application;
 use super::duration::duration;
+use super::epochs::{self, Curve};
 use super::named_cell::named_cell;
 use super::output::output_error;
 use crate::number::significant;
@@ -125,26 +126,17 @@ fn files(dir: &Path) -> Result<String> {
     Ok(format!("\n{}", pretty::align(&rows)))
 }
 
-/// The columns of a table of epochs as curves, each over its own range; without the first, which
-/// counts them, and those that have nothing to show.
+/// Each column of a table of epochs as a line of bars over its own range, with its ends.
 fn curves(table: &str) -> String {
-    let mut reader = csv::Reader::from_reader(table.as_bytes());
-    let names: Vec<String> =
-        reader.headers().map(|h| h.iter().map(str::to_owned).collect()).unwrap_or_default();
-    let records: Vec<csv::StringRecord> = reader.records().filter_map(|r| r.ok()).collect();
     let mut rows = vec![["", "first", "last", "least", "most"].map(str::to_owned).to_vec()];
     let mut drawn = Vec::new();
-    for (column, name) in names.iter().enumerate().skip(1) {
-        let values: Vec<f64> = records
-            .iter()
-            .filter_map(|record| record.get(column)?.parse().ok())
-            .filter(|value: &f64| value.is_finite())
-            .collect();
+    for Curve { name, points } in epochs::curves(table) {
+        let values: Vec<f64> = points.into_iter().map(|(_, value)| value).collect();
         let (Some(first), Some(last)) = (values.first(), values.last()) else { continue };
         let least = values.iter().copied().fold(f64::INFINITY, f64::min);
         let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let numbers = [*first, *last, least, most].map(|value| significant(value, 4));
-        rows.push([name.clone()].into_iter().chain(numbers).collect());
+        rows.push([name].into_iter().chain(numbers).collect());
         drawn.push(curve(&values));
     }
     if drawn.is_empty() {

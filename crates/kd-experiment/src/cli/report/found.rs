@@ -187,3 +187,31 @@ fn specs(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_is_no_table_is_named_with_what_is_wrong_and_where() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("kd.csv");
+        let read = |text: &[u8]| {
+            fs::write(&file, text).expect("a write");
+            table(dir.path(), "kd")
+        };
+        for (text, what) in [
+            (&b"row,metric,mean\na,b,1\na,b\n"[..], "line: 3"),
+            (b"row,metric,mean\na,\xff,1\n", "UTF-8"),
+        ] {
+            let error = read(text).err().expect("an error").to_string();
+            assert!(error.contains("kd.csv") && error.contains(what), "{error}");
+        }
+        // Empty, without lines, and of other columns: nothing to show, and no error.
+        for text in [&b""[..], b"row,metric,mean\n", b"x\n1\n"] {
+            let found = read(text).expect("a table").expect("a table");
+            assert!(found.dataset.is_empty() && found.lines.iter().all(|l| l.cells.is_empty()));
+        }
+        assert!(table(dir.path(), "other").expect("no table").is_none());
+    }
+}

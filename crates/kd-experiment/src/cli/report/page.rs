@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
+use super::super::epochs;
 use super::found::{CellRecord, Derived, DerivedLine, PaperResults};
 use crate::Experiment;
 use crate::number::significant;
@@ -207,22 +208,8 @@ fn details(id: &str, paper: &str, cell: &CellRecord) -> String {
 
 /// Each column of a table of epochs as a small picture over its own range.
 fn curves(table: &str) -> String {
-    let mut reader = csv::Reader::from_reader(table.as_bytes());
-    let names: Vec<String> =
-        reader.headers().map(|h| h.iter().map(str::to_owned).collect()).unwrap_or_default();
-    let records: Vec<csv::StringRecord> = reader.records().filter_map(|r| r.ok()).collect();
-    let mut html = String::new();
-    for (column, name) in names.iter().enumerate().skip(1) {
-        let points: Vec<(f64, f64)> = records
-            .iter()
-            .enumerate()
-            .filter_map(|(epoch, record)| Some((epoch as f64, record.get(column)?.parse().ok()?)))
-            .filter(|(_, y): &(f64, f64)| y.is_finite())
-            .collect();
-        if points.len() > 1 {
-            html.push_str(&curve(name, &points));
-        }
-    }
+    let lines = epochs::curves(table).into_iter().filter(|curve| curve.points.len() > 1);
+    let html: String = lines.map(|line| curve(&line.name, &line.points)).collect();
     if html.is_empty() { html } else { format!("<div class=\"curves\">{html}</div>\n") }
 }
 
