@@ -2,7 +2,9 @@
 //!
 //! The first SIGINT (Ctrl-C) or SIGTERM asks: work that can be gone on with later looks for it at
 //! its next step, saves and ends. The second one ends the process at once, and so does the first one
-//! while [`waiting`] for input, where there is no next step that could look.
+//! while [`waiting`] for input, where there is no next step that could look. SIGUSR1 asks too, and
+//! any number of them ask once: it is for scripts that hand on a signal which the process may have
+//! had itself.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,19 +18,28 @@ use crate::Fault;
 static ASKED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 static WAITING: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Takes the two signals from now on. To be called once, by programs that look at [`asked`].
+/// Takes the three signals from now on. To be called once, by programs that look at [`asked`].
 ///
 /// # Errors
 /// When the system does not allow it.
 pub fn on_signals() -> io::Result<()> {
     let asked = ASKED.get_or_init(Arc::default);
     let waiting = WAITING.get_or_init(Arc::default);
+    let first = Arc::<AtomicBool>::default();
+    let code = i32::from(Fault::Stopped.exit_code());
     for signal in [SIGINT, SIGTERM] {
         // In this order: at the first signal the flag is not set yet, and nothing ends.
-        let code = i32::from(Fault::Stopped.exit_code());
-        flag::register_conditional_shutdown(signal, code, Arc::clone(asked))?;
+        flag::register_conditional_shutdown(signal, code, Arc::clone(&first))?;
         flag::register_conditional_shutdown(signal, code, Arc::clone(waiting))?;
+        flag::register(signal, Arc::clone(&first))?;
         flag::register(signal, Arc::clone(asked))?;
+    }
+    // A SIGTERM that comes behind it is still the first one.
+    #[cfg(unix)]
+    {
+        use signal_hook::consts::SIGUSR1;
+        flag::register_conditional_shutdown(SIGUSR1, code, Arc::clone(waiting))?;
+        flag::register(SIGUSR1, Arc::clone(asked))?;
     }
     Ok(())
 }
