@@ -13,3 +13,10 @@ pub struct DataIdentity {
     /// for other data than the data set's.
     pub comparable: bool,
 }
+
+impl DataIdentity {
+    /// `name:fingerprint`, as cells are named by it.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.dataset, self.fingerprint)
+    }
+}

@@ -54,16 +54,11 @@ pub enum Error {
         /// The reason.
         source: Box<Error>,
     },
-    /// Cells of a run failed, and those that need them could not be run. Each was told of as it
-    /// failed.
-    #[error("{} failed{}; the first: {first}", cells(*.failed), left_out(*.not_run))]
+    /// Cells of a run failed, or could not be run for want of what they need.
+    #[error("{}", failed(failures))]
     Failed {
-        /// How many failed.
-        failed: usize,
-        /// How many were not run because they need one of them.
-        not_run: usize,
-        /// The first of them, with its reason.
-        first: Box<Error>,
+        /// Each of them, in their order.
+        failures: Vec<CellFailure>,
         /// The worst of their faults.
         fault: Fault,
     },
@@ -92,11 +87,70 @@ fn cells(count: usize) -> String {
     if count == 1 { "1 cell".to_owned() } else { format!("{count} cells") }
 }
 
-fn left_out(not_run: usize) -> String {
-    match not_run {
-        0 => String::new(),
-        n => format!(", {} not run for want of what failed", cells(n)),
+/// A cell that a run did not finish.
+#[derive(Debug)]
+pub struct CellFailure {
+    /// The cell, as [`Cell::label`](crate::Cell::label) names it.
+    pub cell: String,
+    /// What happened.
+    pub reason: Reason,
+}
+
+/// Why a run did not finish a cell.
+#[derive(Debug)]
+pub enum Reason {
+    /// It failed.
+    Failed {
+        /// The cause.
+        error: Box<Error>,
+        /// Where to read on: the log of the process, or the cell's folder.
+        place: PathBuf,
+    },
+    /// It needs a cell that is not finished.
+    Wants {
+        /// That cell, and what is known of it.
+        cell: String,
+        /// Whose fault that is.
+        fault: Fault,
+    },
+}
+
+impl CellFailure {
+    /// Whose fault it is.
+    pub fn fault(&self) -> Fault {
+        match &self.reason {
+            Reason::Failed { error, .. } => error.fault(),
+            Reason::Wants { fault, .. } => *fault,
+        }
     }
+}
+
+impl std::fmt::Display for CellFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.reason {
+            Reason::Failed { error, place } => {
+                // Most errors of a cell begin with its name.
+                let error = message::one_line(error);
+                let cause = error.strip_prefix(&format!("{}: ", self.cell)).unwrap_or(&error);
+                write!(f, "failed {}: {cause}; see {}", self.cell, place.display())
+            }
+            Reason::Wants { cell, .. } => write!(f, "not run {}: it needs {cell}", self.cell),
+        }
+    }
+}
+
+/// `1 cell failed, 2 cells not run for want of another: a, b, c`.
+fn failed(failures: &[CellFailure]) -> String {
+    let not_run = failures.iter().filter(|f| matches!(f.reason, Reason::Wants { .. })).count();
+    let mut counts = Vec::new();
+    if not_run < failures.len() {
+        counts.push(format!("{} failed", cells(failures.len() - not_run)));
+    }
+    if not_run > 0 {
+        counts.push(format!("{} not run for want of another", cells(not_run)));
+    }
+    let names: Vec<&str> = failures.iter().map(|failure| failure.cell.as_str()).collect();
+    format!("{}: {}", counts.join(", "), names.join(", "))
 }
 
 fn place(at: &Option<Box<Error>>) -> String {

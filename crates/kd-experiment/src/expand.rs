@@ -234,7 +234,7 @@ impl<'a> Expansion<'a> {
             kind: row.kind.clone(),
             spec,
             seed,
-            data: format!("{}:{}", self.request.data.dataset, self.request.data.fingerprint),
+            data: self.request.data.name(),
             needs: BTreeMap::new(),
         };
         let label = cell.short_label();

@@ -9,7 +9,7 @@
 //!        | check                            check        every spec read once, through a `Paper`
 //!        | execute                          execute      runs what is not finished
 //!        v
-//! runs/<paper>/<cell>/result.json           store        one folder for each cell, locked while it runs
+//! runs/<paper>/<cell>/result.json           store, lock  one folder for each cell, locked while it runs
 //!        | derive  (+ reference.csv)        table        a pure function of finished cells
 //!        v
 //! results/<paper>/<dataset>-<preset>/       pretty, plot the same for people, and curves
@@ -23,13 +23,17 @@ pub mod cell;
 pub mod check;
 pub mod cli;
 pub mod data;
+mod duration;
 mod each;
 pub mod error;
 pub mod execute;
 pub mod expand;
 pub mod experiment;
+pub mod failure;
 pub mod finished;
+pub mod holder;
 mod like;
+mod lock;
 pub mod metric;
 pub mod needs;
 pub mod number;
@@ -51,15 +55,17 @@ pub mod table;
 pub use cell::{Cell, CellId};
 pub use check::check;
 pub use data::DataIdentity;
-pub use error::{Error, Result};
+pub use error::{CellFailure, Error, Reason, Result};
 pub use execute::{OnFailure, RunOptions, Summary, execute};
 pub use expand::{ExpandRequest, expand};
 pub use experiment::Experiment;
+pub use failure::Failure;
 pub use finished::{Finished, Needed};
+pub use holder::Holder;
 pub use metric::Metric;
 pub use needs::{Needs, Role};
 pub use paper::{Job, Paper};
-pub use plan::{Plan, Shard, TablePlan};
+pub use plan::{Group, Plan, Shard, TablePlan};
 pub use preset::Preset;
 pub use progress::{Progress, Silent, Update};
 pub use reference::References;

@@ -1,6 +1,6 @@
 //! A plan: the cells to run, in order, and the tables that they fill.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -119,6 +119,73 @@ impl Plan {
         indices.reverse();
         indices
     }
+
+    /// The cells by groups, each in the plan's order, each group after those that it depends on:
+    /// all that have the same [`Group`]. Whether a cell is finished plays no part.
+    pub fn groups(&self) -> Vec<(Group, Vec<usize>)> {
+        let mut levels: BTreeMap<&CellId, usize> = BTreeMap::new();
+        let mut needed: BTreeSet<&CellId> = BTreeSet::new();
+        for cell in &self.cells {
+            // A cell stands behind those that it needs.
+            let below = cell.needs.values().flatten().filter_map(|id| levels.get(id)).max();
+            let level = below.map_or(0, |below| below + 1);
+            levels.insert(&cell.id, level);
+            needed.extend(cell.needs.values().flatten());
+        }
+        let mut groups: BTreeMap<Group, Vec<usize>> = BTreeMap::new();
+        for (index, cell) in self.cells.iter().enumerate() {
+            let level = levels.get(&cell.id).copied().unwrap_or_default();
+            let group = Group { level, last: !needed.contains(&cell.id) };
+            groups.entry(group).or_default().push(index);
+        }
+        groups.into_iter().collect()
+    }
+
+    /// The indices of the cells of a group that a shard runs: those whose place in the group modulo
+    /// N is I-1, without what they need.
+    pub fn group_shard(&self, group: Group, shard: Shard) -> Vec<usize> {
+        let all = self.groups().into_iter().find(|(other, _)| *other == group);
+        let all = all.map(|(_, indices)| indices).unwrap_or_default();
+        shard.of(all)
+    }
+}
+
+/// Cells of a plan that may run at the same time, once others are finished.
+///
+/// Level 0 needs no other cell; level n needs one of level n-1, and perhaps of lower ones. Of each
+/// level those that others need, teachers for instance, are one group, `needed-n`, and those that no
+/// other needs are another, `last-n`: only the former have to be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    level: usize,
+    last: bool,
+}
+
+impl Group {
+    /// Whether this one needs cells of `other`.
+    pub fn depends_on(self, other: Self) -> bool {
+        !other.last && other.level < self.level
+    }
+}
+
+impl FromStr for Group {
+    type Err = String;
+
+    /// Reads `needed-N` or `last-N`.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.rsplit_once('-').and_then(|(name, n)| Some((name, n.parse().ok()?)));
+        match parts {
+            Some(("needed", level)) => Ok(Self { level, last: false }),
+            Some(("last", level)) => Ok(Self { level, last: true }),
+            _ => Err(format!("expected needed-N or last-N, for instance needed-0, got `{text}`")),
+        }
+    }
+}
+
+impl fmt::Display for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", if self.last { "last" } else { "needed" }, self.level)
+    }
 }
 
 /// Part I of N of a plan.
@@ -131,6 +198,11 @@ pub struct Shard {
 impl Shard {
     /// The whole plan.
     pub const ALL: Shard = Shard { index: 0, count: 1 };
+
+    /// Those of `all` whose place modulo N is I-1.
+    pub fn of<T>(self, all: Vec<T>) -> Vec<T> {
+        all.into_iter().skip(self.index).step_by(self.count).collect()
+    }
 }
 
 impl FromStr for Shard {
@@ -157,6 +229,24 @@ impl fmt::Display for Shard {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_are_read_and_checked() {
+        for text in ["needed-0", "last-12"] {
+            assert_eq!(text.parse::<Group>().unwrap().to_string(), text);
+        }
+        for text in ["needed", "last-", "first-1", "last--1", ""] {
+            assert!(text.parse::<Group>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_shards_of_a_list_are_disjoint_and_all_of_it() {
+        let shard =
+            |i: usize| format!("{i}/3").parse::<Shard>().unwrap().of(vec!['a', 'b', 'c', 'd']);
+        assert_eq!([1, 2, 3].map(shard), [vec!['a', 'd'], vec!['b'], vec!['c']]);
+        assert_eq!("5/5".parse::<Shard>().unwrap().of(vec!['a']), []);
+    }
 
     #[test]
     fn shards_are_read_and_checked() {

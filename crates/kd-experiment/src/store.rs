@@ -1,13 +1,14 @@
 //! The run store: `runs/<paper>/<cell>/`, one folder for each cell.
 //!
-//! A cell's folder holds `lock`, `spec.toml` (written first), whatever the cell writes while it
-//! runs, and `result.json` (written last). Three rules make it safe to kill a process at any
-//! moment, to run several on one store, and to merge stores by copying folders: a cell with a
-//! result is finished and never run again; only the holder of the lock writes in the folder; the
-//! operating system releases the lock when its holder dies.
+//! A cell's folder holds its lock, `spec.toml` (written first), whatever the cell writes while it
+//! runs, `failure.toml` where it failed, and `result.json` (written last). Three rules make it safe
+//! to kill a process at any moment, to run several on one store, on one machine or on many, and to
+//! merge stores by copying folders: a cell with a result is finished and never run again; only the
+//! holder of the lock writes in the folder; the lock of a dead holder is taken over, see the module
+//! `lock`.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -15,20 +16,26 @@ use toml::Table;
 
 use super::cell::{Cell, canonical_table};
 use super::error::{Error, Result};
+use super::failure::Failure;
 use super::finished::Finished;
+use super::holder::Holder;
+use super::lock::{Lock, Locks, Standing, Taken};
 use super::result::CellResult;
 use kd_base::atomic;
 use kd_base::file_hash::sha256;
 use kd_base::message::one_line;
 
-const LOCK: &str = "lock";
+/// The lock of earlier versions, which lies about in their stores.
+const OLD_LOCK: &str = "lock";
 const SPEC: &str = "spec.toml";
 const RESULT: &str = "result.json";
+const FAILURE: &str = "failure.toml";
 
 /// The runs of one paper.
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    locks: Locks,
 }
 
 /// How far a cell has come.
@@ -36,9 +43,10 @@ pub struct Store {
 pub enum CellState {
     /// It has a result.
     Done,
-    /// A living process holds it.
+    /// A living process holds it, or one of another machine of which nobody here can say.
     Running,
-    /// It was begun and not finished; it continues from what it left.
+    /// It was begun and not finished, because it was stopped, killed or failed; it continues from
+    /// what it left.
     Partial,
     /// Nobody has begun it.
     Pending,
@@ -61,8 +69,9 @@ impl CellState {
 pub enum Entry {
     /// It has a result already.
     Done(CellResult),
-    /// Another process runs it.
-    Busy,
+    /// Another process runs it; none where it is one of an earlier version, which did not say who
+    /// it is.
+    Busy(Option<Holder>),
     /// It is ours until the value is dropped.
     Entered(CellDir),
 }
@@ -70,7 +79,7 @@ pub enum Entry {
 impl Store {
     /// The store of `paper` under `runs_dir`. Nothing is created before a cell is entered.
     pub fn new(runs_dir: &Path, paper: &str) -> Self {
-        Self { root: runs_dir.join(paper) }
+        Self { root: runs_dir.join(paper), locks: Locks::default() }
     }
 
     /// A cell's folder, whether it exists or not.
@@ -124,52 +133,80 @@ impl Store {
         Ok(Some(Finished { cell: cell.clone(), dir, result }))
     }
 
-    /// How far a cell has come. The lock is only probed, and shared between those who probe.
+    /// How far a cell has come.
+    ///
+    /// # Errors
+    /// As [`Store::result`], and a folder that cannot be read.
     pub fn state(&self, cell: &Cell) -> Result<CellState> {
         if self.result(cell)?.is_some() {
             return Ok(CellState::Done);
         }
-        let path = self.dir(cell).join(LOCK);
-        match File::open(&path) {
-            Ok(lock) => match lock.try_lock_shared() {
-                Ok(()) => Ok(CellState::Partial),
-                Err(TryLockError::WouldBlock) => Ok(CellState::Running),
-                Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
-            },
-            // A folder without a lock was copied from another store without it.
-            Err(error) if error.kind() == ErrorKind::NotFound && self.dir(cell).is_dir() => {
-                Ok(CellState::Partial)
+        let dir = self.dir(cell);
+        Ok(match self.locks.standing(&dir)? {
+            Standing::Held(_) => CellState::Running,
+            Standing::Free(_) if dir.is_dir() => CellState::Partial,
+            Standing::Free(_) => CellState::Pending,
+        })
+    }
+
+    /// The process that runs a cell, or that died as it did, and whether it lives; none where there
+    /// is none, or it does not say who it is. A process of another machine is taken for living
+    /// until this one has waited for a sign of it.
+    ///
+    /// # Errors
+    /// A folder that cannot be read.
+    pub fn holder(&self, cell: &Cell) -> Result<Option<(Holder, bool)>> {
+        Ok(match self.locks.standing(&self.dir(cell))? {
+            Standing::Held(holder) => holder.map(|holder| (holder, true)),
+            Standing::Free(dead) => dead.map(|(holder, _)| (holder, false)),
+        })
+    }
+
+    /// Why the last attempt at a cell failed; none where it did not, or nobody knows. A new attempt
+    /// forgets it.
+    ///
+    /// # Errors
+    /// A file that cannot be read or understood.
+    pub fn failure(&self, cell: &Cell) -> Result<Option<Failure>> {
+        let dir = self.dir(cell);
+        let file = dir.join(FAILURE);
+        let Some(text) = read_if_there(&file)? else { return Ok(None) };
+        match toml::from_str(&text) {
+            Ok(failure) => Ok(Some(failure)),
+            Err(error) => {
+                let problem = format!("not the record of a failure ({})", error.message());
+                Err(Error::Corrupt { file, dir, problem })
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(CellState::Pending),
-            Err(error) => Err(Error::io("read", &path)(error)),
         }
     }
 
     /// Takes the cell for this process: creates its folder, locks it, removes the temporary files
-    /// of dead writers, and writes `spec.toml` or checks the one that is there.
-    pub fn enter(&self, cell: &Cell) -> Result<Entry> {
+    /// of dead writers and the record of an earlier failure, and writes `spec.toml` or checks the
+    /// one that is there. Where the lock is that of a dead process, `note` is told of it first.
+    ///
+    /// # Errors
+    /// As [`Store::result`], and a folder that cannot be read or written.
+    pub fn enter(&self, cell: &Cell, note: &dyn Fn(&str)) -> Result<Entry> {
         if let Some(result) = self.result(cell)? {
             return Ok(Entry::Done(result));
         }
         let dir = self.dir(cell);
         atomic::create_dir(&dir)?;
-        let path = dir.join(LOCK);
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(Error::io("create", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Entry::Busy),
-            Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
-        }
+        let lock = match self.locks.take(&dir)? {
+            Taken::Held(holder) => return Ok(Entry::Busy(holder)),
+            Taken::Ours(lock, None) => lock,
+            Taken::Ours(lock, Some(dead)) => {
+                note(&format!("{}: taken over from {dead}", cell.label()));
+                lock
+            }
+        };
         // Another process may have finished it between our first look and our lock.
         if let Some(result) = self.result(cell)? {
+            lock.clear();
             return Ok(Entry::Done(result));
         }
         atomic::sweep(&dir)?;
+        remove_if_there(&dir.join(FAILURE))?;
         if dir.join(SPEC).exists() {
             check_spec(&dir, cell)?;
         } else {
@@ -186,7 +223,7 @@ impl Store {
             })?;
             atomic::write(&path, text.as_bytes())?;
         }
-        Ok(Entry::Entered(CellDir { path: dir, _lock: lock }))
+        Ok(Entry::Entered(CellDir { path: dir, lock }))
     }
 }
 
@@ -194,11 +231,12 @@ impl Store {
 #[derive(Debug)]
 pub struct CellDir {
     path: PathBuf,
-    _lock: File,
+    lock: Lock,
 }
 
 impl CellDir {
-    /// The folder: the cell may write any file in it but `lock`, `spec.toml` and `result.json`.
+    /// The folder: the cell may write any file in it but `spec.toml`, `failure.toml`, `result.json`
+    /// and those whose names begin with `lock`.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -221,7 +259,7 @@ impl CellDir {
         for entry in fs::read_dir(&self.path).map_err(read("read", &self.path))? {
             let path = entry.map_err(read("read", &self.path))?.path();
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let own = [LOCK, SPEC, RESULT].contains(&name);
+            let own = [OLD_LOCK, SPEC, RESULT, FAILURE].contains(&name);
             if own || name.starts_with('.') || name.ends_with(".csv") || !path.is_file() {
                 continue;
             }
@@ -230,12 +268,32 @@ impl CellDir {
         Ok(found)
     }
 
-    /// Writes the result and gives the cell back: from here on it is finished.
-    pub fn finish(self, result: &CellResult) -> Result<()> {
+    /// Writes the result and gives the cell back: from here on it is finished. False where another
+    /// machine had taken this process for dead and has the cell now; nothing is written then.
+    ///
+    /// # Errors
+    /// When the folder cannot be read or written.
+    pub fn finish(self, result: &CellResult) -> Result<bool> {
+        if !self.lock.is_ours()? {
+            return Ok(false);
+        }
         let path = self.path.join(RESULT);
         let mut text = serde_json::to_string_pretty(result)
             .map_err(|error| Error::file(path.display().to_string(), one_line(&error)))?;
         text.push('\n');
+        atomic::write(&path, text.as_bytes())?;
+        self.lock.clear();
+        Ok(true)
+    }
+
+    /// Records why the attempt failed, for listings, and gives the cell back.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn fail(self, failure: &Failure) -> Result<()> {
+        let path = self.path.join(FAILURE);
+        let text = toml::to_string(failure)
+            .map_err(|error| Error::file(path.display().to_string(), one_line(&error)))?;
         Ok(atomic::write(&path, text.as_bytes())?)
     }
 }
@@ -275,5 +333,12 @@ fn read_if_there(path: &Path) -> Result<Option<String>> {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
     }
 }

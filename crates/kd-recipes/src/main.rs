@@ -124,11 +124,7 @@ fn each_set(
             cli::execute(command, application, &mut std::io::stdout())
         })
     };
-    let mut own = command.clone();
-    let named = match &mut own {
-        cli::Command::Run { tables, .. }
-        | cli::Command::List { tables }
-        | cli::Command::Table { tables, .. } => std::mem::take(tables),
+    match command {
         // A cell is of one data set, and a report reads the results of all.
         cli::Command::Show { cell } => {
             return execute(Set::of(cell.split('/').next().unwrap_or_default()), command);
@@ -136,7 +132,10 @@ fn each_set(
         cli::Command::Report { .. } => {
             return execute(sets.first().copied().unwrap_or(Set::Mnist), command);
         }
-    };
+        _ => {}
+    }
+    let mut own = command.clone();
+    let named = own.tables_mut().map(std::mem::take).unwrap_or_default();
     for &set in sets {
         // One data set alone takes all names, so that a misspelt one is refused there.
         let taken = |table: &&String| sets.len() == 1 || Set::of(table) == set;
@@ -144,10 +143,7 @@ fn each_set(
         if !named.is_empty() && of_set.is_empty() {
             continue;
         }
-        if let cli::Command::Run { tables, .. }
-        | cli::Command::List { tables }
-        | cli::Command::Table { tables, .. } = &mut own
-        {
+        if let Some(tables) = own.tables_mut() {
             *tables = of_set;
         }
         execute(set, &own)?;

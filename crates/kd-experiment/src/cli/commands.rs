@@ -7,14 +7,15 @@ use clap::Subcommand;
 use kd_base::{atomic, message};
 
 use super::application::Application;
-use super::duration::duration;
 use super::experiments;
 use super::output::output_error;
-use super::{report, show};
+use super::{report, show, status};
+use crate::duration::duration;
 use crate::result::current_commit;
 use crate::{
-    CellState, Error, ExpandRequest, OnFailure, Paper, Plan, References, Result, RunOptions, Shard,
-    Store, Table, TablePlan, check, execute as run_cells, expand, pretty, table,
+    CellState, DataIdentity, Error, ExpandRequest, Group, OnFailure, Paper, Plan, References,
+    Result, RunOptions, Shard, Store, Table, TablePlan, check, execute as run_cells, expand,
+    pretty, table,
 };
 
 /// The commands that every binary has.
@@ -28,9 +29,22 @@ pub enum Command {
         /// End at the first cell that fails, in place of going on with those that do not need it
         #[arg(long)]
         fail_fast: bool,
+        /// Only this group of cells, needed-N (those that others need) or last-N (the others) of
+        /// level N; what they need has to be finished, and --shard splits the group
+        #[arg(long, value_name = "GROUP")]
+        group: Option<Group>,
+        /// Refuse other data than this, NAME:FINGERPRINT
+        #[arg(long, value_name = "DATA", hide = true)]
+        expect_data: Option<String>,
     },
     /// List the cells: done, running, partial or pending, and what they cost
     List {
+        /// Tables; all where none is named
+        #[arg(value_name = "TABLE")]
+        tables: Vec<String>,
+    },
+    /// Say how far the cells have come: done, running and where, failed and why, waiting and for what
+    Status {
         /// Tables; all where none is named
         #[arg(value_name = "TABLE")]
         tables: Vec<String>,
@@ -58,13 +72,39 @@ pub enum Command {
         /// Derive tables that lack cells too; `n` counts the finished seeds
         #[arg(long)]
         partial: bool,
+        /// Refuse other data than this, NAME:FINGERPRINT
+        #[arg(long, value_name = "DATA", hide = true)]
+        expect_data: Option<String>,
     },
+}
+
+impl Command {
+    /// The tables that are named; none for commands that take none.
+    pub fn tables_mut(&mut self) -> Option<&mut Vec<String>> {
+        match self {
+            Self::Run { tables, .. }
+            | Self::List { tables }
+            | Self::Status { tables }
+            | Self::Table { tables, .. } => Some(tables),
+            Self::Show { .. } | Self::Report { .. } => None,
+        }
+    }
+
+    /// The data that the command is for, where it says so.
+    fn expected_data(&self) -> Option<&str> {
+        match self {
+            Self::Run { expect_data, .. } | Self::Table { expect_data, .. } => {
+                expect_data.as_deref()
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Default for Command {
     /// `run`, every table.
     fn default() -> Self {
-        Command::Run { tables: Vec::new(), fail_fast: false }
+        Command::Run { tables: Vec::new(), fail_fast: false, group: None, expect_data: None }
     }
 }
 
@@ -80,14 +120,16 @@ pub fn execute<P: Paper>(
     let tables = match command {
         Command::Show { cell } => return show::run(cell, application, out),
         Command::Report { to, force } => return report::run(to, *force, application, out),
-        Command::Run { tables, .. } | Command::List { tables } | Command::Table { tables, .. } => {
-            tables
-        }
+        Command::Run { tables, .. }
+        | Command::List { tables }
+        | Command::Status { tables }
+        | Command::Table { tables, .. } => tables,
     };
     let options = application.options;
     let (mut experiments, references) = experiments::load(application)?;
     (application.adjust)(&mut experiments)?;
     let data = application.paper.identity()?;
+    expect(command, &data)?;
     let request = ExpandRequest {
         paper: application.name(),
         experiments: &experiments,
@@ -113,27 +155,25 @@ pub fn execute<P: Paper>(
         plan,
     };
     match command {
-        Command::Run { fail_fast, .. } => {
-            invocation.check_places()?;
-            let on_failure = if *fail_fast { OnFailure::Stop } else { OnFailure::GoOn };
-            let (shard, commit) = (options.shard.unwrap_or(Shard::ALL), current_commit());
-            let ran = run_cells(
-                application.paper,
-                &invocation.plan,
-                &invocation.store,
-                &RunOptions { shard, commit: &commit, on_failure },
-                application.progress,
-            );
-            match ran {
-                // What could be finished has its table all the same.
-                Err(error @ Error::Failed { .. }) => invocation.tables(false, out).and(Err(error)),
-                Err(error) => Err(error),
-                Ok(_) => invocation.tables(false, out),
-            }
-        }
+        Command::Run { fail_fast, group, .. } => invocation.run(*fail_fast, *group, out),
         Command::List { .. } => invocation.list(out),
+        Command::Status { .. } => {
+            status::run(&invocation.plan, &invocation.store, application.options, out)
+        }
         Command::Table { partial, .. } => invocation.tables(*partial, out),
         Command::Show { .. } | Command::Report { .. } => Ok(()),
+    }
+}
+
+/// Fails where a command is for other data than what is here: a machine that does not find a data
+/// set may fall back to generated data, whose cells have other names.
+fn expect(command: &Command, data: &DataIdentity) -> Result<()> {
+    match command.expected_data() {
+        Some(expected) if expected != data.name() => Err(Error::bad_input(format!(
+            "--expect-data: expected {expected}, got {}; name the data set with --data",
+            data.name()
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -146,6 +186,28 @@ struct Invocation<'a, P> {
 }
 
 impl<P: Paper> Invocation<'_, P> {
+    /// Runs the cells, derives the tables, and lists the cells that failed.
+    fn run(&self, fail_fast: bool, group: Option<Group>, out: &mut dyn Write) -> Result<()> {
+        self.check_places()?;
+        let on_failure = if fail_fast { OnFailure::Stop } else { OnFailure::GoOn };
+        let shard = self.application.options.shard.unwrap_or(Shard::ALL);
+        let commit = current_commit();
+        let options = RunOptions { shard, group, commit: &commit, on_failure };
+        let Application { paper, progress, .. } = self.application;
+        let ran = run_cells(*paper, &self.plan, &self.store, &options, *progress);
+        if let Err(error) = &ran
+            && !matches!(error, Error::Failed { .. })
+        {
+            return ran.map(drop);
+        }
+        // What could be finished has its table all the same. A group is no whole table.
+        let tables = if group.is_none() { self.tables(false, out) } else { Ok(()) };
+        if let Err(Error::Failed { failures, .. }) = &ran {
+            failures.iter().for_each(|failure| progress.note(&failure.to_string()));
+        }
+        tables.and(ran.map(drop))
+    }
+
     /// Derives, writes and prints every table that is complete, or, with `partial`, every table
     /// that has a finished cell.
     fn tables(&self, partial: bool, out: &mut dyn Write) -> Result<()> {

@@ -41,7 +41,8 @@ pub fn run_made<P: Paper>(
     })?;
     let store = Store::new(&application.options.runs_dir, application.name());
     let commit = current_commit();
-    let options = RunOptions { shard: Shard::ALL, commit: &commit, on_failure: OnFailure::Stop };
+    let (shard, on_failure) = (Shard::ALL, OnFailure::Stop);
+    let options = RunOptions { shard, group: None, commit: &commit, on_failure };
     execute(paper, &plan, &store, &options, progress)?;
     let finished = |cell: &crate::Cell| {
         store.finished(cell)?.ok_or_else(|| {

@@ -34,7 +34,6 @@ mod application;
 mod commands;
 mod comparison;
 mod data_choices;
-mod duration;
 mod epochs;
 mod experiments;
 mod made;
@@ -45,6 +44,7 @@ mod progress;
 mod report;
 mod shell;
 mod show;
+mod status;
 
 use std::ffi::OsString;
 

@@ -69,7 +69,8 @@ pub fn run_cell<P: Paper>(name: &str, application: &Application<P>) -> Result<Pa
     plan.cells.retain(|other| wanted.contains(&other.id));
     let store = Store::new(&application.options.runs_dir, application.name());
     let commit = current_commit();
-    let options = RunOptions { shard: Shard::ALL, commit: &commit, on_failure: OnFailure::Stop };
+    let (shard, on_failure) = (Shard::ALL, OnFailure::Stop);
+    let options = RunOptions { shard, group: None, commit: &commit, on_failure };
     execute(application.paper, &plan, &store, &options, application.progress)?;
     Ok(store.dir(&cell))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::duration::duration;
+use crate::duration::duration;
 use crate::number::significant;
 use crate::{Cell, CellResult, Progress, Update};
 

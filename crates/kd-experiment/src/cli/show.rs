@@ -5,10 +5,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::application::Application;
-use super::duration::duration;
 use super::epochs::{self, Curve};
 use super::named_cell::named_cell;
 use super::output::output_error;
+use crate::duration::duration;
 use crate::number::significant;
 use crate::result::CellResult;
 use crate::{CellState, Error, Paper, Result, Store, pretty};
@@ -119,8 +119,11 @@ fn files(dir: &Path) -> Result<String> {
     for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
         let entry = entry.map_err(Error::io("read", dir))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let bytes = entry.metadata().map_err(Error::io("read", &entry.path()))?.len();
-        rows.push(vec![name, bytes.to_string()]);
+        let data = entry.metadata().map_err(Error::io("read", &entry.path()))?;
+        // A lock is a folder.
+        if data.is_file() {
+            rows.push(vec![name, data.len().to_string()]);
+        }
     }
     rows[1..].sort();
     Ok(format!("\n{}", pretty::align(&rows)))

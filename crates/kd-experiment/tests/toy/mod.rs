@@ -6,15 +6,16 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use clap::Parser;
-use kd_base::atomic;
+use kd_base::{Blame, Fault, atomic, stop};
 use kd_experiment::cli::Files;
 use kd_experiment::cli::{self, Application};
 use kd_experiment::{
-    Cell, CellResult, DataIdentity, Error, Job, Needs, Paper, Result, Role, Series, Silent, Table,
-    Update,
+    Cell, CellResult, DataIdentity, Error, Job, Needs, Paper, Progress, Result, Role, Series,
+    Silent, Table, Update,
 };
 
 pub const EXPERIMENTS: [(&str, &str); 2] =
@@ -35,6 +36,30 @@ pub struct Toy {
     pub log: Option<PathBuf>,
     pub epoch: Duration,
     pub fail_on: Option<u64>,
+}
+
+/// What the toy says where it was asked to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped in epoch {0}")]
+struct StoppedError(usize);
+
+impl Blame for StoppedError {
+    fn fault(&self) -> Fault {
+        Fault::Stopped
+    }
+}
+
+/// Keeps what it is told to note.
+#[derive(Default)]
+pub struct Notes(pub Mutex<Vec<String>>);
+
+impl Progress for Notes {
+    fn cell_started(&self, _: &Cell, _: usize, _: usize) {}
+    fn update(&self, _: &Update) {}
+    fn cell_finished(&self, _: &Cell, _: &CellResult) {}
+    fn note(&self, text: &str) {
+        self.0.lock().expect("no test panics while it holds it").push(text.to_owned());
+    }
 }
 
 /// A cell with its spec.
@@ -103,6 +128,9 @@ impl Paper for Toy {
             (start, state) = read(&text).ok_or_else(incomplete)?;
         }
         for epoch in start..spec.epochs {
+            if stop::asked() {
+                return Err(StoppedError(epoch + 1).into());
+            }
             std::thread::sleep(self.epoch);
             state = (state * (1.0 + spec.rate)) % 97.0 + epoch as f64;
             dir.write("checkpoint", format!("{} {state:?}", epoch + 1).as_bytes())?;
@@ -189,18 +217,34 @@ pub fn parse(arguments: &[&str]) -> Result<Arguments, String> {
 /// Runs the toy binary within this process and returns what it prints. The working directory has no
 /// experiments folder for it.
 pub fn main(toy: &Toy, arguments: &[&str]) -> Result<String> {
+    noting(toy, arguments, &Silent)
+}
+
+/// [`main`], with what it notes.
+pub fn noting(toy: &Toy, arguments: &[&str], progress: &dyn Progress) -> Result<String> {
     let arguments = parse(arguments).expect("the test's arguments are well-formed");
+    let mut out = Vec::new();
+    execute(toy, &arguments, progress, &mut out)?;
+    Ok(String::from_utf8(out).expect("the output is text"))
+}
+
+/// Runs the toy binary with these arguments.
+pub fn execute(
+    toy: &Toy,
+    arguments: &Arguments,
+    progress: &dyn Progress,
+    out: &mut dyn Write,
+) -> Result<()> {
     let files = Files { experiments: &EXPERIMENTS, reference: REFERENCE };
     let application = Application {
         paper: toy,
         options: &arguments.options,
         files,
         adjust: &|_| Ok(()),
-        progress: &Silent,
+        progress,
     };
-    let mut out = Vec::new();
-    cli::execute(&arguments.command.unwrap_or_default(), &application, &mut out)?;
-    Ok(String::from_utf8(out).expect("the output is text"))
+    let default = cli::Command::default();
+    cli::execute(arguments.command.as_ref().unwrap_or(&default), &application, out)
 }
 
 /// Every file below a folder with its content, by relative path.

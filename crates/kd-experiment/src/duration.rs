@@ -1,7 +1,7 @@
 //! Seconds for people.
 
 /// Seconds for people: `40s`, `12m`, `3.5h`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(crate) fn duration(seconds: f64) -> String {
     match seconds {
         s if s < 90.0 => format!("{s:.0}s"),
         s if s < 5400.0 => format!("{:.0}m", s / 60.0),
