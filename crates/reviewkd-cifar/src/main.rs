@@ -57,7 +57,8 @@ const EXAMPLES: &str = "Examples:
   reviewkd-cifar run ablation --preset laptop --teacher resnet56=resnet56.pth
   reviewkd-cifar train --student resnet20 --teacher resnet56.pth --method review --to student.safetensors
   reviewkd-cifar eval student.safetensors
-  reviewkd-cifar show same-architecture/resnet56-resnet20-review";
+  reviewkd-cifar show same-architecture/resnet56-resnet20-review
+  reviewkd-cifar submit ablation --slurm --dry-run --preset paper    as jobs of Slurm: scripts and cost";
 
 #[derive(Subcommand)]
 enum Command {

@@ -9,6 +9,7 @@ use kd_base::{atomic, message};
 use super::application::Application;
 use super::experiments;
 use super::output::output_error;
+use super::slurm::{self, Submission};
 use super::{report, show, status};
 use crate::duration::duration;
 use crate::result::current_commit;
@@ -49,6 +50,8 @@ pub enum Command {
         #[arg(value_name = "TABLE")]
         tables: Vec<String>,
     },
+    /// Run the cells as jobs of Slurm: those that others need first, the tables last
+    Submit(Submission),
     /// Show a cell: its spec, its result, its files and its curves
     Show {
         /// TABLE/ROW[#SEED] at this preset, or the name of the cell's folder or its first digits
@@ -85,6 +88,7 @@ impl Command {
             Self::Run { tables, .. }
             | Self::List { tables }
             | Self::Status { tables }
+            | Self::Submit(Submission { tables, .. })
             | Self::Table { tables, .. } => Some(tables),
             Self::Show { .. } | Self::Report { .. } => None,
         }
@@ -123,6 +127,7 @@ pub fn execute<P: Paper>(
         Command::Run { tables, .. }
         | Command::List { tables }
         | Command::Status { tables }
+        | Command::Submit(Submission { tables, .. })
         | Command::Table { tables, .. } => tables,
     };
     let options = application.options;
@@ -159,6 +164,11 @@ pub fn execute<P: Paper>(
         Command::List { .. } => invocation.list(out),
         Command::Status { .. } => {
             status::run(&invocation.plan, &invocation.store, application.options, out)
+        }
+        Command::Submit(submission) => {
+            invocation.check_places()?;
+            let Invocation { plan, store, .. } = &invocation;
+            slurm::submit(submission, &data, (plan, store), application, out)
         }
         Command::Table { partial, .. } => invocation.tables(*partial, out),
         Command::Show { .. } | Command::Report { .. } => Ok(()),

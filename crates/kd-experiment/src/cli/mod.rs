@@ -44,7 +44,9 @@ mod progress;
 mod report;
 mod shell;
 mod show;
+mod slurm;
 mod status;
+mod task_arguments;
 
 use std::ffi::OsString;
 
@@ -58,6 +60,7 @@ pub use named_cell::{find_network, finished_cell, run_cell};
 pub use options::Options;
 pub use output::{finish, output_error, remark, say};
 pub use progress::{Bars, PlainLines, progress};
+pub use slurm::Submission;
 
 /// Parses the process's arguments, with `data` as the choices of `--data`. On `--help` and on
 /// errors the process ends here: code 0 and 2. An error is one line.
@@ -78,7 +81,8 @@ pub fn try_parse<T: clap::CommandFactory + clap::FromArgMatches>(
     data: impl Into<DataChoices>,
     arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>,
 ) -> Result<T, clap::Error> {
-    T::from_arg_matches(&command::<T>(data.into()).try_get_matches_from(arguments)?)
+    let arguments = arguments.into_iter().map(Into::into).collect();
+    T::from_arg_matches(&task_arguments::matches(command::<T>(data.into()), arguments)?)
 }
 
 /// The program's arguments, with `data` as the choices of `--data`.

@@ -6,12 +6,13 @@ use kd_base::message;
 
 use super::options::Options;
 use super::output::output_error;
+use super::slurm;
 use crate::duration::duration;
 use crate::{Cell, CellState, Plan, Result, Store, pretty};
 
 /// Prints a line for each cell of the plan, in the order in which they run, with what is to be known
 /// of it: where it runs, why it failed and where to read on, what it waits for; then how many of
-/// each there are.
+/// each there are, and what Slurm's queue has of this paper's jobs.
 ///
 /// # Errors
 /// A folder or file of the store that cannot be read or understood.
@@ -38,6 +39,10 @@ pub(super) fn run(
     let count = message::count(plan.cells.len(), "cell");
     let mut text = pretty::align(&rows);
     text.push_str(&format!("{count}: {}; preset {}\n", counts.join(", "), options.preset));
+    let paper = plan.cells.first().map_or("", |cell| &cell.paper);
+    for line in slurm::jobs(&options.runs_dir, paper) {
+        text.push_str(&format!("{line}\n"));
+    }
     out.write_all(text.as_bytes()).map_err(output_error)
 }
 
