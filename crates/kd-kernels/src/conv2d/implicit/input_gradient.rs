@@ -139,8 +139,8 @@ unsafe fn phases_of_block(
 ) {
     let groups = s.geometry.groups;
     let product = |work, channel| shared(s, groups, work, channel);
-    let dx_at = dx.as_mut_ptr().cast::<f32>();
     if s.geometry.stride == 1 {
+        let dx_at = dx.as_mut_ptr().cast::<f32>();
         for (work, plan) in works.iter().zip(plans) {
             // SAFETY: the places lie in g and in this block of dx, all of which they cover.
             unsafe {
@@ -162,6 +162,8 @@ unsafe fn phases_of_block(
         }
         let images = dx.len() / (s.cin * s.h * s.w).max(1);
         if s.geometry.stride == 2 && s.w.is_multiple_of(2) {
+            // Made here: this closure owns the borrow of dx.
+            let dx_at = dx.as_mut_ptr().cast::<f32>();
             for (two, (plan, start)) in works.chunks(2).zip(plans.iter().zip(&starts).step_by(2)) {
                 let (a, rows) = (two[0].at.0, two[0].rows);
                 // Every second row is a row of a map twice as wide.
