@@ -139,9 +139,18 @@ impl std::fmt::Display for CellFailure {
     }
 }
 
-/// `1 cell failed, 2 cells not run for want of another: a, b, c`.
+/// The one cell that failed or was not run, with its cause; of several `2 cells failed, 1 cell not run for want of
+/// another: a, b, c`.
 fn failed(failures: &[CellFailure]) -> String {
-    let not_run = failures.iter().filter(|f| matches!(f.reason, Reason::Wants { .. })).count();
+    let (own, wanting): (Vec<_>, Vec<_>) =
+        failures.iter().partition(|failure| matches!(failure.reason, Reason::Failed { .. }));
+    let not_run = wanting.len();
+    match (own.as_slice(), not_run) {
+        ([one], 0) => return one.to_string(),
+        ([], 1) => return wanting[0].to_string(),
+        ([one], n) => return format!("{one}; {} not run for want of it", cells(n)),
+        _ => {}
+    }
     let mut counts = Vec::new();
     if not_run < failures.len() {
         counts.push(format!("{} failed", cells(failures.len() - not_run)));

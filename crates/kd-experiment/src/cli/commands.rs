@@ -212,7 +212,10 @@ impl<P: Paper> Invocation<'_, P> {
         }
         // What could be finished has its table all the same. A group is no whole table.
         let tables = if group.is_none() { self.tables(false, out) } else { Ok(()) };
-        if let Err(Error::Failed { failures, .. }) = &ran {
+        // A single one is the error itself.
+        if let Err(Error::Failed { failures, .. }) = &ran
+            && failures.len() > 1
+        {
             failures.iter().for_each(|failure| progress.note(&failure.to_string()));
         }
         tables.and(ran.map(drop))
