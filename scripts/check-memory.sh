@@ -67,9 +67,9 @@ for check in "${checks[@]}"; do
             missing+=("miri (miri, rust-src)")
             continue
         fi
-        # Miri has no instruction sets, so that it takes the portable kernels. crossbeam's deques turn integers into pointers, and its threads are
-        # alive when main ends.
-        MIRIFLAGS="-Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation" \
+        # Miri has no instruction sets, so that it takes the portable kernels. crossbeam's deques turn integers into pointers, its threads are
+        # alive when main ends, and its lists go from a field to the whole, which tree borrows allow and stacked borrows do not.
+        MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation" \
             cargo "+$nightly" miri test --locked -p kd-kernels --test memory
         # Readers of files; kd-core has nothing unsafe of its own in them.
         MIRIFLAGS="-Zmiri-disable-isolation" cargo "+$nightly" miri test --locked -p kd-core --lib -- data::page_headers torch_checkpoint
