@@ -2,6 +2,7 @@
 //! `scripts/oracles/conv_ops.py` writes.
 
 use crate::common::{conv2d_precise, flat, wave};
+use crate::golden_case::{check_case, floats, number};
 use candle_core::{DType, Result, Tensor, Var};
 use kd_kernels::Activation;
 use kd_kernels::batch_norm::{Running, Statistics, batch_norm};
@@ -18,50 +19,10 @@ fn golden() -> Value {
     serde_json::from_str(include_str!("../golden/conv_ops.json")).unwrap()
 }
 
-fn floats(v: &Value) -> Vec<f64> {
-    v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap()).collect()
-}
-
-fn number(v: &Value) -> usize {
-    v.as_u64().unwrap() as usize
-}
-
 /// Compares value and gradients of `f` with every case of an op.
 fn check(op: &str, f: impl Fn(&Value, &[Tensor]) -> Result<Tensor>) {
-    let golden = golden();
-    for (at, case) in golden[op].as_array().unwrap().iter().enumerate() {
-        for (dtype, tolerance) in DTYPES {
-            let input = |(i, shape): (usize, &Value)| {
-                let dims: Vec<usize> = shape.as_array().unwrap().iter().map(number).collect();
-                Var::from_tensor(
-                    &wave(&dims, 1.0, 0.7 + 0.2 * i as f64, 0.1 + i as f64)
-                        .to_dtype(dtype)
-                        .unwrap(),
-                )
-                .unwrap()
-            };
-            let vars: Vec<Var> =
-                case["shapes"].as_array().unwrap().iter().enumerate().map(input).collect();
-            let y =
-                f(case, &vars.iter().map(|v| v.as_tensor().clone()).collect::<Vec<_>>()).unwrap();
-            let up = wave(y.dims(), 1.0, 1.9, 0.3).to_dtype(dtype).unwrap();
-            let grads = kd_kernels::backward(&(&y * up).unwrap().sum_all().unwrap()).unwrap();
-            let compare = |got: &Tensor, want: &Value, what: &str| {
-                let want = floats(want);
-                let size = want.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-                crate::common::assert_close(
-                    &flat(got),
-                    &want,
-                    tolerance * size,
-                    0.0,
-                    &format!("{op} case {at} {dtype:?}: {what}"),
-                );
-            };
-            compare(&y, &case["value"], "value");
-            for (i, (var, want)) in vars.iter().zip(case["grads"].as_array().unwrap()).enumerate() {
-                compare(grads.get(var).unwrap(), want, &format!("gradient {i}"));
-            }
-        }
+    for (at, case) in golden()[op].as_array().unwrap().iter().enumerate() {
+        check_case(case, &DTYPES, &format!("{op} case {at}"), |inputs| f(case, inputs));
     }
 }
 

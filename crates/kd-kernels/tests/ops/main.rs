@@ -15,6 +15,7 @@ mod conv_ops;
 mod errors;
 mod feature_losses;
 mod generated_weights;
+mod golden_case;
 mod gradients;
 mod graph;
 mod laws;

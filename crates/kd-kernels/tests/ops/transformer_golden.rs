@@ -2,7 +2,8 @@
 //! `scripts/oracles/transformer_ops.py` writes.
 
 use crate::common::{flat, wave};
-use candle_core::{DType, Device, Result, Tensor, Var};
+use crate::golden_case::{check_case, floats, number, numbers};
+use candle_core::{DType, Device, Result, Tensor};
 use kd_kernels::attention::{Mask, attention};
 use kd_kernels::embedding::embedding;
 use kd_kernels::feed_forward::feed_forward;
@@ -19,21 +20,6 @@ fn golden() -> Value {
     serde_json::from_str(include_str!("../golden/transformer_ops.json")).unwrap()
 }
 
-fn floats(v: &Value) -> Vec<f64> {
-    v.as_array().map_or_else(
-        || vec![v.as_f64().unwrap()],
-        |all| all.iter().map(|x| x.as_f64().unwrap()).collect(),
-    )
-}
-
-fn number(v: &Value) -> usize {
-    v.as_u64().unwrap() as usize
-}
-
-fn numbers(v: &Value) -> Vec<usize> {
-    v.as_array().unwrap().iter().map(number).collect()
-}
-
 fn ids(v: &Value) -> Tensor {
     let ids: Vec<u32> = numbers(v).into_iter().map(|id| id as u32).collect();
     Tensor::new(ids, &Device::Cpu).unwrap()
@@ -42,32 +28,7 @@ fn ids(v: &Value) -> Tensor {
 /// Compares value and gradients of `f` with a case.
 #[track_caller]
 fn check(case: &Value, f: impl Fn(&[Tensor]) -> Result<Tensor>) {
-    for (dtype, tolerance) in DTYPES {
-        let input = |(i, shape): (usize, &Value)| {
-            let wave = wave(&numbers(shape), 1.0, 0.7 + 0.2 * i as f64, 0.1 + i as f64);
-            Var::from_tensor(&wave.to_dtype(dtype).unwrap()).unwrap()
-        };
-        let vars: Vec<Var> =
-            case["shapes"].as_array().unwrap().iter().enumerate().map(input).collect();
-        let y = f(&vars.iter().map(|v| v.as_tensor().clone()).collect::<Vec<_>>()).unwrap();
-        let up = wave(y.dims(), 1.0, 1.9, 0.3).to_dtype(dtype).unwrap();
-        let grads = kd_kernels::backward(&(&y * up).unwrap().sum_all().unwrap()).unwrap();
-        let compare = |got: &Tensor, want: &Value, what: &str| {
-            let want = floats(want);
-            let size = want.iter().fold(1.0f64, |m, v| m.max(v.abs()));
-            crate::common::assert_close(
-                &flat(got),
-                &want,
-                tolerance * size,
-                0.0,
-                &format!("{dtype:?} {what}"),
-            );
-        };
-        compare(&y, &case["value"], "value");
-        for (i, (var, want)) in vars.iter().zip(case["grads"].as_array().unwrap()).enumerate() {
-            compare(grads.get(var).unwrap(), want, &format!("gradient {i}"));
-        }
-    }
+    check_case(case, &DTYPES, "", f);
 }
 
 fn cases(op: &str) -> Vec<Value> {
