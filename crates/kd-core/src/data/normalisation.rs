@@ -43,7 +43,7 @@ impl Normalisation {
         match self {
             Self::Reviewkd => [125.3, 123.0, 113.9].map(of_255),
             Self::Crd => [0.5071, 0.4867, 0.4408],
-            Self::Embedded => [0.5028, 0.4983, 0.4954],
+            Self::Embedded => [0.5112, 0.5041, 0.5170],
         }
     }
 
@@ -52,7 +52,7 @@ impl Normalisation {
         match self {
             Self::Reviewkd => [63.0, 62.1, 66.7].map(of_255),
             Self::Crd => [0.2675, 0.2565, 0.2761],
-            Self::Embedded => [0.2632, 0.2626, 0.2652],
+            Self::Embedded => [0.3148, 0.3150, 0.3046],
         }
     }
 

@@ -1,12 +1,14 @@
 //! Generated images for machines without a network: textured shapes before textured ground, of
 //! CIFAR's form, and not CIFAR.
 //!
-//! A class is a family of shapes (its group) with a texture. Everything else is random: place,
-//! size, flatness and turn of the shape, direction, period and phase of its texture, all colours,
-//! the ground and its texture, a piece of another shape, light and noise. A network has to find
-//! the shape, to tell its outline, and to tell its texture from the ground's. Image `i` of a set is
-//! a function of `(seed, set, i)` alone and is computed without functions whose last bits differ
-//! between platforms, so a seed names the same bytes everywhere, whatever the number of threads.
+//! A class is a family of shapes (its group) with a texture. Seven shapes of eight have about the
+//! colours of their family and texture, as leaves are mostly green: a network learns that much from
+//! a few hundred steps. Everything else is random: the other colours, place, size, flatness and
+//! turn of the shape, direction, period and phase of its texture, the ground and its texture, a
+//! piece of another shape, light and noise. For the rest a network has to find the shape, to tell
+//! its outline, and to tell its texture from the ground's. Image `i` of a set is a function of
+//! `(seed, set, i)` alone and is computed without functions whose last bits differ between
+//! platforms: a seed names the same bytes everywhere, whatever the number of threads.
 
 use rayon::prelude::*;
 
@@ -36,6 +38,15 @@ const RADIUS: (f32, f32) = (9.0, 13.0);
 const CLUTTER_RADIUS: (f32, f32) = (1.5, 3.0);
 /// Largest deviation of the noise.
 const NOISE: f32 = 0.05;
+/// One shape in so many has random colours in place of those of its class.
+const ODD: u64 = 8;
+/// Largest distance of a channel from the colour of the class.
+const SPREAD: f32 = 0.08;
+/// The first colour of each family, and the colour of each texture's pattern on it.
+const FAMILY_COLOURS: [Colour; GROUPS] =
+    [[0.8, 0.3, 0.3], [0.3, 0.7, 0.3], [0.3, 0.4, 0.8], [0.8, 0.7, 0.2], [0.6, 0.3, 0.7]];
+const TEXTURE_COLOURS: [Colour; TEXTURES.len()] =
+    [[0.15, 0.15, 0.15], [0.85, 0.85, 0.85], [0.2, 0.7, 0.7], [0.85, 0.5, 0.7]];
 
 /// What to generate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +94,12 @@ fn write(class: usize, key: u64, out: &mut [u8]) {
     let random = &mut Counter::new(key, 0, 0);
     let mut canvas = [[0.0; 3]; PLANE];
 
-    // The ground is fainter than the shape, of any texture.
-    let base: Colour = colour(random);
+    let odd = random.below(ODD) == 0;
+    let first =
+        if odd { colour(random) } else { near(FAMILY_COLOURS[class / TEXTURES.len()], random) };
+    // Far enough from the shape's colour for the outline to show, fainter than the shape, and of
+    // any texture.
+    let base = shift(first, random.between(CONTRAST, 2.0 * CONTRAST), random);
     let shade = shift(base, GROUND * random.between(0.3, 1.0), random);
     let ground = ColouredTexture::new(pick(&TEXTURES, random), [base, shade], random);
     for (i, pixel) in canvas.iter_mut().enumerate() {
@@ -95,9 +110,12 @@ fn write(class: usize, key: u64, out: &mut [u8]) {
         clutter(random).paint(&mut canvas);
     }
 
-    // Far enough from the ground's colour for the outline to show.
-    let first = shift(base, random.between(CONTRAST, 2.0 * CONTRAST), random);
-    let colours = [first, shift(first, random.between(CONTRAST, 2.0 * CONTRAST), random)];
+    let second = if odd {
+        shift(first, random.between(CONTRAST, 2.0 * CONTRAST), random)
+    } else {
+        near(TEXTURE_COLOURS[class % TEXTURES.len()], random)
+    };
+    let colours = [first, second];
     let radius = random.between(RADIUS.0, RADIUS.1);
     let (middle, room) = ((SIDE as f32 - 1.0) / 2.0, (SIDE as f32 - 1.0) / 2.0 - 0.75 * radius);
     let centre =
@@ -220,6 +238,11 @@ fn colour(random: &mut Counter) -> Colour {
     std::array::from_fn(|_| random.between(0.1, 0.9))
 }
 
+/// A colour about that of a class.
+fn near(colour: Colour, random: &mut Counter) -> Colour {
+    colour.map(|c| (c + random.between(-SPREAD, SPREAD)).clamp(0.0, 1.0))
+}
+
 /// Another colour, `by` away in each channel on average, in a random direction; a channel that
 /// would leave the scale goes the other way.
 fn shift(from: Colour, by: f32, random: &mut Counter) -> Colour {
@@ -244,7 +267,7 @@ mod tests {
     #[test]
     fn a_seed_names_the_same_bytes_on_every_machine() {
         // Our own pin: no other program draws these. A change orphans every result on them.
-        assert_eq!(small(0).content_hash(), "027c8ecb52d73e13");
+        assert_eq!(small(0).content_hash(), "dc08f3c000662429");
     }
 
     #[test]
@@ -300,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn colour_alone_does_not_tell_the_classes_apart() {
+    fn the_mean_image_of_each_class_does_not_tell_the_classes_apart() {
         let Cifar { train, test } = generate(&Embedded { train: 2000, test: 500, seed: 0 });
         let mut means = vec![vec![0f32; PIXELS]; CLASSES];
         for (image, &label) in train.images.chunks_exact(PIXELS).zip(&train.labels) {
@@ -323,6 +346,6 @@ mod tests {
             .filter(|(i, l)| nearest(i) == Some(usize::from(**l)))
             .count();
         // Chance is 25 of 500, with deviation 5.
-        assert!(right < 60, "{right} of 500");
+        assert!(right < 125, "{right} of 500");
     }
 }
