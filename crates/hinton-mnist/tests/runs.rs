@@ -206,6 +206,31 @@ fn the_report_has_each_line_of_the_table_and_leads_to_its_cells() {
 }
 
 #[test]
+fn kept_cells_give_the_report_its_curves_and_the_table_again_without_the_run_store() {
+    let dir = tempfile::tempdir().expect("a folder");
+    finished(dir.path(), &["--data", "embedded"]);
+    let tables = dir.path().join("results/hinton-mnist/embedded-quick");
+    let csv = std::fs::read(tables.join("small.csv")).expect("the table");
+    let kept = run(dir.path(), &["table", "--keep-cells", "--data", "embedded"]);
+    assert!(kept.status.success(), "{kept:?}");
+    let runs = dir.path().join("runs");
+    std::fs::remove_dir_all(&runs).expect("removed");
+    assert!(run(dir.path(), &["report", "--data", "embedded"]).status.success());
+    let page = std::fs::read_to_string(dir.path().join("report.html")).expect("the page");
+    assert!(page.contains("loss by epoch"));
+
+    // As a person would do it: the kept cells become a run store.
+    std::fs::create_dir(&runs).expect("a folder");
+    std::fs::rename(tables.join("cells"), runs.join("hinton-mnist")).expect("renamed");
+    std::fs::remove_file(tables.join("small.csv")).expect("removed");
+    assert!(run(dir.path(), &["table", "--data", "embedded"]).status.success());
+    assert_eq!(std::fs::read(tables.join("small.csv")).expect("the table"), csv);
+    let networks = || std::fs::read_dir(runs.join("hinton-mnist")).expect("cells").flatten();
+    assert!(networks().count() > 0);
+    assert!(networks().all(|cell| !cell.path().join("network.safetensors").exists()));
+}
+
+#[test]
 fn bad_input_is_one_line_that_says_what_and_where_with_exit_code_2() {
     let dir = tempfile::tempdir().expect("a folder");
     let at = |name: &str| dir.path().join(name).to_str().expect("a path").to_owned();

@@ -25,7 +25,9 @@ impl CellId {
         &self.0
     }
 
-    fn of(identity: &Table) -> Self {
+    /// The name of the cell with this [`identity`](Cell::identity), the content of its
+    /// `spec.toml`.
+    pub fn of(identity: &Table) -> Self {
         Self(kd_base::hex(&Sha256::digest(canonical_table(identity).as_bytes())[..8]))
     }
 }

@@ -32,6 +32,7 @@ pub mod experiment;
 pub mod failure;
 pub mod finished;
 pub mod holder;
+pub mod kept_cells;
 mod like;
 mod lock;
 pub mod metric;

@@ -27,8 +27,10 @@ use kd_base::message::one_line;
 
 /// The lock of earlier versions, which lies about in their stores.
 const OLD_LOCK: &str = "lock";
-const SPEC: &str = "spec.toml";
-const RESULT: &str = "result.json";
+/// The file with a cell's spec.
+pub(crate) const SPEC: &str = "spec.toml";
+/// The file with a finished cell's result.
+pub(crate) const RESULT: &str = "result.json";
 const FAILURE: &str = "failure.toml";
 
 /// The runs of one paper.

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use kd_core::data::cifar::Kind;
 use kd_core::data::mnist::Mnist;
 use kd_experiment::preset::PerPreset;
-use kd_experiment::{DataIdentity, ExpandRequest, Preset, expand, experiment};
+use kd_experiment::{
+    CellId, CellResult, DataIdentity, ExpandRequest, Preset, expand, experiment, kept_cells,
+};
 use kd_translation::bitext::Corpus;
 
 /// The folders that are committed: paper, data set and preset. Whatever else lies under `results/`
@@ -147,6 +149,26 @@ fn every_committed_table_names_the_cells_of_the_present_experiment_files() {
         }
         assert!(tables > 0, "no table found in {}", dir.display());
     }
+}
+
+#[test]
+fn every_committed_cell_has_the_settings_that_its_name_is_the_hash_of_and_a_result() {
+    let mut cells = 0;
+    for (paper, dataset, preset) in COMMITTED {
+        let dir = root().join("results").join(paper).join(format!("{dataset}-{}", preset.name()));
+        let Ok(entries) = std::fs::read_dir(dir.join(kept_cells::CELLS)) else { continue };
+        for entry in entries {
+            let cell = entry.unwrap().path();
+            let read = |file: &str| std::fs::read_to_string(cell.join(file)).unwrap();
+            let spec: toml::Table = read("spec.toml").parse().unwrap();
+            assert_eq!(CellId::of(&spec).as_str(), cell.file_name().unwrap(), "{}", cell.display());
+            let result: CellResult = serde_json::from_str(&read("result.json")).unwrap();
+            assert_eq!(result.problem(), None, "{}", cell.display());
+            assert!(!result.commit.contains("dirty"), "{}: {}", cell.display(), result.commit);
+            cells += 1;
+        }
+    }
+    assert!(cells > 0, "no cell found");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::result::current_commit;
 use crate::{
     CellState, DataIdentity, Error, ExpandRequest, Group, OnFailure, Paper, Plan, References,
     Result, RunOptions, Shard, Store, Table, TablePlan, check, execute as run_cells, expand,
-    pretty, table,
+    kept_cells, pretty, table,
 };
 
 /// The commands that every binary has.
@@ -75,6 +75,9 @@ pub enum Command {
         /// Derive tables that lack cells too; `n` counts the finished seeds
         #[arg(long)]
         partial: bool,
+        /// Keep spec, result and curves of the tables' cells beside them, in `cells`
+        #[arg(long)]
+        keep_cells: bool,
         /// Refuse other data than this, NAME:FINGERPRINT
         #[arg(long, value_name = "DATA", hide = true)]
         expect_data: Option<String>,
@@ -170,7 +173,7 @@ pub fn execute<P: Paper>(
             let Invocation { plan, store, .. } = &invocation;
             slurm::submit(submission, &data, (plan, store), application, out)
         }
-        Command::Table { partial, .. } => invocation.tables(*partial, out),
+        Command::Table { partial, keep_cells, .. } => invocation.tables(*partial, *keep_cells, out),
         Command::Show { .. } | Command::Report { .. } => Ok(()),
     }
 }
@@ -211,7 +214,7 @@ impl<P: Paper> Invocation<'_, P> {
             return ran.map(drop);
         }
         // What could be finished has its table all the same. A group is no whole table.
-        let tables = if group.is_none() { self.tables(false, out) } else { Ok(()) };
+        let tables = if group.is_none() { self.tables(false, false, out) } else { Ok(()) };
         // A single one is the error itself.
         if let Err(Error::Failed { failures, .. }) = &ran
             && failures.len() > 1
@@ -222,8 +225,8 @@ impl<P: Paper> Invocation<'_, P> {
     }
 
     /// Derives, writes and prints every table that is complete, or, with `partial`, every table
-    /// that has a finished cell.
-    fn tables(&self, partial: bool, out: &mut dyn Write) -> Result<()> {
+    /// that has a finished cell. With `keep_cells` the cells' small files stand beside them.
+    fn tables(&self, partial: bool, keep_cells: bool, out: &mut dyn Write) -> Result<()> {
         for table in &self.plan.tables {
             let (finished, count) = table::collect(&self.store, &self.plan, table)?;
             if !count.is_complete() && (!partial || count.finished == 0) {
@@ -236,7 +239,12 @@ impl<P: Paper> Invocation<'_, P> {
                 continue;
             }
             let derived = table::derive(table, finished, &self.references)?;
-            let paths = self.write(table, &derived)?;
+            let mut paths = self.write(table, &derived)?;
+            if keep_cells {
+                let dir = self.dir(table);
+                kept_cells::keep(&derived, &dir)?;
+                paths.push(dir.join(kept_cells::CELLS));
+            }
             write!(out, "{}", pretty::render(&derived)).map_err(output_error)?;
             if !count.is_complete() {
                 writeln!(out, "partial: {} of {} cells are finished", count.finished, count.cells)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::metric::FIXED_COLUMNS;
-use crate::{DataIdentity, ExpandRequest, Experiment, Preset, expand};
+use crate::{DataIdentity, ExpandRequest, Experiment, Preset, expand, kept_cells};
 
 /// A paper's results.
 pub(super) struct PaperResults {
@@ -87,8 +87,10 @@ pub(super) fn collect(
         }
     }
     for (id, record) in &mut found.cells {
-        let dir = runs.join(name).join(id);
-        let read = |file: &str| fs::read_to_string(dir.join(file)).ok();
+        // Those of the run store before those that were kept beside the tables.
+        let kept = folders.iter().map(|folder| kept_cells::dir(folder, id));
+        let dirs: Vec<PathBuf> = [runs.join(name).join(id)].into_iter().chain(kept).collect();
+        let read = |file: &str| dirs.iter().find_map(|dir| fs::read_to_string(dir.join(file)).ok());
         if let Some(spec) = read("spec.toml") {
             record.spec = spec;
         }
