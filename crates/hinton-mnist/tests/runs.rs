@@ -215,9 +215,19 @@ fn kept_cells_give_the_report_its_curves_and_the_table_again_without_the_run_sto
     assert!(kept.status.success(), "{kept:?}");
     let runs = dir.path().join("runs");
     std::fs::remove_dir_all(&runs).expect("removed");
-    assert!(run(dir.path(), &["report", "--data", "embedded"]).status.success());
+    let report = ["report", "--data", "embedded", "--tensorboard", "events", "--force"];
+    assert!(run(dir.path(), &report).status.success());
     let page = std::fs::read_to_string(dir.path().join("report.html")).expect("the page");
     assert!(page.contains("loss by epoch"));
+    // Each that was trained is a run of TensorBoard's.
+    let events = dir.path().join("events/hinton-mnist/embedded-quick/small");
+    let events: Vec<_> = std::fs::read_dir(events).expect("events").flatten().collect();
+    let cells = std::fs::read_dir(tables.join("cells")).expect("cells").flatten();
+    let trained = cells.filter(|cell| cell.path().join("epochs.csv").exists()).count();
+    assert!(trained > 0 && events.len() == trained, "{events:?}, {trained} trained");
+    let refused = run(dir.path(), &["report", "--to", "other.html", "--tensorboard", "events"]);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(!dir.path().join("other.html").exists());
 
     // As a person would do it: the kept cells become a run store.
     std::fs::create_dir(&runs).expect("a folder");

@@ -63,7 +63,10 @@ pub enum Command {
         /// The page
         #[arg(long, value_name = "FILE", default_value = "report.html")]
         to: PathBuf,
-        /// Replace the page if it is there
+        /// Write the curves of each cell as event files for TensorBoard too, into this folder
+        #[arg(long, value_name = "DIR")]
+        tensorboard: Option<PathBuf>,
+        /// Replace the page if it is there, and write into a folder that has files
         #[arg(long)]
         force: bool,
     },
@@ -126,7 +129,9 @@ pub fn execute<P: Paper>(
 ) -> Result<()> {
     let tables = match command {
         Command::Show { cell } => return show::run(cell, application, out),
-        Command::Report { to, force } => return report::run(to, *force, application, out),
+        Command::Report { to, tensorboard, force } => {
+            return report::run(to, tensorboard.as_deref(), *force, application, out);
+        }
         Command::Run { tables, .. }
         | Command::List { tables }
         | Command::Status { tables }

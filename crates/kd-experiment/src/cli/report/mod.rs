@@ -2,6 +2,7 @@
 
 mod found;
 mod page;
+mod tensorboard;
 
 use std::io::Write;
 use std::path::Path;
@@ -15,12 +16,13 @@ use crate::result::current_commit;
 use crate::{Error, Paper, Result, experiment};
 
 /// Writes the page: of this paper, and of the others under the results folder whose experiment files
-/// are at hand.
+/// are at hand. The curves also go to `tensorboard`, a folder of event files, where one is named.
 ///
 /// # Errors
 /// Bad input where there are no results, or the page cannot be written.
 pub(super) fn run<P: Paper>(
     to: &Path,
+    tensorboard: Option<&Path>,
     force: bool,
     application: &Application<P>,
     out: &mut dyn Write,
@@ -51,7 +53,12 @@ pub(super) fn run<P: Paper>(
         env!("CARGO_PKG_VERSION"),
         current_commit()
     );
+    let events =
+        tensorboard.map(|folder| tensorboard::write(&papers, folder, force)).transpose()?;
     place.write(page::page(&papers, &about).as_bytes())?;
+    if let Some(events) = events {
+        say(out, events)?;
+    }
     say(out, format!("-> {}", to.display()))
 }
 
