@@ -1,6 +1,7 @@
 //! What the tests of this crate share: formula inputs, comparisons and odd strides.
 #![allow(dead_code)] // Each test binary uses its own part.
 
+pub mod every_op;
 pub mod graph;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
