@@ -23,6 +23,8 @@ FLOOR = ["workload", "ours_ms", "gflop", "gbytes", "operations_ms", "bytes_ms", 
 # Ways in which PyTorch runs a workload of images. The fastest of the first three is what ours is compared with; the last is not float32.
 FLOAT32_MODES, BFLOAT16_MODE = ["eager", "channels-last", "compile"], "bfloat16"
 MODES = [*FLOAT32_MODES, BFLOAT16_MODE]
+# The features of Cargo that our program needs for a device.
+FEATURES = {"cpu": "", "cuda": "cuda,cudnn", "metal": "metal"}
 # Each rival's program and the module whose version the machine's line states.
 RIVALS = {"pytorch": ("torch_steps.py", "torch"), "ctranslate2": ("ctranslate2_search.py", "ctranslate2")}
 
@@ -48,6 +50,7 @@ def parse(argv):
     parser.add_argument("--modes", metavar="A,B", default=",".join(MODES), help=f"of {', '.join(MODES)}, only these, one of float32 at least (default: all)")
     parser.add_argument("--rounds", type=positive, help=f"rounds a workload, at least {FEWEST_ROUNDS} (default {FEWEST_ROUNDS})")
     parser.add_argument("--threads", type=positive, default=os.cpu_count() or 1, help="threads on both sides (default: all cores)")
+    parser.add_argument("--device", default="cpu", help="device on both sides: cpu (the default), cuda, cuda:N or metal")
     parser.add_argument("--quick", action="store_true", help="one round of a few steps: shows that both sides run, writes no file")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results (default: results/bench)")
     parser.add_argument("--ours", type=Path, metavar="PROGRAM", help="time this program instead of building bench_steps")
@@ -59,6 +62,11 @@ def parse(argv):
     args.modes = [mode for mode in MODES if mode in args.modes.split(",")] if set(args.modes.split(",")) <= set(MODES) else []
     if not set(args.modes) & set(FLOAT32_MODES):
         parser.error(f"--modes: expected some of {', '.join(MODES)}, one of float32 at least")
+    kind, _, number = args.device.partition(":")
+    if kind not in FEATURES or (number and not (kind == "cuda" and number.isdigit())):
+        parser.error(f"--device: expected cpu, cuda, cuda:N or metal, got {args.device!r}")
+    if args.rival != "pytorch" and args.device != "cpu":
+        parser.error(f"--device: {args.rival} is timed on the CPU alone")
     args.rounds = args.rounds or (QUICK["rounds"] if args.quick else FEWEST_ROUNDS)
     args.out = args.out or args.root / "results" / "bench"
     return args
@@ -112,9 +120,11 @@ def chosen(args, known):
     return list(dict.fromkeys(names))
 
 
-def build_ours(root):
+def build_ours(root, features):
     """Builds the bench program and returns the path that Cargo reports for it."""
     command = ["cargo", "build", "-p", "bench-steps", "--message-format=json-render-diagnostics"]
+    if features:
+        command += ["--features", features]
     try:
         done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True)
     except OSError as error:
@@ -128,13 +138,33 @@ def build_ours(root):
     raise Failure("cargo build: no executable bench_steps in its messages")
 
 
+class DeviceMemory:
+    """The most memory of a CUDA device that was in use while a command ran, in MiB, by nvidia-smi ten times a second: of all processes, so
+    nothing else may run there. None of another device."""
+
+    def __init__(self, device):
+        self.device, self.peak = device, None
+
+    def __enter__(self):
+        if self.device.startswith("cuda"):
+            query = ["nvidia-smi", f"--id={ordinal(self.device)}", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-lms", "100"]
+            self.watch = subprocess.Popen(query, stdout=subprocess.PIPE, text=True)
+        return self
+
+    def __exit__(self, *_):
+        if self.device.startswith("cuda"):
+            self.watch.terminate()
+            self.peak = max((float(line) for line in self.watch.communicate()[0].split()), default=None)
+
+
 def measure(program, options, workload, counts, threads):
     """One process: the one JSON line that it prints."""
     warmup, steps = counts
     # The argument counts; the variables are for the pools that a program's libraries start on their own.
     env = dict(os.environ, OMP_NUM_THREADS=str(threads), RAYON_NUM_THREADS=str(threads))
     command = [*program, workload, "--threads", threads, "--warmup", warmup, "--steps", steps, *options]
-    out = capture(command, env)
+    with DeviceMemory(options[options.index("--device") + 1] if "--device" in options else "cpu") as memory:
+        out = capture(command, env)
     try:
         row = json.loads(out)
         got, step_ms, peak_mb = row["workload"], float(row["step_ms"]), float(row["peak_mb"])
@@ -142,6 +172,8 @@ def measure(program, options, workload, counts, threads):
         raise Failure(f"{program[-1]} {workload}: expected one JSON line with workload, step_ms, peak_mb, got {out.strip()!r}") from error
     if got != workload or not (step_ms > 0 and peak_mb > 0):
         raise Failure(f"{program[-1]} {workload}: expected positive figures of {workload}, got {out.strip()!r}")
+    if memory.peak:
+        row["peak_mb"] = memory.peak
     return row
 
 
@@ -207,6 +239,20 @@ def cpu_model():
     return platform.processor() or platform.machine()
 
 
+def accelerator(device):
+    """The name of a device that is not the CPU, for the machine's line."""
+    if device == "cpu":
+        return ""
+    if not device.startswith("cuda"):
+        return f"{device}; "
+    names = capture(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]).strip().splitlines()
+    return f"{names[ordinal(device)]}; "
+
+
+def ordinal(device):
+    return int(device.partition(":")[2] or 0)
+
+
 def os_name():
     try:
         return platform.freedesktop_os_release()["PRETTY_NAME"] + f" ({platform.system()} {platform.release()})"
@@ -229,7 +275,7 @@ def machine(args):
     ours = f"; ours given as {args.ours.name}" if args.ours else ""
     return (
         f"{cpu_model()}; {os.cpu_count()} cores; {os_name()}; {rustc}; {module} {version}; "
-        f"threads {args.threads}; rounds {args.rounds}; commit {commit(args.root)}{ours}\n"
+        f"{accelerator(args.device)}threads {args.threads}; rounds {args.rounds}; commit {commit(args.root)}{ours}\n"
     )
 
 
@@ -247,11 +293,11 @@ def main(argv):
     known = registry(args.rival)
     names = chosen(args, known)
     check_compiler(args, known, names)
-    ours = args.ours.resolve() if args.ours else build_ours(args.root)
+    ours = args.ours.resolve() if args.ours else build_ours(args.root, FEATURES[args.device.split(":")[0]])
     # Taken now, so that an edit during the rounds does not change what the line says was measured.
     described = None if args.quick else machine(args)
     rival = [sys.executable, HERE / RIVALS[args.rival][0]]
-    machine_rates = rates(ours, args.threads)
+    machine_rates = rates(ours, args.threads)  # Of the CPU: a floor of another device would need that one's.
     rounds, summary, floors = [], [], []
     with tempfile.TemporaryDirectory() as folder:
         if args.rival == "ctranslate2":
@@ -263,6 +309,8 @@ def main(argv):
             counts = (QUICK["warmup"], QUICK["steps"]) if args.quick else known[name][:2]
             modes = modes_of(args, known, name)
             sides = {"ours": ([ours], []), **rival_sides(rival, args.rival, modes)}
+            if args.rival == "pytorch":
+                sides = {side: (program, [*options, "--device", args.device]) for side, (program, options) in sides.items()}
             measured, work = compare(sides, name, counts, args)
             rounds += measured
             summary.append(summarise(name, measured, args.rival, modes))
@@ -277,7 +325,8 @@ def main(argv):
     args.out.mkdir(parents=True, exist_ok=True)
     write_rows(args.out / f"{stem}.csv", columns(args.rival), summary)
     write_rows(args.out / f"{stem}.rounds.csv", list(rounds[0]), rounds)
-    write_rows(args.out / f"{stem}.floor.csv", FLOOR, floors)
+    if args.device == "cpu":
+        write_rows(args.out / f"{stem}.floor.csv", FLOOR, floors)
     measured = f"; matrix rate {machine_rates['gflops']:.0f} GFLOP/s; copy {machine_rates['gbytes_per_s']:.0f} GB/s\n"
     (args.out / f"{stem}.machine.txt").write_text(described.rstrip() + measured)
     print(f"wrote {args.out / stem}.csv, .rounds.csv, .floor.csv and .machine.txt", file=sys.stderr)

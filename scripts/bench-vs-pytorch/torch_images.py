@@ -38,7 +38,7 @@ def in_mode(mode, f, frozen=False):
     if mode == "compile":
         return torch.compile(f, dynamic=False, options={"freezing": True} if frozen else None)
     if mode == "bfloat16":
-        return torch.autocast("cpu", torch.bfloat16)(f)
+        return torch.autocast(torch.get_default_device().type, torch.bfloat16)(f)
     return f
 
 

@@ -207,12 +207,16 @@ def peak_mb():
 
 
 def median_step_ms(step, warmup, steps):
+    device = torch.get_default_device().type
+    done = {"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(device, lambda: None)
     for _ in range(warmup):
         step()
+    done()
     times = []
     for _ in range(steps):
         start = time.perf_counter()
         step()
+        done()
         times.append(time.perf_counter() - start)
     return statistics.median(times) * 1e3
 
@@ -225,11 +229,12 @@ def positive(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Time one workload in PyTorch on the CPU.")
+    parser = argparse.ArgumentParser(description="Time one workload in PyTorch.")
     parser.add_argument("workload", nargs="?", metavar="WORKLOAD")
     parser.add_argument("--list", action="store_true", help="name the workloads and their usual step counts")
     parser.add_argument("--mode", help="how to run a workload that has several modes (default: the first)")
     parser.add_argument("--threads", type=positive, default=torch.get_num_threads())
+    parser.add_argument("--device", default="cpu", help="cpu (the default), cuda, cuda:N or metal; what translates runs on the CPU alone")
     parser.add_argument("--warmup", type=positive, help="untimed steps (default: the workload's)")
     parser.add_argument("--steps", type=positive, help="timed steps (default: the workload's)")
     args = parser.parse_args()
@@ -243,6 +248,10 @@ def main():
     if args.mode and args.mode not in modes:
         sys.exit(f"torch_steps: {args.workload}: expected a mode out of {', '.join(modes) or 'none'}, got {args.mode!r}")
     torch.set_num_threads(args.threads)
+    device = args.device.replace("metal", "mps")
+    if device != "cpu" and args.workload.startswith("translation-"):
+        sys.exit(f"torch_steps: {args.workload}: expected --device cpu, got {args.device}")
+    torch.set_default_device(device)
     torch.manual_seed(0)
     step = build(args.mode or modes[0]) if modes else build()
     step_ms = median_step_ms(step, args.warmup or warmup, args.steps or steps)

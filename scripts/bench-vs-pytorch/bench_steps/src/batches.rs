@@ -14,22 +14,22 @@ pub const BATCHES: usize = 4;
 pub struct PreparedBatches(Vec<(Tensor, Tensor, Vec<u32>)>);
 
 impl PreparedBatches {
-    pub fn new(count: usize, size: usize) -> Result<Self> {
+    pub fn new(count: usize, size: usize, device: &Device) -> Result<Self> {
         let batch = |i: usize| {
-            let images = images(size, i)?;
+            let images = images(size, i, device)?;
             let labels: Vec<u32> = (0..size).map(|j| ((i * size + j) % CLASSES) as u32).collect();
             let numbers = (0..size).map(|j| (i * size + j) as u32).collect();
-            Ok((images, Tensor::new(labels, &Device::Cpu)?, numbers))
+            Ok((images, Tensor::new(labels, device)?, numbers))
         };
         Ok(Self((0..count).map(batch).collect::<Result<_>>()?))
     }
 }
 
 /// Images of normal numbers.
-pub fn images(count: usize, part: usize) -> Result<Tensor> {
+pub fn images(count: usize, part: usize, device: &Device) -> Result<Tensor> {
     let mut values = vec![0f32; count * 3 * 32 * 32];
     Seed(1).stream("bench.images", 0, part).fill_normal(0, &mut values);
-    Ok(Tensor::from_vec(values, (count, 3, 32, 32), &Device::Cpu)?)
+    Ok(Tensor::from_vec(values, (count, 3, 32, 32), device)?)
 }
 
 impl Examples for PreparedBatches {

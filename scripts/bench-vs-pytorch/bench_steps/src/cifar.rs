@@ -1,7 +1,6 @@
 //! Steps and evaluation passes of networks for CIFAR-100 on random images that are ready in memory:
 //! loading runs on a thread of its own in training, so it is left out on both sides.
 
-use candle_core::Device;
 use kd_core::method::hard_targets::HardTargets;
 use kd_core::model::NetworkSpec;
 use kd_core::params::Params;
@@ -41,8 +40,8 @@ fn batch_size(arch: &str) -> usize {
 }
 
 fn training(arch: &str, precision: Precision, arguments: &Arguments) -> Result<Timed> {
-    let examples = PreparedBatches::new(BATCHES, batch_size(arch))?;
-    let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let examples = PreparedBatches::new(BATCHES, batch_size(arch), arguments.device()?)?;
+    let (params, vb) = Params::seeded(Seed(1), arguments.device()?);
     let model = NetworkSpec::from_name(arch, CLASSES)?.build_with(precision, vb)?;
     let spec = TrainSpec {
         epochs: 1,
@@ -56,9 +55,9 @@ fn training(arch: &str, precision: Precision, arguments: &Arguments) -> Result<T
     };
     let mut optimizer = Optimizer::new(&spec.optimizer, None, &params)?;
     let method = HardTargets::default();
-    let fit = Fit::new(&*model, &params, &method, &examples, &spec, Seed(1), &Device::Cpu);
+    let fit = Fit::new(&*model, &params, &method, &examples, &spec, Seed(1), arguments.device()?);
     let multiply_adds = 3. * model.multiply_adds() as f64 * batch_size(arch) as f64;
-    Timed::run(arguments.warmup, arguments.steps, multiply_adds, |step| {
+    Timed::run(arguments, multiply_adds, |step| {
         let draws = StepSeed { seed: Seed(1), epoch: 0, step };
         fit.step(&mut optimizer, &[(step % BATCHES) as u32], draws, spec.learning_rate)?;
         Ok(())
@@ -66,20 +65,15 @@ fn training(arch: &str, precision: Precision, arguments: &Arguments) -> Result<T
 }
 
 fn evaluation(arch: &str, arguments: &Arguments) -> Result<Timed> {
-    let images = images(EVALUATED, 0)?;
+    let images = images(EVALUATED, 0, arguments.device()?)?;
     let labels: Vec<u8> = (0..EVALUATED).map(|i| (i % CLASSES) as u8).collect();
-    let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let (_, vb) = Params::seeded(Seed(1), arguments.device()?);
     let model = NetworkSpec::from_name(arch, CLASSES)?.build_with(Precision::Fast, vb)?;
-    Timed::run(
-        arguments.warmup,
-        arguments.steps,
-        (model.multiply_adds() * EVALUATED as u64) as f64,
-        |_| {
-            let logits = predict(&*model, EVALUATED, CHUNK, |rows| {
-                Ok(images.narrow(0, rows.start, rows.len())?)
-            })?;
-            std::hint::black_box(Errors::count(&logits, &labels)?.total());
-            Ok(())
-        },
-    )
+    Timed::run(arguments, (model.multiply_adds() * EVALUATED as u64) as f64, |_| {
+        let logits = predict(&*model, EVALUATED, CHUNK, |rows| {
+            Ok(images.narrow(0, rows.start, rows.len())?)
+        })?;
+        std::hint::black_box(Errors::count(&logits, &labels)?.total());
+        Ok(())
+    })
 }

@@ -1,7 +1,6 @@
 //! Whole distillation steps on random images that are ready in memory: teacher, student, adapters,
 //! loss, backward pass and optimiser.
 
-use candle_core::Device;
 use kd_core::frozen::Frozen;
 use kd_core::method::{Context, MethodSpec, Recipe};
 use kd_core::model::{Model, NetworkSpec};
@@ -61,8 +60,8 @@ fn timed(
     arguments: &Arguments,
 ) -> Result<Timed> {
     const BATCH: usize = 128;
-    let device = &Device::Cpu;
-    let examples = PreparedBatches::new(BATCHES, BATCH)?;
+    let device = arguments.device()?;
+    let examples = PreparedBatches::new(BATCHES, BATCH, device)?;
     let teacher = {
         let spec = NetworkSpec::from_name(teacher, CLASSES)?;
         let (params, vb) = Params::seeded(Seed(2), device);
@@ -102,7 +101,7 @@ fn timed(
     };
     let multiply_adds =
         (3 * model.multiply_adds() + teacher.model().multiply_adds()) as f64 * BATCH as f64;
-    Timed::run(arguments.warmup, arguments.steps, multiply_adds, |step| {
+    Timed::run(arguments, multiply_adds, |step| {
         let draws = StepSeed { seed: Seed(1), epoch: 0, step };
         fit.step(&mut optimizer, &[(step % BATCHES) as u32], draws, spec.learning_rate)?;
         Ok(())

@@ -12,10 +12,13 @@ mod mnist;
 mod translation;
 mod work;
 
+use std::sync::OnceLock;
+
+use candle_core::Device;
 use clap::Parser;
-use kd_base::Blame;
 use kd_base::message::one_line;
 use kd_base::threads::parse_threads;
+use kd_base::{Blame, DeviceChoice};
 use kd_core::Error;
 
 #[global_allocator]
@@ -34,9 +37,25 @@ struct Arguments {
     warmup: usize,
     #[arg(long, default_value_t = 1)]
     steps: usize,
+    /// cpu, cuda, cuda:N or metal; translators run on the CPU alone
+    #[arg(long, default_value = "cpu")]
+    device: DeviceChoice,
+    #[arg(skip)]
+    opened: OnceLock<Device>,
     /// Of a search: write its network, its sentences and its translations to this folder
     #[arg(long, value_name = "DIR")]
     export: Option<std::path::PathBuf>,
+}
+
+impl Arguments {
+    /// The device, opened once: two openings of one accelerator do not share tensors.
+    fn device(&self) -> kd_core::Result<&Device> {
+        if self.opened.get().is_none() {
+            // An empty cell takes the value, and nobody else fills it: there is one thread.
+            let _ = self.opened.set(kd_core::device::open(self.device)?);
+        }
+        Ok(self.opened.get().unwrap_or(&Device::Cpu))
+    }
 }
 
 fn main() -> std::process::ExitCode {
@@ -67,6 +86,12 @@ fn run(arguments: &Arguments) -> kd_core::Result<()> {
         "mnist-teacher-step" => mnist::teacher_step(arguments)?,
         "mnist-distillation-step" => mnist::distillation_step(arguments)?,
         "mnist-evaluation" => mnist::evaluation(arguments)?,
+        other if other.starts_with("translation-") && !arguments.device()?.is_cpu() => {
+            return Err(Error::bad_input(format!(
+                "{other}: expected --device cpu, got {}",
+                arguments.device
+            )));
+        }
         other if other.starts_with("translation-") => translation::run(other, arguments)?,
         other => distillation::training(other, arguments)
             .unwrap_or_else(|| cifar::run(other, arguments))?,

@@ -1,6 +1,5 @@
 //! Steps of the networks of Hinton et al. 2015 on random images of MNIST's size.
 
-use candle_core::Device;
 use kd_core::data::{ImageExamples, LabelledImages};
 use kd_core::method::hard_targets::HardTargets;
 use kd_core::method::soft_targets::{self, SoftTargets};
@@ -68,7 +67,7 @@ fn training(
     let teacher_logits = (method.wants().teaching != Teaching::None).then_some(logits);
     let examples =
         ImageExamples { images: &images, rows: (0..60_000).collect(), jitter, teacher_logits };
-    let (params, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let (params, vb) = Params::seeded(Seed(1), arguments.device()?);
     let model = Mlp::new(&net, vb)?;
     let spec = TrainSpec {
         epochs: 1,
@@ -82,48 +81,38 @@ fn training(
     };
     let mut optimizer =
         Optimizer::new(&spec.optimizer, (max_norm > 0.).then_some(max_norm), &params)?;
-    let fit = Fit::new(&model, &params, method, &examples, &spec, Seed(1), &Device::Cpu);
+    let fit = Fit::new(&model, &params, method, &examples, &spec, Seed(1), arguments.device()?);
     let (mut order, per_epoch) = (Vec::new(), examples.len() / BATCH);
-    Timed::run(
-        arguments.warmup,
-        arguments.steps,
-        3. * model.multiply_adds() as f64 * BATCH as f64,
-        |i| {
-            let (epoch, step) = (i / per_epoch, i % per_epoch);
-            if step == 0 {
-                order = Seed(1)
-                    .stream("shuffle", epoch, 0)
-                    .permutation(examples.len())
-                    .into_iter()
-                    .map(|r| r as u32)
-                    .collect();
-            }
-            fit.step(
-                &mut optimizer,
-                &order[step * BATCH..][..BATCH],
-                StepSeed { seed: Seed(1), epoch, step },
-                spec.learning_rate,
-            )?;
-            Ok(())
-        },
-    )
+    Timed::run(arguments, 3. * model.multiply_adds() as f64 * BATCH as f64, |i| {
+        let (epoch, step) = (i / per_epoch, i % per_epoch);
+        if step == 0 {
+            order = Seed(1)
+                .stream("shuffle", epoch, 0)
+                .permutation(examples.len())
+                .into_iter()
+                .map(|r| r as u32)
+                .collect();
+        }
+        fit.step(
+            &mut optimizer,
+            &order[step * BATCH..][..BATCH],
+            StepSeed { seed: Seed(1), epoch, step },
+            spec.learning_rate,
+        )?;
+        Ok(())
+    })
 }
 
 /// The timed passes over 10,000 images, from bytes to counted errors.
 pub fn evaluation(arguments: &Arguments) -> kd_core::Result<Timed> {
     let images = images(10_000);
-    let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
+    let (_, vb) = Params::seeded(Seed(1), arguments.device()?);
     let model: Box<dyn Model> = Box::new(Mlp::new(&net(1200, true), vb)?);
-    Timed::run(
-        arguments.warmup,
-        arguments.steps,
-        (model.multiply_adds() * images.len() as u64) as f64,
-        |_| {
-            let logits = predict(&*model, images.len(), 1000, |rows| {
-                Ok(images.range_to_tensor(rows, &Device::Cpu)?)
-            })?;
-            std::hint::black_box(Errors::count(&logits, &images.labels)?.total());
-            Ok(())
-        },
-    )
+    Timed::run(arguments, (model.multiply_adds() * images.len() as u64) as f64, |_| {
+        let logits = predict(&*model, images.len(), 1000, |rows| {
+            Ok(images.range_to_tensor(rows, arguments.device()?)?)
+        })?;
+        std::hint::black_box(Errors::count(&logits, &images.labels)?.total());
+        Ok(())
+    })
 }

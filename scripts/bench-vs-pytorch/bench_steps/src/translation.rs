@@ -155,7 +155,7 @@ fn steps(
         measure: None,
     };
     let mut optimizer = Optimizer::new(&spec.optimizer, None, params)?;
-    Timed::run(arguments.warmup, arguments.steps, 3. * multiply_adds, |step| {
+    Timed::run(arguments, 3. * multiply_adds, |step| {
         let draws = StepSeed { seed: Seed(1), epoch: 0, step };
         let (gradients, _) = task.gradients(&batches[step % BATCHES], draws)?;
         optimizer.step(&gradients, task.learning_rate(0, step))
@@ -206,7 +206,7 @@ fn search(spec: &TransformerSpec, arguments: &Arguments) -> Result<Timed> {
         read(spec, WORDS),
         BEAM as f64 * written(spec, WRITTEN as f64 / 2., WORDS) * WRITTEN as f64,
     );
-    Timed::run(arguments.warmup, arguments.steps, PAIRS as f64 * (read + written), |_| {
+    Timed::run(arguments, PAIRS as f64 * (read + written), |_| {
         let found = translate(&network, &sources, &search, &mut |_| ())?;
         if found.iter().any(|hypothesis| hypothesis.words.len() != WRITTEN - 1) {
             return Err(Error::bad_input(

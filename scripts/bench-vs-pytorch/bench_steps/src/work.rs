@@ -9,6 +9,8 @@ use kd_kernels::Precision;
 use kd_kernels::gemm::{Epilogue, MatRef, gemm_into};
 use rayon::prelude::*;
 
+use crate::Arguments;
+
 /// Milliseconds of each timed step, and the work of one.
 pub struct Timed {
     pub times: Vec<f64>,
@@ -19,13 +21,14 @@ pub struct Timed {
 }
 
 impl Timed {
-    /// Takes `warmup` untimed and `steps` timed steps, each of so many multiply-adds.
+    /// Takes `warmup` untimed and `steps` timed steps, each of so many multiply-adds. A step ends
+    /// when the device has done it.
     pub fn run(
-        warmup: usize,
-        steps: usize,
+        arguments: &Arguments,
         multiply_adds: f64,
         mut step: impl FnMut(usize) -> kd_core::Result<()>,
     ) -> kd_core::Result<Self> {
+        let (warmup, steps, device) = (arguments.warmup, arguments.steps, arguments.device()?);
         let mut times = Vec::with_capacity(steps);
         let mut before = 0;
         for i in 0..warmup + steps {
@@ -34,6 +37,7 @@ impl Timed {
             }
             let started = Instant::now();
             step(i)?;
+            device.synchronize()?;
             if i >= warmup {
                 times.push(started.elapsed().as_secs_f64() * 1e3);
             }
