@@ -18,8 +18,7 @@ use crate::transformer::Transformer;
 use kd_core::model::Mode;
 use kd_core::params::Params;
 use kd_core::seed::StepSeed;
-use kd_core::train::training::check_finite;
-use kd_core::train::{OptimizerSpec, Task, TermValue};
+use kd_core::train::{LossTerms, OptimizerSpec, Task};
 use kd_core::{Error, Result, Seed};
 
 /// How a translator is trained, as an experiment file writes it. Lengths are in updates of the
@@ -206,13 +205,14 @@ impl TranslationTask<'_> {
         epoch * self.spec.updates_per_epoch + step
     }
 
-    /// Loss terms of one batch: sums over its words, as tensors and as numbers.
+    /// Loss terms of one batch, sums over its words: the loss to minimise, the cross-entropy, and the
+    /// teacher's where there is one.
     fn terms(
         &self,
         network: &Transformer,
         batch: &TokenBatch,
         mode: Mode,
-    ) -> Result<(Tensor, f64, f64)> {
+    ) -> Result<(Tensor, Tensor, Option<Tensor>)> {
         let memory = network.encode(&batch.source, &batch.source_lengths, mode)?;
         let hidden = network.decode(&memory, &batch.target_in, mode)?.flatten_to(1)?;
         let targets = batch.target_out.flatten_all()?;
@@ -226,8 +226,7 @@ impl TranslationTask<'_> {
                 Some(PAD),
             )?
             .loss;
-            let value = f64::from(loss.to_scalar::<f32>()?);
-            return Ok((loss, value, 0.));
+            return Ok((loss.clone(), loss.detach(), None));
         };
         let logits = network.logits(&hidden)?;
         let hard = label_smoothed_cross_entropy(&logits, &targets, smoothing, Some(PAD))?.loss;
@@ -236,9 +235,8 @@ impl TranslationTask<'_> {
             .logits(&teacher.decode(&read, &batch.target_in, Mode::Evaluate)?.flatten_to(1)?)?;
         let counts: Vec<bool> = targets.to_vec1::<u32>()?.into_iter().map(|id| id != PAD).collect();
         let soft = soft_cross_entropy(&logits, &wanted, Some(&counts))?;
-        let values = (f64::from(hard.to_scalar::<f32>()?), f64::from(soft.to_scalar::<f32>()?));
-        let loss = ((hard * (1. - weight))? + (soft * *weight)?)?;
-        Ok((loss, values.0, values.1))
+        let loss = ((&hard * (1. - weight))? + (&soft * *weight)?)?;
+        Ok((loss, hard.detach(), Some(soft.detach())))
     }
 }
 
@@ -268,7 +266,7 @@ impl Task for TranslationTask<'_> {
         &self,
         batches: &Vec<TokenBatch>,
         draws: StepSeed,
-    ) -> Result<(Gradients, Vec<TermValue>)> {
+    ) -> Result<(Gradients, LossTerms)> {
         self.spec.precision.during(|| self.summed_gradients(batches, draws))
     }
 
@@ -283,9 +281,9 @@ impl TranslationTask<'_> {
         &self,
         batches: &[TokenBatch],
         draws: StepSeed,
-    ) -> Result<(Gradients, Vec<TermValue>)> {
+    ) -> Result<(Gradients, LossTerms)> {
         let words: usize = batches.iter().map(|batch| batch.target_tokens).sum();
-        let (mut hard, mut soft) = (0., 0.);
+        let (mut hard, mut soft) = (Vec::new(), Vec::new());
         let mut sum: Option<Gradients> = None;
         for (i, batch) in batches.iter().enumerate() {
             // The batches of an update are told apart by the step of their draws.
@@ -300,7 +298,8 @@ impl TranslationTask<'_> {
                 }
             };
             let (loss, h, s) = self.terms(network, batch, mode)?;
-            (hard, soft) = (hard + h / words as f64, soft + s / words as f64);
+            hard.push(h);
+            soft.extend(s);
             let gradients = backward(&(loss * (1. / words as f64))?)?;
             sum = Some(match sum {
                 None => gradients,
@@ -310,14 +309,27 @@ impl TranslationTask<'_> {
             });
         }
         let weight = self.teacher.as_ref().map_or(0., |teacher| teacher.weight);
-        let mut values =
-            vec![TermValue { name: "cross-entropy", weight: 1. - weight, value: hard as f32 }];
-        if self.teacher.is_some() {
-            values.push(TermValue { name: "word-distillation", weight, value: soft as f32 });
-        }
-        check_finite(&values, draws)?;
+        let hard = per_word(&hard, words)?;
+        let soft = if soft.is_empty() { None } else { Some(per_word(&soft, words)?) };
+        let terms = std::iter::once(("cross-entropy", 1. - weight, &hard))
+            .chain(soft.iter().map(|soft| ("word-distillation", weight, soft)));
+        let values = LossTerms::stacked(terms)?;
+        values.check(draws)?;
         let gradients =
             sum.ok_or_else(|| Error::bad_input("train: expected accumulate of at least 1, got 0"))?;
         Ok((gradients, values))
     }
+}
+
+/// Sums over the words of several batches, each a scalar, as one mean over all words. On the CPU it
+/// is summed in f64; elsewhere the scalars stay where they are.
+fn per_word(sums: &[Tensor], words: usize) -> Result<Tensor> {
+    let Some(first) = sums.first().filter(|sum| sum.device().is_cpu()) else {
+        return Ok((Tensor::stack(sums, 0)?.sum_all()? / words as f64)?);
+    };
+    let mut mean = 0.;
+    for sum in sums {
+        mean += f64::from(sum.to_scalar::<f32>()?) / words as f64;
+    }
+    Ok(Tensor::new(mean as f32, first.device())?)
 }

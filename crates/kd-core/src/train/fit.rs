@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use kd_kernels::Gradients;
 use kd_kernels::{backward, backward_keeping};
 use serde::{Deserialize, Serialize};
 
+use super::loss_terms::{LossTerms, TermValue, check_finite};
 use super::observer::{EpochRecord, Observer};
-use super::training::{Task, TermValue, Training, check_finite};
+use super::training::{Task, Training};
 use super::{Batch, Examples, Optimizer, TrainSpec, Trains};
 use crate::frozen::Teacher;
 use crate::method::{Distillation, Pull, Step, Teaching, Term};
@@ -182,17 +183,25 @@ impl<'a> Fit<'a> {
         draws: StepSeed,
         lr: f64,
     ) -> Result<Vec<TermValue>> {
+        // A caller of single steps wants to know each at once.
+        let known = |terms: LossTerms| -> Result<Vec<TermValue>> {
+            let values = terms.read()?;
+            check_finite(&values, draws)?;
+            Ok(values)
+        };
         if self.spec.optimizer.splits() {
-            let ([task, teacher], values) = self.gradients_apart(batch, draws)?;
+            let ([task, teacher], terms) = self.gradients_apart(batch, draws)?;
+            let values = known(terms)?;
             optimizer.step_apart(&task, &teacher, lr)?;
             return Ok(values);
         }
-        let (gradients, values) = self.gradients(batch, draws)?;
+        let (gradients, terms) = self.gradients(batch, draws)?;
+        let values = known(terms)?;
         optimizer.step(&gradients, lr)?;
         Ok(values)
     }
 
-    fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
+    fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, LossTerms)> {
         self.walked(batch, draws, |terms| {
             let loss = total(terms.iter())?
                 .ok_or_else(|| Error::bad_input("the method gave no loss term"))?;
@@ -204,7 +213,7 @@ impl<'a> Fit<'a> {
         &self,
         batch: &Batch,
         draws: StepSeed,
-    ) -> Result<([Gradients; 2], Vec<TermValue>)> {
+    ) -> Result<([Gradients; 2], LossTerms)> {
         self.walked(batch, draws, |terms| {
             let of = |pull| total(terms.iter().filter(|term| term.pull == pull));
             // The two losses share a graph: the first pass leaves in it what the second needs.
@@ -220,7 +229,7 @@ impl<'a> Fit<'a> {
         batch: &Batch,
         draws: StepSeed,
         backward: impl Fn(&[Term]) -> Result<G>,
-    ) -> Result<(G, Vec<TermValue>)> {
+    ) -> Result<(G, LossTerms)> {
         let wants = self.method.wants();
         let student = if wants.student {
             Some(self.model.forward(
@@ -241,8 +250,8 @@ impl<'a> Fit<'a> {
             draws,
         };
         let terms = self.method.terms(&step)?;
-        let values = values(&terms)?;
-        check_finite(&values, draws)?;
+        let values = LossTerms::of(&terms)?;
+        values.check(draws)?;
         let gradients = backward(&terms)?;
         self.method.remember(&step)?;
         Ok((gradients, values))
@@ -265,23 +274,6 @@ impl<'a> Fit<'a> {
 
 fn names(taps: &[String]) -> Vec<&str> {
     taps.iter().map(String::as_str).collect()
-}
-
-/// The raw values of the terms, in one read from the device.
-fn values(terms: &[Term]) -> Result<Vec<TermValue>> {
-    if terms.is_empty() {
-        return Ok(Vec::new());
-    }
-    let scalars = terms
-        .iter()
-        .map(|term| term.value.detach().reshape(1)?.to_dtype(DType::F32))
-        .collect::<Result<Vec<_>, _>>()?;
-    let read = Tensor::cat(&scalars, 0)?.to_vec1::<f32>()?;
-    Ok(terms
-        .iter()
-        .zip(read)
-        .map(|(term, value)| TermValue { name: term.name, weight: term.weight, value })
-        .collect())
 }
 
 /// The weighted sum of the terms; none where there are none.
@@ -337,7 +329,7 @@ impl Task for Images<'_> {
             * spec.schedule.factor(epoch, step, spec.epochs, self.fit.steps(), spec.warm_up_epochs)
     }
 
-    fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, Vec<TermValue>)> {
+    fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, LossTerms)> {
         self.fit.gradients(batch, draws)
     }
 
@@ -345,7 +337,7 @@ impl Task for Images<'_> {
         &self,
         batch: &Batch,
         draws: StepSeed,
-    ) -> Result<([Gradients; 2], Vec<TermValue>)> {
+    ) -> Result<([Gradients; 2], LossTerms)> {
         self.fit.gradients_apart(batch, draws)
     }
 

@@ -12,22 +12,12 @@ use kd_kernels::Gradients;
 use serde::{Deserialize, Serialize};
 
 use super::ahead::ahead;
+use super::loss_terms::LossTerms;
 use super::unfinished::{Sums, Unfinished};
 use super::{EpochRecord, Observer, Optimizer, OptimizerSpec, StepRecord, Trains, checkpoint};
 use crate::params::Params;
 use crate::seed::StepSeed;
 use crate::{Error, Result, Seed};
-
-/// What one loss term came to at one step.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct TermValue {
-    /// Its name.
-    pub name: &'static str,
-    /// Its weight in the total.
-    pub weight: f64,
-    /// The raw value.
-    pub value: f32,
-}
 
 /// What is trained on, step by step.
 pub trait Task: Sync {
@@ -50,15 +40,11 @@ pub trait Task: Sync {
     /// The learning rate of one step: both count from 0, epochs within the phase.
     fn learning_rate(&self, epoch: usize, step: usize) -> f64;
 
-    /// Loss terms of a batch and, if all of them are finite, the gradients of their weighted sum.
+    /// Loss terms of a batch and the gradients of their weighted sum.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] when a term is not finite.
-    fn gradients(
-        &self,
-        batch: &Self::Batch,
-        draws: StepSeed,
-    ) -> Result<(Gradients, Vec<TermValue>)>;
+    /// [`Error::NonFinite`] when a term that is known at once is not finite: on the CPU, any.
+    fn gradients(&self, batch: &Self::Batch, draws: StepSeed) -> Result<(Gradients, LossTerms)>;
 
     /// The same, with the gradients of the terms by which the labels pull and of those by which the
     /// teacher pulls apart.
@@ -69,7 +55,7 @@ pub trait Task: Sync {
         &self,
         _batch: &Self::Batch,
         _draws: StepSeed,
-    ) -> Result<([Gradients; 2], Vec<TermValue>)> {
+    ) -> Result<([Gradients; 2], LossTerms)> {
         Err(Error::bad_input(
             "optimizer: dot needs a distillation method, whose terms say who pulls",
         ))
@@ -81,22 +67,6 @@ pub trait Task: Sync {
     /// When it cannot be measured.
     fn measure(&self, _epoch: usize) -> Result<BTreeMap<String, f64>> {
         Ok(BTreeMap::new())
-    }
-}
-
-/// Errors where a term is not finite.
-///
-/// # Errors
-/// [`Error::NonFinite`] with the first such term.
-pub fn check_finite(values: &[TermValue], draws: StepSeed) -> Result<()> {
-    match values.iter().find(|term| !term.value.is_finite()) {
-        Some(&TermValue { name, value, .. }) => Err(Error::NonFinite {
-            term: name.to_owned(),
-            value,
-            epoch: draws.epoch + 1,
-            step: draws.step + 1,
-        }),
-        None => Ok(()),
     }
 }
 
@@ -288,27 +258,27 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
             |made, batch| {
                 let step = begun + made;
                 lr = task.learning_rate(epoch, step);
-                let values = if self.optimizer.splits() {
-                    let ([by_task, by_teacher], values) =
+                if self.optimizer.splits() {
+                    let ([by_task, by_teacher], terms) =
                         task.gradients_apart(&batch, draws(step))?;
                     run.optimizer.step_apart(&by_task, &by_teacher, lr)?;
-                    values
+                    sums.push(draws(step), terms);
                 } else {
-                    let (gradients, values) = task.gradients(&batch, draws(step))?;
+                    let (gradients, terms) = task.gradients(&batch, draws(step))?;
                     run.optimizer.step(&gradients, lr)?;
-                    values
-                };
-                for TermValue { name, weight, value } in values {
-                    sums.loss += weight * f64::from(value);
-                    *sums.terms.entry(name.to_owned()).or_default() += f64::from(value);
+                    sums.push(draws(step), terms);
+                }
+                if sums.are_due(self.device) {
+                    sums.settle()?;
                 }
                 sums.step = step + 1;
                 if sums.step < steps {
-                    self.between(&sums, (overall, steps), earlier, started, run, observer)?;
+                    self.between(&mut sums, (overall, steps), earlier, started, run, observer)?;
                 }
                 Ok(())
             },
         )?;
+        sums.settle()?;
         let n = steps as f64;
         let mut terms = sums.terms;
         terms.values_mut().for_each(|v| *v /= n);
@@ -329,7 +299,7 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
     /// where it is time for it or the run is asked to stop.
     fn between(
         &self,
-        sums: &Sums,
+        sums: &mut Sums,
         (overall, steps): (usize, usize),
         earlier: f64,
         started: Instant,
@@ -337,11 +307,12 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
         observer: &mut dyn Observer,
     ) -> Result<()> {
         let (epoch, step) = (overall + 1, sums.step);
-        observer.step(StepRecord { epoch, step, steps, loss: sums.loss / step as f64 });
+        observer.step(StepRecord { epoch, step, steps, loss: sums.mean() });
         let stops = observer.stops();
         if let Some(path) = &self.state
             && (stops || run.saved.elapsed() >= self.save_every.max(BETWEEN_STEPS))
         {
+            sums.settle()?;
             let seconds = earlier + started.elapsed().as_secs_f64();
             self.save(path, run, Some(sums.saved(self.phase(), seconds)))?;
         }

@@ -20,7 +20,8 @@ use candle_core::{DType, Result, Tensor, bail};
 /// the kernel while [`crate::kernels_enabled`]; all others run [`reference::embedding`].
 ///
 /// Errors: ids that are not u32, shapes that do not fit, and an id of V or more, naming its index.
-/// The check reads the ids on the host, which on an accelerator waits for them.
+/// Ids on an accelerator are not looked at, since a read would wait for all that the device has to
+/// do: what stands in the rows of ids out of range is not defined there.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -49,7 +50,7 @@ pub fn embedding(
     }
 }
 
-/// The ids on the host, all within the table.
+/// The ids on the host, all within the table; none where they are on an accelerator.
 fn check(ids: &Tensor, table: &Tensor, positions: Option<&Tensor>) -> Result<Vec<u32>> {
     let &[v, d] = table.dims() else {
         bail!("embedding: table has shape {:?}, expected [V, d]", table.dims())
@@ -65,6 +66,12 @@ fn check(ids: &Tensor, table: &Tensor, positions: Option<&Tensor>) -> Result<Vec
             &[p, width] if p >= t && width == d => {}
             dims => bail!("embedding: positions have shape {dims:?}, expected at least [{t}, {d}]"),
         }
+    }
+    if !ids.device().same_device(table.device()) {
+        bail!("embedding: expected ids and table on one device")
+    }
+    if !ids.device().is_cpu() {
+        return Ok(Vec::new());
     }
     let host = ids.flatten_all()?.to_vec1::<u32>()?;
     match host.iter().enumerate().find(|&(_, &id)| id as usize >= v) {

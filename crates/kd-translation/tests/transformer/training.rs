@@ -101,6 +101,7 @@ fn two_batches_accumulated_make_the_update_of_one_batch_with_both() -> Result<()
     let (apart, apart_terms) =
         task.gradients(&vec![batch(rows[0])?, batch(rows[1])?], draws(0, 0))?;
     let (together, terms) = task.gradients(&vec![batch(&rows.concat())?], draws(0, 0))?;
+    let (apart_terms, terms) = (apart_terms.read()?, terms.read()?);
     assert!(
         (apart_terms[0].value / terms[0].value - 1.).abs() < 1e-6,
         "{apart_terms:?}, expected {terms:?}"
@@ -122,7 +123,7 @@ fn a_step_in_bfloat16_has_nearly_the_gradients_of_one_in_float32() -> Result<()>
     let gradients = |spec: &TranslationSpec| -> Result<_> {
         let task = task(Learner::Network(&network), &params, None, &text, spec)?;
         let (gradients, terms) = task.gradients(&task.batch(draws(0, 0))?, draws(0, 0))?;
-        Ok((by_name(&params, &gradients), terms[0].value))
+        Ok((by_name(&params, &gradients), terms.read()?[0].value))
     };
     let ((exact, loss), (coarse, coarse_loss)) = (gradients(&exact)?, gradients(&coarse)?);
     assert!((coarse_loss / loss - 1.).abs() < 1e-3, "{coarse_loss}, expected about {loss}");
@@ -169,6 +170,7 @@ fn the_batches_of_an_update_are_those_of_the_run_in_their_order_and_drop_differe
     let same = vec![two.batch(draws(0, 0))?.remove(0), two.batch(draws(0, 0))?.remove(0)];
     let (twice, once) =
         (two.gradients(&same, draws(0, 0))?.1, one.gradients(&same[..1].to_vec(), draws(0, 0))?.1);
+    let (twice, once) = (twice.read()?, once.read()?);
     assert!((twice[0].value - once[0].value).abs() > 1e-4, "{twice:?} and {once:?}");
     Ok(())
 }
@@ -350,11 +352,12 @@ fn a_student_that_agrees_with_its_teacher_learns_from_the_words_alone_at_their_w
     let (text, recipe) = (text(120)?, recipe(4, 4));
     let hard = task(Learner::Network(&network), &params, None, &text, &recipe)?;
     let (wanted, hard_terms) = hard.gradients(&hard.batch(draws(0, 1))?, draws(0, 1))?;
-    let wanted = by_name(&params, &wanted);
+    let (wanted, hard_terms) = (by_name(&params, &wanted), hard_terms.read()?);
     for weight in [0.3, 1.] {
         let distillation = Some(WordDistillation { teacher: &teacher, weight });
         let task = task(Learner::Network(&network), &params, distillation, &text, &recipe)?;
         let (found, terms) = task.gradients(&task.batch(draws(0, 1))?, draws(0, 1))?;
+        let terms = terms.read()?;
         assert!(
             (terms[0].value - hard_terms[0].value).abs() < 1e-5
                 && (terms[0].weight, terms[1].weight) == (1. - weight, weight)
