@@ -12,17 +12,17 @@
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use candle_core::{Layout, Result, Storage, Tensor, bail};
+use candle_core::{Result, Storage, Tensor};
 
 use super::product::{AttentionProduct, Scores, Transposed};
+use super::softening::{Visible, soften, soften_gradient};
+use super::view::{View, columns_together};
 use super::{Mask, Sizes};
 use crate::dropout::cpu::{DropoutMask, drop_out_in_place};
-use crate::exp::{exp32_nonpos, row_max};
 use crate::gemm::buffer::{Workspace, with_lines};
 use crate::graph::{Backward, Grad, record, sum};
-use crate::multiversion::multiversioned;
 use crate::output::{Parts, written};
-use crate::rows::{self, tasks};
+use crate::rows::tasks;
 use crate::vector::Isa;
 
 thread_local! {
@@ -31,41 +31,6 @@ thread_local! {
 
 /// Values of one line of scratch memory.
 const LINE: usize = 16;
-
-/// A tensor `[b, t, d]` whose columns lie one after another.
-#[derive(Clone, Copy)]
-struct View<'a> {
-    values: &'a [f32],
-    batch: usize,
-    row: usize,
-}
-
-impl<'a> View<'a> {
-    fn of(storage: &'a Storage, layout: &Layout) -> Result<Self> {
-        let Storage::Cpu(storage) = storage else {
-            bail!("attention: the kernel was given a tensor that is not on the CPU")
-        };
-        let values = &storage.as_slice::<f32>()?[layout.start_offset()..];
-        match *layout.stride() {
-            [batch, row, 1] => Ok(Self { values, batch, row }),
-            _ => bail!(
-                "attention: expected columns one after another, got strides {:?}",
-                layout.stride()
-            ),
-        }
-    }
-
-    /// The values from column `col` of the first row of batch row `b` on. They end with the tensor,
-    /// not with the row.
-    fn at(&self, b: usize, col: usize) -> *const f32 {
-        self.values[b * self.batch + col..].as_ptr()
-    }
-}
-
-/// `t` itself if its columns lie one after another, otherwise a copy.
-fn columns_together(t: &Tensor) -> Result<Tensor> {
-    if t.stride()[2] == 1 { Ok(t.clone()) } else { t.force_contiguous() }
-}
 
 /// What each head sees: key lengths of the batch rows, and how many keys the first query sees where
 /// order counts.
@@ -455,21 +420,6 @@ impl Backward for SavedWeights {
     }
 }
 
-/// Query i sees the first min(keys, first + i·step) keys.
-#[derive(Clone, Copy)]
-struct Visible {
-    keys: usize,
-    first: usize,
-    step: usize,
-}
-
-impl Visible {
-    #[inline(always)]
-    fn of(&self, query: usize) -> usize {
-        self.keys.min(self.first + query * self.step)
-    }
-}
-
 /// Clears the `head` values of these rows, `d` apart.
 ///
 /// # Safety
@@ -478,35 +428,5 @@ unsafe fn clear_rows(to: *mut f32, rows: Range<usize>, d: usize, head: usize) {
     for row in rows {
         // SAFETY: the caller's promise; all bits 0 are the value 0.
         unsafe { std::ptr::write_bytes(to.wrapping_add(row * d), 0, head) }
-    }
-}
-
-multiversioned! {
-    /// The softmax of scale · each row of `len` scores over the keys that it sees, and 0 beyond.
-    fn soften(rows: &mut [f32], len: usize, scale: f32, visible: Visible) {
-        for (i, row) in rows.chunks_exact_mut(len).enumerate() {
-            let (seen, hidden) = row.split_at_mut(visible.of(i));
-            let max = row_max(seen);
-            for x in seen.iter_mut() {
-                *x = exp32_nonpos((*x - max) * scale);
-            }
-            let inverse = 1.0 / rows::sum(seen);
-            for x in seen {
-                *x *= inverse;
-            }
-            hidden.fill(0.0);
-        }
-    }
-}
-
-multiversioned! {
-    /// Turns the gradient of each row of `len` weights in `grad` into that of the scores.
-    fn soften_gradient(grad: &mut [f32], weights: &[f32], len: usize, scale: f32) {
-        for (grad, weights) in grad.chunks_exact_mut(len).zip(weights.chunks_exact(len)) {
-            let mean = rows::dot(grad, weights);
-            for (g, w) in grad.iter_mut().zip(weights) {
-                *g = w * (*g - mean) * scale;
-            }
-        }
     }
 }

@@ -3,8 +3,10 @@
 mod cpu;
 mod product;
 pub mod reference;
+mod softening;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use crate::dropout::{Dropout, cpu::DropoutMask};
 use crate::switch::takes_kernel;
