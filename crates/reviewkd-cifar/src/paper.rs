@@ -84,7 +84,7 @@ impl Paper for ReviewKd {
     }
 
     fn check(&self, spec: &CellSpec, needs: &Needs<CellSpec>) -> Result<()> {
-        spec.check_needs(needs)
+        spec.check_needs(needs, &self.data()?.0.train)
     }
 
     fn metrics(&self, spec: &CellSpec, _needs: &Needs<CellSpec>) -> Result<Option<Vec<String>>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use kd_core::data::{CropFlip, Normalisation};
+use kd_core::data::{CropFlip, LabelledImages, Normalisation};
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{Context, MethodSpec, Recipe};
 use kd_core::model::NetworkSpec;
@@ -59,11 +59,15 @@ impl CellSpec {
     }
 
     /// Checks that the cell has the teacher that its method needs, that the two see images alike,
-    /// and that the method fits the pair.
+    /// and that the method fits the pair and the training images.
     ///
     /// # Errors
     /// Bad input that names the role and what was found.
-    pub fn check_needs(&self, needs: &Needs<Self>) -> kd_experiment::Result<()> {
+    pub fn check_needs(
+        &self,
+        needs: &Needs<Self>,
+        train: &LabelledImages,
+    ) -> kd_experiment::Result<()> {
         let Self::Train(cell) = self else { return needs.expect(&[]) };
         if !cell.needs_teacher() {
             return needs.expect(&[]);
@@ -73,7 +77,7 @@ impl CellSpec {
         if let Some(normalisation) = teacher.spec.normalisation() {
             cell.check_normalisation(normalisation)?;
         }
-        Ok(cell.check_pair(teacher.spec.network())?)
+        Ok(cell.check_pair(teacher.spec.network(), train)?)
     }
 
     /// The name of its network.
@@ -105,6 +109,13 @@ pub struct ExamplesPart {
     pub augmentation: CropFlip,
     /// How bytes become numbers.
     pub normalisation: Normalisation,
+}
+
+impl ExamplesPart {
+    /// How many of so many images it takes.
+    pub fn count(&self, images: usize) -> usize {
+        if self.limit == 0 { images } else { self.limit.min(images) }
+    }
 }
 
 /// What a teacher's batch-norms normalise with.
@@ -242,18 +253,15 @@ impl TrainCell {
     }
 
     /// Builds the methods once for networks with initial weights: what does not fit the pair is
-    /// found out before anything is trained. The data set is not loaded yet, so that the images
-    /// are taken to be as many as CIFAR's, of as many classes as CIFAR-100's.
-    fn check_pair(&self, teacher: &str) -> Result<()> {
-        const CLASSES: usize = 100;
+    /// found out before anything is trained.
+    fn check_pair(&self, teacher: &str, train: &LabelledImages) -> Result<()> {
         let device = &Device::Cpu;
-        let teacher = untrained(teacher)?;
+        let teacher = untrained(teacher, train.classes)?;
         let (params, vb) = Params::seeded(Seed(0), device);
-        let student = self.network(CLASSES)?.build(vb.clone())?;
-        let count = if self.examples.limit == 0 { 50_000 } else { self.examples.limit.min(50_000) };
-        let labels: Vec<u8> = (0..count).map(|i| (i % CLASSES) as u8).collect();
+        let student = self.network(train.classes)?.build(vb.clone())?;
+        let labels = &train.labels[..self.examples.count(train.len())];
         for phase in self.phases() {
-            phase.method.build(&Context::new(&*student, Some(&teacher), &labels, &params, &vb))?;
+            phase.method.build(&Context::new(&*student, Some(&teacher), labels, &params, &vb))?;
         }
         Ok(())
     }
@@ -269,19 +277,19 @@ impl TrainCell {
     }
 }
 
-/// A teacher of this name with initial weights. Each is made once: a listing checks hundreds of
-/// cells with a few teachers.
-fn untrained(network: &str) -> Result<Arc<Teacher>> {
-    static KNOWN: Mutex<BTreeMap<String, Arc<Teacher>>> = Mutex::new(BTreeMap::new());
+/// A teacher of this name for so many classes, with initial weights. Each is made once: a listing
+/// checks hundreds of cells with a few teachers.
+fn untrained(network: &str, classes: usize) -> Result<Arc<Teacher>> {
+    static KNOWN: Mutex<BTreeMap<(String, usize), Arc<Teacher>>> = Mutex::new(BTreeMap::new());
     // Entries are inserted whole.
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(teacher) = known.get(network) {
+    if let Some(teacher) = known.get(&(network.to_owned(), classes)) {
         return Ok(teacher.clone());
     }
-    let (device, spec) = (&Device::Cpu, NetworkSpec::from_name(network, 100)?);
+    let (device, spec) = (&Device::Cpu, NetworkSpec::from_name(network, classes)?);
     let (weights, vb) = Params::seeded(Seed(0), device);
     spec.build(vb)?;
     let teacher = Arc::new(Frozen::build(weights.snapshot()?, device, |vb| spec.build(vb))?);
-    known.insert(network.to_owned(), teacher.clone());
+    known.insert((network.to_owned(), classes), teacher.clone());
     Ok(teacher)
 }

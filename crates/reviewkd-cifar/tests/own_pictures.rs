@@ -217,6 +217,8 @@ fn bad_input_is_refused_in_one_line_that_says_what_and_where() {
             format!("{taught} --method kd --set examples.normalisation=reviewkd"),
             "examples.normalisation: expected the teacher's crd",
         ),
+        // The memory of crd has a row for each picture: found out before the teacher is measured.
+        (format!("{taught} --method crd"), "method.negatives: expected 1 to 4, got 256"),
         (format!("{taught} --method kd --set train.epoch=3"), "did you mean `epochs`?"),
         (format!("{taught} --method kd --set train.epochs"), "--set: expected KEY=VALUE"),
         (format!("{taught} --method kd --seeds 1..3"), "--seeds: expected one"),
@@ -239,6 +241,8 @@ fn bad_input_is_refused_in_one_line_that_says_what_and_where() {
     for (arguments, expected) in cases {
         let said = refused(dir, &arguments);
         assert!(said.contains(expected), "{arguments}: {said}");
+        // No cell was begun.
+        assert!(!said.lines().any(|line| line.starts_with('[')), "{arguments}: {said}");
     }
 }
 

@@ -56,7 +56,7 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     let started = Instant::now();
     let precision: kd_kernels::conv2d::Precision = cell.conv.into();
     let part = &cell.examples;
-    let count = if part.limit == 0 { data.train.len() } else { part.limit.min(data.train.len()) };
+    let count = part.count(data.train.len());
     let examples = NormalisedExamples {
         images: &data.train,
         rows: (0..count as u32).collect(),
