@@ -12,6 +12,7 @@ pub mod decoupled;
 pub mod factor_transfer;
 pub mod hierarchical_context;
 pub mod hint;
+pub mod information_theoretic;
 pub mod logit_regression;
 pub mod neuron_selectivity;
 pub(crate) mod operands;

@@ -18,6 +18,7 @@ pub mod fsp;
 pub mod ft;
 pub mod hard_targets;
 mod interface;
+pub mod itrd;
 pub mod logit_regression;
 mod logits;
 pub mod nst;
@@ -103,6 +104,8 @@ methods! {
     Ft(ft),
     /// Cross-entropy with the labels alone: no distillation. See [`hard_targets`].
     HardTargets(hard_targets),
+    /// Miles et al. 2022, information theoretic representation distillation. See [`itrd`].
+    Itrd(itrd),
     /// The limit of soft targets at high temperature. See [`logit_regression`].
     LogitRegression(logit_regression),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].

@@ -1,7 +1,7 @@
 //! What does not fit is refused before anything is trained, in one line.
 
 use candle_core::Device;
-use kd_core::method::{Context, MethodSpec, Recipe, Soft, at, cc, dkd, nst, rkd, vid};
+use kd_core::method::{Context, MethodSpec, Recipe, Soft, at, cc, dkd, itrd, nst, rkd, vid};
 use kd_core::params::Params;
 use kd_core::{Result, Seed};
 
@@ -78,7 +78,18 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         hard_weight,
         soft,
     };
+    let itrd = |correlation_weight, mutual_weight, alpha| itrd::Spec {
+        correlation_weight,
+        mutual_weight,
+        alpha,
+        hard_weight,
+        soft,
+    };
     let cases: Vec<(MethodSpec, &str)> = vec![
+        (itrd(nan, 1., 1.).into(), "method.correlation-weight: "),
+        (itrd(1., -1., 1.).into(), "method.mutual-weight: "),
+        (itrd(1., 1., 0.).into(), "method.alpha: "),
+        (itrd(1., 1., nan).into(), "method.alpha: "),
         (at::Spec { weight: -1., hard_weight, soft }.into(), "method.weight: "),
         (at::Spec { weight: 1., hard_weight: nan, soft }.into(), "method.hard-weight: "),
         (

@@ -1,0 +1,45 @@
+//! Losses of the newer methods on features against PyTorch's values and gradients in
+//! `../golden/newer_features.json`, which `scripts/oracles/newer_features.py` writes.
+
+use candle_core::{Result, Tensor};
+use kd_core::loss::information_theoretic;
+use serde_json::Value;
+
+use super::cases::{agree, first_cases_are};
+
+pub(super) fn golden() -> Value {
+    serde_json::from_str(include_str!("../golden/newer_features.json"))
+        .expect("the golden file is JSON")
+}
+
+/// Our loss of that name.
+fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
+    let number = |name: &str| case["options"][name].as_f64().expect("a number");
+    match case["loss"].as_str().expect("a name") {
+        "feature_correlation" => {
+            information_theoretic::feature_correlation(&xs[0], &xs[1], number("alpha"))
+        }
+        "mutual_information" => information_theoretic::mutual_information(&xs[0], &xs[1]),
+        other => panic!("{other}: no such loss"),
+    }
+}
+
+#[test]
+fn the_goldens_name_the_torch_version_that_made_them() {
+    assert!(golden()["torch"].as_str().expect("a version").starts_with("2.15"));
+}
+
+#[test]
+fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
+    let golden = golden();
+    assert!(golden["cases"].as_array().expect("cases").len() >= 7);
+    agree(&golden, ours)
+}
+
+/// The value of the first case of each loss is known from a program in numpy too.
+#[test]
+fn the_oracle_agrees_with_values_that_were_computed_without_pytorch() {
+    let known =
+        [("feature_correlation", 2.173827228654361), ("mutual_information", 0.2237543316094668)];
+    first_cases_are(&golden(), &known);
+}
