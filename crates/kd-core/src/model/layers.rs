@@ -7,8 +7,8 @@ use kd_kernels::batch_norm::{Running, Statistics, batch_norm};
 use kd_kernels::conv2d::{Geometry, Precision, StoredNorm, conv2d, conv2d_normalised};
 use kd_kernels::linear::linear;
 
-use super::Mode;
 pub(crate) use super::interface::SIDE;
+use super::{Classifier, Mode};
 use crate::Result;
 use crate::params::buffer;
 
@@ -272,6 +272,11 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// Its tensors.
+    pub fn classifier(&self) -> Classifier {
+        Classifier { weight: self.weight.clone(), bias: self.bias.clone() }
+    }
+
     pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
         Ok(linear(
             xs,

@@ -6,11 +6,10 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::global_avg_pool;
 
 use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::tap_request::{TapRequest, last_taps, tap};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::Result;
 
 /// One group of blocks: expansion, channels, blocks, stride of the first; and the stage that ends
@@ -53,7 +52,7 @@ const LAST: usize = 1280;
 /// `blocks.{g}.{i}.conv.{0,1,3,4,6,7}`, `conv2.{0,1}`, `classifier.0`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage4` (ends of groups 1, 2, 4 and 6: linear, of
-/// either sign), `pooled`.
+/// either sign), `last`, `pooled`.
 pub struct MobileNetV2 {
     stem: ConvNorm,
     groups: Vec<Vec<Block>>,
@@ -105,7 +104,7 @@ impl MobileNetV2 {
         let last =
             make.conv_norm(&vb.pp("conv2"), ["0", "1"], (channels, LAST), Window::new(1, 1), side)?;
         let head = make.head(vb.pp("classifier.0"), LAST, classes, HeadInit::SmallNormal)?;
-        taps.push(tap("pooled", LAST, 0, Activated::After));
+        taps.extend(last_taps(LAST, side));
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, groups, last, head, about })
     }
@@ -158,8 +157,11 @@ impl Model for MobileNetV2 {
                 request.offer(&format!("stage{stage}"), &xs);
             }
         }
-        let pooled = global_avg_pool(&self.last.forward(&xs, None, Activation::Relu, mode)?)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        let last = self.last.forward(&xs, None, Activation::Relu, mode)?;
+        request.classified(&last, &self.head, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        Some(self.head.classifier())
     }
 }

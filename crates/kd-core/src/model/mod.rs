@@ -19,7 +19,7 @@ pub mod vgg;
 pub mod wide_resnet;
 
 pub use fact_mlp::{FactMlp, FactMlpSpec};
-pub use interface::{About, Activated, MAX_WEIGHTS, Mode, Model, Outputs, Tap};
+pub use interface::{About, Activated, Classifier, LAST, MAX_WEIGHTS, Mode, Model, Outputs, Tap};
 pub use mlp::{Mlp, MlpSpec};
 pub use resnet_cifar::Shortcut;
 pub use spec::NetworkSpec;

@@ -5,11 +5,10 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::global_avg_pool;
 
 use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::tap_request::{TapRequest, last_taps, tap};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::Result;
 
 /// Blocks of the stages.
@@ -23,7 +22,7 @@ const EXPANSION: usize = 4;
 /// `layer{1..4}.{i}.conv{1..3}`, `.bn{1..3}`, `.shortcut.{0,1}`, `linear`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage4` (after the last ReLU), `stage1.pre` to
-/// `stage4.pre` (the sum before it), `pooled`.
+/// `stage4.pre` (the sum before it), `last`, `pooled`.
 pub struct ResNet50 {
     stem: ConvNorm,
     stages: Vec<Vec<Block>>,
@@ -70,7 +69,7 @@ impl ResNet50 {
             taps.push(tap(format!("stage{stage}"), channels, side, Activated::After));
         }
         let head = make.head(vb.pp("linear"), channels, classes, HeadInit::Uniform)?;
-        taps.push(tap("pooled", channels, 0, Activated::After));
+        taps.extend(last_taps(channels, side));
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, stages, head, about })
     }
@@ -132,8 +131,10 @@ impl Model for ResNet50 {
                 block.forward(xs, act, mode)
             })?;
         }
-        let pooled = global_avg_pool(&xs)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        request.classified(&xs, &self.head, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        Some(self.head.classifier())
     }
 }

@@ -7,11 +7,11 @@ use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::channel_shuffle::channel_shuffle;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::{avg_pool2d, global_avg_pool};
+use kd_kernels::pool::avg_pool2d;
 
 use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::tap_request::{TapRequest, last_taps, tap};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::Result;
 
 const STEM: usize = 24;
@@ -27,7 +27,7 @@ const GROUPS: usize = 3;
 /// `.bn{1..3}`, `linear`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to
-/// `stage3.pre` (the sum before it), `pooled`.
+/// `stage3.pre` (the sum before it), `last`, `pooled`.
 pub struct ShuffleNetV1 {
     stem: ConvNorm,
     stages: Vec<Vec<Block>>,
@@ -74,7 +74,7 @@ impl ShuffleNetV1 {
             taps.push(tap(format!("stage{stage}"), out, side, Activated::After));
         }
         let head = make.head(vb.pp("linear"), channels, classes, HeadInit::Uniform)?;
-        taps.push(tap("pooled", channels, 0, Activated::After));
+        taps.extend(last_taps(channels, side));
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, stages, head, about })
     }
@@ -145,8 +145,10 @@ impl Model for ShuffleNetV1 {
                 block.forward(xs, act, mode)
             })?;
         }
-        let pooled = global_avg_pool(&xs)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        request.classified(&xs, &self.head, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        Some(self.head.classifier())
     }
 }

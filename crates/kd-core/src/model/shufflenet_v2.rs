@@ -6,12 +6,11 @@ use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::channel_shuffle::channel_shuffle;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
 use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::tap_request::{TapRequest, last_taps, tap};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::Result;
 
 const STEM: usize = 24;
@@ -28,7 +27,7 @@ const LAST: usize = 1024;
 /// `bn2`, `linear`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the shuffle), `stage1.pre` to
-/// `stage3.pre`, `pooled`. As in the reference, the `.pre` taps are taken before the shuffle too:
+/// `stage3.pre`, `last`, `pooled`. As in the reference, the `.pre` taps are taken before the shuffle too:
 /// the last block's untouched half (rectified earlier), then its other half before the ReLU,
 /// so their channels come in another order.
 pub struct ShuffleNetV2 {
@@ -71,7 +70,7 @@ impl ShuffleNetV2 {
         let last =
             make.conv_norm(&vb, ["conv2", "bn2"], (channels, LAST), Window::new(1, 1), side)?;
         let head = make.head(vb.pp("linear"), LAST, classes, HeadInit::Uniform)?;
-        taps.push(tap("pooled", LAST, 0, Activated::After));
+        taps.extend(last_taps(LAST, side));
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, stages, last, head, about })
     }
@@ -164,8 +163,11 @@ impl Model for ShuffleNetV2 {
             }
             request.offer(&format!("stage{stage}"), &xs);
         }
-        let pooled = global_avg_pool(&self.last.forward(&xs, None, Activation::Relu, mode)?)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        let last = self.last.forward(&xs, None, Activation::Relu, mode)?;
+        request.classified(&last, &self.head, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        Some(self.head.classifier())
     }
 }
