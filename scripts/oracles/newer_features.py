@@ -12,7 +12,7 @@ import pathlib
 import torch
 import torch.nn.functional as F
 
-from distillation_losses import Input, case
+from distillation_losses import Input, case, non_target_class, target_class
 from method_adapters import STUDENT, TEACHER, features, leaf, record, variable
 
 OUT = pathlib.Path(__file__).parents[2] / "crates/kd-core/tests/golden/newer_features.json"
@@ -42,6 +42,41 @@ def itrd():
     return cases + [case(mutual_information, s, t) for s, t in ((es, et16), (es, et), (batch_s, batch_t))]
 
 
+def cells(x, grids):
+    """[b, n, c]: means of windows, which overlap or repeat as in PyTorch's adaptive pooling."""
+    return torch.cat([F.adaptive_avg_pool2d(x, side).flatten(2) for side in grids], 2).transpose(1, 2)
+
+
+def over_cells(s, t, ws, wt, bs=None, bt=None, *, part, grids, labels, complementary, temperature=4.0):
+    """The loss of each cell of each image by itself; the first cell is the whole image."""
+    s, t = F.linear(cells(s, grids), ws, bs), F.linear(cells(t, grids), wt, bt)
+    parts = {"kl": lambda s, t, y: temperature**2 * (F.softmax(t / temperature, 1) * (F.log_softmax(t / temperature, 1) - F.log_softmax(s / temperature, 1))).sum(),
+             "target": lambda s, t, y: target_class(s, t, y, temperature),
+             "non_target": lambda s, t, y: non_target_class(s, t, y, temperature)}
+    total = 0
+    for i, y in enumerate(labels):
+        right = [row.argmax() == y for row in t[i]]
+        for j, here in enumerate(right):
+            weight = 1.0 if here == right[0] else complementary
+            total = total + weight * parts[part](s[i, j : j + 1], t[i, j : j + 1], y.reshape(1))
+    return total / (s.shape[0] * s.shape[1])
+
+
+def sdd():
+    labels = torch.tensor([2, 0, 7, 9])
+    fs, ft = Input((4, 6, 8, 8), 0.013, 0.2), Input((4, 6, 8, 8), 0.017, 0.9)
+    w = Input((10, 6), 0.37, 0.2, 0.5)
+    # Another width and size of the teacher's map, and biases; of the student's map a grid repeats pixels.
+    small, wide = Input((4, 6, 2, 2), 0.37, 0.2, 2.0), Input((4, 9, 4, 4), 0.23, 0.9, 2.0)
+    ws, wt, bs, bt = Input((10, 6), 0.91, 0.4, 2.0), Input((10, 9), 0.53, 0.3, 3.0), Input((10,), 0.7, 0.1), Input((10,), 1.3, 0.5)
+    cases = []
+    for part, complementary in (("kl", 2.0), ("target", 2.0), ("non_target", 3.0)):
+        options = {"part": part, "labels": labels, "complementary": complementary}
+        cases += [case(over_cells, fs, ft, w, w, trained=(0, 2), grids=grids, **options) for grids in ([1, 2], [1, 2, 4])]
+        cases += [case(over_cells, small, wide, ws, wt, bs, bt, trained=(0, 2, 4), grids=[1, 2, 3, 4], **options)]
+    return cases
+
+
 def itrd_terms():
     """Both terms, the student's pooled vector embedded to the teacher's width."""
     width, cin = TEACHER[-1][0], STUDENT[-1][0]
@@ -54,7 +89,7 @@ def itrd_terms():
 
 
 def main():
-    golden = {"torch": torch.__version__, "cases": itrd(), "itrd": itrd_terms()}
+    golden = {"torch": torch.__version__, "cases": itrd() + sdd(), "itrd": itrd_terms()}
     OUT.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

@@ -6,6 +6,7 @@
 
 pub mod activation_boundary;
 pub mod attention;
+pub mod cells;
 pub mod contrastive;
 pub mod correlation;
 pub mod decoupled;

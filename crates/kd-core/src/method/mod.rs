@@ -10,6 +10,7 @@ pub mod ab;
 mod anchored;
 pub mod at;
 pub mod cc;
+mod classified;
 pub mod crd;
 pub mod cross_stage;
 pub mod dkd;
@@ -29,6 +30,7 @@ pub mod pkt;
 mod regressor;
 pub mod review;
 pub mod rkd;
+pub mod sdd;
 pub mod soft_targets;
 pub mod sp;
 mod stages;
@@ -120,6 +122,8 @@ methods! {
     Review(review),
     /// Park et al. 2019, relational knowledge distillation. See [`rkd`].
     Rkd(rkd),
+    /// Wei, Luo and Luo 2024, scale decoupled distillation. See [`sdd`].
+    Sdd(sdd),
     /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
     SoftTargets(soft_targets),
     /// Tung and Mori 2019, similarity-preserving distillation. See [`sp`].

@@ -1,7 +1,7 @@
 //! What does not fit is refused before anything is trained, in one line.
 
 use candle_core::Device;
-use kd_core::method::{Context, MethodSpec, Recipe, Soft, at, cc, dkd, itrd, nst, rkd, vid};
+use kd_core::method::{Context, MethodSpec, Recipe, Soft, at, cc, dkd, itrd, nst, rkd, sdd, vid};
 use kd_core::params::Params;
 use kd_core::{Result, Seed};
 
@@ -85,7 +85,26 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         hard_weight,
         soft,
     };
+    let sdd = |grids: &[usize], complementary_weight, base| sdd::Spec {
+        grids: grids.to_vec(),
+        complementary_weight,
+        base,
+        hard_weight,
+        soft,
+    };
+    let kd = |temperature, weight| sdd::Base::Kd { temperature, weight };
+    let in_cells =
+        |alpha, beta| sdd::Base::Dkd { temperature: 4., alpha, beta, warm_up_epochs: 20 };
     let cases: Vec<(MethodSpec, &str)> = vec![
+        (sdd(&[], 2., kd(4., 1.)).into(), "method.grids: "),
+        (sdd(&[2, 4], 2., kd(4., 1.)).into(), "method.grids: "),
+        (sdd(&[1, 1], 2., kd(4., 1.)).into(), "method.grids: "),
+        (sdd(&[1, 33], 2., kd(4., 1.)).into(), "method.grids: "),
+        (sdd(&[1, 2], nan, kd(4., 1.)).into(), "method.complementary-weight: "),
+        (sdd(&[1, 2], 2., kd(0., 1.)).into(), "temperature"),
+        (sdd(&[1, 2], 2., kd(4., -1.)).into(), "method.base.weight: "),
+        (sdd(&[1, 2], 2., in_cells(nan, 1.)).into(), "method.base.alpha: "),
+        (sdd(&[1, 2], 2., in_cells(1., -1.)).into(), "method.base.beta: "),
         (itrd(nan, 1., 1.).into(), "method.correlation-weight: "),
         (itrd(1., -1., 1.).into(), "method.mutual-weight: "),
         (itrd(1., 1., 0.).into(), "method.alpha: "),

@@ -11,6 +11,7 @@ mod distillation_losses;
 mod fits;
 mod itrd_features;
 mod newer_losses;
+mod sdd_cells;
 mod transfer_losses;
 mod wiring;
 
@@ -18,8 +19,8 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{
-    Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cc, dkd, itrd, nst, pkt, rkd, sp,
-    vid,
+    Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cc, dkd, itrd, nst, pkt, rkd, sdd,
+    sp, vid,
 };
 use kd_core::model::{Model, NetworkSpec, Outputs};
 use kd_core::params::Params;
@@ -74,6 +75,14 @@ fn specs() -> Vec<MethodSpec> {
         rkd::Spec { distance_weight: 25., angle_weight: 50., hard_weight, soft }.into(),
         itrd::Spec { correlation_weight: 2., mutual_weight: 1., alpha: 1.01, hard_weight, soft }
             .into(),
+        sdd::Spec {
+            grids: vec![1, 2, 4],
+            complementary_weight: 2.,
+            base: sdd::Base::Kd { temperature: 4., weight: 0.9 },
+            hard_weight,
+            soft,
+        }
+        .into(),
         pkt::Spec { weight: 30_000., hard_weight, soft }.into(),
         nst::Spec { weight: 50., hard_weight, soft }.into(),
         dkd::Spec { temperature: 4., alpha: 1., beta: 2., warm_up_epochs: 20, hard_weight, soft }

@@ -1,11 +1,12 @@
 //! Losses of the newer methods on features against PyTorch's values and gradients in
 //! `../golden/newer_features.json`, which `scripts/oracles/newer_features.py` writes.
 
-use candle_core::{Result, Tensor};
-use kd_core::loss::information_theoretic;
+use candle_core::{Device, Result, Tensor};
+use kd_core::loss::cells::{cell_logits, over_cells};
+use kd_core::loss::{decoupled, information_theoretic, softened_kl};
 use serde_json::Value;
 
-use super::cases::{agree, first_cases_are};
+use super::cases::{agree, first_cases_are, numbers};
 
 pub(super) fn golden() -> Value {
     serde_json::from_str(include_str!("../golden/newer_features.json"))
@@ -15,11 +16,25 @@ pub(super) fn golden() -> Value {
 /// Our loss of that name.
 fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
     let number = |name: &str| case["options"][name].as_f64().expect("a number");
+    let integers = |name: &str| numbers(&case["options"][name]).into_iter().map(|n| n as u32);
     match case["loss"].as_str().expect("a name") {
         "feature_correlation" => {
             information_theoretic::feature_correlation(&xs[0], &xs[1], number("alpha"))
         }
         "mutual_information" => information_theoretic::mutual_information(&xs[0], &xs[1]),
+        "over_cells" => {
+            let grids: Vec<usize> = integers("grids").map(|side| side as usize).collect();
+            let labels = Tensor::new(integers("labels").collect::<Vec<_>>(), &Device::Cpu)?;
+            let student = cell_logits(&xs[0], &xs[2], xs.get(4), &grids)?;
+            let teacher = cell_logits(&xs[1], &xs[3], xs.get(5), &grids)?;
+            let part = case["options"]["part"].as_str().expect("a part");
+            over_cells(&student, &teacher, &labels, number("complementary"), |s, t, y| match part {
+                "kl" => softened_kl(s, t, 4.),
+                "target" => decoupled::target_class(s, t, y, 4.),
+                "non_target" => decoupled::non_target_class(s, t, y, 4.),
+                other => panic!("{other}: no such part"),
+            })
+        }
         other => panic!("{other}: no such loss"),
     }
 }
@@ -32,14 +47,17 @@ fn the_goldens_name_the_torch_version_that_made_them() {
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
     let golden = golden();
-    assert!(golden["cases"].as_array().expect("cases").len() >= 7);
+    assert!(golden["cases"].as_array().expect("cases").len() >= 16);
     agree(&golden, ours)
 }
 
 /// The value of the first case of each loss is known from a program in numpy too.
 #[test]
 fn the_oracle_agrees_with_values_that_were_computed_without_pytorch() {
-    let known =
-        [("feature_correlation", 2.173827228654361), ("mutual_information", 0.2237543316094668)];
+    let known = [
+        ("feature_correlation", 2.173827228654361),
+        ("mutual_information", 0.2237543316094668),
+        ("over_cells", 0.3826570626565974),
+    ];
     first_cases_are(&golden(), &known);
 }
