@@ -77,6 +77,20 @@ def sdd():
     return cases
 
 
+def class_activation(s, t, side, normalised):
+    s, t = F.adaptive_avg_pool2d(s, side), F.adaptive_avg_pool2d(t, side)
+    if normalised:
+        s, t = F.normalize(s, dim=(2, 3)), F.normalize(t, dim=(2, 3))
+    return F.mse_loss(s, t)
+
+
+def cat_kd():
+    fs, ft = Input((4, 6, 8, 8), 0.013, 0.2), Input((4, 6, 8, 8), 0.017, 0.9)
+    small, tall = Input((3, 5, 2, 2), 0.37, 0.2), Input((3, 5, 8, 8), 0.23, 0.9)
+    pairs = [(fs, ft, 2), (small, tall, 2), (small, tall, 4)]
+    return [case(class_activation, s, t, side=side, normalised=n) for n in (False, True) for s, t, side in pairs]
+
+
 def itrd_terms():
     """Both terms, the student's pooled vector embedded to the teacher's width."""
     width, cin = TEACHER[-1][0], STUDENT[-1][0]
@@ -89,7 +103,7 @@ def itrd_terms():
 
 
 def main():
-    golden = {"torch": torch.__version__, "cases": itrd() + sdd(), "itrd": itrd_terms()}
+    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd(), "itrd": itrd_terms()}
     OUT.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

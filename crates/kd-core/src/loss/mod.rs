@@ -7,6 +7,7 @@
 pub mod activation_boundary;
 pub mod attention;
 pub mod cells;
+pub mod class_activation;
 pub mod contrastive;
 pub mod correlation;
 pub mod decoupled;
@@ -28,6 +29,7 @@ pub mod variational;
 
 pub use activation_boundary::activation_boundary;
 pub use attention::attention_transfer;
+pub use class_activation::class_activation;
 pub use correlation::correlation_congruence;
 pub use decoupled::decoupled;
 pub use factor_transfer::factor_transfer;

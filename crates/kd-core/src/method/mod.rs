@@ -9,6 +9,7 @@
 pub mod ab;
 mod anchored;
 pub mod at;
+pub mod cat_kd;
 pub mod cc;
 mod classified;
 pub mod crd;
@@ -90,6 +91,8 @@ methods! {
     Ab(ab),
     /// Zagoruyko and Komodakis 2017, attention transfer. See [`at`].
     At(at),
+    /// Guo et al. 2023, class attention transfer. See [`cat_kd`].
+    CatKd(cat_kd),
     /// Peng et al. 2019, correlation congruence. See [`cc`].
     Cc(cc),
     /// Tian et al. 2020, contrastive representation distillation. See [`crd`].

@@ -1,7 +1,9 @@
 //! What does not fit is refused before anything is trained, in one line.
 
 use candle_core::Device;
-use kd_core::method::{Context, MethodSpec, Recipe, Soft, at, cc, dkd, itrd, nst, rkd, sdd, vid};
+use kd_core::method::{
+    Context, MethodSpec, Recipe, Soft, at, cat_kd, cc, dkd, itrd, nst, rkd, sdd, vid,
+};
 use kd_core::params::Params;
 use kd_core::{Result, Seed};
 
@@ -95,7 +97,17 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
     let kd = |temperature, weight| sdd::Base::Kd { temperature, weight };
     let in_cells =
         |alpha, beta| sdd::Base::Dkd { temperature: 4., alpha, beta, warm_up_epochs: 20 };
+    let cat_kd = |weight, side| cat_kd::Spec {
+        weight,
+        side,
+        normalised: false,
+        bias: cat_kd::Bias::Kept,
+        hard_weight,
+        soft,
+    };
     let cases: Vec<(MethodSpec, &str)> = vec![
+        (cat_kd(nan, 2).into(), "method.weight: "),
+        (cat_kd(1., 0).into(), "method.side: "),
         (sdd(&[], 2., kd(4., 1.)).into(), "method.grids: "),
         (sdd(&[2, 4], 2., kd(4., 1.)).into(), "method.grids: "),
         (sdd(&[1, 1], 2., kd(4., 1.)).into(), "method.grids: "),

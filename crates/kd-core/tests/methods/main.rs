@@ -7,6 +7,7 @@ mod cases;
 mod formula;
 
 mod adapters;
+mod cat_kd_maps;
 mod distillation_losses;
 mod fits;
 mod itrd_features;
@@ -19,8 +20,8 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{
-    Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cc, dkd, itrd, nst, pkt, rkd, sdd,
-    sp, vid,
+    Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cat_kd, cc, dkd, itrd, nst, pkt,
+    rkd, sdd, sp, vid,
 };
 use kd_core::model::{Model, NetworkSpec, Outputs};
 use kd_core::params::Params;
@@ -79,6 +80,15 @@ fn specs() -> Vec<MethodSpec> {
             grids: vec![1, 2, 4],
             complementary_weight: 2.,
             base: sdd::Base::Kd { temperature: 4., weight: 0.9 },
+            hard_weight,
+            soft,
+        }
+        .into(),
+        cat_kd::Spec {
+            weight: 15.,
+            side: 2,
+            normalised: true,
+            bias: cat_kd::Bias::Dropped,
             hard_weight,
             soft,
         }

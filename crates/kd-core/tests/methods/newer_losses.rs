@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Result, Tensor};
 use kd_core::loss::cells::{cell_logits, over_cells};
-use kd_core::loss::{decoupled, information_theoretic, softened_kl};
+use kd_core::loss::{class_activation, decoupled, information_theoretic, softened_kl};
 use serde_json::Value;
 
 use super::cases::{agree, first_cases_are, numbers};
@@ -35,6 +35,10 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
                 other => panic!("{other}: no such part"),
             })
         }
+        "class_activation" => {
+            let normalised = case["options"]["normalised"].as_bool().expect("a switch");
+            class_activation(&xs[0], &xs[1], number("side") as usize, normalised)
+        }
         other => panic!("{other}: no such loss"),
     }
 }
@@ -47,7 +51,7 @@ fn the_goldens_name_the_torch_version_that_made_them() {
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
     let golden = golden();
-    assert!(golden["cases"].as_array().expect("cases").len() >= 16);
+    assert!(golden["cases"].as_array().expect("cases").len() >= 20);
     agree(&golden, ours)
 }
 
@@ -58,6 +62,7 @@ fn the_oracle_agrees_with_values_that_were_computed_without_pytorch() {
         ("feature_correlation", 2.173827228654361),
         ("mutual_information", 0.2237543316094668),
         ("over_cells", 0.3826570626565974),
+        ("class_activation", 0.9927013032970847),
     ];
     first_cases_are(&golden(), &known);
 }
