@@ -134,12 +134,15 @@ pub struct Wants {
     pub student_taps: Vec<String>,
     /// What of the teacher.
     pub teaching: Teaching,
+    /// Taps of the teacher on the whole training set, for [`Distillation::survey`]; none where the
+    /// method looks at nothing before the first step.
+    pub survey: Option<Vec<String>>,
 }
 
 impl Default for Wants {
     /// The student's logits alone.
     fn default() -> Self {
-        Self { student: true, student_taps: Vec::new(), teaching: Teaching::None }
+        Self { student: true, student_taps: Vec::new(), teaching: Teaching::None, survey: None }
     }
 }
 
@@ -225,6 +228,18 @@ pub trait Distillation: Send + Sync {
     /// # Errors
     /// When the step lacks what [`Distillation::wants`] asked for, or shapes do not fit.
     fn terms(&self, step: &Step) -> Result<Vec<Term>>;
+
+    /// Looks at a part of the training set before the first step, where [`Wants::survey`] asks for
+    /// it. All examples pass once, in their order and as they are, without augmentation. The step
+    /// has no student's outputs and the teacher's with the taps of [`Wants::survey`]. What the
+    /// method keeps of them is in buffers ([`Context::vb`]): a run that goes on from a state has
+    /// them there, and nothing passes again. By default it keeps nothing.
+    ///
+    /// # Errors
+    /// As [`Distillation::terms`].
+    fn survey(&self, _step: &Step) -> Result<()> {
+        Ok(())
+    }
 
     /// Moves what the method remembers, after the gradients of the step are taken and before the
     /// optimiser's step. By default it remembers nothing. A memory is a buffer among the run's
