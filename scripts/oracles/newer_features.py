@@ -7,11 +7,13 @@ Written naively, with loops over images and cells where the formula has a sum ov
 """
 
 import json
+import math
 import pathlib
 
 import torch
 import torch.nn.functional as F
 
+from cifar_networks import formula
 from distillation_losses import Input, case, non_target_class, target_class
 from method_adapters import STUDENT, TEACHER, features, leaf, record, variable
 
@@ -91,6 +93,22 @@ def cat_kd():
     return [case(class_activation, s, t, side=side, normalised=n) for n in (False, True) for s, t, side in pairs]
 
 
+def norm_and_direction(s, t, centres, labels):
+    total = 0
+    for x, y, c in zip(s, t, centres[labels]):
+        total = total + 1 - torch.dot(x, c / c.norm()) / max(x.norm(), y.norm())
+    return total / len(s)
+
+
+def nd():
+    es, et16 = Input((4, 16), 0.31, 0.2), Input((4, 24), 0.23, 0.7, columns=16)
+    # Centres that are the teacher's features, for labels of four classes.
+    four = case(norm_and_direction, es, et16, et16, labels=torch.tensor([2, 0, 3, 1]))
+    others = ((Input((4, 16), 0.31, 0.2, 7.0), et16), (Input((4, 16), 0.9, 0.4), et16))
+    centres, labels = Input((10, 16), 0.57, 0.3), torch.tensor([2, 0, 7, 9])
+    return [four] + [case(norm_and_direction, s, t, centres, labels=labels) for s, t in others]
+
+
 def itrd_terms():
     """Both terms, the student's pooled vector embedded to the teacher's width."""
     width, cin = TEACHER[-1][0], STUDENT[-1][0]
@@ -102,8 +120,20 @@ def itrd_terms():
     return record(feature_correlation(s, t, 1.01) + mutual_information(s, t), leaves)
 
 
+def nd_terms():
+    """Cross-entropy of logits of 0, and norm and direction behind batch-norm and a dense layer, to the teacher's width."""
+    width, cin = TEACHER[-1][0], STUDENT[-1][0]
+    leaves = {"student.pooled": leaf(features("student.pooled", (cin,)))}
+    for name, shape in (("0.weight", (cin,)), ("0.bias", (cin,)), ("2.weight", (width, cin)), ("2.bias", (width,))):
+        leaves[f"method.nd.{name}"] = leaf(formula(f"method.nd.{name}", shape))
+    x, gain, shift, w, b = leaves.values()
+    s = F.batch_norm(x, None, None, gain, shift, training=True, eps=1e-5) @ w.t() + b
+    centres = formula("method.nd.centres", (10, width))
+    return record(math.log(10) + norm_and_direction(s, features("teacher.pooled", (width,)), centres, torch.tensor([0, 1, 2])), leaves)
+
+
 def main():
-    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd(), "itrd": itrd_terms()}
+    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd(), "itrd": itrd_terms(), "nd": nd_terms()}
     OUT.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

@@ -23,6 +23,7 @@ mod interface;
 pub mod itrd;
 pub mod logit_regression;
 mod logits;
+pub mod nd;
 pub mod nst;
 pub mod ofd;
 mod pairs;
@@ -113,6 +114,8 @@ methods! {
     Itrd(itrd),
     /// The limit of soft targets at high temperature. See [`logit_regression`].
     LogitRegression(logit_regression),
+    /// Wang et al. 2023, norm and direction of features beside another method. See [`nd`].
+    Nd(nd),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].
     Nst(nst),
     /// Heo et al. 2019, the overhaul of feature distillation. See [`ofd`].

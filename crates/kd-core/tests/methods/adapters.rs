@@ -67,6 +67,11 @@ pub(super) fn agrees(spec: MethodSpec, names: &[&str], expected: &Value) -> Resu
     for (name, var) in &adapters {
         var.set(&formula::value(name, var.dims())?)?;
     }
+    for (name, var) in pair.params.buffers() {
+        if name.starts_with(PREFIX) {
+            var.set(&formula::value(&name, var.dims())?)?;
+        }
+    }
     let wants = method.wants();
     let Teaching::Live { taps } = &wants.teaching else { panic!("{:?}", wants.teaching) };
     let student: Vec<Var> = features(&*pair.student, "student", &wants.student_taps)?

@@ -11,6 +11,7 @@ mod cat_kd_maps;
 mod distillation_losses;
 mod fits;
 mod itrd_features;
+mod nd_centres;
 mod newer_losses;
 mod sdd_cells;
 mod transfer_losses;
@@ -20,7 +21,7 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{
-    Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cat_kd, cc, dkd, itrd, nst, pkt,
+    Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cat_kd, cc, dkd, itrd, nd, nst, pkt,
     rkd, sdd, sp, vid,
 };
 use kd_core::model::{Model, NetworkSpec, Outputs};
@@ -91,6 +92,23 @@ fn specs() -> Vec<MethodSpec> {
             bias: cat_kd::Bias::Dropped,
             hard_weight,
             soft,
+        }
+        .into(),
+        nd::Spec {
+            weight: 2.,
+            warm_up_epochs: 0,
+            dropout: 0.5,
+            base: Box::new(
+                dkd::Spec {
+                    temperature: 4.,
+                    alpha: 2.,
+                    beta: 8.,
+                    warm_up_epochs: 0,
+                    hard_weight,
+                    soft,
+                }
+                .into(),
+            ),
         }
         .into(),
         pkt::Spec { weight: 30_000., hard_weight, soft }.into(),

@@ -3,7 +3,9 @@
 
 use candle_core::{Device, Result, Tensor};
 use kd_core::loss::cells::{cell_logits, over_cells};
-use kd_core::loss::{class_activation, decoupled, information_theoretic, softened_kl};
+use kd_core::loss::{
+    class_activation, decoupled, information_theoretic, norm_and_direction, softened_kl,
+};
 use serde_json::Value;
 
 use super::cases::{agree, first_cases_are, numbers};
@@ -39,6 +41,10 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
             let normalised = case["options"]["normalised"].as_bool().expect("a switch");
             class_activation(&xs[0], &xs[1], number("side") as usize, normalised)
         }
+        "norm_and_direction" => {
+            let labels = Tensor::new(integers("labels").collect::<Vec<_>>(), &Device::Cpu)?;
+            norm_and_direction(&xs[0], &xs[1], &xs[2], &labels)
+        }
         other => panic!("{other}: no such loss"),
     }
 }
@@ -51,7 +57,7 @@ fn the_goldens_name_the_torch_version_that_made_them() {
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
     let golden = golden();
-    assert!(golden["cases"].as_array().expect("cases").len() >= 20);
+    assert!(golden["cases"].as_array().expect("cases").len() >= 23);
     agree(&golden, ours)
 }
 
@@ -63,6 +69,7 @@ fn the_oracle_agrees_with_values_that_were_computed_without_pytorch() {
         ("mutual_information", 0.2237543316094668),
         ("over_cells", 0.3826570626565974),
         ("class_activation", 0.9927013032970847),
+        ("norm_and_direction", 0.9720850186862035),
     ];
     first_cases_are(&golden(), &known);
 }
