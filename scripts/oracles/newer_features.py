@@ -3,7 +3,8 @@
     python scripts/oracles/newer_features.py    writes crates/kd-core/tests/golden/newer_features.json
 
 Written naively, with loops over images and cells where the formula has a sum over them, so that it shares no trick with the code it checks.
-`cases` are losses; the other entries are terms of methods with adapters, as in method_adapters.py.
+`cases` are losses; `itrd` and `nd` terms of methods with adapters, as in method_adapters.py; `heads` resnet8 with another head, as in
+cifar_networks.py, and `simkd` and `norm` the gradients of all its parameters by those methods' losses.
 """
 
 import json
@@ -12,8 +13,9 @@ import pathlib
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from cifar_networks import formula
+from cifar_networks import conv, formula, noise, pool, resnet, sketch, sketches
 from distillation_losses import Input, case, non_target_class, target_class
 from method_adapters import STUDENT, TEACHER, features, leaf, record, variable
 
@@ -132,8 +134,94 @@ def nd_terms():
     return record(math.log(10) + norm_and_direction(s, features("teacher.pooled", (width,)), centres, torch.tensor([0, 1, 2])), leaves)
 
 
+class Headed(nn.Module):
+    """resnet8 without its classifier, and another head, for 10 classes."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.body = resnet(8)
+        self.body.fc = nn.Identity()
+        self.fc = nn.Linear(features, 10)
+
+    def named(self):
+        return {name.removeprefix("body."): p for name, p in self.named_parameters()}
+
+    def with_formula_weights(self):
+        state = {n: v if n.endswith("tracked") else formula(n.removeprefix("body."), tuple(v.shape)) for n, v in self.state_dict().items()}
+        self.double().load_state_dict(state)
+        return self
+
+
+class Projected(Headed):
+    def __init__(self):
+        super().__init__(256)
+        layers = [(64, 128, 1), (128, 128, 3), (128, 256, 1)]
+        self.projector = nn.Sequential(*[m for i, o, k in layers for m in (conv(i, o, k), nn.BatchNorm2d(o), nn.ReLU())])
+
+    def forward(self, x):
+        last = self.projector(self.body(x)[1]["last"])
+        return self.fc(pool(last)), {"last": last, "pooled": pool(last)}
+
+
+class Expanded(Headed):
+    def __init__(self, scale=2.5):
+        super().__init__(64)
+        self.expand = nn.Sequential(conv(64, 512, 1), nn.BatchNorm2d(512))
+        self.reduce = nn.Sequential(conv(512, 64, 1), nn.BatchNorm2d(64))
+        self.scale = scale
+
+    def forward(self, x):
+        before = self.body(x)[1]["last"]
+        expanded = self.expand(before)
+        last = before + self.reduce(expanded)
+        return self.scale * F.layer_norm(self.fc(pool(last)), (10,), eps=1e-7), {"expanded": expanded, "last": last, "pooled": pool(last)}
+
+
+def heads():
+    images, out = 1.5 * noise((3, 3, 32, 32), "images"), {}
+    for name, make in (("projected-256-8-2", Projected), ("expanded-256-2-2.5", Expanded)):
+        network = make().with_formula_weights()
+        with torch.no_grad():
+            entry = {"evaluate": sketches(*network.eval()(images)), "train": sketches(*network.train()(images))}
+        state = sorted((n.removeprefix("body."), v) for n, v in network.state_dict().items())
+        entry["state"] = {n: list(v.shape) for n, v in state if not n.endswith("tracked")}
+        entry["running"] = sketch(torch.cat([v.flatten() for n, v in state if n.endswith(("running_mean", "running_var"))]), "running")
+        out[name] = entry
+    return out
+
+
+def trained(network, loss):
+    """Value and gradients of a loss of a step of training."""
+    logits, taps = network.with_formula_weights().train()(1.5 * noise((3, 3, 32, 32), "images"))
+    value = loss(logits, taps)
+    value.backward()
+    return {"value": value.item(), "grads": {n: sketch(p.grad, n) for n, p in network.named().items() if p.grad is not None}}
+
+
+def simkd():
+    return trained(Projected(), lambda _, taps: F.mse_loss(taps["last"], features("teacher.last", (256, 8, 8))))
+
+
+def n_to_one(expanded, teacher):
+    teacher = F.max_pool2d(teacher, teacher.shape[2] // expanded.shape[2])
+    n = expanded.shape[1] // teacher.shape[1]
+    return n * F.mse_loss(expanded, teacher.repeat(1, n, 1, 1))
+
+
+def norm():
+    """Half of the cross-entropy, 0.3 of the softened targets of standardised logits, and the map at weight 2 and factor 0.5."""
+    labels = torch.tensor([0, 1, 2])
+
+    def loss(logits, taps):
+        teacher = 2.5 * F.layer_norm(3.0 * features("teacher.logits", (10,)), (10,), eps=1e-7)
+        soft = 16 * F.kl_div(F.log_softmax(logits / 4, 1), F.softmax(teacher / 4, 1), reduction="batchmean")
+        return 0.5 * F.cross_entropy(logits, labels) + 0.3 * soft + n_to_one(taps["expanded"], features("teacher.last", (256, 8, 8)))
+
+    return trained(Expanded(), loss)
+
+
 def main():
-    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd(), "itrd": itrd_terms(), "nd": nd_terms()}
+    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd(), "itrd": itrd_terms(), "nd": nd_terms(), "heads": heads(), "simkd": simkd(), "norm": norm()}
     OUT.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

@@ -16,7 +16,7 @@ use super::pairs::Pairs;
 use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Term, Wants, check_weight};
 use crate::loss::information_theoretic::{feature_correlation, mutual_information};
 use crate::model::Mode;
-use crate::model::layers::{ConvInit, Head, HeadInit, Maker};
+use crate::model::layers::{ConvInit, Dense, DenseInit, Maker};
 use crate::{Error, Result};
 
 /// Correlations of features and alikeness of images.
@@ -45,7 +45,7 @@ impl Spec {
 pub struct Itrd {
     spec: Spec,
     wants: Wants,
-    embed: Head,
+    embed: Dense,
     /// Whether the two widths differ.
     differ: bool,
 }
@@ -69,11 +69,11 @@ impl Recipe for Spec {
         let [from, to] =
             [context.student().tap("pooled")?, context.teacher_model()?.tap("pooled")?]
                 .map(|tap| tap.channels);
-        let embed = Maker::new(ConvInit::Uniform, context.precision()).head(
+        let embed = Maker::new(ConvInit::Uniform, context.precision()).dense(
             context.vb().pp("embed"),
             from,
             to,
-            HeadInit::Uniform,
+            DenseInit::Uniform,
         )?;
         let (spec, wants) = (self.clone(), pairs.wants());
         Ok(Box::new(Itrd { spec, wants, embed, differ: from != to }))

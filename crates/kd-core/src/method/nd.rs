@@ -29,7 +29,7 @@ use super::{
     rise,
 };
 use crate::loss::norm_and_direction;
-use crate::model::layers::{BatchNorm, ConvInit, Head, HeadInit, Maker};
+use crate::model::layers::{BatchNorm, ConvInit, Dense, DenseInit, Maker};
 use crate::model::{Mode, Outputs};
 use crate::params::buffer;
 use crate::{Error, Result};
@@ -71,7 +71,7 @@ pub struct Nd {
 struct Adapter {
     norm: BatchNorm,
     dropout: f64,
-    dense: Head,
+    dense: Dense,
 }
 
 impl Recipe for Spec {
@@ -126,7 +126,12 @@ impl Recipe for Spec {
                 Ok(Adapter {
                     norm: BatchNorm::new(vb.pp("0"), widths.0)?,
                     dropout: self.dropout,
-                    dense: make.head(vb.pp("2"), widths.0, widths.1, HeadInit::UniformZeroBias)?,
+                    dense: make.dense(
+                        vb.pp("2"),
+                        widths.0,
+                        widths.1,
+                        DenseInit::UniformZeroBias,
+                    )?,
                 })
             })
             .transpose()?;

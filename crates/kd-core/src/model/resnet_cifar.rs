@@ -8,8 +8,9 @@ use kd_kernels::Activation;
 use kd_kernels::conv2d::Precision;
 use serde::{Deserialize, Serialize};
 
-use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::tap_request::{TapRequest, last_taps, tap};
+use super::head::{Head, HeadSpec, Place};
+use super::layers::{ConvInit, ConvNorm, DenseInit, Maker, SIDE, Window};
+use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::{Error, Result};
 
@@ -41,7 +42,7 @@ impl Shortcut {
 /// (with [`Shortcut::Projection`] alone), `fc`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to
-/// `stage3.pre` (the sum before it), `last`, `pooled`.
+/// `stage3.pre` (the sum before it), those of the head (`last`, `pooled`).
 pub struct ResNetCifar {
     stem: ConvNorm,
     stages: Vec<Vec<Block>>,
@@ -77,6 +78,7 @@ impl ResNetCifar {
         width: usize,
         shortcut: Shortcut,
         classes: usize,
+        head: &HeadSpec,
         precision: Precision,
         vb: VarBuilder,
     ) -> Result<Self> {
@@ -124,8 +126,9 @@ impl ResNetCifar {
             taps.push(before.made_by(format!("layer{stage}.{last}.bn2")));
             taps.push(tap(format!("stage{stage}"), out, side, Activated::After));
         }
-        let head = make.head(vb.pp("fc"), channels, classes, HeadInit::Uniform)?;
-        taps.extend(last_taps(channels, side));
+        let place = Place { vb: &vb, name: "fc", channels, side };
+        let head = Head::new(&mut make, place, classes, DenseInit::Uniform, head)?;
+        taps.extend(head.taps().iter().cloned());
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem: stem_layer, stages, head, about })
     }
@@ -196,11 +199,11 @@ impl Model for ResNetCifar {
                 block.forward(xs, act, mode)
             })?;
         }
-        request.classified(&xs, &self.head, mode)
+        self.head.outputs(request, &xs, mode)
     }
 
     fn classifier(&self) -> Option<Classifier> {
-        Some(self.head.classifier())
+        self.head.classifier()
     }
 }
 

@@ -2,11 +2,10 @@
 
 use candle_core::Tensor;
 use kd_kernels::Activation;
-use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
-use super::layers::{Head, SIDE};
-use super::{Activated, LAST, Mode, Model, Outputs, Tap};
+use super::layers::SIDE;
+use super::{Activated, Model, Outputs, Tap};
 use crate::{Error, Result};
 
 /// A tap of a map of `side`² pixels; 0 for a vector.
@@ -23,11 +22,6 @@ pub(super) fn tap(
         activated,
         norm: None,
     }
-}
-
-/// The taps of a last map of `side`² pixels and of its mean.
-pub(super) fn last_taps(channels: usize, side: usize) -> [Tap; 2] {
-    [tap(LAST, channels, side, Activated::After), tap("pooled", channels, 0, Activated::After)]
 }
 
 /// Collects taps by name while a forward pass runs.
@@ -80,17 +74,6 @@ impl<'a> TapRequest<'a> {
         }
         self.offer(name, &xs);
         Ok(xs)
-    }
-
-    /// What the pass returns of the last map: offers it and its mean, and classifies the mean.
-    ///
-    /// # Errors
-    /// Those of [`TapRequest::outputs`].
-    pub fn classified(mut self, last: &Tensor, head: &Head, mode: Mode) -> Result<Outputs> {
-        self.offer(LAST, last);
-        let pooled = global_avg_pool(last)?;
-        self.offer("pooled", &pooled);
-        self.outputs(head.forward(&pooled, mode)?)
     }
 
     /// What the pass returns.

@@ -8,8 +8,9 @@ use kd_kernels::add::add;
 use kd_kernels::conv2d::Precision;
 use kd_kernels::relu::relu;
 
-use super::layers::{BatchNorm, Conv, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
-use super::tap_request::{TapRequest, last_taps, tap};
+use super::head::{Head, HeadSpec, Place};
+use super::layers::{BatchNorm, Conv, ConvInit, ConvNorm, DenseInit, Maker, SIDE, Window};
+use super::tap_request::{TapRequest, tap};
 use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::{Error, Result};
 
@@ -21,9 +22,10 @@ use crate::{Error, Result};
 /// `fc`.
 ///
 /// Taps: `stem` and `stage1` to `stage3`, the raw sums, of either sign; `stage1.pre` to
-/// `stage3.pre`, the same after the batch-norm that follows, before its ReLU; `last`, after the
-/// ReLU; `pooled`. A batch-norm runs once a pass, whether its output is asked for or not; the reference runs it a
-/// second time for the tap, and moves its running statistics twice when that happens in training.
+/// `stage3.pre`, the same after the batch-norm that follows, before its ReLU; after the ReLU those of
+/// the head (`last`, `pooled`). A batch-norm runs once a pass, whether its output is asked for or
+/// not; the reference runs it a second time for the tap, and moves its running statistics twice when
+/// that happens in training.
 pub struct WideResNet {
     stem: Conv,
     stages: Vec<Vec<Block>>,
@@ -51,6 +53,7 @@ impl WideResNet {
         depth: usize,
         width: usize,
         classes: usize,
+        head: &HeadSpec,
         precision: Precision,
         vb: VarBuilder,
     ) -> Result<Self> {
@@ -88,8 +91,9 @@ impl WideResNet {
             taps.push(tap(format!("stage{stage}"), out, side, Activated::Before));
         }
         let norm = BatchNorm::new(vb.pp("bn1"), channels)?;
-        let head = make.head(vb.pp("fc"), channels, classes, HeadInit::UniformZeroBias)?;
-        taps.extend(last_taps(channels, side));
+        let place = Place { vb: &vb, name: "fc", channels, side };
+        let head = Head::new(&mut make, place, classes, DenseInit::UniformZeroBias, head)?;
+        taps.extend(head.taps().iter().cloned());
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, stages, norm, head, about })
     }
@@ -163,10 +167,10 @@ impl Model for WideResNet {
             request.offer(&format!("stage{stage}"), &xs);
         }
         let last = activate(&self.norm, &xs, self.stages.len(), &mut request, mode)?;
-        request.classified(&last, &self.head, mode)
+        self.head.outputs(request, &last, mode)
     }
 
     fn classifier(&self) -> Option<Classifier> {
-        Some(self.head.classifier())
+        self.head.classifier()
     }
 }
