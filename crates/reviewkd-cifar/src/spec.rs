@@ -7,7 +7,7 @@ use candle_core::Device;
 use kd_core::data::{CropFlip, Normalisation};
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{Context, MethodSpec, Recipe};
-use kd_core::model::NetworkSpec;
+use kd_core::model::{Model, NetworkSpec};
 use kd_core::params::Params;
 use kd_core::train::{OptimizerSpec, Phase, TrainSpec, Trains};
 use kd_core::{Error, Result, Seed};
@@ -207,6 +207,18 @@ impl TrainCell {
         NetworkSpec::from_name(&self.network, classes)
     }
 
+    /// The network that is trained and deployed, for so many classes: that of the name, as the
+    /// methods of the phases change it.
+    ///
+    /// # Errors
+    /// As [`TrainCell::network`], and bad input when a method does not fit the pair.
+    pub fn student(&self, classes: usize, teacher: Option<&dyn Model>) -> Result<NetworkSpec> {
+        let network = self.network(classes)?;
+        self.phases()
+            .iter()
+            .try_fold(network, |network, phase| phase.method.student(network, teacher))
+    }
+
     /// All phases, in their order.
     pub fn phases(&self) -> Vec<Phase> {
         let last =
@@ -249,7 +261,8 @@ impl TrainCell {
         let device = &Device::Cpu;
         let teacher = untrained(teacher)?;
         let (params, vb) = Params::seeded(Seed(0), device);
-        let student = self.network(CLASSES)?.build(vb.clone())?;
+        let spec = self.student(CLASSES, Some(&**teacher.model()))?;
+        let student = spec.build(vb.clone())?;
         let count = if self.examples.limit == 0 { 50_000 } else { self.examples.limit.min(50_000) };
         let labels: Vec<u8> = (0..count).map(|i| (i % CLASSES) as u8).collect();
         for phase in self.phases() {

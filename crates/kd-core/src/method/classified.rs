@@ -37,6 +37,11 @@ impl LastMaps {
         Ok(Self { student: of(student, "student")?, teacher: of(teacher, "teacher")? })
     }
 
+    /// The student's classifier, and the teacher's.
+    pub fn classifiers(&self) -> [&Classifier; 2] {
+        [&self.student, &self.teacher]
+    }
+
     /// What a method of these maps wants.
     pub fn wants(&self) -> Wants {
         let taps = vec![LAST.to_owned()];

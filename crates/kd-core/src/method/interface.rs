@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use kd_kernels::conv2d::Precision;
 
 use crate::frozen::Teacher;
-use crate::model::{Model, Outputs};
+use crate::model::{Model, NetworkSpec, Outputs};
 use crate::params::Params;
 use crate::seed::StepSeed;
 use crate::{Error, Result};
@@ -99,6 +99,21 @@ impl<'a> Context<'a> {
         self.params
             .get(&format!("{PREFIX}{name}"))
             .ok_or_else(|| Error::bad_input(format!("method: variable {name} was not made")))
+    }
+
+    /// Sets a parameter of the student, for a method that begins it.
+    ///
+    /// # Errors
+    /// Bad input when the tensor is no parameter of the run, or of another shape.
+    pub fn set_student(&self, parameter: &Tensor, value: &Tensor) -> Result<()> {
+        let all = self.params.named();
+        let found = all.iter().find(|(_, var)| var.as_tensor().id() == parameter.id());
+        let (_, var) = found.filter(|(_, var)| var.dims() == value.dims()).ok_or_else(|| {
+            Error::bad_input(
+                "method: expected a parameter of the student of this shape, got another tensor",
+            )
+        })?;
+        Ok(var.set(&value.to_dtype(var.dtype())?.copy()?)?)
     }
 
     /// Where the run computes.
@@ -263,6 +278,16 @@ pub trait Recipe {
     /// Whether there must be a teacher.
     fn needs_teacher(&self) -> bool {
         true
+    }
+
+    /// The network that is trained and deployed in the place of `network`: that one, but where a
+    /// method changes the student. A caller builds the student of what this gives, saves it by
+    /// that description, and so evaluates, counts and exports what is deployed.
+    ///
+    /// # Errors
+    /// Bad input when there is no teacher where one is needed, or the two do not fit.
+    fn student(&self, network: NetworkSpec, _teacher: Option<&dyn Model>) -> Result<NetworkSpec> {
+        Ok(network)
     }
 
     /// Makes the method for a student and a teacher.

@@ -33,6 +33,7 @@ mod regressor;
 pub mod review;
 pub mod rkd;
 pub mod sdd;
+pub mod simkd;
 pub mod soft_targets;
 pub mod sp;
 mod stages;
@@ -41,6 +42,7 @@ pub mod vid;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::model::{Model, NetworkSpec};
 
 pub use anchored::{Anchored, check_penalty};
 pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
@@ -79,6 +81,10 @@ impl Recipe for MethodSpec {
 
     fn needs_teacher(&self) -> bool {
         self.recipe().needs_teacher()
+    }
+
+    fn student(&self, network: NetworkSpec, teacher: Option<&dyn Model>) -> Result<NetworkSpec> {
+        self.recipe().student(network, teacher)
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
@@ -130,6 +136,8 @@ methods! {
     Rkd(rkd),
     /// Wei, Luo and Luo 2024, scale decoupled distillation. See [`sdd`].
     Sdd(sdd),
+    /// Chen et al. 2022, the reused teacher classifier. See [`simkd`].
+    Simkd(simkd),
     /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
     SoftTargets(soft_targets),
     /// Tung and Mori 2019, similarity-preserving distillation. See [`sp`].

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::loss::norm_and_direction;
 use crate::model::layers::{BatchNorm, ConvInit, Dense, DenseInit, Maker};
-use crate::model::{Mode, Outputs};
+use crate::model::{Mode, Model, NetworkSpec, Outputs};
 use crate::params::buffer;
 use crate::{Error, Result};
 
@@ -88,6 +88,10 @@ impl Recipe for Spec {
             return Err(Error::bad_input("method.base: expected another method than nd, got nd"));
         }
         self.base.check()
+    }
+
+    fn student(&self, network: NetworkSpec, teacher: Option<&dyn Model>) -> Result<NetworkSpec> {
+        self.base.student(network, teacher)
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {

@@ -19,7 +19,7 @@ fn golden() -> Value {
 }
 
 /// Features that are a formula of their name, of the shape that the network declares.
-fn features(
+pub(super) fn features(
     network: &dyn kd_core::model::Model,
     who: &str,
     taps: &[String],
@@ -42,16 +42,26 @@ fn features(
 
 /// Compares a gradient with its norm and projections, relative to the norm.
 fn compare(grad: &Tensor, name: &str, sketch: &Value) -> Result<()> {
+    compare_within(grad, name, sketch, 1e-5)
+}
+
+/// [`compare`] with another tolerance.
+pub(super) fn compare_within(
+    grad: &Tensor,
+    name: &str,
+    sketch: &Value,
+    tolerance: f64,
+) -> Result<()> {
     let (values, sketch) = (formula::values(grad)?, formula::numbers(sketch));
     let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
     assert!(
-        (norm - sketch[0]).abs() < 1e-5 * sketch[0],
+        (norm - sketch[0]).abs() < tolerance * sketch[0],
         "{name}: norm {norm}, expected {}",
         sketch[0]
     );
     for (a, b) in formula::projections(&values, name, sketch.len() - 1).iter().zip(&sketch[1..]) {
         assert!(
-            (a - b).abs() < 1e-5 * sketch[0],
+            (a - b).abs() < tolerance * sketch[0],
             "{name}: projection {a}, expected {b}, of norm {norm}"
         );
     }

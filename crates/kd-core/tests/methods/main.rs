@@ -14,6 +14,8 @@ mod itrd_features;
 mod nd_centres;
 mod newer_losses;
 mod sdd_cells;
+mod simkd_student;
+mod student_gradients;
 mod transfer_losses;
 mod wiring;
 

@@ -4,7 +4,8 @@
 //! and `train-accuracy`, over the images trained on, after the last epoch, and
 //! `best-test-accuracy`, of the epoch with the best test accuracy: it is selected on the test set,
 //! as the paper's numbers are, and stands beside the first for that alone. `parameters` of the
-//! network and `adapter-parameters` of the method, which are dropped after training;
+//! network that is deployed, with what a method adds to it, and `adapter-parameters` of the method,
+//! which are dropped after training;
 //! `step-milliseconds`, the time of a training step, which differs from run to run. The series
 //! `epochs` has the loss and the test accuracy of each epoch.
 
@@ -71,7 +72,8 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         TeacherStatistics::Running => saved.network,
         TeacherStatistics::Batch => saved.network.with_batch_statistics(),
     });
-    let spec = cell.network(data.train.classes)?;
+    let of_teacher = frozen.as_ref().map(|teacher| &**teacher.model());
+    let spec = cell.student(data.train.classes, of_teacher)?;
     let (params, vb) = Params::seeded(seed, device);
     let model = spec.build_with(precision, vb.clone())?;
     let measure = || -> Result<BTreeMap<String, f64>> {
