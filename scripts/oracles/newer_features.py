@@ -220,8 +220,13 @@ def norm():
     return trained(Expanded(), loss)
 
 
+def norm_cases():
+    small, wide = Input((2, 6, 4, 4), 0.37, 0.2), Input((2, 9, 2, 2), 0.23, 0.9)
+    return [case(n_to_one, s, Input((2, 3, side, side), 0.53, 0.4)) for s, side in ((small, 4), (small, 8), (wide, 8))]
+
+
 def main():
-    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd(), "itrd": itrd_terms(), "nd": nd_terms(), "heads": heads(), "simkd": simkd(), "norm": norm()}
+    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd() + norm_cases(), "itrd": itrd_terms(), "nd": nd_terms(), "heads": heads(), "simkd": simkd(), "norm": norm()}
     OUT.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

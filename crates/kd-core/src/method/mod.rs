@@ -24,6 +24,7 @@ pub mod itrd;
 pub mod logit_regression;
 mod logits;
 pub mod nd;
+pub mod norm;
 pub mod nst;
 pub mod ofd;
 mod pairs;
@@ -122,6 +123,8 @@ methods! {
     LogitRegression(logit_regression),
     /// Wang et al. 2023, norm and direction of features beside another method. See [`nd`].
     Nd(nd),
+    /// Liu et al. 2023, N-to-one representation matching. See [`norm`].
+    Norm(norm),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].
     Nst(nst),
     /// Heo et al. 2019, the overhaul of feature distillation. See [`ofd`].

@@ -13,6 +13,7 @@ mod fits;
 mod itrd_features;
 mod nd_centres;
 mod newer_losses;
+mod norm_student;
 mod sdd_cells;
 mod simkd_student;
 mod student_gradients;

@@ -4,7 +4,7 @@
 use candle_core::{Device, Result, Tensor};
 use kd_core::loss::cells::{cell_logits, over_cells};
 use kd_core::loss::{
-    class_activation, decoupled, information_theoretic, norm_and_direction, softened_kl,
+    class_activation, decoupled, information_theoretic, n_to_one, norm_and_direction, softened_kl,
 };
 use serde_json::Value;
 
@@ -45,6 +45,7 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
             let labels = Tensor::new(integers("labels").collect::<Vec<_>>(), &Device::Cpu)?;
             norm_and_direction(&xs[0], &xs[1], &xs[2], &labels)
         }
+        "n_to_one" => n_to_one(&xs[0], &xs[1]),
         other => panic!("{other}: no such loss"),
     }
 }
@@ -57,7 +58,7 @@ fn the_goldens_name_the_torch_version_that_made_them() {
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
     let golden = golden();
-    assert!(golden["cases"].as_array().expect("cases").len() >= 23);
+    assert!(golden["cases"].as_array().expect("cases").len() >= 26);
     agree(&golden, ours)
 }
 

@@ -17,7 +17,7 @@ use kd_core::Result;
 use kd_core::data::{NormalisedExamples, TrainedOn};
 use kd_core::frozen::{NETWORK, Saved};
 use kd_core::method::PREFIX;
-use kd_core::params::Params;
+use kd_core::params::{Params, is_buffer};
 use kd_core::train::{EpochRecord, Phases, checkpoint, write_epochs};
 use kd_experiment::{CellResult, Series};
 
@@ -103,13 +103,14 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     let mut meter = context.meter(cell.epochs());
     let records = phases.run(&cell.phases(), &mut meter)?;
     write_epochs(&context.epochs(), &records)?;
-    let network = params.without(PREFIX);
+    // What is deployed: linear branches that a method added are folded.
+    let (deployed, tensors) = spec.folded(params.without(PREFIX).snapshot()?)?;
     let known = TrainedOn {
         data: Some(data_name.to_owned()),
         normalisation: part.normalisation,
         classes: data.classes.clone(),
     };
-    checkpoint::save_trained(&context.network(), &network.snapshot()?, &spec, &known)?;
+    checkpoint::save_trained(&context.network(), &tensors, &deployed, &known)?;
     // Measured at the end of the last epoch already, unless the weights were averaged since.
     let measured = records
         .last()
@@ -124,7 +125,8 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         .filter_map(|r| r.measured.get(TEST_ACCURACY))
         .fold(last, |best, accuracy| best.max(*accuracy));
     let on_train = accuracy(&*model, &data.train, count, part.normalisation, device)?;
-    let parameters = network.count();
+    let weights = tensors.iter().filter(|(name, _)| !is_buffer(name));
+    let parameters: usize = weights.map(|(_, tensor)| tensor.elem_count()).sum();
     let adapters = params.count() - parameters;
     let steps = count.div_ceil(cell.train.batch_size);
     let numbers = [
