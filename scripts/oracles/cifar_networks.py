@@ -79,7 +79,8 @@ class Stages(nn.Module):
                 before = block(x)
                 x = F.relu(before)
             taps |= {f"stage{i}.pre": before, f"stage{i}": x}
-        taps["pooled"] = pool(x)
+        taps["last"] = x
+        taps["pooled"] = pool(taps["last"])
         return getattr(self, self.head)(taps["pooled"]), taps
 
 
@@ -139,7 +140,8 @@ class WideResNet(nn.Module):
                 x = block(x, F.relu(before))
             taps[f"stage{i}"] = x
         taps["stage3.pre"] = self.bn1(x)
-        taps["pooled"] = pool(F.relu(taps["stage3.pre"]))
+        taps["last"] = F.relu(taps["stage3.pre"])
+        taps["pooled"] = pool(taps["last"])
         return self.fc(taps["pooled"]), taps
 
 
@@ -165,7 +167,8 @@ class Vgg(nn.Module):
             before = getattr(self, f"block{i}")(x)
             x = F.relu(before)
             taps |= {"stem": x} if i == 0 else {f"stage{i}.pre": before, f"stage{i}": x}
-        taps["pooled"] = pool(x)
+        taps["last"] = x
+        taps["pooled"] = pool(taps["last"])
         return self.classifier(taps["pooled"]), taps
 
 
@@ -202,7 +205,8 @@ class MobileNetV2(nn.Module):
             x = group(x)
             if i in (1, 2, 4, 6):
                 taps[f"stage{len(taps)}"] = x
-        taps["pooled"] = pool(self.conv2(x))
+        taps["last"] = self.conv2(x)
+        taps["pooled"] = pool(taps["last"])
         return self.classifier(taps["pooled"]), taps
 
 
@@ -284,7 +288,8 @@ class ShuffleNetV2(nn.Module):
             for block in getattr(self, f"layer{i}"):
                 before, x = block(x)
             taps |= {f"stage{i}.pre": before, f"stage{i}": x}
-        taps["pooled"] = pool(F.relu(self.bn2(self.conv2(x))))
+        taps["last"] = F.relu(self.bn2(self.conv2(x)))
+        taps["pooled"] = pool(taps["last"])
         return self.linear(taps["pooled"]), taps
 
 

@@ -7,7 +7,7 @@ use candle_core::Device;
 use kd_core::data::{CropFlip, LabelledImages, Normalisation};
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{Context, MethodSpec, Recipe};
-use kd_core::model::NetworkSpec;
+use kd_core::model::{Model, NetworkSpec};
 use kd_core::params::Params;
 use kd_core::train::{OptimizerSpec, Phase, TrainSpec, Trains};
 use kd_core::{Error, Result, Seed};
@@ -218,6 +218,18 @@ impl TrainCell {
         NetworkSpec::from_name(&self.network, classes)
     }
 
+    /// The network that is trained and deployed, for so many classes: that of the name, as the
+    /// methods of the phases change it.
+    ///
+    /// # Errors
+    /// As [`TrainCell::network`], and bad input when a method does not fit the pair.
+    pub fn student(&self, classes: usize, teacher: Option<&dyn Model>) -> Result<NetworkSpec> {
+        let network = self.network(classes)?;
+        self.phases()
+            .iter()
+            .try_fold(network, |network, phase| phase.method.student(network, teacher))
+    }
+
     /// All phases, in their order.
     pub fn phases(&self) -> Vec<Phase> {
         let last =
@@ -258,7 +270,8 @@ impl TrainCell {
         let device = &Device::Cpu;
         let teacher = untrained(teacher, train.classes)?;
         let (params, vb) = Params::seeded(Seed(0), device);
-        let student = self.network(train.classes)?.build(vb.clone())?;
+        let spec = self.student(train.classes, Some(&**teacher.model()))?;
+        let student = spec.build(vb.clone())?;
         let labels = &train.labels[..self.examples.count(train.len())];
         for phase in self.phases() {
             phase.method.build(&Context::new(&*student, Some(&teacher), labels, &params, &vb))?;

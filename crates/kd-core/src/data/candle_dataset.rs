@@ -5,7 +5,7 @@ use candle_datasets::vision::Dataset;
 
 use crate::seed::StepSeed;
 use crate::train::{Batch, Examples};
-use crate::{Error, Result};
+use crate::{Error, Result, Seed};
 
 /// The training images of a data set that `candle_datasets::vision` loads, as they are: a batch is
 /// the rows `r` of `train_images`, `[n, …]`, with `train_labels[r]`, `[n]` of any integer type.
@@ -41,12 +41,18 @@ impl Examples for Dataset {
             teacher_logits: None,
         })
     }
+
+    /// # Errors
+    /// As [`Examples::batch`].
+    fn plain(&self, rows: &[u32], device: &Device) -> Result<Batch> {
+        // No step is drawn from: the examples are as they are in any.
+        self.batch(rows, StepSeed { seed: Seed(0), epoch: 0, step: 0 }, device)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Seed;
 
     const STEP: StepSeed = StepSeed { seed: Seed(1), epoch: 0, step: 0 };
 

@@ -32,6 +32,11 @@ pub struct Crop {
     pub flip: bool,
 }
 
+impl Crop {
+    /// The whole of an image without padding.
+    pub const WHOLE: Self = Self { top: 0, left: 0, flip: false };
+}
+
 impl CropFlip {
     /// Neither crop nor flip.
     pub const NONE: Self = Self { padding: 0, flip: false };

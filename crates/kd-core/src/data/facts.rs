@@ -200,7 +200,16 @@ impl Examples for FactExamples<'_> {
     }
 
     fn batch(&self, rows: &[u32], step: StepSeed, device: &Device) -> Result<Batch> {
-        let batch = self.examples.batch(rows, step, device)?;
+        self.with_facts(self.examples.batch(rows, step, device)?, device)
+    }
+
+    fn plain(&self, rows: &[u32], device: &Device) -> Result<Batch> {
+        self.with_facts(self.examples.plain(rows, device)?, device)
+    }
+}
+
+impl FactExamples<'_> {
+    fn with_facts(&self, batch: Batch, device: &Device) -> Result<Batch> {
         let facts = self.facts.to_tensor(&batch.numbers, device)?;
         Ok(Batch { inputs: Tensor::cat(&[&batch.inputs, &facts], 1)?, ..batch })
     }

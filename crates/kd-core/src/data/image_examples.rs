@@ -28,19 +28,37 @@ impl Examples for ImageExamples<'_> {
     }
 
     fn batch(&self, rows: &[u32], step: StepSeed, device: &Device) -> Result<Batch> {
-        let rows: Vec<u32> = rows.iter().map(|&r| self.rows[r as usize]).collect();
-        let (n, features, classes) = (rows.len(), self.images.pixels(), self.images.classes);
-        let mut pixels = vec![0f32; n * features];
         if self.jitter == 0 {
-            super::jitter::gather(self.images, &rows, &mut pixels)?;
-        } else {
-            let stream = step.stream("jitter");
-            let radius = i64::from(self.jitter);
-            let shift = |i: u64| (stream.below(i, 2 * radius as u64 + 1) as i64 - radius) as i8;
-            let shifts: Vec<(i8, i8)> =
-                (0..n as u64).map(|i| (shift(2 * i), shift(2 * i + 1))).collect();
-            super::jitter::gather_jittered(self.images, &rows, &shifts, &mut pixels)?;
+            return self.plain(rows, device);
         }
+        let rows = self.numbers(rows);
+        let mut pixels = vec![0f32; rows.len() * self.images.pixels()];
+        let stream = step.stream("jitter");
+        let radius = i64::from(self.jitter);
+        let shift = |i: u64| (stream.below(i, 2 * radius as u64 + 1) as i64 - radius) as i8;
+        let shifts: Vec<(i8, i8)> =
+            (0..rows.len() as u64).map(|i| (shift(2 * i), shift(2 * i + 1))).collect();
+        super::jitter::gather_jittered(self.images, &rows, &shifts, &mut pixels)?;
+        self.with_labels(rows, pixels, device)
+    }
+
+    fn plain(&self, rows: &[u32], device: &Device) -> Result<Batch> {
+        let rows = self.numbers(rows);
+        let mut pixels = vec![0f32; rows.len() * self.images.pixels()];
+        super::jitter::gather(self.images, &rows, &mut pixels)?;
+        self.with_labels(rows, pixels, device)
+    }
+}
+
+impl ImageExamples<'_> {
+    /// The numbers of these examples among all images.
+    fn numbers(&self, rows: &[u32]) -> Vec<u32> {
+        rows.iter().map(|&r| self.rows[r as usize]).collect()
+    }
+
+    /// The batch of these pixels of images `rows`.
+    fn with_labels(&self, rows: Vec<u32>, pixels: Vec<f32>, device: &Device) -> Result<Batch> {
+        let (n, features, classes) = (rows.len(), self.images.pixels(), self.images.classes);
         let labels: Vec<u32> =
             rows.iter().map(|&r| u32::from(self.images.labels[r as usize])).collect();
         let logits = self.teacher_logits.as_ref().map(|all| {

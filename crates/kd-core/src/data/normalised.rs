@@ -3,7 +3,7 @@
 
 use candle_core::{Device, Tensor};
 
-use super::crop_flip::{self, CropFlip};
+use super::crop_flip::{self, Crop, CropFlip};
 use super::{LabelledImages, Normalisation};
 use crate::Result;
 use crate::model::Model;
@@ -28,18 +28,27 @@ impl Examples for NormalisedExamples<'_> {
     }
 
     fn batch(&self, rows: &[u32], step: StepSeed, device: &Device) -> Result<Batch> {
+        self.cut(
+            rows,
+            self.augmentation.padding,
+            &self.augmentation.crops(step, rows.len()),
+            device,
+        )
+    }
+
+    fn plain(&self, rows: &[u32], device: &Device) -> Result<Batch> {
+        self.cut(rows, 0, &vec![Crop::WHOLE; rows.len()], device)
+    }
+}
+
+impl NormalisedExamples<'_> {
+    /// The batch of these crops, of images with `padding` zeros around them.
+    fn cut(&self, rows: &[u32], padding: u8, crops: &[Crop], device: &Device) -> Result<Batch> {
         let rows: Vec<u32> = rows.iter().map(|&r| self.rows[r as usize]).collect();
         let (n, images) = (rows.len(), self.images);
         let mut values = vec![0f32; n * images.pixels()];
-        let crops = self.augmentation.crops(step, n);
-        crop_flip::gather(
-            images,
-            &rows,
-            self.augmentation.padding,
-            &crops,
-            &self.normalisation.table(),
-            &mut values,
-        )?;
+        let table = self.normalisation.table();
+        crop_flip::gather(images, &rows, padding, crops, &table, &mut values)?;
         let labels: Vec<u32> = rows.iter().map(|&r| u32::from(images.labels[r as usize])).collect();
         Ok(Batch {
             inputs: Tensor::from_vec(values, (n, 3, images.rows, images.cols), device)?,
@@ -116,6 +125,24 @@ mod tests {
             };
             assert_eq!(flat(&batch.inputs, b)?, flat(&all, row)?);
         }
+        Ok(())
+    }
+
+    #[test]
+    fn plain_examples_are_not_augmented() -> Result<()> {
+        let images = images();
+        let examples = |augmentation| NormalisedExamples {
+            images: &images,
+            rows: vec![3, 1, 0],
+            normalisation: Normalisation::Crd,
+            augmentation,
+        };
+        let augmented = examples(CropFlip { padding: 1, flip: true });
+        let plain = augmented.plain(&[2, 0], &Device::Cpu)?;
+        let batch = examples(CropFlip::NONE).batch(&[2, 0], step(0), &Device::Cpu)?;
+        let values = |t: &Tensor| -> Result<Vec<f32>> { Ok(t.flatten_all()?.to_vec1()?) };
+        assert_eq!(values(&plain.inputs)?, values(&batch.inputs)?);
+        assert_eq!((plain.labels.to_vec1::<u32>()?, plain.numbers), (vec![2, 2], vec![0, 3]));
         Ok(())
     }
 

@@ -16,6 +16,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::model::NetworkSpec;
 use crate::torch_checkpoint::MetadataValue;
+use crate::train::checkpoint;
 use crate::{Error, Result, params};
 use contents::Contents;
 use fit::{Fit, Means, Wanted};
@@ -100,13 +101,23 @@ pub fn import_from(path: &Path, network: &NetworkSpec, place: &Place) -> Result<
 
 /// Which network's weights are in a file that [`import`] reads: the one whose tensors have these
 /// names and shapes, among those of [`NetworkSpec::named`] and [`NetworkSpec::padded`], or, with
-/// `name`, the one of that name. The number of classes is the file's.
+/// `name`, the one of that name. The number of classes is the file's. A file of this workspace that
+/// describes a network with another head ([`NetworkSpec::Headed`]) holds that one.
 ///
 /// # Errors
 /// As [`import`], with the tensors that differ from those of `name`; without it, bad input when the
 /// tensors fit no network that is known.
 pub fn recognise(path: &Path, name: Option<&str>) -> Result<NetworkSpec> {
     let contents = Contents::open(path, &Place::default())?;
+    // What a head does is not told by tensors alone, but by the file's own description.
+    if name.is_none()
+        && let Ok(spec @ NetworkSpec::Headed { .. }) = checkpoint::description(path)
+    {
+        return match contents.fit(&Wanted::of(&spec)?, Means::Names) {
+            Ok(_) => Ok(spec),
+            Err(misfit) => Err(likely::refusal(path, &contents, &spec, misfit)),
+        };
+    }
     // The classifier is one of the matrices.
     let mut classes: Vec<usize> = contents.matrices().collect();
     classes.retain(|rows| (2..=MOST_CLASSES).contains(rows));

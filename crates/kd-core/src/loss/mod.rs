@@ -6,14 +6,19 @@
 
 pub mod activation_boundary;
 pub mod attention;
+pub mod cells;
+pub mod class_activation;
 pub mod contrastive;
 pub mod correlation;
 pub mod decoupled;
 pub mod factor_transfer;
 pub mod hierarchical_context;
 pub mod hint;
+pub mod information_theoretic;
 pub mod logit_regression;
+pub mod n_to_one;
 pub mod neuron_selectivity;
+pub mod norm_direction;
 pub(crate) mod operands;
 pub mod overhaul;
 pub mod probabilistic;
@@ -26,6 +31,7 @@ pub mod variational;
 
 pub use activation_boundary::activation_boundary;
 pub use attention::attention_transfer;
+pub use class_activation::class_activation;
 pub use correlation::correlation_congruence;
 pub use decoupled::decoupled;
 pub use factor_transfer::factor_transfer;
@@ -34,7 +40,9 @@ pub use hint::hint;
 pub use kd_kernels::cross_entropy::cross_entropy;
 pub use kd_kernels::softened_kl::softened_kl;
 pub use logit_regression::logit_regression;
+pub use n_to_one::n_to_one;
 pub use neuron_selectivity::neuron_selectivity;
+pub use norm_direction::norm_and_direction;
 pub use overhaul::overhaul;
 pub use probabilistic::probabilistic_transfer;
 pub use relational::relational;

@@ -15,7 +15,7 @@ use super::pairs::Pairs;
 use super::{Context, Distillation, LogitTerms, Recipe, Soft, Step, Term, Wants, check_weight};
 use crate::loss::correlation_congruence;
 use crate::model::Mode;
-use crate::model::layers::{ConvInit, Head, HeadInit, Maker};
+use crate::model::layers::{ConvInit, Dense, DenseInit, Maker};
 use crate::{Error, Result};
 
 /// Correlations of neighbours in the batch.
@@ -43,8 +43,8 @@ pub struct Cc {
     wants: Wants,
     weight: f64,
     logits: LogitTerms,
-    student: Head,
-    teacher: Head,
+    student: Dense,
+    teacher: Dense,
 }
 
 impl Recipe for Spec {
@@ -61,7 +61,7 @@ impl Recipe for Spec {
                 .map(|tap| tap.channels);
         let mut make = Maker::new(ConvInit::Uniform, context.precision());
         let mut embedding = |name: &str, features| {
-            make.head(context.vb().pp(name), features, self.width, HeadInit::Uniform)
+            make.dense(context.vb().pp(name), features, self.width, DenseInit::Uniform)
         };
         let (student, teacher) = (embedding("embed_s", student)?, embedding("embed_t", teacher)?);
         Ok(Box::new(Cc {

@@ -28,7 +28,7 @@ use crate::loss::contrastive::{
     Negatives, Pairs, Picks, noise_contrast, normaliser, remember, unit_rows,
 };
 use crate::model::Mode;
-use crate::model::layers::{ConvInit, Head, HeadInit, Maker};
+use crate::model::layers::{ConvInit, Dense, DenseInit, Maker};
 use crate::params::buffer;
 use crate::{Error, Result};
 
@@ -71,7 +71,7 @@ pub struct Crd {
 /// What belongs to one network. Variables: `embed.{student,teacher}`, `memory.{student,teacher}`
 /// and `normaliser.{student,teacher}`.
 struct Side {
-    embed: Head,
+    embed: Dense,
     /// What it said of the images, `[images, width]`.
     memory: Var,
     /// Z of its anchors; 0 before the first batch.
@@ -99,11 +99,11 @@ impl Recipe for Spec {
             (context.student().tap("pooled")?, context.teacher_model()?.tap("pooled")?);
         let side = |name: &str, channels: usize| -> Result<Side> {
             let vb = context.vb();
-            let embed = Maker::new(ConvInit::Uniform, context.precision()).head(
+            let embed = Maker::new(ConvInit::Uniform, context.precision()).dense(
                 vb.pp("embed").pp(name),
                 channels,
                 self.width,
-                HeadInit::Uniform,
+                DenseInit::Uniform,
             )?;
             let bound = (3. / self.width as f64).sqrt();
             let rows = (negatives.images(), self.width);

@@ -6,7 +6,7 @@ use candle_nn::VarBuilder;
 use kd_kernels::conv2d::Precision;
 
 use crate::frozen::Teacher;
-use crate::model::{Model, Outputs};
+use crate::model::{Model, NetworkSpec, Outputs};
 use crate::params::Params;
 use crate::seed::StepSeed;
 use crate::{Error, Result};
@@ -101,6 +101,21 @@ impl<'a> Context<'a> {
             .ok_or_else(|| Error::bad_input(format!("method: variable {name} was not made")))
     }
 
+    /// Sets a parameter of the student, for a method that begins it.
+    ///
+    /// # Errors
+    /// Bad input when the tensor is no parameter of the run, or of another shape.
+    pub fn set_student(&self, parameter: &Tensor, value: &Tensor) -> Result<()> {
+        let all = self.params.named();
+        let found = all.iter().find(|(_, var)| var.as_tensor().id() == parameter.id());
+        let (_, var) = found.filter(|(_, var)| var.dims() == value.dims()).ok_or_else(|| {
+            Error::bad_input(
+                "method: expected a parameter of the student of this shape, got another tensor",
+            )
+        })?;
+        Ok(var.set(&value.to_dtype(var.dtype())?.copy()?)?)
+    }
+
     /// Where the run computes.
     pub fn device(&self) -> &Device {
         self.vb.device()
@@ -134,12 +149,15 @@ pub struct Wants {
     pub student_taps: Vec<String>,
     /// What of the teacher.
     pub teaching: Teaching,
+    /// Taps of the teacher on the whole training set, for [`Distillation::survey`]; none where the
+    /// method looks at nothing before the first step.
+    pub survey: Option<Vec<String>>,
 }
 
 impl Default for Wants {
     /// The student's logits alone.
     fn default() -> Self {
-        Self { student: true, student_taps: Vec::new(), teaching: Teaching::None }
+        Self { student: true, student_taps: Vec::new(), teaching: Teaching::None, survey: None }
     }
 }
 
@@ -226,6 +244,18 @@ pub trait Distillation: Send + Sync {
     /// When the step lacks what [`Distillation::wants`] asked for, or shapes do not fit.
     fn terms(&self, step: &Step) -> Result<Vec<Term>>;
 
+    /// Looks at a part of the training set before the first step, where [`Wants::survey`] asks for
+    /// it. All examples pass once, in their order and as they are, without augmentation. The step
+    /// has no student's outputs and the teacher's with the taps of [`Wants::survey`]. What the
+    /// method keeps of them is in buffers ([`Context::vb`]): a run that goes on from a state has
+    /// them there, and nothing passes again. By default it keeps nothing.
+    ///
+    /// # Errors
+    /// As [`Distillation::terms`].
+    fn survey(&self, _step: &Step) -> Result<()> {
+        Ok(())
+    }
+
     /// Moves what the method remembers, after the gradients of the step are taken and before the
     /// optimiser's step. By default it remembers nothing. A memory is a buffer among the run's
     /// parameters ([`Context::vb`]), so that it is saved with them.
@@ -248,6 +278,16 @@ pub trait Recipe {
     /// Whether there must be a teacher.
     fn needs_teacher(&self) -> bool {
         true
+    }
+
+    /// The network that is trained and deployed in the place of `network`: that one, but where a
+    /// method changes the student. A caller builds the student of what this gives, saves it by
+    /// that description, and so evaluates, counts and exports what is deployed.
+    ///
+    /// # Errors
+    /// Bad input when there is no teacher where one is needed, or the two do not fit.
+    fn student(&self, network: NetworkSpec, _teacher: Option<&dyn Model>) -> Result<NetworkSpec> {
+        Ok(network)
     }
 
     /// Makes the method for a student and a teacher.

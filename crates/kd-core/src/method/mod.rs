@@ -9,7 +9,9 @@
 pub mod ab;
 mod anchored;
 pub mod at;
+pub mod cat_kd;
 pub mod cc;
+mod classified;
 pub mod crd;
 pub mod cross_stage;
 pub mod dkd;
@@ -18,8 +20,11 @@ pub mod fsp;
 pub mod ft;
 pub mod hard_targets;
 mod interface;
+pub mod itrd;
 pub mod logit_regression;
 mod logits;
+pub mod nd;
+pub mod norm;
 pub mod nst;
 pub mod ofd;
 mod pairs;
@@ -28,6 +33,8 @@ pub mod pkt;
 mod regressor;
 pub mod review;
 pub mod rkd;
+pub mod sdd;
+pub mod simkd;
 pub mod soft_targets;
 pub mod sp;
 mod stages;
@@ -36,6 +43,7 @@ pub mod vid;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
+use crate::model::{Model, NetworkSpec};
 
 pub use anchored::{Anchored, check_penalty};
 pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
@@ -76,6 +84,10 @@ impl Recipe for MethodSpec {
         self.recipe().needs_teacher()
     }
 
+    fn student(&self, network: NetworkSpec, teacher: Option<&dyn Model>) -> Result<NetworkSpec> {
+        self.recipe().student(network, teacher)
+    }
+
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
         self.check()?;
         self.recipe().build(context)
@@ -87,6 +99,8 @@ methods! {
     Ab(ab),
     /// Zagoruyko and Komodakis 2017, attention transfer. See [`at`].
     At(at),
+    /// Guo et al. 2023, class attention transfer. See [`cat_kd`].
+    CatKd(cat_kd),
     /// Peng et al. 2019, correlation congruence. See [`cc`].
     Cc(cc),
     /// Tian et al. 2020, contrastive representation distillation. See [`crd`].
@@ -103,8 +117,14 @@ methods! {
     Ft(ft),
     /// Cross-entropy with the labels alone: no distillation. See [`hard_targets`].
     HardTargets(hard_targets),
+    /// Miles et al. 2022, information theoretic representation distillation. See [`itrd`].
+    Itrd(itrd),
     /// The limit of soft targets at high temperature. See [`logit_regression`].
     LogitRegression(logit_regression),
+    /// Wang et al. 2023, norm and direction of features beside another method. See [`nd`].
+    Nd(nd),
+    /// Liu et al. 2023, N-to-one representation matching. See [`norm`].
+    Norm(norm),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].
     Nst(nst),
     /// Heo et al. 2019, the overhaul of feature distillation. See [`ofd`].
@@ -117,6 +137,10 @@ methods! {
     Review(review),
     /// Park et al. 2019, relational knowledge distillation. See [`rkd`].
     Rkd(rkd),
+    /// Wei, Luo and Luo 2024, scale decoupled distillation. See [`sdd`].
+    Sdd(sdd),
+    /// Chen et al. 2022, the reused teacher classifier. See [`simkd`].
+    Simkd(simkd),
     /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
     SoftTargets(soft_targets),
     /// Tung and Mori 2019, similarity-preserving distillation. See [`sp`].

@@ -76,6 +76,20 @@ pub struct Outputs {
     pub taps: Vec<Tensor>,
 }
 
+/// The tap of the map whose mean over the pixels is the tap `pooled`, in networks with a
+/// [`Model::classifier`].
+pub const LAST: &str = "last";
+
+/// The dense layer that makes logits of what a network has seen. The tensors are those of the
+/// network: of one that trains, gradients reach them.
+#[derive(Clone)]
+pub struct Classifier {
+    /// `[classes, channels]`.
+    pub weight: Tensor,
+    /// `[classes]`.
+    pub bias: Tensor,
+}
+
 /// What a network says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct About {
@@ -99,6 +113,13 @@ pub trait Model: Send + Sync {
     /// Bad input when a tap is unknown, and a tensor error when `xs` has another shape than the
     /// network takes.
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs>;
+
+    /// What makes the logits: `weight · pooled + bias`, where the tap `pooled` is the mean over the
+    /// pixels of the tap [`LAST`]. Methods that ask what a network says of parts of an image apply
+    /// it to parts of that map. None where the logits come about in another way.
+    fn classifier(&self) -> Option<Classifier> {
+        None
+    }
 
     /// The taps of [`Model::about`].
     fn taps(&self) -> &[Tap] {
@@ -165,5 +186,9 @@ impl Model for Box<dyn Model> {
 
     fn forward(&self, xs: &Tensor, taps: &[&str], mode: Mode) -> Result<Outputs> {
         (**self).forward(xs, taps, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        (**self).classifier()
     }
 }

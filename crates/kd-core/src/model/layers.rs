@@ -7,14 +7,14 @@ use kd_kernels::batch_norm::{Running, Statistics, batch_norm};
 use kd_kernels::conv2d::{Geometry, Precision, StoredNorm, conv2d, conv2d_normalised};
 use kd_kernels::linear::linear;
 
-use super::Mode;
 pub(crate) use super::interface::SIDE;
+use super::{Classifier, Mode};
 use crate::Result;
 use crate::params::buffer;
 
 /// Added to the variance by every batch-norm, and the share of the newest batch in its running
 /// statistics: PyTorch's defaults.
-const EPS: f64 = 1e-5;
+pub(crate) const EPS: f64 = 1e-5;
 const MOMENTUM: f64 = 0.1;
 
 /// How the weights of convolutions begin.
@@ -29,9 +29,9 @@ pub(crate) enum ConvInit {
     KaimingUniform,
 }
 
-/// How the classifier begins.
+/// How a dense layer begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeadInit {
+pub(crate) enum DenseInit {
     /// PyTorch's default: weight and bias uniform within ±1/√features.
     Uniform,
     /// The weight as PyTorch's default, the bias 0.
@@ -81,6 +81,11 @@ pub(crate) struct Maker {
 impl Maker {
     pub fn new(init: ConvInit, precision: Precision) -> Self {
         Self { init, precision, multiply_adds: 0 }
+    }
+
+    /// A maker of layers that begin otherwise, which counts on its own.
+    pub fn beginning(&self, init: ConvInit) -> Self {
+        Self::new(init, self.precision)
     }
 
     /// A convolution without bias, of maps of `side`² pixels.
@@ -138,22 +143,22 @@ impl Maker {
         })
     }
 
-    /// The classifier.
-    pub fn head(
+    /// A dense layer.
+    pub fn dense(
         &mut self,
         vb: VarBuilder,
         features: usize,
         classes: usize,
-        init: HeadInit,
-    ) -> Result<Head> {
+        init: DenseInit,
+    ) -> Result<Dense> {
         let (weight, bias) = match init {
-            HeadInit::Uniform => (within(1., features), within(1., features)),
-            HeadInit::UniformZeroBias => (within(1., features), Init::Const(0.)),
-            HeadInit::SmallNormal => (Init::Randn { mean: 0., stdev: 0.01 }, Init::Const(0.)),
+            DenseInit::Uniform => (within(1., features), within(1., features)),
+            DenseInit::UniformZeroBias => (within(1., features), Init::Const(0.)),
+            DenseInit::SmallNormal => (Init::Randn { mean: 0., stdev: 0.01 }, Init::Const(0.)),
         };
         self.multiply_adds += (features * classes) as u64;
         let weight = vb.get_with_hints((classes, features), "weight", weight)?;
-        Ok(Head { weight, bias: vb.get_with_hints(classes, "bias", bias)? })
+        Ok(Dense { weight, bias: vb.get_with_hints(classes, "bias", bias)? })
     }
 }
 
@@ -265,13 +270,18 @@ impl ConvNorm {
     }
 }
 
-/// The classifier.
-pub(crate) struct Head {
+/// A dense layer with bias.
+pub(crate) struct Dense {
     weight: Tensor,
     bias: Tensor,
 }
 
-impl Head {
+impl Dense {
+    /// Its tensors.
+    pub fn classifier(&self) -> Classifier {
+        Classifier { weight: self.weight.clone(), bias: self.bias.clone() }
+    }
+
     pub fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor> {
         Ok(linear(
             xs,

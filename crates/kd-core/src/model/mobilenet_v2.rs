@@ -6,11 +6,11 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::global_avg_pool;
 
-use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::head::{Head, HeadSpec, Place};
+use super::layers::{ConvInit, ConvNorm, DenseInit, Maker, SIDE, Window};
 use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::Result;
 
 /// One group of blocks: expansion, channels, blocks, stride of the first; and the stage that ends
@@ -53,11 +53,12 @@ const LAST: usize = 1280;
 /// `blocks.{g}.{i}.conv.{0,1,3,4,6,7}`, `conv2.{0,1}`, `classifier.0`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage4` (ends of groups 1, 2, 4 and 6: linear, of
-/// either sign), `pooled`.
+/// either sign), those of the head (`last`, `pooled`).
 pub struct MobileNetV2 {
     stem: ConvNorm,
     groups: Vec<Vec<Block>>,
-    last: ConvNorm,
+    /// None where the head takes its place.
+    last: Option<ConvNorm>,
     head: Head,
     about: About,
 }
@@ -77,7 +78,12 @@ impl MobileNetV2 {
     ///
     /// # Errors
     /// When a parameter cannot be made.
-    pub fn new(classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
+    pub fn new(
+        classes: usize,
+        head: &HeadSpec,
+        precision: Precision,
+        vb: VarBuilder,
+    ) -> Result<Self> {
         let mut make = Maker::new(ConvInit::HeNormal, precision);
         let stem = make.conv_norm(&vb.pp("conv1"), ["0", "1"], (3, 16), Window::new(3, 2), SIDE)?;
         let (mut channels, mut side) = (16, SIDE / 2);
@@ -102,10 +108,18 @@ impl MobileNetV2 {
                 taps.push(tap(format!("stage{stage}"), channels, side, Activated::Before));
             }
         }
-        let last =
-            make.conv_norm(&vb.pp("conv2"), ["0", "1"], (channels, LAST), Window::new(1, 1), side)?;
-        let head = make.head(vb.pp("classifier.0"), LAST, classes, HeadInit::SmallNormal)?;
-        taps.push(tap("pooled", LAST, 0, Activated::After));
+        let last = if head.replaces_last_convolution() {
+            None
+        } else {
+            let window = Window::new(1, 1);
+            let layer =
+                make.conv_norm(&vb.pp("conv2"), ["0", "1"], (channels, LAST), window, side)?;
+            channels = LAST;
+            Some(layer)
+        };
+        let place = Place { vb: &vb, name: "classifier.0", channels, side };
+        let head = Head::new(&mut make, place, classes, DenseInit::SmallNormal, head)?;
+        taps.extend(head.taps().iter().cloned());
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, groups, last, head, about })
     }
@@ -158,8 +172,13 @@ impl Model for MobileNetV2 {
                 request.offer(&format!("stage{stage}"), &xs);
             }
         }
-        let pooled = global_avg_pool(&self.last.forward(&xs, None, Activation::Relu, mode)?)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        if let Some(last) = &self.last {
+            xs = last.forward(&xs, None, Activation::Relu, mode)?;
+        }
+        self.head.outputs(request, &xs, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        self.head.classifier()
     }
 }

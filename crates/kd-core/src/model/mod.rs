@@ -5,6 +5,8 @@
 //! configuration.
 
 pub mod fact_mlp;
+mod fold;
+pub mod head;
 pub mod interface;
 pub(crate) mod layers;
 pub mod mlp;
@@ -19,7 +21,8 @@ pub mod vgg;
 pub mod wide_resnet;
 
 pub use fact_mlp::{FactMlp, FactMlpSpec};
-pub use interface::{About, Activated, MAX_WEIGHTS, Mode, Model, Outputs, Tap};
+pub use head::{EXPANDED, HeadSpec};
+pub use interface::{About, Activated, Classifier, LAST, MAX_WEIGHTS, Mode, Model, Outputs, Tap};
 pub use mlp::{Mlp, MlpSpec};
 pub use resnet_cifar::Shortcut;
 pub use spec::NetworkSpec;

@@ -5,11 +5,11 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::global_avg_pool;
 
-use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::head::{Head, HeadSpec, Place};
+use super::layers::{ConvInit, ConvNorm, DenseInit, Maker, SIDE, Window};
 use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::Result;
 
 /// Blocks of the stages.
@@ -23,7 +23,7 @@ const EXPANSION: usize = 4;
 /// `layer{1..4}.{i}.conv{1..3}`, `.bn{1..3}`, `.shortcut.{0,1}`, `linear`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage4` (after the last ReLU), `stage1.pre` to
-/// `stage4.pre` (the sum before it), `pooled`.
+/// `stage4.pre` (the sum before it), those of the head (`last`, `pooled`).
 pub struct ResNet50 {
     stem: ConvNorm,
     stages: Vec<Vec<Block>>,
@@ -45,7 +45,12 @@ impl ResNet50 {
     ///
     /// # Errors
     /// When a parameter cannot be made.
-    pub fn new(classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
+    pub fn new(
+        classes: usize,
+        head: &HeadSpec,
+        precision: Precision,
+        vb: VarBuilder,
+    ) -> Result<Self> {
         let mut make = Maker::new(ConvInit::HeNormal, precision);
         let stem = make.conv_norm(&vb, ["conv1", "bn1"], (3, 64), Window::new(3, 1), SIDE)?;
         let mut taps = vec![tap("stem", 64, SIDE, Activated::After)];
@@ -69,8 +74,9 @@ impl ResNet50 {
             taps.push(before.made_by(format!("layer{stage}.{}.bn3", blocks - 1)));
             taps.push(tap(format!("stage{stage}"), channels, side, Activated::After));
         }
-        let head = make.head(vb.pp("linear"), channels, classes, HeadInit::Uniform)?;
-        taps.push(tap("pooled", channels, 0, Activated::After));
+        let place = Place { vb: &vb, name: "linear", channels, side };
+        let head = Head::new(&mut make, place, classes, DenseInit::Uniform, head)?;
+        taps.extend(head.taps().iter().cloned());
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, stages, head, about })
     }
@@ -132,8 +138,10 @@ impl Model for ResNet50 {
                 block.forward(xs, act, mode)
             })?;
         }
-        let pooled = global_avg_pool(&xs)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        self.head.outputs(request, &xs, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        self.head.classifier()
     }
 }

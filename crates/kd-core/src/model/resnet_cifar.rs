@@ -6,12 +6,12 @@ use candle_core::{D, Tensor};
 use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::global_avg_pool;
 use serde::{Deserialize, Serialize};
 
-use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::head::{Head, HeadSpec, Place};
+use super::layers::{ConvInit, ConvNorm, DenseInit, Maker, SIDE, Window};
 use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::{Error, Result};
 
 /// What a residual network adds to a block's result where the block changes the shape.
@@ -42,7 +42,7 @@ impl Shortcut {
 /// (with [`Shortcut::Projection`] alone), `fc`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to
-/// `stage3.pre` (the sum before it), `pooled`.
+/// `stage3.pre` (the sum before it), those of the head (`last`, `pooled`).
 pub struct ResNetCifar {
     stem: ConvNorm,
     stages: Vec<Vec<Block>>,
@@ -78,6 +78,7 @@ impl ResNetCifar {
         width: usize,
         shortcut: Shortcut,
         classes: usize,
+        head: &HeadSpec,
         precision: Precision,
         vb: VarBuilder,
     ) -> Result<Self> {
@@ -125,8 +126,9 @@ impl ResNetCifar {
             taps.push(before.made_by(format!("layer{stage}.{last}.bn2")));
             taps.push(tap(format!("stage{stage}"), out, side, Activated::After));
         }
-        let head = make.head(vb.pp("fc"), channels, classes, HeadInit::Uniform)?;
-        taps.push(tap("pooled", channels, 0, Activated::After));
+        let place = Place { vb: &vb, name: "fc", channels, side };
+        let head = Head::new(&mut make, place, classes, DenseInit::Uniform, head)?;
+        taps.extend(head.taps().iter().cloned());
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem: stem_layer, stages, head, about })
     }
@@ -197,9 +199,11 @@ impl Model for ResNetCifar {
                 block.forward(xs, act, mode)
             })?;
         }
-        let pooled = global_avg_pool(&xs)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        self.head.outputs(request, &xs, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        self.head.classifier()
     }
 }
 

@@ -7,11 +7,12 @@ use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::channel_shuffle::channel_shuffle;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::{avg_pool2d, global_avg_pool};
+use kd_kernels::pool::avg_pool2d;
 
-use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::head::{Head, HeadSpec, Place};
+use super::layers::{ConvInit, ConvNorm, DenseInit, Maker, SIDE, Window};
 use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::Result;
 
 const STEM: usize = 24;
@@ -27,7 +28,7 @@ const GROUPS: usize = 3;
 /// `.bn{1..3}`, `linear`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the last ReLU), `stage1.pre` to
-/// `stage3.pre` (the sum before it), `pooled`.
+/// `stage3.pre` (the sum before it), those of the head (`last`, `pooled`).
 pub struct ShuffleNetV1 {
     stem: ConvNorm,
     stages: Vec<Vec<Block>>,
@@ -51,7 +52,12 @@ impl ShuffleNetV1 {
     ///
     /// # Errors
     /// When a parameter cannot be made.
-    pub fn new(classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
+    pub fn new(
+        classes: usize,
+        head: &HeadSpec,
+        precision: Precision,
+        vb: VarBuilder,
+    ) -> Result<Self> {
         let mut make = Maker::new(ConvInit::Uniform, precision);
         let stem = make.conv_norm(&vb, ["conv1", "bn1"], (3, STEM), Window::new(1, 1), SIDE)?;
         let mut taps = vec![tap("stem", STEM, SIDE, Activated::After)];
@@ -73,8 +79,9 @@ impl ShuffleNetV1 {
             taps.push(tap(format!("stage{stage}.pre"), out, side, Activated::Before));
             taps.push(tap(format!("stage{stage}"), out, side, Activated::After));
         }
-        let head = make.head(vb.pp("linear"), channels, classes, HeadInit::Uniform)?;
-        taps.push(tap("pooled", channels, 0, Activated::After));
+        let place = Place { vb: &vb, name: "linear", channels, side };
+        let head = Head::new(&mut make, place, classes, DenseInit::Uniform, head)?;
+        taps.extend(head.taps().iter().cloned());
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, stages, head, about })
     }
@@ -145,8 +152,10 @@ impl Model for ShuffleNetV1 {
                 block.forward(xs, act, mode)
             })?;
         }
-        let pooled = global_avg_pool(&xs)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        self.head.outputs(request, &xs, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        self.head.classifier()
     }
 }

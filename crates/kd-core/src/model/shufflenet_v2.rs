@@ -6,12 +6,12 @@ use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::channel_shuffle::channel_shuffle;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
-use super::layers::{ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::head::{Head, HeadSpec, Place};
+use super::layers::{ConvInit, ConvNorm, DenseInit, Maker, SIDE, Window};
 use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::Result;
 
 const STEM: usize = 24;
@@ -28,13 +28,14 @@ const LAST: usize = 1024;
 /// `bn2`, `linear`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the shuffle), `stage1.pre` to
-/// `stage3.pre`, `pooled`. As in the reference, the `.pre` taps are taken before the shuffle too:
-/// the last block's untouched half (rectified earlier), then its other half before the ReLU,
-/// so their channels come in another order.
+/// `stage3.pre`, those of the head (`last`, `pooled`). As in the reference, the `.pre` taps are taken
+/// before the shuffle too: the last block's untouched half (rectified earlier), then its other half
+/// before the ReLU, so their channels come in another order.
 pub struct ShuffleNetV2 {
     stem: ConvNorm,
     stages: Vec<(Down, Vec<Basic>)>,
-    last: ConvNorm,
+    /// None where the head takes its place.
+    last: Option<ConvNorm>,
     head: Head,
     about: About,
 }
@@ -54,7 +55,12 @@ impl ShuffleNetV2 {
     ///
     /// # Errors
     /// When a parameter cannot be made.
-    pub fn new(classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
+    pub fn new(
+        classes: usize,
+        head: &HeadSpec,
+        precision: Precision,
+        vb: VarBuilder,
+    ) -> Result<Self> {
         let mut make = Maker::new(ConvInit::Uniform, precision);
         let stem = make.conv_norm(&vb, ["conv1", "bn1"], (3, STEM), Window::new(1, 1), SIDE)?;
         let mut taps = vec![tap("stem", STEM, SIDE, Activated::After)];
@@ -68,10 +74,17 @@ impl ShuffleNetV2 {
             taps.push(tap(format!("stage{stage}.pre"), out, side, Activated::Before));
             taps.push(tap(format!("stage{stage}"), out, side, Activated::After));
         }
-        let last =
-            make.conv_norm(&vb, ["conv2", "bn2"], (channels, LAST), Window::new(1, 1), side)?;
-        let head = make.head(vb.pp("linear"), LAST, classes, HeadInit::Uniform)?;
-        taps.push(tap("pooled", LAST, 0, Activated::After));
+        let last = if head.replaces_last_convolution() {
+            None
+        } else {
+            let window = Window::new(1, 1);
+            let layer = make.conv_norm(&vb, ["conv2", "bn2"], (channels, LAST), window, side)?;
+            channels = LAST;
+            Some(layer)
+        };
+        let place = Place { vb: &vb, name: "linear", channels, side };
+        let head = Head::new(&mut make, place, classes, DenseInit::Uniform, head)?;
+        taps.extend(head.taps().iter().cloned());
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, stages, last, head, about })
     }
@@ -164,8 +177,13 @@ impl Model for ShuffleNetV2 {
             }
             request.offer(&format!("stage{stage}"), &xs);
         }
-        let pooled = global_avg_pool(&self.last.forward(&xs, None, Activation::Relu, mode)?)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        if let Some(last) = &self.last {
+            xs = last.forward(&xs, None, Activation::Relu, mode)?;
+        }
+        self.head.outputs(request, &xs, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        self.head.classifier()
     }
 }

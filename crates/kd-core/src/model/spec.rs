@@ -11,7 +11,7 @@ use super::shufflenet_v1::ShuffleNetV1;
 use super::shufflenet_v2::ShuffleNetV2;
 use super::vgg::Vgg;
 use super::wide_resnet::WideResNet;
-use super::{FactMlp, FactMlpSpec, Mlp, MlpSpec, Model};
+use super::{FactMlp, FactMlpSpec, HeadSpec, Mlp, MlpSpec, Model};
 use crate::torch_checkpoint::value::brief;
 use crate::{Error, Result};
 
@@ -78,6 +78,13 @@ pub enum NetworkSpec {
         /// Classes.
         classes: usize,
     },
+    /// An image network with another head than a dense layer; [`NetworkSpec::with_head`] makes it.
+    Headed {
+        /// The network.
+        network: Box<NetworkSpec>,
+        /// Its head.
+        head: HeadSpec,
+    },
 }
 
 /// Most classes of a network: a description from a file may say any number, and the classifier's
@@ -124,11 +131,15 @@ impl NetworkSpec {
     /// The network that the literature calls by this name, such as `resnet8x4`, `wrn-40-2` or
     /// `mobilenet-v2`. Case, hyphens and underscores do not matter, and the spellings of the
     /// benchmark's programs (`wrn_40_2`, `MobileNetV2`, `ShuffleV1`) are known. `-pad` behind a
-    /// residual network's name is one of [`NetworkSpec::padded`].
+    /// residual network's name is one of [`NetworkSpec::padded`], and `+` with a head's name behind
+    /// any of them the network with that head.
     ///
     /// # Errors
     /// Bad input that lists the names there are.
     pub fn from_name(name: &str, classes: usize) -> Result<Self> {
+        if let Some((network, head)) = name.split_once('+') {
+            return Self::from_name(network, classes)?.with_head(HeadSpec::from_name(head)?);
+        }
         let plain = |name: &str| {
             name.to_lowercase().replace(['-', '_'], "").replace("shufflenet", "shuffle")
         };
@@ -157,6 +168,7 @@ impl NetworkSpec {
             Self::ShuffleNetV1 { .. } => "shufflenet-v1".into(),
             Self::ShuffleNetV2 { .. } => "shufflenet-v2".into(),
             Self::ResNet50 { .. } => "resnet50".into(),
+            Self::Headed { network, head } => format!("{}+{head}", network.name()),
         }
     }
 
@@ -172,6 +184,7 @@ impl NetworkSpec {
             | Self::ShuffleNetV1 { classes }
             | Self::ShuffleNetV2 { classes }
             | Self::ResNet50 { classes } => classes,
+            Self::Headed { ref network, .. } => network.classes(),
         }
     }
 
@@ -179,7 +192,44 @@ impl NetworkSpec {
     /// asked for next: in all image networks here but the wide ones, whose stem also goes past its
     /// batch-norm.
     pub(crate) fn norms_follow_convolutions(&self) -> bool {
-        !matches!(self, Self::Mlp(_) | Self::WideResNet { .. })
+        match self {
+            Self::Mlp(_) | Self::WideResNet { .. } => false,
+            Self::Headed { network, .. } => network.norms_follow_convolutions(),
+            _ => true,
+        }
+    }
+
+    /// The name of the dense layer that makes the logits, in an image network.
+    pub(crate) fn dense_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Mlp(_) | Self::FactMlp(_) => None,
+            Self::ResNet { .. } | Self::WideResNet { .. } => Some("fc"),
+            Self::Vgg { .. } => Some("classifier"),
+            Self::MobileNetV2 { .. } => Some("classifier.0"),
+            Self::ShuffleNetV1 { .. } | Self::ShuffleNetV2 { .. } | Self::ResNet50 { .. } => {
+                Some("linear")
+            }
+            Self::Headed { network, .. } => network.dense_name(),
+        }
+    }
+
+    /// The network with this head in the place of its dense layer.
+    ///
+    /// # Errors
+    /// Bad input when it is no image network or has such a head already, or as
+    /// [`HeadSpec::check`].
+    pub fn with_head(self, head: HeadSpec) -> Result<Self> {
+        head.check()?;
+        if self.dense_name().is_none() || matches!(self, Self::Headed { .. }) {
+            return Err(Error::bad_input(format!(
+                "head: expected an image network with a head of its own kind, got {}",
+                self.name()
+            )));
+        }
+        Ok(match head {
+            HeadSpec::Linear => self,
+            head => Self::Headed { network: Box::new(self), head },
+        })
     }
 
     /// [`NetworkSpec::build_with`] with [`Precision::Precise`].
@@ -196,6 +246,23 @@ impl NetworkSpec {
     /// # Errors
     /// Bad input when the specification makes no sense.
     pub fn build_with(&self, precision: Precision, vb: VarBuilder) -> Result<Box<dyn Model>> {
+        match self {
+            Self::Headed { network, head } => {
+                // A description from a file may nest them.
+                (**network).clone().with_head(*head)?;
+                network.build_headed(head, precision, vb)
+            }
+            _ => self.build_headed(&HeadSpec::Linear, precision, vb),
+        }
+    }
+
+    /// Builds the network with this head; a perceptron has but its own.
+    fn build_headed(
+        &self,
+        head: &HeadSpec,
+        precision: Precision,
+        vb: VarBuilder,
+    ) -> Result<Box<dyn Model>> {
         if !(2..=MAX_CLASSES).contains(&self.classes()) {
             return Err(Error::bad_input(format!(
                 "network: expected 2 to {MAX_CLASSES} classes, got {}",
@@ -206,16 +273,25 @@ impl NetworkSpec {
             Self::Mlp(ref spec) => Box::new(Mlp::new(spec, vb)?),
             Self::FactMlp(ref spec) => Box::new(FactMlp::new(spec, vb)?),
             Self::ResNet { depth, width, shortcut, classes } => {
-                Box::new(ResNetCifar::new(depth, width, shortcut, classes, precision, vb)?)
+                Box::new(ResNetCifar::new(depth, width, shortcut, classes, head, precision, vb)?)
             }
             Self::WideResNet { depth, width, classes } => {
-                Box::new(WideResNet::new(depth, width, classes, precision, vb)?)
+                Box::new(WideResNet::new(depth, width, classes, head, precision, vb)?)
             }
-            Self::Vgg { depth, classes } => Box::new(Vgg::new(depth, classes, precision, vb)?),
-            Self::MobileNetV2 { classes } => Box::new(MobileNetV2::new(classes, precision, vb)?),
-            Self::ShuffleNetV1 { classes } => Box::new(ShuffleNetV1::new(classes, precision, vb)?),
-            Self::ShuffleNetV2 { classes } => Box::new(ShuffleNetV2::new(classes, precision, vb)?),
-            Self::ResNet50 { classes } => Box::new(ResNet50::new(classes, precision, vb)?),
+            Self::Vgg { depth, classes } => {
+                Box::new(Vgg::new(depth, classes, head, precision, vb)?)
+            }
+            Self::MobileNetV2 { classes } => {
+                Box::new(MobileNetV2::new(classes, head, precision, vb)?)
+            }
+            Self::ShuffleNetV1 { classes } => {
+                Box::new(ShuffleNetV1::new(classes, head, precision, vb)?)
+            }
+            Self::ShuffleNetV2 { classes } => {
+                Box::new(ShuffleNetV2::new(classes, head, precision, vb)?)
+            }
+            Self::ResNet50 { classes } => Box::new(ResNet50::new(classes, head, precision, vb)?),
+            Self::Headed { ref network, .. } => network.build_headed(head, precision, vb)?,
         })
     }
 }

@@ -5,11 +5,12 @@
 use candle_core::Tensor;
 use candle_nn::{Init, VarBuilder};
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::{global_avg_pool, max_pool2d};
+use kd_kernels::pool::max_pool2d;
 
-use super::layers::{BatchNorm, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::head::{Head, HeadSpec, Place};
+use super::layers::{BatchNorm, ConvInit, ConvNorm, DenseInit, Maker, SIDE, Window};
 use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::{Error, Result};
 
 /// Channels of the five blocks.
@@ -23,7 +24,8 @@ const CHANNELS: [usize; 5] = [64, 128, 256, 512, 512];
 /// convolution and the batch-norm i, `classifier`.
 ///
 /// Taps: `stem` (block 0, where other networks have their stem), `stage1` to `stage4` (blocks 1 to
-/// 4, after their last ReLU), `stage1.pre` to `stage4.pre` (before it), `pooled`.
+/// 4, after their last ReLU), `stage1.pre` to `stage4.pre` (before it), those of the head
+/// (`last`, `pooled`).
 pub struct Vgg {
     blocks: Vec<Vec<ConvNorm>>,
     head: Head,
@@ -37,7 +39,13 @@ impl Vgg {
     ///
     /// # Errors
     /// Bad input when there is no such depth.
-    pub fn new(depth: usize, classes: usize, precision: Precision, vb: VarBuilder) -> Result<Self> {
+    pub fn new(
+        depth: usize,
+        classes: usize,
+        head: &HeadSpec,
+        precision: Precision,
+        vb: VarBuilder,
+    ) -> Result<Self> {
         let layers = match depth {
             8 => [1, 1, 1, 1, 1],
             11 => [1, 1, 2, 2, 2],
@@ -73,8 +81,9 @@ impl Vgg {
             }
             taps.push(tap(name(block), out, side, Activated::After));
         }
-        let head = make.head(vb.pp("classifier"), channels, classes, HeadInit::SmallNormal)?;
-        taps.push(tap("pooled", channels, 0, Activated::After));
+        let place = Place { vb: &vb, name: "classifier", channels, side: SIDE >> 3 };
+        let head = Head::new(&mut make, place, classes, DenseInit::SmallNormal, head)?;
+        taps.extend(head.taps().iter().cloned());
         Ok(Self { blocks, head, about: About { taps, classes, multiply_adds: make.multiply_adds } })
     }
 }
@@ -100,8 +109,10 @@ impl Model for Vgg {
                 layer.forward(xs, None, act, mode)
             })?;
         }
-        let pooled = global_avg_pool(&xs)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        self.head.outputs(request, &xs, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        self.head.classifier()
     }
 }

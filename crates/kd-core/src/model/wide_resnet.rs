@@ -6,12 +6,12 @@ use candle_nn::VarBuilder;
 use kd_kernels::Activation;
 use kd_kernels::add::add;
 use kd_kernels::conv2d::Precision;
-use kd_kernels::pool::global_avg_pool;
 use kd_kernels::relu::relu;
 
-use super::layers::{BatchNorm, Conv, ConvInit, ConvNorm, Head, HeadInit, Maker, SIDE, Window};
+use super::head::{Head, HeadSpec, Place};
+use super::layers::{BatchNorm, Conv, ConvInit, ConvNorm, DenseInit, Maker, SIDE, Window};
 use super::tap_request::{TapRequest, tap};
-use super::{About, Activated, Mode, Model, Outputs};
+use super::{About, Activated, Classifier, Mode, Model, Outputs};
 use crate::{Error, Result};
 
 /// A residual network of three stages of pre-activation blocks, 16, 32 and 64 times `width`
@@ -22,9 +22,10 @@ use crate::{Error, Result};
 /// `fc`.
 ///
 /// Taps: `stem` and `stage1` to `stage3`, the raw sums, of either sign; `stage1.pre` to
-/// `stage3.pre`, the same after the batch-norm that follows, before its ReLU; `pooled`. A
-/// batch-norm runs once a pass, whether its output is asked for or not; the reference runs it a
-/// second time for the tap, and moves its running statistics twice when that happens in training.
+/// `stage3.pre`, the same after the batch-norm that follows, before its ReLU; after the ReLU those of
+/// the head (`last`, `pooled`). A batch-norm runs once a pass, whether its output is asked for or
+/// not; the reference runs it a second time for the tap, and moves its running statistics twice when
+/// that happens in training.
 pub struct WideResNet {
     stem: Conv,
     stages: Vec<Vec<Block>>,
@@ -52,6 +53,7 @@ impl WideResNet {
         depth: usize,
         width: usize,
         classes: usize,
+        head: &HeadSpec,
         precision: Precision,
         vb: VarBuilder,
     ) -> Result<Self> {
@@ -89,8 +91,9 @@ impl WideResNet {
             taps.push(tap(format!("stage{stage}"), out, side, Activated::Before));
         }
         let norm = BatchNorm::new(vb.pp("bn1"), channels)?;
-        let head = make.head(vb.pp("fc"), channels, classes, HeadInit::UniformZeroBias)?;
-        taps.push(tap("pooled", channels, 0, Activated::After));
+        let place = Place { vb: &vb, name: "fc", channels, side };
+        let head = Head::new(&mut make, place, classes, DenseInit::UniformZeroBias, head)?;
+        taps.extend(head.taps().iter().cloned());
         let about = About { taps, classes, multiply_adds: make.multiply_adds };
         Ok(Self { stem, stages, norm, head, about })
     }
@@ -163,9 +166,11 @@ impl Model for WideResNet {
             }
             request.offer(&format!("stage{stage}"), &xs);
         }
-        let pooled =
-            global_avg_pool(&activate(&self.norm, &xs, self.stages.len(), &mut request, mode)?)?;
-        request.offer("pooled", &pooled);
-        request.outputs(self.head.forward(&pooled, mode)?)
+        let last = activate(&self.norm, &xs, self.stages.len(), &mut request, mode)?;
+        self.head.outputs(request, &last, mode)
+    }
+
+    fn classifier(&self) -> Option<Classifier> {
+        self.head.classifier()
     }
 }

@@ -2,8 +2,8 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::Result;
 use crate::seed::StepSeed;
+use crate::{Error, Result};
 
 /// One step's worth of examples.
 pub struct Batch {
@@ -34,4 +34,15 @@ pub trait Examples: Sync {
     /// # Errors
     /// When the tensors cannot be made.
     fn batch(&self, rows: &[u32], step: StepSeed, device: &Device) -> Result<Batch>;
+
+    /// The examples at `rows` as they are, without augmentation, for methods that look at the
+    /// training set before the first step ([`crate::method::Wants::survey`]).
+    ///
+    /// # Errors
+    /// As [`Examples::batch`]. Bad input, by default: these examples are not to be had so.
+    fn plain(&self, _rows: &[u32], _device: &Device) -> Result<Batch> {
+        Err(Error::bad_input(
+            "examples: expected some that can be had without augmentation, which the method asks for, got others",
+        ))
+    }
 }

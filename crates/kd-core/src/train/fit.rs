@@ -257,6 +257,32 @@ impl<'a> Fit<'a> {
         Ok((gradients, values))
     }
 
+    /// Shows the method the training set as it is, where it asks for that.
+    fn survey(&self, stops: &mut dyn FnMut() -> bool) -> Result<()> {
+        let Some(taps) = &self.method.wants().survey else { return Ok(()) };
+        let teacher = self.teacher.ok_or_else(|| {
+            Error::bad_input("method: this one needs a teacher, and there is none")
+        })?;
+        let rows: Vec<u32> = (0..self.examples.len() as u32).collect();
+        for (step, rows) in rows.chunks(self.spec.batch_size).enumerate() {
+            let epoch = self.earlier.len();
+            if stops() {
+                return Err(Error::Stopped { epoch: epoch + 1, step: 0 });
+            }
+            let batch = self.examples.plain(rows, self.device)?;
+            let teacher = teacher.forward(&batch.inputs, &names(taps))?;
+            self.method.survey(&Step {
+                student: None,
+                teacher: Some(&teacher),
+                labels: &batch.labels,
+                numbers: &batch.numbers,
+                epoch: 0,
+                draws: StepSeed { seed: self.seed, epoch, step },
+            })?;
+        }
+        Ok(())
+    }
+
     /// What the method takes of the teacher: stored logits where they will do and are there, and
     /// otherwise what it says of the batch.
     fn teaching(&self, teaching: &Teaching, batch: &Batch) -> Result<Option<Outputs>> {
@@ -321,6 +347,10 @@ impl Task for Images<'_> {
         let (order, size) = (self.order(draws.epoch), self.fit.spec.batch_size);
         let rows = &order[draws.step * size..order.len().min((draws.step + 1) * size)];
         self.fit.examples.batch(rows, draws, self.fit.device)
+    }
+
+    fn begin(&self, stops: &mut dyn FnMut() -> bool) -> Result<()> {
+        self.fit.survey(stops)
     }
 
     fn learning_rate(&self, epoch: usize, step: usize) -> f64 {

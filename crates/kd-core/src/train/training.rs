@@ -37,6 +37,15 @@ pub trait Task: Sync {
     /// When it cannot be made.
     fn batch(&self, draws: StepSeed) -> Result<Self::Batch>;
 
+    /// What is done before the first step of a run that goes on from no state; by default nothing.
+    /// `stops` says whether it is to end with [`Error::Stopped`].
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    fn begin(&self, _stops: &mut dyn FnMut() -> bool) -> Result<()> {
+        Ok(())
+    }
+
     /// The learning rate of one step: both count from 0, epochs within the phase.
     fn learning_rate(&self, epoch: usize, step: usize) -> f64;
 
@@ -177,7 +186,12 @@ impl<S: Clone + Serialize + serde::de::DeserializeOwned> Training<'_, S> {
         };
         let mut unfinished = match &self.state {
             Some(path) if self.resume && path.exists() => self.restore(path, &mut run)?,
-            _ => None,
+            _ => {
+                if self.epochs > 0 {
+                    task.begin(&mut || observer.stops())?;
+                }
+                None
+            }
         };
         run.records.iter().for_each(|record| observer.resumed(record));
         for epoch in run.records.len()..self.epochs {

@@ -1,5 +1,5 @@
-//! Methods with trained adapters beside PyTorch (`scripts/oracles/method_adapters.py`): the term,
-//! and the gradients of features and adapters.
+//! Methods with trained adapters beside PyTorch (`scripts/oracles/method_adapters.py`,
+//! `scripts/oracles/newer_features.py`): the terms, and the gradients of features and adapters.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ fn golden() -> Value {
 }
 
 /// Features that are a formula of their name, of the shape that the network declares.
-fn features(
+pub(super) fn features(
     network: &dyn kd_core::model::Model,
     who: &str,
     taps: &[String],
@@ -42,29 +42,45 @@ fn features(
 
 /// Compares a gradient with its norm and projections, relative to the norm.
 fn compare(grad: &Tensor, name: &str, sketch: &Value) -> Result<()> {
+    compare_within(grad, name, sketch, 1e-5)
+}
+
+/// [`compare`] with another tolerance.
+pub(super) fn compare_within(
+    grad: &Tensor,
+    name: &str,
+    sketch: &Value,
+    tolerance: f64,
+) -> Result<()> {
     let (values, sketch) = (formula::values(grad)?, formula::numbers(sketch));
     let norm = values.iter().map(|v| v * v).sum::<f64>().sqrt();
     assert!(
-        (norm - sketch[0]).abs() < 1e-5 * sketch[0],
+        (norm - sketch[0]).abs() < tolerance * sketch[0],
         "{name}: norm {norm}, expected {}",
         sketch[0]
     );
     for (a, b) in formula::projections(&values, name, sketch.len() - 1).iter().zip(&sketch[1..]) {
         assert!(
-            (a - b).abs() < 1e-5 * sketch[0],
+            (a - b).abs() < tolerance * sketch[0],
             "{name}: projection {a}, expected {b}, of norm {norm}"
         );
     }
     Ok(())
 }
 
-fn agrees(spec: MethodSpec, term: &str, expected: &Value) -> Result<()> {
+/// Compares the sum of the method's terms of these names, each of weight 1, and its gradients.
+pub(super) fn agrees(spec: MethodSpec, names: &[&str], expected: &Value) -> Result<()> {
     let pair = Pair::new("resnet8", "resnet8x4")?;
     let method = pair.build(&spec)?;
     let adapters: Vec<(String, Var)> =
         pair.params.named().into_iter().filter(|(name, _)| name.starts_with(PREFIX)).collect();
     for (name, var) in &adapters {
         var.set(&formula::value(name, var.dims())?)?;
+    }
+    for (name, var) in pair.params.buffers() {
+        if name.starts_with(PREFIX) {
+            var.set(&formula::value(&name, var.dims())?)?;
+        }
     }
     let wants = method.wants();
     let Teaching::Live { taps } = &wants.teaching else { panic!("{:?}", wants.teaching) };
@@ -81,21 +97,24 @@ fn agrees(spec: MethodSpec, term: &str, expected: &Value) -> Result<()> {
         Outputs { logits: logits()?, taps: features(&**pair.teacher.model(), "teacher", taps)? };
     let labels = Tensor::new(&[0u32, 1, 2], &Device::Cpu)?;
     let terms = method.terms(&step(&student_out, &teacher_out, &labels, &[0, 1, 2]))?;
-    let [found] = &terms[..] else { panic!("{} terms", terms.len()) };
-    assert_eq!((found.name, found.weight), (term, 1.));
-    let (value, wanted) =
-        (formula::values(&found.value)?[0], expected["value"].as_f64().expect("a value"));
+    let found: Vec<(&str, f64)> = terms.iter().map(|term| (term.name, term.weight)).collect();
+    assert_eq!(found, names.iter().map(|name| (*name, 1.)).collect::<Vec<_>>());
+    let mut sum = terms[0].value.clone();
+    for term in &terms[1..] {
+        sum = (sum + &term.value)?;
+    }
+    let (value, wanted) = (formula::values(&sum)?[0], expected["value"].as_f64().expect("a value"));
     assert!((value - wanted).abs() < 1e-5 * wanted, "{value}, expected {wanted}");
 
     let names = wants.student_taps.iter().map(|name| format!("student.{name}"));
     let variables: BTreeMap<String, Var> = names.zip(student).chain(adapters).collect();
     let sketches = expected["grads"].as_object().expect("gradients");
     assert_eq!(variables.keys().collect::<BTreeSet<_>>(), sketches.keys().collect::<BTreeSet<_>>());
-    let candle = found.value.backward()?;
+    let candle = sum.backward()?;
     for (name, var) in &variables {
         compare(candle.get(var).expect("a gradient"), name, &sketches[name])?;
     }
-    let mut ours = kd_kernels::backward(&found.value)?;
+    let mut ours = kd_kernels::backward(&sum)?;
     for (name, var) in &variables {
         compare(&ours.remove(var).expect("a gradient"), name, &sketches[name])?;
     }
@@ -106,13 +125,13 @@ fn agrees(spec: MethodSpec, term: &str, expected: &Value) -> Result<()> {
 fn vids_term_and_gradients_are_pytorchs() -> Result<()> {
     let spec =
         vid::Spec { weight: 1., variance: 5., least_variance: 1e-5, hard_weight: 0., soft: None };
-    agrees(spec.into(), "information", &golden()["vid"])
+    agrees(spec.into(), &["information"], &golden()["vid"])
 }
 
 #[test]
 fn ccs_term_and_gradients_are_pytorchs() -> Result<()> {
     let spec = cc::Spec { weight: 1., width: 128, hard_weight: 0., soft: None };
-    agrees(spec.into(), "correlation", &golden()["cc"])
+    agrees(spec.into(), &["correlation"], &golden()["cc"])
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! What does not fit is refused before anything is trained, in one line.
 
 use candle_core::Device;
-use kd_core::method::{Context, MethodSpec, Recipe, Soft, at, cc, dkd, nst, rkd, vid};
+use kd_core::method::{
+    Context, MethodSpec, Recipe, Soft, at, cat_kd, cc, dkd, itrd, nst, rkd, sdd, vid,
+};
 use kd_core::params::Params;
 use kd_core::{Result, Seed};
 
@@ -78,7 +80,47 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         hard_weight,
         soft,
     };
+    let itrd = |correlation_weight, mutual_weight, alpha| itrd::Spec {
+        correlation_weight,
+        mutual_weight,
+        alpha,
+        hard_weight,
+        soft,
+    };
+    let sdd = |grids: &[usize], complementary_weight, base| sdd::Spec {
+        grids: grids.to_vec(),
+        complementary_weight,
+        base,
+        hard_weight,
+        soft,
+    };
+    let kd = |temperature, weight| sdd::Base::Kd { temperature, weight };
+    let in_cells =
+        |alpha, beta| sdd::Base::Dkd { temperature: 4., alpha, beta, warm_up_epochs: 20 };
+    let cat_kd = |weight, side| cat_kd::Spec {
+        weight,
+        side,
+        normalised: false,
+        bias: cat_kd::Bias::Kept,
+        hard_weight,
+        soft,
+    };
     let cases: Vec<(MethodSpec, &str)> = vec![
+        (cat_kd(nan, 2).into(), "method.weight: "),
+        (cat_kd(1., 0).into(), "method.side: "),
+        (sdd(&[], 2., kd(4., 1.)).into(), "method.grids: "),
+        (sdd(&[2, 4], 2., kd(4., 1.)).into(), "method.grids: "),
+        (sdd(&[1, 1], 2., kd(4., 1.)).into(), "method.grids: "),
+        (sdd(&[1, 33], 2., kd(4., 1.)).into(), "method.grids: "),
+        (sdd(&[1, 2], nan, kd(4., 1.)).into(), "method.complementary-weight: "),
+        (sdd(&[1, 2], 2., kd(0., 1.)).into(), "temperature"),
+        (sdd(&[1, 2], 2., kd(4., -1.)).into(), "method.base.weight: "),
+        (sdd(&[1, 2], 2., in_cells(nan, 1.)).into(), "method.base.alpha: "),
+        (sdd(&[1, 2], 2., in_cells(1., -1.)).into(), "method.base.beta: "),
+        (itrd(nan, 1., 1.).into(), "method.correlation-weight: "),
+        (itrd(1., -1., 1.).into(), "method.mutual-weight: "),
+        (itrd(1., 1., 0.).into(), "method.alpha: "),
+        (itrd(1., 1., nan).into(), "method.alpha: "),
         (at::Spec { weight: -1., hard_weight, soft }.into(), "method.weight: "),
         (at::Spec { weight: 1., hard_weight: nan, soft }.into(), "method.hard-weight: "),
         (

@@ -1,12 +1,22 @@
 //! Distillation methods: their losses beside PyTorch's, and as a training step sees them, what they
 //! want of a pair of networks, their terms, and gradients of their adapters.
 
+#[path = "../formula/cases.rs"]
+mod cases;
 #[path = "../formula/mod.rs"]
 mod formula;
 
 mod adapters;
+mod cat_kd_maps;
 mod distillation_losses;
 mod fits;
+mod itrd_features;
+mod nd_centres;
+mod newer_losses;
+mod norm_student;
+mod sdd_cells;
+mod simkd_student;
+mod student_gradients;
 mod transfer_losses;
 mod wiring;
 
@@ -14,7 +24,8 @@ use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{
-    Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cc, dkd, nst, pkt, rkd, sp, vid,
+    Context, Distillation, MethodSpec, Recipe, Soft, Step, at, cat_kd, cc, dkd, itrd, nd, nst, pkt,
+    rkd, sdd, sp, vid,
 };
 use kd_core::model::{Model, NetworkSpec, Outputs};
 use kd_core::params::Params;
@@ -57,7 +68,7 @@ fn step<'a>(
     Step { student: Some(student), teacher: Some(teacher), labels, numbers, epoch: 1, draws }
 }
 
-/// The eight methods of this file's tests, with RepDistiller's weights, on hard targets and joined
+/// The methods of this file's tests, with the weights of their sources, on hard targets and joined
 /// with soft ones.
 fn specs() -> Vec<MethodSpec> {
     let (hard_weight, soft) = (1., Some(Soft { temperature: 4., weight: 0.5 }));
@@ -67,6 +78,42 @@ fn specs() -> Vec<MethodSpec> {
         cc::Spec { weight: 0.02, width: 128, hard_weight, soft }.into(),
         vid::Spec { weight: 1., variance: 5., least_variance: 1e-5, hard_weight, soft }.into(),
         rkd::Spec { distance_weight: 25., angle_weight: 50., hard_weight, soft }.into(),
+        itrd::Spec { correlation_weight: 2., mutual_weight: 1., alpha: 1.01, hard_weight, soft }
+            .into(),
+        sdd::Spec {
+            grids: vec![1, 2, 4],
+            complementary_weight: 2.,
+            base: sdd::Base::Kd { temperature: 4., weight: 0.9 },
+            hard_weight,
+            soft,
+        }
+        .into(),
+        cat_kd::Spec {
+            weight: 15.,
+            side: 2,
+            normalised: true,
+            bias: cat_kd::Bias::Dropped,
+            hard_weight,
+            soft,
+        }
+        .into(),
+        nd::Spec {
+            weight: 2.,
+            warm_up_epochs: 0,
+            dropout: 0.5,
+            base: Box::new(
+                dkd::Spec {
+                    temperature: 4.,
+                    alpha: 2.,
+                    beta: 8.,
+                    warm_up_epochs: 0,
+                    hard_weight,
+                    soft,
+                }
+                .into(),
+            ),
+        }
+        .into(),
         pkt::Spec { weight: 30_000., hard_weight, soft }.into(),
         nst::Spec { weight: 50., hard_weight, soft }.into(),
         dkd::Spec { temperature: 4., alpha: 1., beta: 2., warm_up_epochs: 20, hard_weight, soft }

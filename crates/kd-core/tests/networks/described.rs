@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{DType, Device, Tensor};
 use kd_core::frozen::{Frozen, Saved};
-use kd_core::model::{Activated, Mode, Model, NetworkSpec, Shortcut, Tap};
+use kd_core::model::{Activated, LAST, Mode, Model, NetworkSpec, Shortcut, Tap};
 use kd_core::params::Params;
 use kd_core::seed::StepSeed;
 use kd_core::train::{Optimizer, OptimizerSpec, checkpoint};
@@ -117,6 +117,27 @@ fn taps_have_the_shapes_of_the_literature() -> Result<()> {
             "{name}"
         );
         assert_eq!(model.taps()[model.tap_index("pooled")?].channels, pooled, "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn the_classifier_makes_the_logits_of_the_mean_of_the_last_map() -> Result<()> {
+    let xs = formula::images(2, "classifier", 0)?;
+    for spec in NetworkSpec::named(10) {
+        let (_, vb) = Params::seeded(Seed(1), &Device::Cpu);
+        let model = spec.build(vb)?;
+        let out = model.forward(&xs, &[LAST, "pooled"], Mode::Evaluate)?;
+        let mean = out.taps[0].mean((2, 3))?;
+        let classifier = model.classifier().expect("an image network has one");
+        let logits = mean.matmul(&classifier.weight.t()?)?.broadcast_add(&classifier.bias)?;
+        for (got, expected, what) in
+            [(&logits, &out.logits, "logits"), (&mean, &out.taps[1], "pooled")]
+        {
+            let gap = (got - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            let size = expected.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(gap <= 1e-5 * size, "{}: {what} off by {gap} of {size}", spec.name());
+        }
     }
     Ok(())
 }
@@ -359,7 +380,7 @@ fn an_unknown_tap_and_an_image_of_another_shape_are_errors() -> Result<()> {
     let Err(e) = model.forward(&xs, &["stage5"], Mode::Evaluate) else {
         panic!("an unknown tap was accepted")
     };
-    assert!(e.is_bad_input() && e.to_string().contains("stage4.pre, stage4, pooled"), "{e}");
+    assert!(e.is_bad_input() && e.to_string().contains("stage4.pre, stage4, last, pooled"), "{e}");
     let grey = Tensor::zeros((1, 1, 32, 32), DType::F32, &Device::Cpu)?;
     assert!(model.forward(&grey, &[], Mode::Evaluate).is_err());
     Ok(())

@@ -3,6 +3,7 @@
 mod described;
 #[path = "../formula/mod.rs"]
 mod formula;
+mod heads;
 mod precision;
 mod pytorch;
 mod training;

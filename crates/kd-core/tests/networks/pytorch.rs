@@ -55,7 +55,7 @@ fn names_and_shapes_are_those_of_pytorchs_state_dicts() -> Result<()> {
 }
 
 /// Compares a tensor with its sketch, relative to its norm.
-fn compare(values: &[f64], name: &str, sketch: &Value, tolerance: f64, context: &str) {
+pub(super) fn compare(values: &[f64], name: &str, sketch: &Value, tolerance: f64, context: &str) {
     let sketch = formula::numbers(sketch);
     let norm = sketch[0];
     let ours = values.iter().map(|v| v * v).sum::<f64>().sqrt();
@@ -78,15 +78,15 @@ fn tolerance(mode: Mode) -> f64 {
     if matches!(mode, Mode::Train(_)) { 5e-4 } else { 1e-4 }
 }
 
-fn check(
+pub(super) fn check(
     model: &dyn Model,
+    names: &[&str],
     xs: &candle_core::Tensor,
     mode: Mode,
     expected: &Value,
     context: &str,
 ) -> Result<()> {
-    let names: Vec<&str> = model.taps().iter().map(|t| t.name.as_str()).collect();
-    let out = model.forward(xs, &names, mode)?;
+    let out = model.forward(xs, names, mode)?;
     compare(
         &formula::values(&out.logits)?,
         "logits",
@@ -109,9 +109,17 @@ fn logits_and_taps_in_evaluation_and_training_and_the_moved_statistics_are_pytor
     for (name, expected) in golden["networks"].as_object().expect("networks") {
         let (params, model) = network(name)?;
         fill(&params)?;
-        check(&*model, &xs, Mode::Evaluate, &expected["evaluate"], &format!("{name}, evaluation"))?;
+        let taps: Vec<&str> = model.taps().iter().map(|t| t.name.as_str()).collect();
+        check(
+            &*model,
+            &taps,
+            &xs,
+            Mode::Evaluate,
+            &expected["evaluate"],
+            &format!("{name}, evaluation"),
+        )?;
         let train = Mode::Train(StepSeed { seed: Seed(0), epoch: 0, step: 0 });
-        check(&*model, &xs, train, &expected["train"], &format!("{name}, training"))?;
+        check(&*model, &taps, &xs, train, &expected["train"], &format!("{name}, training"))?;
         let mut moved = Vec::new();
         for (_, var) in params.buffers() {
             moved.extend(formula::values(&var)?);

@@ -87,7 +87,9 @@ impl Side {
         let precision = cell.conv.into();
         let teacher = method.needs_teacher().then(|| teacher(cell, seed, device)).transpose()?;
         let (params, vb) = Params::seeded(seed, device);
-        let student = NetworkSpec::from_name(&cell.student, CLASSES)?;
+        let of_teacher = teacher.as_ref().map(|teacher| &**teacher.model());
+        let student =
+            method.student(NetworkSpec::from_name(&cell.student, CLASSES)?, of_teacher)?;
         let model = student.build_with(precision, vb.clone())?;
         let labels: Vec<u8> = (0..cell.images).map(|i| (i % CLASSES) as u8).collect();
         let method = {

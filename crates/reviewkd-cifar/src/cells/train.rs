@@ -4,7 +4,8 @@
 //! and `train-accuracy`, over the images trained on, after the last epoch, and
 //! `best-test-accuracy`, of the epoch with the best test accuracy: it is selected on the test set,
 //! as the paper's numbers are, and stands beside the first for that alone. `parameters` of the
-//! network and `adapter-parameters` of the method, which are dropped after training;
+//! network that is deployed, with what a method adds to it, and `adapter-parameters` of the method,
+//! which are dropped after training;
 //! `step-milliseconds`, the time of a training step, which differs from run to run. The series
 //! `epochs` has the loss and the test accuracy of each epoch.
 
@@ -16,7 +17,7 @@ use kd_core::Result;
 use kd_core::data::{NormalisedExamples, TrainedOn};
 use kd_core::frozen::{NETWORK, Saved};
 use kd_core::method::PREFIX;
-use kd_core::params::Params;
+use kd_core::params::{Params, is_buffer};
 use kd_core::train::{EpochRecord, Phases, checkpoint, write_epochs};
 use kd_experiment::{CellResult, Series};
 
@@ -71,7 +72,8 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         TeacherStatistics::Running => saved.network,
         TeacherStatistics::Batch => saved.network.with_batch_statistics(),
     });
-    let spec = cell.network(data.train.classes)?;
+    let of_teacher = frozen.as_ref().map(|teacher| &**teacher.model());
+    let spec = cell.student(data.train.classes, of_teacher)?;
     let (params, vb) = Params::seeded(seed, device);
     let model = spec.build_with(precision, vb.clone())?;
     let measure = || -> Result<BTreeMap<String, f64>> {
@@ -101,13 +103,14 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     let mut meter = context.meter(cell.epochs());
     let records = phases.run(&cell.phases(), &mut meter)?;
     write_epochs(&context.epochs(), &records)?;
-    let network = params.without(PREFIX);
+    // What is deployed: linear branches that a method added are folded.
+    let (deployed, tensors) = spec.folded(params.without(PREFIX).snapshot()?)?;
     let known = TrainedOn {
         data: Some(data_name.to_owned()),
         normalisation: part.normalisation,
         classes: data.classes.clone(),
     };
-    checkpoint::save_trained(&context.network(), &network.snapshot()?, &spec, &known)?;
+    checkpoint::save_trained(&context.network(), &tensors, &deployed, &known)?;
     // Measured at the end of the last epoch already, unless the weights were averaged since.
     let measured = records
         .last()
@@ -122,7 +125,8 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         .filter_map(|r| r.measured.get(TEST_ACCURACY))
         .fold(last, |best, accuracy| best.max(*accuracy));
     let on_train = accuracy(&*model, &data.train, count, part.normalisation, device)?;
-    let parameters = network.count();
+    let weights = tensors.iter().filter(|(name, _)| !is_buffer(name));
+    let parameters: usize = weights.map(|(_, tensor)| tensor.elem_count()).sum();
     let adapters = params.count() - parameters;
     let steps = count.div_ceil(cell.train.batch_size);
     let numbers = [
