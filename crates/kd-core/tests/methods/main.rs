@@ -7,6 +7,7 @@ mod formula;
 mod adapters;
 mod distillation_losses;
 mod fits;
+mod golden_cases;
 mod transfer_losses;
 mod wiring;
 
