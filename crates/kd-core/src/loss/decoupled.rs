@@ -1,8 +1,10 @@
 //! Decoupled knowledge distillation: the divergence of soft targets in two parts.
 
-use candle_core::{D, DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 use kd_kernels::softened_kl::softened_kl;
 use kd_kernels::softmax::log_sum_exp;
+
+use super::operands;
 
 /// What takes the place of the true class's logit where only the others count: its probability is 0
 /// at any temperature that this project takes.
@@ -88,34 +90,15 @@ fn check(
     labels: &Tensor,
     temperature: f64,
 ) -> Result<(Tensor, Tensor)> {
-    let (dims, other) = (student.dims(), teacher.dims());
-    let &[b, c] = dims else {
-        bail!(
-            "decoupled: expected logits [b, c], got {dims:?} of the student and {other:?} of the teacher"
-        )
-    };
-    if dims != other || b == 0 || c < 2 {
-        bail!(
-            "decoupled: expected logits [b, c] of one shape with c >= 2, got {dims:?} of the student and {other:?} of the teacher"
-        )
-    }
-    if labels.dtype() != DType::U32 || labels.dims() != [b] {
-        bail!("decoupled: expected u32 labels [{b}], got {:?} {:?}", labels.dtype(), labels.dims())
-    }
-    let largest = labels.max(D::Minus1)?.to_scalar::<u32>()?;
-    if largest as usize >= c {
-        bail!("decoupled: expected labels below {c}, got {largest}")
-    }
-    if !(temperature.is_finite() && temperature > 0.) {
-        bail!("decoupled: expected a finite temperature above 0, got {temperature}")
-    }
-    let classes = Tensor::arange(0, c as u32, labels.device())?.unsqueeze(0)?;
-    Ok((teacher.detach(), labels.unsqueeze(1)?.broadcast_eq(&classes)?))
+    let teacher = operands::logits(student, teacher, "decoupled")?;
+    let is_target = operands::true_class(labels, student, "decoupled")?;
+    operands::temperature(temperature, "decoupled")?;
+    Ok((teacher, is_target))
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::loss::testing::{differences_agree, finite, gradient, noise, refused, scalar};

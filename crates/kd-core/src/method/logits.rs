@@ -69,6 +69,14 @@ pub fn rise(epoch: usize, warm_up: usize) -> f64 {
     if warm_up == 0 { 1. } else { (epoch as f64 / warm_up as f64).min(1.) }
 }
 
+/// Checks a number of epochs over which a weight rises: at most 1,000,000.
+///
+/// # Errors
+/// Bad input that says what it must be and what it is.
+pub(super) fn check_warm_up(epochs: usize) -> Result<()> {
+    Error::unless_within("method.warm-up-epochs", epochs, 0..=1_000_000)
+}
+
 /// Checks a weight of a term: finite and at least 0.
 ///
 /// # Errors

@@ -22,6 +22,7 @@ pub mod logit_regression;
 mod logits;
 pub mod nst;
 pub mod ofd;
+mod on_logits;
 mod pairs;
 pub mod paraphraser;
 pub mod pkt;
@@ -40,6 +41,7 @@ use crate::Result;
 pub use anchored::{Anchored, check_penalty};
 pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
 pub use logits::{LogitTerms, Soft, check_temperature, check_weight, rise};
+use logits::check_warm_up;
 
 /// Makes [`MethodSpec`] of the methods' modules.
 macro_rules! methods {

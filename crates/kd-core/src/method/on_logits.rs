@@ -1,0 +1,56 @@
+//! Methods on the logits of student and teacher alone.
+
+use candle_core::Tensor;
+
+use super::{Context, Distillation, LogitTerms, Recipe, Step, Teaching, Term, Wants};
+use crate::{Error, Result};
+
+/// What the spec of such a method says of a step.
+pub(super) trait OnLogits: Recipe + Clone + Send + Sync + 'static {
+    /// The terms that it shares with other methods.
+    fn logit_terms(&self) -> LogitTerms;
+
+    /// Its own terms, of the logits of student and teacher.
+    ///
+    /// # Errors
+    /// Those of its losses.
+    fn own_terms(&self, student: &Tensor, teacher: &Tensor, step: &Step) -> Result<Vec<Term>>;
+}
+
+/// Makes the method of this name: the terms of [`OnLogits::logit_terms`], then its own.
+///
+/// # Errors
+/// Bad input when there is no teacher, or the student has fewer than 2 classes.
+pub(super) fn on_logits<S: OnLogits>(
+    spec: &S,
+    context: &Context,
+    method: &str,
+) -> Result<Box<dyn Distillation>> {
+    context.teacher()?;
+    let classes = context.student().classes();
+    if classes < 2 {
+        return Err(Error::bad_input(format!(
+            "{method}: expected a student of at least 2 classes, got one of {classes}"
+        )));
+    }
+    let wants = Wants { teaching: Teaching::Logits, ..Wants::default() };
+    Ok(Box::new(Method { spec: spec.clone(), wants }))
+}
+
+struct Method<S> {
+    spec: S,
+    wants: Wants,
+}
+
+impl<S: OnLogits> Distillation for Method<S> {
+    fn wants(&self) -> &Wants {
+        &self.wants
+    }
+
+    fn terms(&self, step: &Step) -> Result<Vec<Term>> {
+        let mut terms = self.spec.logit_terms().terms(step)?;
+        let (student, teacher) = (&step.student()?.logits, &step.teacher()?.logits);
+        terms.extend(self.spec.own_terms(student, teacher, step)?);
+        Ok(terms)
+    }
+}
