@@ -20,6 +20,7 @@ pub mod probabilistic;
 pub mod relational;
 pub mod similarity;
 pub mod solution_flow;
+pub mod standardisation;
 #[cfg(test)]
 mod testing;
 pub mod variational;
@@ -40,4 +41,5 @@ pub use probabilistic::probabilistic_transfer;
 pub use relational::relational;
 pub use similarity::similarity_preserving;
 pub use solution_flow::solution_flow;
+pub use standardisation::standardised;
 pub use variational::variational_information;

@@ -6,6 +6,9 @@ use kd_kernels::pool::avg_pool2d;
 /// The square of the length at and below which a vector counts as 0: `F.normalize`'s 1e-12.
 const SHORTEST_SQUARED: f64 = 1e-24;
 
+/// What stands for 0 under a root: a number of f32 whose root is far below any of use.
+const SMALLEST: f64 = 1e-30;
+
 /// Checks two batches of maps, `[b, c, h, w]` and `[b, c', h', w']`, and brings both to the size of
 /// the smaller by average pooling, as PyTorch's `adaptive_avg_pool2d` does. The second, the
 /// teacher's, is detached.
@@ -137,6 +140,11 @@ pub(super) fn inverse_root(squares: &Tensor) -> Result<Tensor> {
 /// √max(x, floor); the gradient is 0 where x < floor.
 pub(super) fn root(squares: &Tensor, floor: f64) -> Result<Tensor> {
     squares.maximum(floor)?.sqrt()
+}
+
+/// √x with the gradient 0 at 0, where the value is 1e-15.
+pub(super) fn sqrt(squares: &Tensor) -> Result<Tensor> {
+    root(squares, SMALLEST)
 }
 
 /// |x|, with the derivative 0 at 0, as in PyTorch; Candle's own `abs` takes 1 there.

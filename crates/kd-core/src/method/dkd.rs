@@ -5,6 +5,10 @@
 //!
 //! Source: the paper; the warm-up (20 epochs) and beta per pair are those of its official code.
 //! There an epoch counts from 1, so that the first is not without the teacher.
+//!
+//! With `standardised`, both parts compare standardised logits ("Logit standardization in knowledge
+//! distillation", Sun et al. 2024). The weight that its official code gives both, `--kd-weight`, is a
+//! factor of alpha and of beta here.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -31,8 +35,12 @@ pub struct Spec {
     pub warm_up_epochs: usize,
     /// Weight of the cross-entropy with the labels.
     pub hard_weight: f64,
-    /// Softened targets beside it.
+    /// Softened targets beside it, of the logits as they are.
     pub soft: Option<Soft>,
+    /// Whether both compare [`standardised`](crate::loss::standardised) logits; false where an
+    /// experiment file does not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standardised: bool,
 }
 
 impl Recipe for Spec {
@@ -52,6 +60,10 @@ impl Recipe for Spec {
 impl OnLogits for Spec {
     fn logit_terms(&self) -> LogitTerms {
         LogitTerms { hard_weight: self.hard_weight, soft: self.soft }
+    }
+
+    fn standardised(&self) -> bool {
+        self.standardised
     }
 
     fn own_terms(&self, student: &Tensor, teacher: &Tensor, step: &Step) -> Result<Vec<Term>> {

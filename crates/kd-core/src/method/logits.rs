@@ -1,10 +1,11 @@
 //! What most methods add to their own term: the labels, and softened targets where they are joined
 //! with those.
 
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Step, Term};
-use crate::loss::{cross_entropy, softened_kl};
+use crate::loss::{cross_entropy, softened_kl, standardised};
 use crate::{Error, Result};
 
 /// Softened targets beside a method's own term ("+KD" in the literature's tables), as an experiment
@@ -61,6 +62,19 @@ impl LogitTerms {
         }
         Ok(terms)
     }
+}
+
+/// The logits of student and teacher that a loss compares: those of the step, or their
+/// [`standardised`] form.
+///
+/// # Errors
+/// When the step lacks either, or standardised ones have fewer than 2 classes.
+pub(super) fn compared(step: &Step, standardise: bool) -> Result<(Tensor, Tensor)> {
+    let (student, teacher) = (&step.student()?.logits, &step.teacher()?.logits);
+    if standardise {
+        return Ok((standardised(student)?, standardised(&teacher.detach())?));
+    }
+    Ok((student.clone(), teacher.clone()))
 }
 
 /// The share of a weight that rises linearly from 0 over the first `warm_up` epochs, at `epoch`,

@@ -41,7 +41,7 @@ use crate::Result;
 pub use anchored::{Anchored, check_penalty};
 pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
 pub use logits::{LogitTerms, Soft, check_temperature, check_weight, rise};
-use logits::check_warm_up;
+use logits::{check_warm_up, compared};
 
 /// Makes [`MethodSpec`] of the methods' modules.
 macro_rules! methods {

@@ -2,13 +2,18 @@
 
 use candle_core::Tensor;
 
-use super::{Context, Distillation, LogitTerms, Recipe, Step, Teaching, Term, Wants};
+use super::{Context, Distillation, LogitTerms, Recipe, Step, Teaching, Term, Wants, compared};
 use crate::{Error, Result};
 
 /// What the spec of such a method says of a step.
 pub(super) trait OnLogits: Recipe + Clone + Send + Sync + 'static {
     /// The terms that it shares with other methods.
     fn logit_terms(&self) -> LogitTerms;
+
+    /// Whether its own terms compare standardised logits.
+    fn standardised(&self) -> bool {
+        false
+    }
 
     /// Its own terms, of the logits of student and teacher.
     ///
@@ -49,8 +54,8 @@ impl<S: OnLogits> Distillation for Method<S> {
 
     fn terms(&self, step: &Step) -> Result<Vec<Term>> {
         let mut terms = self.spec.logit_terms().terms(step)?;
-        let (student, teacher) = (&step.student()?.logits, &step.teacher()?.logits);
-        terms.extend(self.spec.own_terms(student, teacher, step)?);
+        let (student, teacher) = compared(step, self.spec.standardised())?;
+        terms.extend(self.spec.own_terms(&student, &teacher, step)?);
         Ok(terms)
     }
 }

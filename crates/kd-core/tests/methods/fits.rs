@@ -70,6 +70,7 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         warm_up_epochs: 20,
         hard_weight,
         soft,
+        standardised: false,
     };
     let vid = |variance, least_variance| vid::Spec {
         weight: 1.,

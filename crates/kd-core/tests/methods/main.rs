@@ -8,6 +8,8 @@ mod adapters;
 mod distillation_losses;
 mod fits;
 mod golden_cases;
+mod newer_losses;
+mod on_logits;
 mod transfer_losses;
 mod wiring;
 
@@ -70,7 +72,15 @@ fn specs() -> Vec<MethodSpec> {
         rkd::Spec { distance_weight: 25., angle_weight: 50., hard_weight, soft }.into(),
         pkt::Spec { weight: 30_000., hard_weight, soft }.into(),
         nst::Spec { weight: 50., hard_weight, soft }.into(),
-        dkd::Spec { temperature: 4., alpha: 1., beta: 2., warm_up_epochs: 20, hard_weight, soft }
-            .into(),
+        dkd::Spec {
+            temperature: 4.,
+            alpha: 1.,
+            beta: 2.,
+            warm_up_epochs: 20,
+            hard_weight,
+            soft,
+            standardised: false,
+        }
+        .into(),
     ]
 }

@@ -1,0 +1,57 @@
+//! Losses on logits of newer methods against PyTorch's values and gradients in
+//! `../golden/newer_losses.json`, which `scripts/oracles/newer_losses.py` writes.
+
+use candle_core::{Result, Tensor};
+use kd_core::loss;
+use kd_core::loss::decoupled::{non_target_class, target_class};
+use kd_core::loss::standardised;
+use serde_json::Value;
+
+use super::golden_cases::{agree, first_values_are, labels, option};
+
+fn golden() -> Value {
+    serde_json::from_str(include_str!("../golden/newer_losses.json"))
+        .expect("the golden file is JSON")
+}
+
+/// Our loss of that name.
+fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
+    let (s, t) = (&xs[0], &xs[1]);
+    let number = |name: &str| option(case, name);
+    match case["loss"].as_str().expect("a name") {
+        "standardised_kl" => {
+            loss::softened_kl(&standardised(s)?, &standardised(t)?, number("temperature"))
+        }
+        "standardised_target_class" => target_class(
+            &standardised(s)?,
+            &standardised(t)?,
+            &labels(case)?,
+            number("temperature"),
+        ),
+        "standardised_non_target_class" => non_target_class(
+            &standardised(s)?,
+            &standardised(t)?,
+            &labels(case)?,
+            number("temperature"),
+        ),
+        other => panic!("{other}: no such loss"),
+    }
+}
+
+#[test]
+fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
+    agree(&golden(), 8, ours)
+}
+
+/// The value of the first case of each loss is known from the official programs too.
+#[test]
+fn the_oracle_agrees_with_the_values_of_the_reference_programs() {
+    first_values_are(
+        &golden(),
+        &[
+            ("standardised_kl", 0.8699469865347276),
+            ("standardised_target_class", 0.04489664478876533),
+            ("standardised_non_target_class", 0.9316509541354293),
+        ],
+    );
+}

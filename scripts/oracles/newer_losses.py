@@ -1,0 +1,60 @@
+"""Losses of newer distillation methods on logits and their gradients, from the formulas, in float64.
+
+    python scripts/oracles/newer_losses.py    writes crates/kd-core/tests/golden/newer_losses.json
+
+Written naively, with loops over cases, classes and pairs of classes where the formula has a sum over them, so that it shares no trick with
+the code it checks. Inputs and cases are those of `distillation_losses.py`.
+"""
+
+import json
+import math
+import pathlib
+
+import torch
+import torch.nn.functional as F
+
+from distillation_losses import Input, case, decoupled, non_target_class, target_class
+
+OUT = pathlib.Path(__file__).parents[2] / "crates/kd-core/tests/golden/newer_losses.json"
+
+
+def kl(p, q):
+    """Of two vectors of probabilities."""
+    return sum(a * (a / b).log() for a, b in zip(p, q))
+
+
+def softened_kl(s, t, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return temperature**2 * torch.stack([kl(*row) for row in zip(p, q)]).mean()
+
+
+def standardised(z):
+    return torch.stack([(row - row.mean()) / (1e-7 + row.std()) for row in z])
+
+
+def standardised_kl(s, t, temperature):
+    return softened_kl(standardised(s), standardised(t), temperature)
+
+
+def standardised_target_class(s, t, labels, temperature):
+    return target_class(standardised(s), standardised(t), labels, temperature)
+
+
+def standardised_non_target_class(s, t, labels, temperature):
+    return non_target_class(standardised(s), standardised(t), labels, temperature)
+
+
+def main():
+    zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
+    wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
+    labels, wide_labels = torch.tensor([2, 0, 7, 9]), torch.tensor([12, 3, 0, 5, 5, 8, 1])
+    two = ((zs, zt, labels), (wide_s, wide_t, wide_labels))
+
+    cases = [case(standardised_kl, s, t, temperature=x) for s, t, _ in two for x in (2.0, 4.0)]
+    for loss in (standardised_target_class, standardised_non_target_class):
+        cases += [case(loss, s, t, labels=y, temperature=2.0) for s, t, y in two]
+    OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()
