@@ -13,7 +13,7 @@ import pathlib
 import torch
 import torch.nn.functional as F
 
-from distillation_losses import Input, case, decoupled, non_target_class, target_class
+from distillation_losses import Input, case, non_target_class, target_class
 
 OUT = pathlib.Path(__file__).parents[2] / "crates/kd-core/tests/golden/newer_losses.json"
 
@@ -44,6 +44,22 @@ def standardised_non_target_class(s, t, labels, temperature):
     return non_target_class(standardised(s), standardised(t), labels, temperature)
 
 
+def correlation(a, b):
+    """Pearson's, of two vectors, with DIST's constant in the denominator."""
+    a, b = a - a.mean(), b - b.mean()
+    return (a * b).sum() / ((a * a).sum().sqrt() * (b * b).sum().sqrt() + 1e-8)
+
+
+def inter_class(s, t, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return temperature**2 * (1 - torch.stack([correlation(q[i], p[i]) for i in range(len(p))]).mean())
+
+
+def intra_class(s, t, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return temperature**2 * (1 - torch.stack([correlation(q[:, c], p[:, c]) for c in range(p.shape[1])]).mean())
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -53,6 +69,8 @@ def main():
     cases = [case(standardised_kl, s, t, temperature=x) for s, t, _ in two for x in (2.0, 4.0)]
     for loss in (standardised_target_class, standardised_non_target_class):
         cases += [case(loss, s, t, labels=y, temperature=2.0) for s, t, y in two]
+    for loss in (inter_class, intra_class):
+        cases += [case(loss, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

@@ -16,6 +16,7 @@ pub mod logit_regression;
 pub mod neuron_selectivity;
 pub(crate) mod operands;
 pub mod overhaul;
+pub mod pearson;
 pub mod probabilistic;
 pub mod relational;
 pub mod similarity;

@@ -12,6 +12,7 @@ pub mod at;
 pub mod cc;
 pub mod crd;
 pub mod cross_stage;
+pub mod dist;
 pub mod dkd;
 pub mod fitnet;
 pub mod fsp;
@@ -95,6 +96,8 @@ methods! {
     Crd(crd),
     /// Chen et al. 2021, one stage to one stage. See [`cross_stage`].
     CrossStage(cross_stage),
+    /// Huang et al. 2022, correlations of predictions. See [`dist`].
+    Dist(dist),
     /// Zhao et al. 2022, decoupled soft targets. See [`dkd`].
     Dkd(dkd),
     /// Romero et al. 2015, hints. See [`fitnet`].

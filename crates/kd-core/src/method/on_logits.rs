@@ -25,21 +25,27 @@ pub(super) trait OnLogits: Recipe + Clone + Send + Sync + 'static {
 /// Makes the method of this name: the terms of [`OnLogits::logit_terms`], then its own.
 ///
 /// # Errors
-/// Bad input when there is no teacher, or the student has fewer than 2 classes.
+/// Bad input when there is no teacher, or the two do not have the same classes, at least 2.
 pub(super) fn on_logits<S: OnLogits>(
     spec: &S,
     context: &Context,
     method: &str,
 ) -> Result<Box<dyn Distillation>> {
-    context.teacher()?;
-    let classes = context.student().classes();
-    if classes < 2 {
-        return Err(Error::bad_input(format!(
-            "{method}: expected a student of at least 2 classes, got one of {classes}"
-        )));
-    }
-    let wants = Wants { teaching: Teaching::Logits, ..Wants::default() };
+    let wants = wants_logits(context, method)?;
     Ok(Box::new(Method { spec: spec.clone(), wants }))
+}
+
+/// What a method of this name wants, if it looks at the logits of both networks alone.
+///
+/// # Errors
+/// As [`on_logits`].
+pub(super) fn wants_logits(context: &Context, method: &str) -> Result<Wants> {
+    let (student, teacher) = (context.student().classes(), context.teacher_model()?.classes());
+    if student != teacher || student < 2 {
+        let expected = "expected a student and a teacher of the same classes, at least 2";
+        return Err(Error::bad_input(format!("{method}: {expected}, got {student} and {teacher}")));
+    }
+    Ok(Wants { teaching: Teaching::Logits, ..Wants::default() })
 }
 
 struct Method<S> {

@@ -45,6 +45,7 @@ fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
 fn the_oracle_agrees_with_the_values_of_the_reference_programs() {
     first_values_are(
         &golden(),
+        1e-12,
         &[
             ("attention_transfer", 2.1149168755852637e-4),
             ("neuron_selectivity", 0.06240815659681287),

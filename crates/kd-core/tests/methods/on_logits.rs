@@ -2,10 +2,13 @@
 //! the student, 4·sin(1.3·i + 0.5) of the teacher.
 
 use candle_core::{DType, Device, Tensor};
-use kd_core::Result;
+use kd_core::frozen::Frozen;
 use kd_core::loss::cross_entropy;
-use kd_core::method::{MethodSpec, Pull, Teaching};
-use kd_core::model::Outputs;
+use kd_core::method::{Context, MethodSpec, PREFIX, Pull, Recipe, Teaching};
+use kd_core::model::{Mode, NetworkSpec, Outputs};
+use kd_core::params::Params;
+use kd_core::seed::StepSeed;
+use kd_core::{Result, Seed};
 
 use super::{Pair, formula, step};
 
@@ -16,22 +19,64 @@ fn logits(scale: f64, a: f64, b: f64) -> Result<Outputs> {
     Ok(Outputs { logits, taps: Vec::new() })
 }
 
-fn spec(toml: &str) -> MethodSpec {
+/// Those of student and teacher.
+pub fn golden_outputs() -> Result<[Outputs; 2]> {
+    Ok([logits(3., 0.7, 0.1)?, logits(4., 1.3, 0.5)?])
+}
+
+/// Their labels.
+pub fn golden_labels() -> Result<Tensor> {
+    Ok(Tensor::new(&[2u32, 0, 7, 9], &Device::Cpu)?)
+}
+
+/// The method that an experiment file writes so.
+pub fn spec(toml: &str) -> MethodSpec {
     toml::from_str(toml).unwrap_or_else(|error| panic!("{toml}: {error}"))
 }
 
-/// Checks names, weights and values of a method's terms in the second epoch.
+/// Cross-entropy of the golden logits with their labels.
+pub const HARD: f64 = 2.0026245516114516;
+
+/// Soft targets of the golden logits at T = 4.
+pub const SOFT: f64 = 5.587147982836503;
+
+/// A method as an experiment file writes it, and names, weights and values of its own terms in the
+/// second epoch. Values are those of the reference programs, as far as they are known.
+struct Known {
+    toml: &'static str,
+    own: &'static [(&'static str, f64, f64)],
+}
+
+/// Methods that have the terms `hard` and, where they are joined with it, `soft` before their own.
+const KNOWN: &[Known] = &[
+    Known {
+        toml: "kind = 'dkd'\ntemperature = 2.0\nalpha = 9.0\nbeta = 72.0\nwarm-up-epochs = 20\nstandardised = true\n",
+        own: &[("target", 0.9, 0.04489664478876533), ("non-target", 7.2, 0.9316509541354293)],
+    },
+    Known {
+        toml: "kind = 'dist'\ntemperature = 4.0\ninter-weight = 2.0\nintra-weight = 3.0\n",
+        own: &[("inter-class", 2., 15.36246209866628), ("intra-class", 3., 15.64525100435468)],
+    },
+];
+
+/// The methods above, joined with soft targets.
+pub fn specs() -> Vec<MethodSpec> {
+    let joined = "hard-weight = 1.0\nsoft = { temperature = 4.0, weight = 0.5 }\n";
+    KNOWN.iter().map(|known| spec(&format!("{}{joined}", known.toml))).collect()
+}
+
+/// Checks names, weights and values of a method's terms in the second epoch, at the golden logits.
 #[track_caller]
-fn terms_are(toml: &str, expected: &[(&str, f64, f64)]) -> Result<()> {
+pub fn terms_are(toml: &str, expected: &[(&str, f64, f64)]) -> Result<()> {
     let method = Pair::new("resnet8", "resnet8")?.build(&spec(toml))?;
     assert!(method.wants().teaching == Teaching::Logits && method.wants().student_taps.is_empty());
-    let (student, teacher) = (logits(3., 0.7, 0.1)?, logits(4., 1.3, 0.5)?);
-    let labels = Tensor::new(&[2u32, 0, 7, 9], &Device::Cpu)?;
+    let [student, teacher] = golden_outputs()?;
+    let labels = golden_labels()?;
     let terms = method.terms(&step(&student, &teacher, &labels, &[5, 6, 7, 8]))?;
-    let got: Vec<_> = terms.iter().map(|term| (term.name, term.weight)).collect();
-    let wanted: Vec<_> = expected.iter().map(|&(name, weight, _)| (name, weight)).collect();
-    assert_eq!(got, wanted, "{toml}");
-    for (term, (name, _, value)) in terms.iter().zip(expected) {
+    assert_eq!(terms.len(), expected.len(), "{toml}");
+    for (term, (name, weight, value)) in terms.iter().zip(expected) {
+        assert_eq!(term.name, *name, "{toml}");
+        assert!((term.weight - weight).abs() < 1e-12, "{toml}: {name} of weight {}", term.weight);
         let got = formula::values(&term.value)?[0];
         assert!((got - value).abs() < 3e-5 * value, "{toml}: {name} {got}, expected {value}");
         assert_eq!(term.pull == Pull::Task, *name == "hard", "{name}");
@@ -39,41 +84,44 @@ fn terms_are(toml: &str, expected: &[(&str, f64, f64)]) -> Result<()> {
     Ok(())
 }
 
-/// Cross-entropy of the golden logits with their labels.
-const HARD: f64 = 2.0026245516114516;
-
 #[test]
 fn the_known_logits_are_those_of_the_reference_programs() -> Result<()> {
-    let labels = Tensor::new(&[2u32, 0, 7, 9], &Device::Cpu)?;
-    let hard = formula::values(&cross_entropy(&logits(3., 0.7, 0.1)?.logits, &labels)?)?[0];
+    let hard =
+        formula::values(&cross_entropy(&golden_outputs()?[0].logits, &golden_labels()?)?)?[0];
     assert!((hard - HARD).abs() < 1e-5);
     Ok(())
 }
 
 #[test]
-fn soft_targets_and_their_parts_compare_standardised_logits_where_they_say_so() -> Result<()> {
-    let plain = "kind = 'soft-targets'\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\n";
-    terms_are(plain, &[("soft", 0.9, 5.587147982836503), ("hard", 0.1, HARD)])?;
-    terms_are(
-        &format!("{}standardised = true\n", plain.replace("4.0", "2.0")),
-        &[("soft", 0.9, 0.8699469865347276), ("hard", 0.1, HARD)],
-    )?;
-    let dkd = "kind = 'dkd'\nalpha = 9.0\nbeta = 72.0\nwarm-up-epochs = 20\nhard-weight = 1.0\n";
-    terms_are(
-        &format!(
-            "{dkd}temperature = 2.0\nstandardised = true\nsoft = {{ temperature = 4.0, weight = 0.5 }}\n"
-        ),
-        &[
-            ("hard", 1., HARD),
-            ("soft", 0.5, 5.587147982836503),
-            ("target", 0.9, 0.04489664478876533),
-            ("non-target", 7.2, 0.9316509541354293),
-        ],
-    )
+fn own_terms_have_the_known_values_beside_hard_and_soft_targets() -> Result<()> {
+    for Known { toml, own } in KNOWN {
+        let hard = ("hard", 1., HARD);
+        terms_are(&format!("{toml}hard-weight = 1.0\n"), &[&[hard], *own].concat())?;
+        terms_are(&format!("{toml}hard-weight = 0.0\n"), own)?;
+        terms_are(
+            &format!("{toml}hard-weight = 1.0\nsoft = {{ temperature = 4.0, weight = 0.5 }}\n"),
+            &[&[hard, ("soft", 0.5, SOFT)], *own].concat(),
+        )?;
+    }
+    Ok(())
 }
 
 #[test]
-fn a_method_that_does_not_standardise_is_written_as_before_there_was_a_choice() {
+fn soft_targets_standardise_where_they_say_so() -> Result<()> {
+    let at = |t: &str, more: &str| {
+        format!(
+            "kind = 'soft-targets'\ntemperature = {t}\nsoft-weight = 0.9\nhard-weight = 0.1\n{more}"
+        )
+    };
+    let hard = ("hard", 0.1, HARD);
+    terms_are(&at("4.0", ""), &[("soft", 0.9, SOFT), hard])?;
+    let standardised = at("2.0", "standardised = true\n");
+    terms_are(&standardised, &[("soft", 0.9, 0.8699469865347276), hard])?;
+    Ok(())
+}
+
+#[test]
+fn a_choice_that_is_not_made_is_not_written() {
     for text in [
         "kind = \"soft-targets\"\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\n",
         "kind = \"dkd\"\ntemperature = 4.0\nalpha = 1.0\nbeta = 8.0\nwarm-up-epochs = 20\nhard-weight = 1.0\n",
@@ -81,5 +129,74 @@ fn a_method_that_does_not_standardise_is_written_as_before_there_was_a_choice() 
         assert_eq!(toml::to_string(&spec(text)).expect("TOML"), text);
         let chosen = format!("{text}standardised = true\n");
         assert_eq!(toml::to_string(&spec(&chosen)).expect("TOML"), chosen);
+    }
+}
+
+#[test]
+fn a_teacher_of_other_classes_is_refused() -> Result<()> {
+    let pair = Pair::new("resnet8", "resnet8")?;
+    let network = NetworkSpec::from_name("resnet8", 20)?;
+    let (weights, vb) = Params::seeded(Seed(8), &Device::Cpu);
+    network.build(vb)?;
+    let teacher = Frozen::build(weights.snapshot()?, &Device::Cpu, |vb| network.build(vb))?;
+    let context = Context::new(&*pair.student, Some(&teacher), &[], &pair.params, &pair.vb);
+    for spec in specs() {
+        let Err(error) = spec.build(&context) else { panic!("{spec:?} was built") };
+        let end = "expected a student and a teacher of the same classes, at least 2, got 10 and 20";
+        assert!(error.is_bad_input() && error.to_string().ends_with(end), "{error}");
+    }
+    Ok(())
+}
+
+#[test]
+fn own_terms_reach_every_weight_of_a_student() -> Result<()> {
+    let more = [
+        "kind = 'soft-targets'\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\nstandardised = true\n",
+    ];
+    let images = formula::images(4, "images", 0)?;
+    for spec in specs().into_iter().chain(more.map(spec)) {
+        let pair = Pair::new("resnet8", "resnet14")?;
+        let method = pair.build(&spec)?;
+        let draws = StepSeed { seed: Seed(3), epoch: 1, step: 0 };
+        let student = pair.student.forward(&images, &[], Mode::Train(draws))?;
+        let teacher = pair.teacher.model().forward(&images, &[], Mode::Evaluate)?;
+        let labels = golden_labels()?;
+        let terms = method.terms(&step(&student, &teacher, &labels, &[5, 6, 7, 8]))?;
+        let own = terms
+            .iter()
+            .filter(|term| term.pull == Pull::Teacher)
+            .map(|term| term.value.clone())
+            .reduce(|a, b| (a + b).expect("a sum"))
+            .expect("a term");
+        let grads = kd_kernels::backward(&own)?;
+        let mut adapters = 0;
+        for (name, var) in pair.params.named() {
+            let values = formula::values(grads.get(&var).expect("a gradient"))?;
+            assert!(values.iter().all(|g| g.is_finite()), "{spec:?}: {name}");
+            assert!(values.iter().any(|g| *g != 0.), "{spec:?}: {name}");
+            adapters += usize::from(name.starts_with(PREFIX));
+        }
+        assert_eq!(adapters, 0, "{spec:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn hyper_parameters_outside_their_domain_are_refused_by_name() {
+    let change = |toml: &str, from: &str, to: &str| {
+        assert!(toml.contains(from), "{toml}");
+        spec(&format!("{}hard-weight = 1.0\n", toml.replacen(from, to, 1)))
+    };
+    let known = |kind: &str| {
+        KNOWN.iter().find(|known| known.toml.contains(&format!("'{kind}'"))).expect("known").toml
+    };
+    for (kind, from, to, part) in [
+        ("dist", "inter-weight = 2.0", "inter-weight = -2.0", "method.inter-weight: "),
+        ("dist", "intra-weight = 3.0", "intra-weight = inf", "method.intra-weight: "),
+        ("dist", "temperature = 4.0", "temperature = 0.0", "temperature"),
+    ] {
+        let spec = change(known(kind), from, to);
+        let Err(error) = spec.check() else { panic!("{spec:?}") };
+        assert!(error.is_bad_input() && error.to_string().contains(part), "{error}");
     }
 }
