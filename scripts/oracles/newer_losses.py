@@ -60,6 +60,24 @@ def intra_class(s, t, temperature):
     return temperature**2 * (1 - torch.stack([correlation(q[:, c], p[:, c]) for c in range(p.shape[1])]).mean())
 
 
+def transformed(t, exponent):
+    """The teacher's probabilities to a power, and by case what they add up to."""
+    powers = F.softmax(t, 1) ** exponent
+    return powers, powers.sum(1)
+
+
+def transformed_teacher(s, t, exponent):
+    powers, sums = transformed(t, exponent)
+    q = F.softmax(s, 1)
+    return torch.stack([kl(powers[i] / sums[i], q[i]) for i in range(len(s))]).mean()
+
+
+def weighted_transformed_teacher(s, t, exponent):
+    powers, sums = transformed(t, exponent)
+    q = F.softmax(s, 1)
+    return torch.stack([sums[i] * kl(powers[i] / sums[i], q[i]) for i in range(len(s))]).mean()
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -71,6 +89,8 @@ def main():
         cases += [case(loss, s, t, labels=y, temperature=2.0) for s, t, y in two]
     for loss in (inter_class, intra_class):
         cases += [case(loss, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
+    for loss in (transformed_teacher, weighted_transformed_teacher):
+        cases += [case(loss, s, t, exponent=x) for s, t, _ in two for x in (0.1, 0.7, 1.5)]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

@@ -9,6 +9,7 @@ pub mod attention;
 pub mod contrastive;
 pub mod correlation;
 pub mod decoupled;
+pub mod divergences;
 pub mod factor_transfer;
 pub mod hierarchical_context;
 pub mod hint;
@@ -24,6 +25,7 @@ pub mod solution_flow;
 pub mod standardisation;
 #[cfg(test)]
 mod testing;
+pub mod transformed_teacher;
 pub mod variational;
 
 pub use activation_boundary::activation_boundary;
@@ -43,4 +45,5 @@ pub use relational::relational;
 pub use similarity::similarity_preserving;
 pub use solution_flow::solution_flow;
 pub use standardisation::standardised;
+pub use transformed_teacher::{transformed_teacher, weighted_transformed_teacher};
 pub use variational::variational_information;

@@ -104,6 +104,19 @@ pub fn check_weight(name: &str, weight: f64) -> Result<()> {
     )))
 }
 
+/// Checks an exponent of probabilities: from 0 to 100.
+///
+/// # Errors
+/// Bad input that names it, what it must be and what it is.
+pub(super) fn check_exponent(name: &str, exponent: f64) -> Result<()> {
+    if (0. ..=100.).contains(&exponent) {
+        return Ok(());
+    }
+    Err(Error::bad_input(format!(
+        "method.{name}: expected an exponent from 0 to 100, got {exponent}"
+    )))
+}
+
 /// Checks a temperature T that an experiment file names: from 0.001 to 1,000,000. Far outside, T²
 /// or the logits over T are no numbers in float32, and the loss is none either.
 ///

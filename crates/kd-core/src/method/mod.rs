@@ -33,6 +33,7 @@ pub mod rkd;
 pub mod soft_targets;
 pub mod sp;
 mod stages;
+pub mod ttm;
 pub mod vid;
 
 use serde::{Deserialize, Serialize};
@@ -42,7 +43,7 @@ use crate::Result;
 pub use anchored::{Anchored, check_penalty};
 pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
 pub use logits::{LogitTerms, Soft, check_temperature, check_weight, rise};
-use logits::{check_warm_up, compared};
+use logits::{check_exponent, check_warm_up, compared};
 
 /// Makes [`MethodSpec`] of the methods' modules.
 macro_rules! methods {
@@ -126,6 +127,8 @@ methods! {
     SoftTargets(soft_targets),
     /// Tung and Mori 2019, similarity-preserving distillation. See [`sp`].
     Sp(sp),
+    /// Zheng and Yang 2024, transformed teacher matching. See [`ttm`].
+    Ttm(ttm),
     /// Ahn et al. 2019, variational information distillation. See [`vid`].
     Vid(vid),
 }

@@ -30,13 +30,17 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
         }
         "inter_class" => inter_class(s, t, temperature()),
         "intra_class" => intra_class(s, t, temperature()),
+        "transformed_teacher" => loss::transformed_teacher(s, t, number("exponent")),
+        "weighted_transformed_teacher" => {
+            loss::weighted_transformed_teacher(s, t, number("exponent"))
+        }
         other => panic!("{other}: no such loss"),
     }
 }
 
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
-    agree(&golden(), 16, ours)
+    agree(&golden(), 28, ours)
 }
 
 /// The value of the first case of each loss is known from the official programs too.
@@ -51,6 +55,8 @@ fn the_oracle_agrees_with_the_values_of_the_reference_programs() {
             ("standardised_non_target_class", 0.9316509541354293),
             ("inter_class", 15.36246209866628),
             ("intra_class", 15.64525100435468),
+            ("transformed_teacher", 1.541847174456732),
+            ("weighted_transformed_teacher", 10.06069561730098),
         ],
     );
 }

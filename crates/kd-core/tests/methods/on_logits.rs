@@ -57,6 +57,14 @@ const KNOWN: &[Known] = &[
         toml: "kind = 'dist'\ntemperature = 4.0\ninter-weight = 2.0\nintra-weight = 3.0\n",
         own: &[("inter-class", 2., 15.36246209866628), ("intra-class", 3., 15.64525100435468)],
     },
+    Known {
+        toml: "kind = 'ttm'\nexponent = 0.1\nweighted = false\nweight = 45.0\n",
+        own: &[("transformed", 45., 1.541847174456732)],
+    },
+    Known {
+        toml: "kind = 'ttm'\nexponent = 0.1\nweighted = true\nweight = 4.0\n",
+        own: &[("transformed", 4., 10.06069561730098)],
+    },
 ];
 
 /// The methods above, joined with soft targets.
@@ -194,6 +202,8 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         ("dist", "inter-weight = 2.0", "inter-weight = -2.0", "method.inter-weight: "),
         ("dist", "intra-weight = 3.0", "intra-weight = inf", "method.intra-weight: "),
         ("dist", "temperature = 4.0", "temperature = 0.0", "temperature"),
+        ("ttm", "exponent = 0.1", "exponent = -0.1", "method.exponent: "),
+        ("ttm", "weight = 45.0", "weight = nan", "method.weight: "),
     ] {
         let spec = change(known(kind), from, to);
         let Err(error) = spec.check() else { panic!("{spec:?}") };
