@@ -78,6 +78,15 @@ def weighted_transformed_teacher(s, t, exponent):
     return torch.stack([sums[i] * kl(powers[i] / sums[i], q[i]) for i in range(len(s))]).mean()
 
 
+def perception(z):
+    columns = [(column - column.mean()) / (column.var(unbiased=False) + 1e-5).sqrt() for column in z.t()]
+    return torch.stack(columns, 1)
+
+
+def perception_divergence(s, t, temperature):
+    return softened_kl(perception(s), perception(t), temperature) / temperature**2
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -91,6 +100,7 @@ def main():
         cases += [case(loss, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
     for loss in (transformed_teacher, weighted_transformed_teacher):
         cases += [case(loss, s, t, exponent=x) for s, t, _ in two for x in (0.1, 0.7, 1.5)]
+    cases += [case(perception_divergence, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

@@ -21,6 +21,7 @@ pub mod hard_targets;
 mod interface;
 pub mod logit_regression;
 mod logits;
+pub mod luminet;
 pub mod nst;
 pub mod ofd;
 mod on_logits;
@@ -111,6 +112,8 @@ methods! {
     HardTargets(hard_targets),
     /// The limit of soft targets at high temperature. See [`logit_regression`].
     LogitRegression(logit_regression),
+    /// Hossain et al. 2025, perceptions of a batch. See [`luminet`].
+    Luminet(luminet),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].
     Nst(nst),
     /// Heo et al. 2019, the overhaul of feature distillation. See [`ofd`].

@@ -34,13 +34,14 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
         "weighted_transformed_teacher" => {
             loss::weighted_transformed_teacher(s, t, number("exponent"))
         }
+        "perception_divergence" => loss::perception_divergence(s, t, temperature()),
         other => panic!("{other}: no such loss"),
     }
 }
 
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
-    agree(&golden(), 28, ours)
+    agree(&golden(), 32, ours)
 }
 
 /// The value of the first case of each loss is known from the official programs too.
@@ -57,6 +58,7 @@ fn the_oracle_agrees_with_the_values_of_the_reference_programs() {
             ("intra_class", 15.64525100435468),
             ("transformed_teacher", 1.541847174456732),
             ("weighted_transformed_teacher", 10.06069561730098),
+            ("perception_divergence", 0.06241516872624844),
         ],
     );
 }

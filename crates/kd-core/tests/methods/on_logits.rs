@@ -65,6 +65,10 @@ const KNOWN: &[Known] = &[
         toml: "kind = 'ttm'\nexponent = 0.1\nweighted = true\nweight = 4.0\n",
         own: &[("transformed", 4., 10.06069561730098)],
     },
+    Known {
+        toml: "kind = 'luminet'\ntemperature = 4.0\nweight = 1089.0\nwarm-up-epochs = 20\n",
+        own: &[("perception", 108.9, 0.06241516872624844)],
+    },
 ];
 
 /// The methods above, joined with soft targets.
@@ -204,6 +208,8 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         ("dist", "temperature = 4.0", "temperature = 0.0", "temperature"),
         ("ttm", "exponent = 0.1", "exponent = -0.1", "method.exponent: "),
         ("ttm", "weight = 45.0", "weight = nan", "method.weight: "),
+        ("luminet", "warm-up-epochs = 20", "warm-up-epochs = 2000000", "method.warm-up-epochs: "),
+        ("luminet", "weight = 1089.0", "weight = -1.0", "method.weight: "),
     ] {
         let spec = change(known(kind), from, to);
         let Err(error) = spec.check() else { panic!("{spec:?}") };
