@@ -87,6 +87,25 @@ def perception_divergence(s, t, temperature):
     return softened_kl(perception(s), perception(t), temperature) / temperature**2
 
 
+def soft_cross_entropy(s, t, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return torch.stack([-sum(a * b.log() for a, b in zip(*row)) for row in zip(p, q)]).mean()
+
+
+def logit_differences(s, t, weights):
+    total = 0
+    for i in range(len(s)):
+        for j in range(s.shape[1]):
+            for k in range(s.shape[1]):
+                d = (t[i, j] - t[i, k]) - (s[i, j] - s[i, k])
+                total = total + weights[i, j] * weights[i, k] * d**2 / 4
+    return total / sum(weights[i].sum() ** 2 for i in range(len(s)))
+
+
+def weighted_logit_differences(s, t, weights_temperature, exponent):
+    return logit_differences(s, t, F.softmax(t / weights_temperature, 1) ** exponent)
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -101,6 +120,8 @@ def main():
     for loss in (transformed_teacher, weighted_transformed_teacher):
         cases += [case(loss, s, t, exponent=x) for s, t, _ in two for x in (0.1, 0.7, 1.5)]
     cases += [case(perception_divergence, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
+    cases += [case(soft_cross_entropy, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
+    cases += [case(weighted_logit_differences, s, t, weights_temperature=4.0, exponent=x) for s, t, _ in two for x in (0.1, 1.0, 0.0)]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

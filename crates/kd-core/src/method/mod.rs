@@ -10,6 +10,7 @@ pub mod ab;
 mod anchored;
 pub mod at;
 pub mod cc;
+mod class_means;
 pub mod crd;
 pub mod cross_stage;
 pub mod dist;
@@ -17,6 +18,7 @@ pub mod dkd;
 pub mod fitnet;
 pub mod fsp;
 pub mod ft;
+pub mod gkl;
 pub mod hard_targets;
 mod interface;
 pub mod logit_regression;
@@ -108,6 +110,8 @@ methods! {
     Fsp(fsp),
     /// Kim et al. 2018, factor transfer: the second of two phases. See [`ft`].
     Ft(ft),
+    /// Cui et al. 2024 and 2026, divergence in two parts: IKL and GKL. See [`gkl`].
+    Gkl(gkl),
     /// Cross-entropy with the labels alone: no distillation. See [`hard_targets`].
     HardTargets(hard_targets),
     /// The limit of soft targets at high temperature. See [`logit_regression`].

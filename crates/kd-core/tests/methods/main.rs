@@ -5,6 +5,7 @@
 mod formula;
 
 mod adapters;
+mod class_means;
 mod distillation_losses;
 mod fits;
 mod golden_cases;

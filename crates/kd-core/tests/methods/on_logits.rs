@@ -69,6 +69,13 @@ const KNOWN: &[Known] = &[
         toml: "kind = 'luminet'\ntemperature = 4.0\nweight = 1089.0\nwarm-up-epochs = 20\n",
         own: &[("perception", 108.9, 0.06241516872624844)],
     },
+    Known {
+        toml: "kind = 'gkl'\ntemperature = 4.0\nalpha = 2.0\nbeta = 8.0\nweights-temperature = 4.0\nexponent = 0.1\nclass-means = false\nwarm-up-epochs = 4\n",
+        own: &[
+            ("soft-cross-entropy", 1., 2.446603667863543),
+            ("differences", 4., 6.464330865178548),
+        ],
+    },
 ];
 
 /// The methods above, joined with soft targets.
@@ -210,6 +217,9 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         ("ttm", "weight = 45.0", "weight = nan", "method.weight: "),
         ("luminet", "warm-up-epochs = 20", "warm-up-epochs = 2000000", "method.warm-up-epochs: "),
         ("luminet", "weight = 1089.0", "weight = -1.0", "method.weight: "),
+        ("gkl", "exponent = 0.1", "exponent = 1e9", "method.exponent: "),
+        ("gkl", "weights-temperature = 4.0", "weights-temperature = 0.0", "temperature"),
+        ("gkl", "beta = 8.0", "beta = -8.0", "method.beta: "),
     ] {
         let spec = change(known(kind), from, to);
         let Err(error) = spec.check() else { panic!("{spec:?}") };
