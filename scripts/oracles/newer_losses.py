@@ -106,6 +106,24 @@ def weighted_logit_differences(s, t, weights_temperature, exponent):
     return logit_differences(s, t, F.softmax(t / weights_temperature, 1) ** exponent)
 
 
+def sample_confidence(s, t, labels, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    total = 0
+    for i, y in enumerate(labels):
+        a, b = p[i].max(), q[i, y]
+        total = total + a * (a / b).log() + (1 - a) * ((1 - a) / (1 - b)).log()
+    return total * temperature**2 / len(labels)
+
+
+def masked_correlation(s, t, labels, temperature):
+    total = 0
+    for i, y in enumerate(labels):
+        below = [c for c in range(s.shape[1]) if t[i, c] < t[i, y]]
+        if below:
+            total = total + kl(F.softmax(t[i, below] / temperature, 0), F.softmax(s[i, below] / temperature, 0))
+    return total * temperature**2 / len(labels)
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -122,6 +140,8 @@ def main():
     cases += [case(perception_divergence, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
     cases += [case(soft_cross_entropy, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
     cases += [case(weighted_logit_differences, s, t, weights_temperature=4.0, exponent=x) for s, t, _ in two for x in (0.1, 1.0, 0.0)]
+    cases += [case(sample_confidence, s, t, labels=y, temperature=x) for s, t, y in two for x in (1.0, 2.5)]
+    cases += [case(masked_correlation, s, t, labels=y, temperature=x) for s, t, y in two for x in (4.0, 2.5)]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

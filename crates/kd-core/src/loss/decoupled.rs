@@ -6,8 +6,8 @@ use kd_kernels::softmax::log_sum_exp;
 
 use super::operands;
 
-/// What takes the place of the true class's logit where only the others count: its probability is 0
-/// at any temperature that this project takes.
+/// What takes the place of a logit where only the others count: its probability is 0 at any
+/// temperature that this project takes.
 const NEVER: f64 = -1e30;
 
 /// Divergence of how sure the two are of the true class (TCKD):
@@ -30,11 +30,7 @@ pub fn target_class(
     temperature: f64,
 ) -> Result<Tensor> {
     let (teacher, is_target) = check(student, teacher, labels, temperature)?;
-    // The logits of two classes: the true one, and all others together.
-    let pair = |logits: &Tensor| -> Result<Tensor> {
-        let others = (log_sum_exp(&(without(logits, &is_target)? / temperature)?)? * temperature)?;
-        Tensor::cat(&[logits.gather(&labels.unsqueeze(1)?, 1)?, others.unsqueeze(1)?], 1)
-    };
+    let pair = |logits: &Tensor| against_others(logits, labels, &is_target, temperature);
     softened_kl(&pair(student)?, &pair(&teacher)?, temperature)
 }
 
@@ -75,9 +71,21 @@ pub fn decoupled(
     (target * alpha)? + (non_target_class(student, teacher, labels, temperature)? * beta)?
 }
 
-/// The logits with that of the true class out of reach.
-fn without(logits: &Tensor, is_target: &Tensor) -> Result<Tensor> {
-    is_target.where_cond(
+/// The logits of two classes, `[b, 2]`: that of `class`, u32 `[b]`, which `is_class` marks in `[b, c]`,
+/// and all others together, of which the softmax over T is one less the probability of the first.
+pub(super) fn against_others(
+    logits: &Tensor,
+    class: &Tensor,
+    is_class: &Tensor,
+    temperature: f64,
+) -> Result<Tensor> {
+    let others = (log_sum_exp(&(without(logits, is_class)? / temperature)?)? * temperature)?;
+    Tensor::cat(&[logits.gather(&class.unsqueeze(1)?, 1)?, others.unsqueeze(1)?], 1)
+}
+
+/// The logits with those that are marked out of reach.
+pub(super) fn without(logits: &Tensor, marked: &Tensor) -> Result<Tensor> {
+    marked.where_cond(
         &Tensor::full(NEVER, logits.shape(), logits.device())?.to_dtype(logits.dtype())?,
         logits,
     )

@@ -21,6 +21,7 @@ pub mod overhaul;
 pub mod pearson;
 pub mod perception;
 pub mod probabilistic;
+pub mod refined;
 pub mod relational;
 pub mod similarity;
 pub mod soft_cross_entropy;

@@ -33,6 +33,7 @@ pub mod pkt;
 mod regressor;
 pub mod review;
 pub mod rkd;
+pub mod rld;
 pub mod soft_targets;
 pub mod sp;
 mod stages;
@@ -130,6 +131,8 @@ methods! {
     Review(review),
     /// Park et al. 2019, relational knowledge distillation. See [`rkd`].
     Rkd(rkd),
+    /// Sun et al. 2025, refined logits. See [`rld`].
+    Rld(rld),
     /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
     SoftTargets(soft_targets),
     /// Tung and Mori 2019, similarity-preserving distillation. See [`sp`].

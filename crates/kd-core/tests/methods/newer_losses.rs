@@ -6,6 +6,7 @@ use kd_core::loss;
 use kd_core::loss::decoupled::{non_target_class, target_class};
 use kd_core::loss::logit_differences::{logit_differences, prediction_weights};
 use kd_core::loss::pearson::{inter_class, intra_class};
+use kd_core::loss::refined::{masked_correlation, sample_confidence};
 use kd_core::loss::standardised;
 use serde_json::Value;
 
@@ -41,13 +42,15 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
             let (temperature, exponent) = (number("weights_temperature"), number("exponent"));
             logit_differences(s, t, &prediction_weights(t, temperature, exponent)?)
         }
+        "sample_confidence" => sample_confidence(s, t, &labels(case)?, temperature()),
+        "masked_correlation" => masked_correlation(s, t, &labels(case)?, temperature()),
         other => panic!("{other}: no such loss"),
     }
 }
 
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
-    agree(&golden(), 42, ours)
+    agree(&golden(), 50, ours)
 }
 
 /// The value of the first case of each loss is known from the official programs too.
@@ -67,6 +70,8 @@ fn the_oracle_agrees_with_the_values_of_the_reference_programs() {
             ("perception_divergence", 0.06241516872624844),
             ("soft_cross_entropy", 2.446603667863543),
             ("weighted_logit_differences", 6.464330865178548),
+            ("sample_confidence", 0.3006490654106149),
+            ("masked_correlation", 3.784550028081155),
         ],
     );
 }

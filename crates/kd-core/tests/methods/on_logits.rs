@@ -76,6 +76,10 @@ const KNOWN: &[Known] = &[
             ("differences", 4., 6.464330865178548),
         ],
     },
+    Known {
+        toml: "kind = 'rld'\ntemperature = 4.0\nconfidence-temperature = 1.0\nalpha = 1.0\nbeta = 8.0\nwarm-up-epochs = 20\n",
+        own: &[("confidence", 0.1, 0.3006490654106149), ("correlation", 0.8, 3.784550028081155)],
+    },
 ];
 
 /// The methods above, joined with soft targets.
@@ -220,6 +224,8 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         ("gkl", "exponent = 0.1", "exponent = 1e9", "method.exponent: "),
         ("gkl", "weights-temperature = 4.0", "weights-temperature = 0.0", "temperature"),
         ("gkl", "beta = 8.0", "beta = -8.0", "method.beta: "),
+        ("rld", "confidence-temperature = 1.0", "confidence-temperature = -1.0", "temperature"),
+        ("rld", "alpha = 1.0", "alpha = -1.0", "method.alpha: "),
     ] {
         let spec = change(known(kind), from, to);
         let Err(error) = spec.check() else { panic!("{spec:?}") };
