@@ -124,6 +124,14 @@ def masked_correlation(s, t, labels, temperature):
     return total * temperature**2 / len(labels)
 
 
+def normalised_temperature(s, t, temperature):
+    total = 0
+    for a, b in zip(s, t):
+        own, other = temperature * a.std(), temperature * b.std()
+        total = total + other**2 * kl(F.softmax(b / other, 0), F.softmax(a / own, 0))
+    return total / len(s)
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -142,6 +150,7 @@ def main():
     cases += [case(weighted_logit_differences, s, t, weights_temperature=4.0, exponent=x) for s, t, _ in two for x in (0.1, 1.0, 0.0)]
     cases += [case(sample_confidence, s, t, labels=y, temperature=x) for s, t, y in two for x in (1.0, 2.5)]
     cases += [case(masked_correlation, s, t, labels=y, temperature=x) for s, t, y in two for x in (4.0, 2.5)]
+    cases += [case(normalised_temperature, s, t, temperature=x) for s, t, _ in two for x in (2.0, 0.7)]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

@@ -50,6 +50,6 @@ pub use relational::relational;
 pub use similarity::similarity_preserving;
 pub use soft_cross_entropy::soft_cross_entropy;
 pub use solution_flow::solution_flow;
-pub use standardisation::standardised;
+pub use standardisation::{normalised_temperature, standardised};
 pub use transformed_teacher::{transformed_teacher, weighted_transformed_teacher};
 pub use variational::variational_information;

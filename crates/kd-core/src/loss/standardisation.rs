@@ -2,10 +2,14 @@
 
 use candle_core::{Result, Tensor, bail};
 
+use super::divergences::divergences;
 use super::operands;
 
-/// What is added to a standard deviation.
+/// What [`standardised`] adds to a standard deviation.
 const EPSILON: f64 = 1e-7;
+
+/// The least temperature of [`normalised_temperature`].
+const LEAST: f64 = 1e-7;
 
 /// The logits of each case, its mean taken out, over its standard deviation:
 ///
@@ -24,6 +28,38 @@ const EPSILON: f64 = 1e-7;
 pub fn standardised(logits: &Tensor) -> Result<Tensor> {
     let (centred, deviation) = spread(logits)?;
     centred.broadcast_div(&(deviation + EPSILON)?)
+}
+
+/// Divergence of soft targets, with a temperature for each case and each side that is in proportion
+/// to the spread of its logits (NormKD):
+///
+/// `1/b · Σ_i (T·s(t_i))² · KL(softmax(t_i / (T·s(t_i))) ‖ softmax(z_i / (T·s(z_i))))`, with the
+/// standard deviation s as in [`standardised`].
+///
+/// `student` z, `teacher` t `[b, c]`, logits, c ≥ 2; `temperature` T > 0 → scalar. The teacher is
+/// detached; the student's gradient flows through its deviation too. Since softmax ignores the
+/// mean, the two distributions are those of the standardised logits at T, but for the constant of
+/// 1e-7. A temperature below 1e-7 counts as 1e-7.
+///
+/// Source: Chi et al. 2023, "NormKD: normalized logits for knowledge distillation", as its official
+/// code has it. No deviation.
+///
+/// # Errors
+/// When the shapes do not fit, or T is not finite and above 0.
+pub fn normalised_temperature(
+    student: &Tensor,
+    teacher: &Tensor,
+    temperature: f64,
+) -> Result<Tensor> {
+    let teacher = operands::logits(student, teacher, "normalised_temperature")?;
+    operands::temperature(temperature, "normalised_temperature")?;
+    let own = |logits: &Tensor| -> Result<(Tensor, Tensor)> {
+        let (centred, deviation) = spread(logits)?;
+        let own = (deviation * temperature)?.maximum(LEAST)?;
+        Ok((centred.broadcast_div(&own)?, own))
+    };
+    let ((student, _), (teacher, own)) = (own(student)?, own(&teacher)?);
+    divergences(&student, &teacher)?.mul(&own.squeeze(1)?.sqr()?)?.mean_all()
 }
 
 /// The logits less each case's mean, `[b, c]`, and each case's standard deviation, `[b, 1]`.
@@ -99,7 +135,41 @@ mod tests {
     }
 
     #[test]
+    fn with_the_temperature_of_its_spread_a_student_is_standardised_and_the_teachers_scale_a_weight()
+    -> Result<()> {
+        let f64s = |seed| noise(&[4, 7], seed)?.to_dtype(DType::F64)? * 3.;
+        let (z, v) = (f64s(1)?, f64s(2)?);
+        let (unit_z, unit_v) = (standardised(&z)?, standardised(&v)?);
+        let plain = scalar(&softened_kl(&unit_z, &unit_v, 2.)?);
+        for (z, v, factor) in
+            [(&unit_z, &unit_v, 1.), (&z, &unit_v, 1.), (&z, &(&unit_v * 3.)?, 9.)]
+        {
+            let ours = scalar(&normalised_temperature(z, v, 2.)?);
+            assert!((ours - factor * plain).abs() < 1e-6 * plain, "{ours} {plain}");
+        }
+        assert!(scalar(&normalised_temperature(&(&v * 5.)?, &v, 2.)?).abs() < 1e-12);
+        Ok(())
+    }
+
+    #[test]
+    fn temperatures_of_each_case_have_the_gradient_of_differences_and_none_for_the_teacher()
+    -> Result<()> {
+        let (z, v) = ((noise(&[4, 7], 1)? * 3.)?, (noise(&[4, 7], 2)? * 3.)?);
+        differences_agree(&z, 1, |z| normalised_temperature(z, &v.to_dtype(z.dtype())?, 2.));
+        assert!(gradient(&v, |v| normalised_temperature(&z, v, 2.)).is_none());
+        let alike = Tensor::new(&[[3f32, 3., 3.], [1., 2., 4.]], &Device::Cpu)?;
+        let v = noise(&[2, 3], 2)?;
+        finite(&alike, |z| normalised_temperature(z, &v, 2.));
+        finite(&v, |z| normalised_temperature(z, &alike, 2.));
+        Ok(())
+    }
+
+    #[test]
     fn what_does_not_fit_is_an_error_of_one_line() -> Result<()> {
+        let z = noise(&[4, 7], 1)?;
+        for (v, temperature) in [(&noise(&[4, 6], 1)?, 4.), (&z, 0.), (&z, f64::NAN)] {
+            refused(normalised_temperature(&z, v, temperature), "normalised_temperature: expected");
+        }
         for dims in [&[4, 1][..], &[4], &[2, 2, 2]] {
             refused(standardised(&noise(dims, 1)?), "standardised: expected logits");
         }

@@ -24,6 +24,7 @@ mod interface;
 pub mod logit_regression;
 mod logits;
 pub mod luminet;
+pub mod norm_kd;
 pub mod nst;
 pub mod ofd;
 mod on_logits;
@@ -119,6 +120,8 @@ methods! {
     LogitRegression(logit_regression),
     /// Hossain et al. 2025, perceptions of a batch. See [`luminet`].
     Luminet(luminet),
+    /// Chi et al. 2023, temperatures in proportion to the spread of the logits. See [`norm_kd`].
+    NormKd(norm_kd),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].
     Nst(nst),
     /// Heo et al. 2019, the overhaul of feature distillation. See [`ofd`].

@@ -144,6 +144,12 @@ fn soft_targets_standardise_where_they_say_so() -> Result<()> {
 }
 
 #[test]
+fn temperatures_in_proportion_to_the_spread_have_the_value_of_pytorch() -> Result<()> {
+    let toml = "kind = 'norm-kd'\ntemperature = 2.0\nsoft-weight = 0.9\nhard-weight = 0.1\n";
+    terms_are(toml, &[("hard", 0.1, HARD), ("soft", 0.9, 7.681095445964975)])
+}
+
+#[test]
 fn a_choice_that_is_not_made_is_not_written() {
     for text in [
         "kind = \"soft-targets\"\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\n",
@@ -174,6 +180,7 @@ fn a_teacher_of_other_classes_is_refused() -> Result<()> {
 #[test]
 fn own_terms_reach_every_weight_of_a_student() -> Result<()> {
     let more = [
+        "kind = 'norm-kd'\ntemperature = 2.0\nsoft-weight = 0.9\nhard-weight = 0.1\n",
         "kind = 'soft-targets'\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\nstandardised = true\n",
     ];
     let images = formula::images(4, "images", 0)?;
