@@ -52,7 +52,12 @@ fn main() -> Result<()> {
     let of_this_kind = |vb| Ok(Box::new(Mlp::new(&net(256), vb)?) as Box<dyn Model>);
     let teacher = Frozen::build(weights, device, of_this_kind)?;
     fit("student alone", 16, &hard_targets::Spec {}, None)?;
-    let soft = soft_targets::Spec { temperature: 4., soft_weight: 1., hard_weight: 0.1 };
+    let soft = soft_targets::Spec {
+        temperature: 4.,
+        soft_weight: 1.,
+        hard_weight: 0.1,
+        ..Default::default()
+    };
     fit("student of the teacher", 16, &soft, Some(&teacher))?;
     Ok(())
 }

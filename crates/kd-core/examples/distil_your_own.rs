@@ -132,7 +132,12 @@ fn main() -> Result<()> {
         Ok::<_, Error>((errors, params.without("method.").snapshot()?))
     };
     let hard = |context: &Context| hard_targets::Spec {}.build(context);
-    let soft = soft_targets::Spec { temperature: 4., soft_weight: 1., hard_weight: 0.1 };
+    let soft = soft_targets::Spec {
+        temperature: 4.,
+        soft_weight: 1.,
+        hard_weight: 0.1,
+        ..Default::default()
+    };
     let (of_teacher, weights) = fit(128, Seed(7), None, &hard)?;
     let of_this_kind = |vb| Ok(Box::new(Mlp::new(&net(128), vb)?) as Box<dyn Model>);
     let teacher = Frozen::build(weights, device, of_this_kind)?;

@@ -1,11 +1,13 @@
 //! Decoupled knowledge distillation: the divergence of soft targets in two parts.
 
-use candle_core::{D, DType, Result, Tensor, bail};
+use candle_core::{Result, Tensor};
 use kd_kernels::softened_kl::softened_kl;
 use kd_kernels::softmax::log_sum_exp;
 
-/// What takes the place of the true class's logit where only the others count: its probability is 0
-/// at any temperature that this project takes.
+use super::operands;
+
+/// What takes the place of a logit where only the others count: its probability is 0 at any
+/// temperature that this project takes.
 const NEVER: f64 = -1e30;
 
 /// Divergence of how sure the two are of the true class (TCKD):
@@ -29,11 +31,7 @@ pub fn target_class(
     temperature: f64,
 ) -> Result<Tensor> {
     let (teacher, is_target) = check(student, teacher, labels, temperature)?;
-    // The logits of two classes: the true one, and all others together.
-    let pair = |logits: &Tensor| -> Result<Tensor> {
-        let others = (log_sum_exp(&(without(logits, &is_target)? / temperature)?)? * temperature)?;
-        Tensor::cat(&[logits.gather(&labels.unsqueeze(1)?, 1)?, others.unsqueeze(1)?], 1)
-    };
+    let pair = |logits: &Tensor| against_others(logits, labels, &is_target, temperature);
     softened_kl(&pair(student)?, &pair(&teacher)?, temperature)
 }
 
@@ -74,9 +72,21 @@ pub fn decoupled(
     (target * alpha)? + (non_target_class(student, teacher, labels, temperature)? * beta)?
 }
 
-/// The logits with that of the true class out of reach.
-fn without(logits: &Tensor, is_target: &Tensor) -> Result<Tensor> {
-    is_target.where_cond(
+/// The logits of two classes, `[b, 2]`: that of `class`, u32 `[b]`, which `is_class` marks in `[b, c]`,
+/// and all others together, of which the softmax over T is one less the probability of the first.
+pub(super) fn against_others(
+    logits: &Tensor,
+    class: &Tensor,
+    is_class: &Tensor,
+    temperature: f64,
+) -> Result<Tensor> {
+    let others = (log_sum_exp(&(without(logits, is_class)? / temperature)?)? * temperature)?;
+    Tensor::cat(&[logits.gather(&class.unsqueeze(1)?, 1)?, others.unsqueeze(1)?], 1)
+}
+
+/// The logits with those that are marked out of reach.
+pub(super) fn without(logits: &Tensor, marked: &Tensor) -> Result<Tensor> {
+    marked.where_cond(
         &Tensor::full(NEVER, logits.shape(), logits.device())?.to_dtype(logits.dtype())?,
         logits,
     )
@@ -89,37 +99,15 @@ fn check(
     labels: &Tensor,
     temperature: f64,
 ) -> Result<(Tensor, Tensor)> {
-    let (dims, other) = (student.dims(), teacher.dims());
-    let &[b, c] = dims else {
-        bail!(
-            "decoupled: expected logits [b, c], got {dims:?} of the student and {other:?} of the teacher"
-        )
-    };
-    if dims != other || b == 0 || c < 2 {
-        bail!(
-            "decoupled: expected logits [b, c] of one shape with c >= 2, got {dims:?} of the student and {other:?} of the teacher"
-        )
-    }
-    if labels.dtype() != DType::U32 || labels.dims() != [b] {
-        bail!("decoupled: expected u32 labels [{b}], got {:?} {:?}", labels.dtype(), labels.dims())
-    }
-    // A look at them on an accelerator would wait for all that it has to do.
-    if labels.device().is_cpu() {
-        let largest = labels.max(D::Minus1)?.to_scalar::<u32>()?;
-        if largest as usize >= c {
-            bail!("decoupled: expected labels below {c}, got {largest}")
-        }
-    }
-    if !(temperature.is_finite() && temperature > 0.) {
-        bail!("decoupled: expected a finite temperature above 0, got {temperature}")
-    }
-    let classes = Tensor::arange(0, c as u32, labels.device())?.unsqueeze(0)?;
-    Ok((teacher.detach(), labels.unsqueeze(1)?.broadcast_eq(&classes)?))
+    let teacher = operands::logits(student, teacher, "decoupled")?;
+    let is_target = operands::true_class(labels, student, "decoupled")?;
+    operands::temperature(temperature, "decoupled")?;
+    Ok((teacher, is_target))
 }
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::loss::testing::{differences_agree, finite, gradient, noise, refused, scalar};

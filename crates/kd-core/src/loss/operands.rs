@@ -1,10 +1,13 @@
-//! What losses on maps and vectors share: checks of shapes, maps of one size, vectors of length 1.
+//! What losses share: checks of shapes and labels, maps of one size, vectors of length 1.
 
-use candle_core::{D, Result, Tensor, bail};
+use candle_core::{D, DType, Result, Tensor, bail};
 use kd_kernels::pool::avg_pool2d;
 
 /// The square of the length at and below which a vector counts as 0: `F.normalize`'s 1e-12.
 const SHORTEST_SQUARED: f64 = 1e-24;
+
+/// What stands for 0 under a root: a number of f32 whose root is far below any of use.
+const SMALLEST: f64 = 1e-30;
 
 /// Checks two batches of maps, `[b, c, h, w]` and `[b, c', h', w']`, and brings both to the size of
 /// the smaller by average pooling, as PyTorch's `adaptive_avg_pool2d` does. The second, the
@@ -62,6 +65,52 @@ pub(super) fn vectors(student: &Tensor, teacher: &Tensor, loss: &str) -> Result<
     }
 }
 
+/// Checks two batches of logits of one shape, `[b, c]` with c ≥ 2, and detaches the second, the
+/// teacher's.
+///
+/// # Errors
+/// When they are of another shape.
+pub(super) fn logits(student: &Tensor, teacher: &Tensor, loss: &str) -> Result<Tensor> {
+    let (dims, other) = (student.dims(), teacher.dims());
+    match dims {
+        &[b, c] if dims == other && b > 0 && c > 1 => Ok(teacher.detach()),
+        _ => bail!(
+            "{loss}: expected logits [b, c] of one shape with c >= 2, got {dims:?} of the student and {other:?} of the teacher"
+        ),
+    }
+}
+
+/// Where the class of each case of logits `[b, c]` stands: u8 `[b, c]`, 1 at the label.
+///
+/// # Errors
+/// When the labels are not u32 `[b]` and classes of the logits.
+pub(super) fn true_class(labels: &Tensor, logits: &Tensor, loss: &str) -> Result<Tensor> {
+    let (b, c) = logits.dims2()?;
+    if labels.dtype() != DType::U32 || labels.dims() != [b] {
+        bail!("{loss}: expected u32 labels [{b}], got {:?} {:?}", labels.dtype(), labels.dims())
+    }
+    // A look at them on an accelerator would wait for all that it has to do.
+    if labels.device().is_cpu() {
+        let largest = labels.max(D::Minus1)?.to_scalar::<u32>()?;
+        if largest as usize >= c {
+            bail!("{loss}: expected labels below {c}, got {largest}")
+        }
+    }
+    let classes = Tensor::arange(0, c as u32, labels.device())?.unsqueeze(0)?;
+    labels.unsqueeze(1)?.broadcast_eq(&classes)
+}
+
+/// Checks a temperature.
+///
+/// # Errors
+/// When it is not finite and above 0.
+pub(super) fn temperature(temperature: f64, loss: &str) -> Result<()> {
+    if !(temperature.is_finite() && temperature > 0.) {
+        bail!("{loss}: expected a finite temperature above 0, got {temperature}")
+    }
+    Ok(())
+}
+
 /// Detaches the teacher's values, which are of the student's shape.
 ///
 /// # Errors
@@ -94,6 +143,11 @@ pub(super) fn inverse_root(squares: &Tensor) -> Result<Tensor> {
 /// √max(x, floor); the gradient is 0 where x < floor.
 pub(super) fn root(squares: &Tensor, floor: f64) -> Result<Tensor> {
     squares.maximum(floor)?.sqrt()
+}
+
+/// √x with the gradient 0 at 0, where the value is 1e-15.
+pub(super) fn sqrt(squares: &Tensor) -> Result<Tensor> {
+    root(squares, SMALLEST)
 }
 
 /// |x|, with the derivative 0 at 0, as in PyTorch; Candle's own `abs` takes 1 there.

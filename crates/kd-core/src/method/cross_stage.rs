@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::review::{Side, levels, map, size};
 use super::{
-    Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight,
-    rise,
+    Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_warm_up,
+    check_weight, rise,
 };
 use crate::loss::hint;
 use crate::model::layers::{ConvInit, ConvNorm, Maker, Window};
@@ -63,7 +63,7 @@ pub struct CrossStage {
 impl Recipe for Spec {
     fn check(&self) -> Result<()> {
         check_weight("weight", self.weight)?;
-        Error::unless_within("method.warm-up-epochs", self.warm_up_epochs, 0..=1_000_000)?;
+        check_warm_up(self.warm_up_epochs)?;
         self.logit_terms().check()
     }
 

@@ -5,17 +5,23 @@
 //!
 //! Source: the paper; the warm-up (20 epochs) and beta per pair are those of its official code.
 //! There an epoch counts from 1, so that the first is not without the teacher.
+//!
+//! With `standardised`, both parts compare standardised logits ("Logit standardization in knowledge
+//! distillation", Sun et al. 2024). The weight that its official code gives both, `--kd-weight`, is a
+//! factor of alpha and of beta here.
 
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::on_logits::{OnLogits, on_logits};
 use super::{
-    Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants,
-    check_temperature, check_weight, rise,
+    Context, Distillation, LogitTerms, Recipe, Soft, Step, Term, check_temperature, check_warm_up,
+    check_weight, rise,
 };
+use crate::Result;
 use crate::loss::decoupled::{non_target_class, target_class};
-use crate::{Error, Result};
 
-/// Soft targets in two parts.
+/// Soft targets in two parts. Terms: `target`, `non-target`, and those of [`LogitTerms`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
@@ -29,20 +35,12 @@ pub struct Spec {
     pub warm_up_epochs: usize,
     /// Weight of the cross-entropy with the labels.
     pub hard_weight: f64,
-    /// Softened targets beside it.
+    /// Softened targets beside it, of the logits as they are.
     pub soft: Option<Soft>,
-}
-
-impl Spec {
-    fn logit_terms(&self) -> LogitTerms {
-        LogitTerms { hard_weight: self.hard_weight, soft: self.soft }
-    }
-}
-
-/// Terms: `target`, `non-target`, and those of [`LogitTerms`].
-pub struct Dkd {
-    spec: Spec,
-    wants: Wants,
+    /// Whether both compare [`standardised`](crate::loss::standardised) logits; false where an
+    /// experiment file does not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standardised: bool,
 }
 
 impl Recipe for Spec {
@@ -50,44 +48,31 @@ impl Recipe for Spec {
         check_temperature(self.temperature)?;
         check_weight("alpha", self.alpha)?;
         check_weight("beta", self.beta)?;
-        Error::unless_within("method.warm-up-epochs", self.warm_up_epochs, 0..=1_000_000)?;
+        check_warm_up(self.warm_up_epochs)?;
         self.logit_terms().check()
     }
 
     fn build(&self, context: &Context) -> Result<Box<dyn Distillation>> {
-        context.teacher()?;
-        if context.student().classes() < 2 {
-            return Err(Error::bad_input(
-                "dkd: expected a student of at least 2 classes, got one with less",
-            ));
-        }
-        Ok(Box::new(Dkd {
-            spec: self.clone(),
-            wants: Wants { teaching: Teaching::Logits, ..Wants::default() },
-        }))
+        on_logits(self, context, "dkd")
     }
 }
 
-impl Distillation for Dkd {
-    fn wants(&self) -> &Wants {
-        &self.wants
+impl OnLogits for Spec {
+    fn logit_terms(&self) -> LogitTerms {
+        LogitTerms { hard_weight: self.hard_weight, soft: self.soft }
     }
 
-    fn terms(&self, step: &Step) -> Result<Vec<Term>> {
-        let Spec { temperature, alpha, beta, .. } = self.spec;
-        let (student, teacher) = (&step.student()?.logits, &step.teacher()?.logits);
-        let rise = rise(step.epoch + 1, self.spec.warm_up_epochs);
-        let mut terms = self.spec.logit_terms().terms(step)?;
-        terms.push(Term::teacher(
-            "target",
-            target_class(student, teacher, step.labels, temperature)?,
-            alpha * rise,
-        ));
-        terms.push(Term::teacher(
-            "non-target",
-            non_target_class(student, teacher, step.labels, temperature)?,
-            beta * rise,
-        ));
-        Ok(terms)
+    fn standardised(&self) -> bool {
+        self.standardised
+    }
+
+    fn own_terms(&self, student: &Tensor, teacher: &Tensor, step: &Step) -> Result<Vec<Term>> {
+        let rise = rise(step.epoch + 1, self.warm_up_epochs);
+        let target = target_class(student, teacher, step.labels, self.temperature)?;
+        let non_target = non_target_class(student, teacher, step.labels, self.temperature)?;
+        Ok(vec![
+            Term::teacher("target", target, self.alpha * rise),
+            Term::teacher("non-target", non_target, self.beta * rise),
+        ])
     }
 }

@@ -1,10 +1,11 @@
 //! What most methods add to their own term: the labels, and softened targets where they are joined
 //! with those.
 
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::interface::{Step, Term};
-use crate::loss::{cross_entropy, softened_kl};
+use crate::loss::{cross_entropy, softened_kl, standardised};
 use crate::{Error, Result};
 
 /// Softened targets beside a method's own term ("+KD" in the literature's tables), as an experiment
@@ -63,10 +64,31 @@ impl LogitTerms {
     }
 }
 
+/// The logits of student and teacher that a loss compares: those of the step, or their
+/// [`standardised`] form.
+///
+/// # Errors
+/// When the step lacks either, or standardised ones have fewer than 2 classes.
+pub(super) fn compared(step: &Step, standardise: bool) -> Result<(Tensor, Tensor)> {
+    let (student, teacher) = (&step.student()?.logits, &step.teacher()?.logits);
+    if standardise {
+        return Ok((standardised(student)?, standardised(&teacher.detach())?));
+    }
+    Ok((student.clone(), teacher.clone()))
+}
+
 /// The share of a weight that rises linearly from 0 over the first `warm_up` epochs, at `epoch`,
 /// counted from 0: min(1, epoch / warm_up), and 1 where there is no warm-up.
 pub fn rise(epoch: usize, warm_up: usize) -> f64 {
     if warm_up == 0 { 1. } else { (epoch as f64 / warm_up as f64).min(1.) }
+}
+
+/// Checks a number of epochs over which a weight rises: at most 1,000,000.
+///
+/// # Errors
+/// Bad input that says what it must be and what it is.
+pub(super) fn check_warm_up(epochs: usize) -> Result<()> {
+    Error::unless_within("method.warm-up-epochs", epochs, 0..=1_000_000)
 }
 
 /// Checks a weight of a term: finite and at least 0.
@@ -79,6 +101,19 @@ pub fn check_weight(name: &str, weight: f64) -> Result<()> {
     }
     Err(Error::bad_input(format!(
         "method.{name}: expected a finite number of at least 0, got {weight}"
+    )))
+}
+
+/// Checks an exponent of probabilities: from 0 to 100.
+///
+/// # Errors
+/// Bad input that names it, what it must be and what it is.
+pub(super) fn check_exponent(name: &str, exponent: f64) -> Result<()> {
+    if (0. ..=100.).contains(&exponent) {
+        return Ok(());
+    }
+    Err(Error::bad_input(format!(
+        "method.{name}: expected an exponent from 0 to 100, got {exponent}"
     )))
 }
 

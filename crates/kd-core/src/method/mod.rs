@@ -11,33 +11,41 @@ mod anchored;
 pub mod at;
 pub mod cat_kd;
 pub mod cc;
+mod class_means;
 mod classified;
 pub mod crd;
 pub mod cross_stage;
+pub mod dist;
 pub mod dkd;
 pub mod fitnet;
 pub mod fsp;
 pub mod ft;
+pub mod gkl;
 pub mod hard_targets;
 mod interface;
 pub mod itrd;
 pub mod logit_regression;
 mod logits;
+pub mod luminet;
 pub mod nd;
 pub mod norm;
+pub mod norm_kd;
 pub mod nst;
 pub mod ofd;
+mod on_logits;
 mod pairs;
 pub mod paraphraser;
 pub mod pkt;
 mod regressor;
 pub mod review;
 pub mod rkd;
+pub mod rld;
 pub mod sdd;
 pub mod simkd;
 pub mod soft_targets;
 pub mod sp;
 mod stages;
+pub mod ttm;
 pub mod vid;
 
 use serde::{Deserialize, Serialize};
@@ -48,6 +56,7 @@ use crate::model::{Model, NetworkSpec};
 pub use anchored::{Anchored, check_penalty};
 pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
 pub use logits::{LogitTerms, Soft, check_temperature, check_weight, rise};
+use logits::{check_exponent, check_warm_up, compared};
 
 /// Makes [`MethodSpec`] of the methods' modules.
 macro_rules! methods {
@@ -107,6 +116,8 @@ methods! {
     Crd(crd),
     /// Chen et al. 2021, one stage to one stage. See [`cross_stage`].
     CrossStage(cross_stage),
+    /// Huang et al. 2022, correlations of predictions. See [`dist`].
+    Dist(dist),
     /// Zhao et al. 2022, decoupled soft targets. See [`dkd`].
     Dkd(dkd),
     /// Romero et al. 2015, hints. See [`fitnet`].
@@ -115,6 +126,8 @@ methods! {
     Fsp(fsp),
     /// Kim et al. 2018, factor transfer: the second of two phases. See [`ft`].
     Ft(ft),
+    /// Cui et al. 2024 and 2026, divergence in two parts: IKL and GKL. See [`gkl`].
+    Gkl(gkl),
     /// Cross-entropy with the labels alone: no distillation. See [`hard_targets`].
     HardTargets(hard_targets),
     /// Miles et al. 2022, information theoretic representation distillation. See [`itrd`].
@@ -125,6 +138,10 @@ methods! {
     Nd(nd),
     /// Liu et al. 2023, N-to-one representation matching. See [`norm`].
     Norm(norm),
+    /// Hossain et al. 2025, perceptions of a batch. See [`luminet`].
+    Luminet(luminet),
+    /// Chi et al. 2023, temperatures in proportion to the spread of the logits. See [`norm_kd`].
+    NormKd(norm_kd),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].
     Nst(nst),
     /// Heo et al. 2019, the overhaul of feature distillation. See [`ofd`].
@@ -141,10 +158,14 @@ methods! {
     Sdd(sdd),
     /// Chen et al. 2022, the reused teacher classifier. See [`simkd`].
     Simkd(simkd),
+    /// Sun et al. 2025, refined logits. See [`rld`].
+    Rld(rld),
     /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
     SoftTargets(soft_targets),
     /// Tung and Mori 2019, similarity-preserving distillation. See [`sp`].
     Sp(sp),
+    /// Zheng and Yang 2024, transformed teacher matching. See [`ttm`].
+    Ttm(ttm),
     /// Ahn et al. 2019, variational information distillation. See [`vid`].
     Vid(vid),
 }

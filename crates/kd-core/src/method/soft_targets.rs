@@ -1,13 +1,22 @@
 //! Distillation of Hinton, Vinyals and Dean 2015, section 2.
+//!
+//! L = soft-weight · T²/b · Σ KL(softmax(t/T) ‖ softmax(s/T)) + hard-weight · CE, with the logits s
+//! and t `[b, c]` of student and teacher.
+//!
+//! With `standardised`, the divergence compares standardised logits ("Logit standardization in
+//! knowledge distillation", Sun et al. 2024); CE is of the logits as they are.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Distillation, Recipe, Step, Teaching, Term, Wants, check_temperature};
+use super::{
+    Context, Distillation, Recipe, Step, Teaching, Term, Wants, check_temperature, compared,
+};
 use crate::loss::{cross_entropy, softened_kl};
 use crate::{Error, Result};
 
-/// Matches the teacher's softened probabilities.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// Matches the teacher's softened probabilities. The default, for the keys that a program does not
+/// name, is of no use alone: its temperature of 0 is refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {
     /// The temperature T of both softmaxes.
@@ -17,6 +26,10 @@ pub struct Spec {
     /// Weight of the cross-entropy with the labels at T = 1; the paper found a considerably lower
     /// one best.
     pub hard_weight: f64,
+    /// Whether the divergence is of [`standardised`](crate::loss::standardised) logits; false where
+    /// an experiment file does not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standardised: bool,
 }
 
 /// Terms: `soft`, T² times the KL divergence of the student's softmax at T from the teacher's (the
@@ -52,9 +65,10 @@ impl Distillation for SoftTargets {
     }
 
     fn terms(&self, step: &Step) -> Result<Vec<Term>> {
-        let Spec { temperature, soft_weight, hard_weight } = self.spec;
+        let Spec { temperature, soft_weight, hard_weight, standardised } = self.spec;
         let logits = &step.student()?.logits;
-        let soft = softened_kl(logits, &step.teacher()?.logits, temperature)?;
+        let (student, teacher) = compared(step, standardised)?;
+        let soft = softened_kl(&student, &teacher, temperature)?;
         let mut terms = vec![Term::teacher("soft", soft, soft_weight)];
         if hard_weight != 0. {
             terms.push(Term::task("hard", cross_entropy(logits, step.labels)?, hard_weight));

@@ -279,7 +279,12 @@ impl Head {
     }
 
     /// What a forward pass returns of the network's last map.
-    pub(in crate::model) fn outputs(&self, mut request: TapRequest, last: &Tensor, mode: Mode) -> Result<Outputs> {
+    pub(in crate::model) fn outputs(
+        &self,
+        mut request: TapRequest,
+        last: &Tensor,
+        mode: Mode,
+    ) -> Result<Outputs> {
         let branched = match &self.branch {
             Branch::None => None,
             Branch::Projected { window, layers } => {

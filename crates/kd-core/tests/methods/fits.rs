@@ -7,7 +7,12 @@ use kd_core::method::{
 use kd_core::params::Params;
 use kd_core::{Result, Seed};
 
-use super::{Pair, specs};
+use super::{Pair, on_logits, specs};
+
+/// The methods on features and those on logits alone.
+fn all() -> Vec<MethodSpec> {
+    [specs(), on_logits::specs()].concat()
+}
 
 /// The error of building this method for the pair.
 fn refusal(pair: &Pair, spec: &MethodSpec) -> String {
@@ -40,7 +45,7 @@ fn pairs_of_the_benchmark_fit() -> Result<()> {
         ("vgg8", "resnet50"),
     ] {
         let pair = Pair::new(student, teacher)?;
-        for spec in specs() {
+        for spec in all() {
             pair.build(&spec)?;
         }
     }
@@ -51,7 +56,7 @@ fn pairs_of_the_benchmark_fit() -> Result<()> {
 fn a_method_without_a_teacher_is_refused() -> Result<()> {
     let pair = Pair::new("resnet8", "resnet8")?;
     let (params, vb) = Params::seeded(Seed(0), &Device::Cpu);
-    for spec in specs() {
+    for spec in all() {
         let Err(error) = spec.build(&Context::new(&*pair.student, None, &[], &params, &vb)) else {
             panic!("{spec:?} was built")
         };
@@ -72,6 +77,7 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         warm_up_epochs: 20,
         hard_weight,
         soft,
+        standardised: false,
     };
     let vid = |variance, least_variance| vid::Spec {
         weight: 1.,
@@ -148,7 +154,7 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         let Err(error) = spec.check() else { panic!("{spec:?} was accepted") };
         assert!(error.is_bad_input() && error.to_string().contains(part), "{error}");
     }
-    assert!(specs().iter().all(|spec| spec.check().is_ok()));
+    assert!(all().iter().all(|spec| spec.check().is_ok()));
 }
 
 #[test]
@@ -166,7 +172,7 @@ fn an_experiment_file_names_every_field_and_no_other() {
         let error = read(&text).expect_err("another specification");
         assert!(error.contains(part), "{error}");
     }
-    for spec in specs() {
+    for spec in all() {
         let text = toml::to_string(&spec).expect("TOML");
         assert_eq!(read(&text), Ok(spec), "{text}");
     }

@@ -6,7 +6,7 @@ use kd_core::Result;
 use kd_core::loss::information_theoretic::mutual_information;
 use kd_core::method::{MethodSpec, itrd};
 
-use super::newer_losses::golden;
+use super::newer_feature_losses::golden;
 use super::wiring::{look, number};
 use super::{Pair, adapters, step};
 

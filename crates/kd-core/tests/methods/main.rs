@@ -1,19 +1,21 @@
 //! Distillation methods: their losses beside PyTorch's, and as a training step sees them, what they
 //! want of a pair of networks, their terms, and gradients of their adapters.
 
-#[path = "../formula/cases.rs"]
-mod cases;
 #[path = "../formula/mod.rs"]
 mod formula;
 
 mod adapters;
 mod cat_kd_maps;
+mod class_means;
 mod distillation_losses;
 mod fits;
+mod golden_cases;
 mod itrd_features;
 mod nd_centres;
+mod newer_feature_losses;
 mod newer_losses;
 mod norm_student;
+mod on_logits;
 mod sdd_cells;
 mod simkd_student;
 mod student_gradients;
@@ -109,6 +111,7 @@ fn specs() -> Vec<MethodSpec> {
                     warm_up_epochs: 0,
                     hard_weight,
                     soft,
+                    standardised: false,
                 }
                 .into(),
             ),
@@ -116,7 +119,15 @@ fn specs() -> Vec<MethodSpec> {
         .into(),
         pkt::Spec { weight: 30_000., hard_weight, soft }.into(),
         nst::Spec { weight: 50., hard_weight, soft }.into(),
-        dkd::Spec { temperature: 4., alpha: 1., beta: 2., warm_up_epochs: 20, hard_weight, soft }
-            .into(),
+        dkd::Spec {
+            temperature: 4.,
+            alpha: 1.,
+            beta: 2.,
+            warm_up_epochs: 20,
+            hard_weight,
+            soft,
+            standardised: false,
+        }
+        .into(),
     ]
 }

@@ -19,7 +19,7 @@ use kd_core::train::{
     Batch, EpochRecord, Examples, Fit, Observer, OptimizerSpec, Schedule, StepRecord, TrainSpec,
 };
 
-use super::newer_losses::golden;
+use super::newer_feature_losses::golden;
 use super::wiring::number;
 use super::{Pair, adapters, formula, step};
 
@@ -58,7 +58,12 @@ fn outputs(pair: &Pair, method: &dyn Distillation) -> Result<[Outputs; 2]> {
 #[test]
 fn the_terms_are_those_of_the_base_whose_teacher_pulls_more_by_the_epoch_and_norm_and_direction()
 -> Result<()> {
-    let kd = soft_targets::Spec { temperature: 4., soft_weight: 3.5, hard_weight: 1. };
+    let kd = soft_targets::Spec {
+        temperature: 4.,
+        soft_weight: 3.5,
+        hard_weight: 1.,
+        ..Default::default()
+    };
     let dkd: MethodSpec = dkd::Spec {
         temperature: 4.,
         alpha: 2.,
@@ -66,6 +71,7 @@ fn the_terms_are_those_of_the_base_whose_teacher_pulls_more_by_the_epoch_and_nor
         warm_up_epochs: 0,
         hard_weight: 1.,
         soft: None,
+        standardised: false,
     }
     .into();
     let at = at::Spec { weight: 1000., hard_weight: 1., soft: None };
@@ -132,7 +138,12 @@ fn a_base_that_is_nd_itself_or_outside_its_domain_is_refused() {
         dropout,
         base: Box::new(hard().into()),
     };
-    let kd = soft_targets::Spec { temperature: 0., soft_weight: 1., hard_weight: 1. };
+    let kd = soft_targets::Spec {
+        temperature: 0.,
+        soft_weight: 1.,
+        hard_weight: 1.,
+        ..Default::default()
+    };
     let cases: [(MethodSpec, &str); 5] = [
         (with(-1., 0.).into(), "method.weight: "),
         (with(1., 1.).into(), "method.dropout: "),
@@ -218,7 +229,12 @@ fn recipe() -> TrainSpec {
 
 /// The method for the pair and these images, with the labels of all of them.
 fn method(pair: &Pair, labels: &[u8]) -> Result<Box<dyn Distillation>> {
-    let kd = soft_targets::Spec { temperature: 4., soft_weight: 1., hard_weight: 1. };
+    let kd = soft_targets::Spec {
+        temperature: 4.,
+        soft_weight: 1.,
+        hard_weight: 1.,
+        ..Default::default()
+    };
     beside(kd, 0).build(&Context::new(
         &*pair.student,
         Some(&pair.teacher),

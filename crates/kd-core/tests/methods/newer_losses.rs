@@ -1,76 +1,78 @@
-//! Losses of the newer methods on features against PyTorch's values and gradients in
-//! `../golden/newer_features.json`, which `scripts/oracles/newer_features.py` writes.
+//! Losses on logits of newer methods against PyTorch's values and gradients in
+//! `../golden/newer_losses.json`, which `scripts/oracles/newer_losses.py` writes.
 
-use candle_core::{Device, Result, Tensor};
-use kd_core::loss::cells::{cell_logits, over_cells};
-use kd_core::loss::{
-    class_activation, decoupled, information_theoretic, n_to_one, norm_and_direction, softened_kl,
-};
+use candle_core::{Result, Tensor};
+use kd_core::loss;
+use kd_core::loss::decoupled::{non_target_class, target_class};
+use kd_core::loss::logit_differences::{logit_differences, prediction_weights};
+use kd_core::loss::pearson::{inter_class, intra_class};
+use kd_core::loss::refined::{masked_correlation, sample_confidence};
+use kd_core::loss::standardised;
 use serde_json::Value;
 
-use super::cases::{agree, first_cases_are, numbers};
+use super::golden_cases::{agree, first_values_are, labels, option};
 
-pub(super) fn golden() -> Value {
-    serde_json::from_str(include_str!("../golden/newer_features.json"))
+fn golden() -> Value {
+    serde_json::from_str(include_str!("../golden/newer_losses.json"))
         .expect("the golden file is JSON")
 }
 
 /// Our loss of that name.
 fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
-    let number = |name: &str| case["options"][name].as_f64().expect("a number");
-    let integers = |name: &str| numbers(&case["options"][name]).into_iter().map(|n| n as u32);
+    let (s, t) = (&xs[0], &xs[1]);
+    let number = |name: &str| option(case, name);
+    let temperature = || number("temperature");
     match case["loss"].as_str().expect("a name") {
-        "feature_correlation" => {
-            information_theoretic::feature_correlation(&xs[0], &xs[1], number("alpha"))
+        "standardised_kl" => loss::softened_kl(&standardised(s)?, &standardised(t)?, temperature()),
+        "standardised_target_class" => {
+            target_class(&standardised(s)?, &standardised(t)?, &labels(case)?, temperature())
         }
-        "mutual_information" => information_theoretic::mutual_information(&xs[0], &xs[1]),
-        "over_cells" => {
-            let grids: Vec<usize> = integers("grids").map(|side| side as usize).collect();
-            let labels = Tensor::new(integers("labels").collect::<Vec<_>>(), &Device::Cpu)?;
-            let student = cell_logits(&xs[0], &xs[2], xs.get(4), &grids)?;
-            let teacher = cell_logits(&xs[1], &xs[3], xs.get(5), &grids)?;
-            let part = case["options"]["part"].as_str().expect("a part");
-            over_cells(&student, &teacher, &labels, number("complementary"), |s, t, y| match part {
-                "kl" => softened_kl(s, t, 4.),
-                "target" => decoupled::target_class(s, t, y, 4.),
-                "non_target" => decoupled::non_target_class(s, t, y, 4.),
-                other => panic!("{other}: no such part"),
-            })
+        "standardised_non_target_class" => {
+            non_target_class(&standardised(s)?, &standardised(t)?, &labels(case)?, temperature())
         }
-        "class_activation" => {
-            let normalised = case["options"]["normalised"].as_bool().expect("a switch");
-            class_activation(&xs[0], &xs[1], number("side") as usize, normalised)
+        "inter_class" => inter_class(s, t, temperature()),
+        "intra_class" => intra_class(s, t, temperature()),
+        "transformed_teacher" => loss::transformed_teacher(s, t, number("exponent")),
+        "weighted_transformed_teacher" => {
+            loss::weighted_transformed_teacher(s, t, number("exponent"))
         }
-        "norm_and_direction" => {
-            let labels = Tensor::new(integers("labels").collect::<Vec<_>>(), &Device::Cpu)?;
-            norm_and_direction(&xs[0], &xs[1], &xs[2], &labels)
+        "perception_divergence" => loss::perception_divergence(s, t, temperature()),
+        "soft_cross_entropy" => loss::soft_cross_entropy(s, t, temperature()),
+        "weighted_logit_differences" => {
+            let (temperature, exponent) = (number("weights_temperature"), number("exponent"));
+            logit_differences(s, t, &prediction_weights(t, temperature, exponent)?)
         }
-        "n_to_one" => n_to_one(&xs[0], &xs[1]),
+        "sample_confidence" => sample_confidence(s, t, &labels(case)?, temperature()),
+        "masked_correlation" => masked_correlation(s, t, &labels(case)?, temperature()),
+        "normalised_temperature" => loss::normalised_temperature(s, t, temperature()),
         other => panic!("{other}: no such loss"),
     }
 }
 
 #[test]
-fn the_goldens_name_the_torch_version_that_made_them() {
-    assert!(golden()["torch"].as_str().expect("a version").starts_with("2.15"));
-}
-
-#[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
-    let golden = golden();
-    assert!(golden["cases"].as_array().expect("cases").len() >= 26);
-    agree(&golden, ours)
+    agree(&golden(), 54, ours)
 }
 
-/// The value of the first case of each loss is known from a program in numpy too.
+/// The value of the first case of each loss is known from the official programs too.
 #[test]
-fn the_oracle_agrees_with_values_that_were_computed_without_pytorch() {
-    let known = [
-        ("feature_correlation", 2.173827228654361),
-        ("mutual_information", 0.2237543316094668),
-        ("over_cells", 0.3826570626565974),
-        ("class_activation", 0.9927013032970847),
-        ("norm_and_direction", 0.9720850186862035),
-    ];
-    first_cases_are(&golden(), &known);
+fn the_oracle_agrees_with_the_values_of_the_reference_programs() {
+    first_values_are(
+        &golden(),
+        1e-12,
+        &[
+            ("standardised_kl", 0.8699469865347276),
+            ("standardised_target_class", 0.04489664478876533),
+            ("standardised_non_target_class", 0.9316509541354293),
+            ("inter_class", 15.36246209866628),
+            ("intra_class", 15.64525100435468),
+            ("transformed_teacher", 1.541847174456732),
+            ("weighted_transformed_teacher", 10.06069561730098),
+            ("perception_divergence", 0.06241516872624844),
+            ("soft_cross_entropy", 2.446603667863543),
+            ("weighted_logit_differences", 6.464330865178548),
+            ("sample_confidence", 0.3006490654106149),
+            ("masked_correlation", 3.784550028081155),
+        ],
+    );
 }

@@ -5,7 +5,7 @@ use kd_core::loss::{cross_entropy, n_to_one, softened_kl};
 use kd_core::method::{MethodSpec, Recipe, Soft, norm};
 use kd_core::model::{EXPANDED, HeadSpec, LAST, Model, NetworkSpec};
 
-use super::newer_losses::golden;
+use super::newer_feature_losses::golden;
 use super::wiring::{look, number};
 use super::{Pair, formula, step, student_gradients};
 

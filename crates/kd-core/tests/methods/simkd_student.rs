@@ -8,7 +8,7 @@ use kd_core::method::{MethodSpec, PREFIX, Recipe, simkd};
 use kd_core::model::{HeadSpec, LAST, Model, NetworkSpec};
 use kd_core::{Error, Result};
 
-use super::newer_losses::golden;
+use super::newer_feature_losses::golden;
 use super::wiring::{look, number};
 use super::{Pair, formula, step, student_gradients};
 

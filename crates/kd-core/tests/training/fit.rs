@@ -346,7 +346,12 @@ fn initial_weights_depend_on_seed_and_name_alone() -> Result<()> {
 #[test]
 fn hyper_parameters_outside_their_domain_are_bad_input_that_names_them() {
     let soft = |temperature, soft_weight, hard_weight| {
-        MethodSpec::from(soft_targets::Spec { temperature, soft_weight, hard_weight })
+        MethodSpec::from(soft_targets::Spec {
+            temperature,
+            soft_weight,
+            hard_weight,
+            ..Default::default()
+        })
     };
     for (method, part) in [
         (soft(0., 1., 0.), "temperature"),

@@ -45,8 +45,12 @@ fn trajectory(name: &str, optimizer: &OptimizerSpec) -> kd_core::Result<()> {
         start.insert(format!("layers.{i}.bias"), g(&[WIDTHS[i + 1]], 0.1, 0.91, 0.2 * phase)?);
     }
     params.set(&start)?;
-    let method =
-        SoftTargets::new(soft_targets::Spec { temperature: 4., soft_weight: 1., hard_weight: 0.1 });
+    let method = SoftTargets::new(soft_targets::Spec {
+        temperature: 4.,
+        soft_weight: 1.,
+        hard_weight: 0.1,
+        ..Default::default()
+    });
     let mut optimizer = Optimizer::new(optimizer, None, &params)?;
     let lr = if name == "sgd" { 0.05 } else { 0.01 };
     for step in 0..10 {

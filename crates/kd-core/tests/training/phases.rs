@@ -302,7 +302,8 @@ fn a_method_of_ones_own_trains_its_adapter_and_moves_its_memory_and_goes_on_to_t
 }
 
 fn soft(temperature: f64) -> MethodSpec {
-    soft_targets::Spec { temperature, soft_weight: 1., hard_weight: 0.5 }.into()
+    soft_targets::Spec { temperature, soft_weight: 1., hard_weight: 0.5, ..Default::default() }
+        .into()
 }
 
 /// First the last layer alone, on the labels; then everything, with soft targets.

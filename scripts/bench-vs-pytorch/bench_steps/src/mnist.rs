@@ -26,6 +26,7 @@ pub fn distillation_step(arguments: &Arguments) -> kd_core::Result<Timed> {
         temperature: 20.,
         soft_weight: 1.,
         hard_weight: 0.1,
+        ..soft_targets::Spec::default()
     });
     training(arguments, net(800, false), &soft, 0, 0.)
 }

@@ -22,8 +22,8 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_weight,
-    rise,
+    Context, Distillation, LogitTerms, Recipe, Soft, Step, Teaching, Term, Wants, check_warm_up,
+    check_weight, rise,
 };
 use crate::loss::{hierarchical_context, hint};
 use crate::model::{Activated, Mode, Model, Tap};
@@ -126,7 +126,7 @@ enum Levels {
 impl Recipe for Spec {
     fn check(&self) -> Result<()> {
         check_weight("weight", self.weight)?;
-        Error::unless_within("method.warm-up-epochs", self.warm_up_epochs, 0..=1_000_000)?;
+        check_warm_up(self.warm_up_epochs)?;
         Error::unless_within("method.channels", self.channels, 1..=65_536)?;
         if self.structure != Structure::Residual && self.fusion == Fuse::Attention {
             return Err(Error::bad_input(

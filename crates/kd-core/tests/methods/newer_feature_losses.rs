@@ -1,0 +1,69 @@
+//! Losses of the newer methods on features against PyTorch's values and gradients in
+//! `../golden/newer_features.json`, which `scripts/oracles/newer_features.py` writes.
+
+use candle_core::{Result, Tensor};
+use kd_core::loss::cells::{cell_logits, over_cells};
+use kd_core::loss::{
+    class_activation, decoupled, information_theoretic, n_to_one, norm_and_direction, softened_kl,
+};
+use serde_json::Value;
+
+use super::golden_cases::{agree, first_values_are, labels, numbers, option};
+
+pub(super) fn golden() -> Value {
+    serde_json::from_str(include_str!("../golden/newer_features.json"))
+        .expect("the golden file is JSON")
+}
+
+/// Our loss of that name.
+fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
+    let number = |name: &str| option(case, name);
+    match case["loss"].as_str().expect("a name") {
+        "feature_correlation" => {
+            information_theoretic::feature_correlation(&xs[0], &xs[1], number("alpha"))
+        }
+        "mutual_information" => information_theoretic::mutual_information(&xs[0], &xs[1]),
+        "over_cells" => {
+            let grids: Vec<usize> =
+                numbers(&case["options"]["grids"]).into_iter().map(|side| side as usize).collect();
+            let labels = labels(case)?;
+            let student = cell_logits(&xs[0], &xs[2], xs.get(4), &grids)?;
+            let teacher = cell_logits(&xs[1], &xs[3], xs.get(5), &grids)?;
+            let part = case["options"]["part"].as_str().expect("a part");
+            over_cells(&student, &teacher, &labels, number("complementary"), |s, t, y| match part {
+                "kl" => softened_kl(s, t, 4.),
+                "target" => decoupled::target_class(s, t, y, 4.),
+                "non_target" => decoupled::non_target_class(s, t, y, 4.),
+                other => panic!("{other}: no such part"),
+            })
+        }
+        "class_activation" => {
+            let normalised = case["options"]["normalised"].as_bool().expect("a switch");
+            class_activation(&xs[0], &xs[1], number("side") as usize, normalised)
+        }
+        "norm_and_direction" => {
+            let labels = labels(case)?;
+            norm_and_direction(&xs[0], &xs[1], &xs[2], &labels)
+        }
+        "n_to_one" => n_to_one(&xs[0], &xs[1]),
+        other => panic!("{other}: no such loss"),
+    }
+}
+
+#[test]
+fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
+    agree(&golden(), 26, ours)
+}
+
+/// The value of the first case of each loss is known from a program in numpy too.
+#[test]
+fn the_oracle_agrees_with_values_that_were_computed_without_pytorch() {
+    let known = [
+        ("feature_correlation", 2.173827228654361),
+        ("mutual_information", 0.2237543316094668),
+        ("over_cells", 0.3826570626565974),
+        ("class_activation", 0.9927013032970847),
+        ("norm_and_direction", 0.9720850186862035),
+    ];
+    first_values_are(&golden(), 1e-12, &known);
+}

@@ -1,0 +1,158 @@
+"""Losses of newer distillation methods on logits and their gradients, from the formulas, in float64.
+
+    python scripts/oracles/newer_losses.py    writes crates/kd-core/tests/golden/newer_losses.json
+
+Written naively, with loops over cases, classes and pairs of classes where the formula has a sum over them, so that it shares no trick with
+the code it checks. Inputs and cases are those of `distillation_losses.py`.
+"""
+
+import json
+import math
+import pathlib
+
+import torch
+import torch.nn.functional as F
+
+from distillation_losses import Input, case, non_target_class, target_class
+
+OUT = pathlib.Path(__file__).parents[2] / "crates/kd-core/tests/golden/newer_losses.json"
+
+
+def kl(p, q):
+    """Of two vectors of probabilities."""
+    return sum(a * (a / b).log() for a, b in zip(p, q))
+
+
+def softened_kl(s, t, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return temperature**2 * torch.stack([kl(*row) for row in zip(p, q)]).mean()
+
+
+def standardised(z):
+    return torch.stack([(row - row.mean()) / (1e-7 + row.std()) for row in z])
+
+
+def standardised_kl(s, t, temperature):
+    return softened_kl(standardised(s), standardised(t), temperature)
+
+
+def standardised_target_class(s, t, labels, temperature):
+    return target_class(standardised(s), standardised(t), labels, temperature)
+
+
+def standardised_non_target_class(s, t, labels, temperature):
+    return non_target_class(standardised(s), standardised(t), labels, temperature)
+
+
+def correlation(a, b):
+    """Pearson's, of two vectors, with DIST's constant in the denominator."""
+    a, b = a - a.mean(), b - b.mean()
+    return (a * b).sum() / ((a * a).sum().sqrt() * (b * b).sum().sqrt() + 1e-8)
+
+
+def inter_class(s, t, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return temperature**2 * (1 - torch.stack([correlation(q[i], p[i]) for i in range(len(p))]).mean())
+
+
+def intra_class(s, t, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return temperature**2 * (1 - torch.stack([correlation(q[:, c], p[:, c]) for c in range(p.shape[1])]).mean())
+
+
+def transformed(t, exponent):
+    """The teacher's probabilities to a power, and by case what they add up to."""
+    powers = F.softmax(t, 1) ** exponent
+    return powers, powers.sum(1)
+
+
+def transformed_teacher(s, t, exponent):
+    powers, sums = transformed(t, exponent)
+    q = F.softmax(s, 1)
+    return torch.stack([kl(powers[i] / sums[i], q[i]) for i in range(len(s))]).mean()
+
+
+def weighted_transformed_teacher(s, t, exponent):
+    powers, sums = transformed(t, exponent)
+    q = F.softmax(s, 1)
+    return torch.stack([sums[i] * kl(powers[i] / sums[i], q[i]) for i in range(len(s))]).mean()
+
+
+def perception(z):
+    columns = [(column - column.mean()) / (column.var(unbiased=False) + 1e-5).sqrt() for column in z.t()]
+    return torch.stack(columns, 1)
+
+
+def perception_divergence(s, t, temperature):
+    return softened_kl(perception(s), perception(t), temperature) / temperature**2
+
+
+def soft_cross_entropy(s, t, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return torch.stack([-sum(a * b.log() for a, b in zip(*row)) for row in zip(p, q)]).mean()
+
+
+def logit_differences(s, t, weights):
+    total = 0
+    for i in range(len(s)):
+        for j in range(s.shape[1]):
+            for k in range(s.shape[1]):
+                d = (t[i, j] - t[i, k]) - (s[i, j] - s[i, k])
+                total = total + weights[i, j] * weights[i, k] * d**2 / 4
+    return total / sum(weights[i].sum() ** 2 for i in range(len(s)))
+
+
+def weighted_logit_differences(s, t, weights_temperature, exponent):
+    return logit_differences(s, t, F.softmax(t / weights_temperature, 1) ** exponent)
+
+
+def sample_confidence(s, t, labels, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    total = 0
+    for i, y in enumerate(labels):
+        a, b = p[i].max(), q[i, y]
+        total = total + a * (a / b).log() + (1 - a) * ((1 - a) / (1 - b)).log()
+    return total * temperature**2 / len(labels)
+
+
+def masked_correlation(s, t, labels, temperature):
+    total = 0
+    for i, y in enumerate(labels):
+        below = [c for c in range(s.shape[1]) if t[i, c] < t[i, y]]
+        if below:
+            total = total + kl(F.softmax(t[i, below] / temperature, 0), F.softmax(s[i, below] / temperature, 0))
+    return total * temperature**2 / len(labels)
+
+
+def normalised_temperature(s, t, temperature):
+    total = 0
+    for a, b in zip(s, t):
+        own, other = temperature * a.std(), temperature * b.std()
+        total = total + other**2 * kl(F.softmax(b / other, 0), F.softmax(a / own, 0))
+    return total / len(s)
+
+
+def main():
+    zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
+    wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
+    labels, wide_labels = torch.tensor([2, 0, 7, 9]), torch.tensor([12, 3, 0, 5, 5, 8, 1])
+    two = ((zs, zt, labels), (wide_s, wide_t, wide_labels))
+
+    cases = [case(standardised_kl, s, t, temperature=x) for s, t, _ in two for x in (2.0, 4.0)]
+    for loss in (standardised_target_class, standardised_non_target_class):
+        cases += [case(loss, s, t, labels=y, temperature=2.0) for s, t, y in two]
+    for loss in (inter_class, intra_class):
+        cases += [case(loss, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
+    for loss in (transformed_teacher, weighted_transformed_teacher):
+        cases += [case(loss, s, t, exponent=x) for s, t, _ in two for x in (0.1, 0.7, 1.5)]
+    cases += [case(perception_divergence, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
+    cases += [case(soft_cross_entropy, s, t, temperature=x) for s, t, _ in two for x in (4.0, 1.0)]
+    cases += [case(weighted_logit_differences, s, t, weights_temperature=4.0, exponent=x) for s, t, _ in two for x in (0.1, 1.0, 0.0)]
+    cases += [case(sample_confidence, s, t, labels=y, temperature=x) for s, t, y in two for x in (1.0, 2.5)]
+    cases += [case(masked_correlation, s, t, labels=y, temperature=x) for s, t, y in two for x in (4.0, 2.5)]
+    cases += [case(normalised_temperature, s, t, temperature=x) for s, t, _ in two for x in (2.0, 0.7)]
+    OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()
