@@ -80,6 +80,7 @@ enum Command {
 const FILES: Files = Files {
     experiments: &[
         ("ablation", include_str!("../../../experiments/reviewkd-cifar/ablation.toml")),
+        ("after-review", include_str!("../../../experiments/reviewkd-cifar/after-review.toml")),
         ("conv-precision", include_str!("../../../experiments/reviewkd-cifar/conv-precision.toml")),
         ("cost", include_str!("../../../experiments/reviewkd-cifar/cost.toml")),
         ("cross-stage", include_str!("../../../experiments/reviewkd-cifar/cross-stage.toml")),
