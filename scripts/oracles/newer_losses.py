@@ -132,6 +132,19 @@ def normalised_temperature(s, t, temperature):
     return total / len(s)
 
 
+def trusted_labels(s, t, labels):
+    p, q = F.softmax(t, 1), F.softmax(s, 1)
+    return -torch.stack([p[i, y] * q[i, y].log() for i, y in enumerate(labels)]).mean()
+
+
+def other_classes(s, t, labels, temperature):
+    total = 0
+    for i, y in enumerate(labels):
+        others = [c for c in range(s.shape[1]) if c != y]
+        total = total - (F.softmax(t[i, others] / temperature, 0) * F.log_softmax(s[i, others] / temperature, 0)).sum()
+    return total * temperature**2 / len(labels)
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -151,6 +164,8 @@ def main():
     cases += [case(sample_confidence, s, t, labels=y, temperature=x) for s, t, y in two for x in (1.0, 2.5)]
     cases += [case(masked_correlation, s, t, labels=y, temperature=x) for s, t, y in two for x in (4.0, 2.5)]
     cases += [case(normalised_temperature, s, t, temperature=x) for s, t, _ in two for x in (2.0, 0.7)]
+    cases += [case(trusted_labels, s, t, labels=y) for s, t, y in two]
+    cases += [case(other_classes, s, t, labels=y, temperature=x) for s, t, y in two for x in (1.0, 2.5)]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

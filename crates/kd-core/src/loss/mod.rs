@@ -16,6 +16,7 @@ pub mod hint;
 pub mod logit_differences;
 pub mod logit_regression;
 pub mod neuron_selectivity;
+pub mod normalised;
 pub(crate) mod operands;
 pub mod overhaul;
 pub mod pearson;

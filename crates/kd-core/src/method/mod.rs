@@ -24,6 +24,7 @@ mod interface;
 pub mod logit_regression;
 mod logits;
 pub mod luminet;
+pub mod nkd;
 pub mod norm_kd;
 pub mod nst;
 pub mod ofd;
@@ -120,6 +121,8 @@ methods! {
     LogitRegression(logit_regression),
     /// Hossain et al. 2025, perceptions of a batch. See [`luminet`].
     Luminet(luminet),
+    /// Yang et al. 2023, normalised soft targets. See [`nkd`].
+    Nkd(nkd),
     /// Chi et al. 2023, temperatures in proportion to the spread of the logits. See [`norm_kd`].
     NormKd(norm_kd),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].

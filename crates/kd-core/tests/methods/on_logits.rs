@@ -80,6 +80,15 @@ const KNOWN: &[Known] = &[
         toml: "kind = 'rld'\ntemperature = 4.0\nconfidence-temperature = 1.0\nalpha = 1.0\nbeta = 8.0\nwarm-up-epochs = 20\n",
         own: &[("confidence", 0.1, 0.3006490654106149), ("correlation", 0.8, 3.784550028081155)],
     },
+    Known {
+        toml: "kind = 'nkd'\ntemperature = 1.0\ntarget-weight = 1.0\nothers-weight = 1.5\nlabel-stays = false\nwarm-up-epochs = 0\n",
+        own: &[("target", 1., 0.1947720524925115), ("others", 1.5, 3.911197463380592)],
+    },
+    Known {
+        // 16 times the cross-entropy with soft targets at T = 4.
+        toml: "kind = 'nkd'\ntemperature = 4.0\ntarget-weight = 1.0\nothers-weight = 1.5\nlabel-stays = true\nwarm-up-epochs = 20\n",
+        own: &[("target", 0.1, 0.1947720524925115), ("others", 0.15, 39.14565868581669)],
+    },
 ];
 
 /// The methods above, joined with soft targets.
@@ -233,6 +242,8 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         ("gkl", "beta = 8.0", "beta = -8.0", "method.beta: "),
         ("rld", "confidence-temperature = 1.0", "confidence-temperature = -1.0", "temperature"),
         ("rld", "alpha = 1.0", "alpha = -1.0", "method.alpha: "),
+        ("nkd", "others-weight = 1.5", "others-weight = -1.5", "method.others-weight: "),
+        ("nkd", "target-weight = 1.0", "target-weight = nan", "method.target-weight: "),
     ] {
         let spec = change(known(kind), from, to);
         let Err(error) = spec.check() else { panic!("{spec:?}") };
