@@ -145,6 +145,13 @@ def other_classes(s, t, labels, temperature):
     return total * temperature**2 / len(labels)
 
 
+def alpha_beta(s, t, alpha, beta, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    n = alpha + beta
+    inside = p**alpha * q**beta - alpha / n * p**n - beta / n * q**n
+    return (-inside.sum(1) / (alpha * beta)).mean()
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -166,6 +173,7 @@ def main():
     cases += [case(normalised_temperature, s, t, temperature=x) for s, t, _ in two for x in (2.0, 0.7)]
     cases += [case(trusted_labels, s, t, labels=y) for s, t, y in two]
     cases += [case(other_classes, s, t, labels=y, temperature=x) for s, t, y in two for x in (1.0, 2.5)]
+    cases += [case(alpha_beta, s, t, alpha=a, beta=b, temperature=4.0) for s, t, _ in two for a, b in ((0.8, 0.3), (0.3, 1.2))]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

@@ -5,6 +5,7 @@
 //! place to look for a loss.
 
 pub mod activation_boundary;
+pub mod alpha_beta;
 pub mod attention;
 pub mod contrastive;
 pub mod correlation;
@@ -34,6 +35,7 @@ pub mod transformed_teacher;
 pub mod variational;
 
 pub use activation_boundary::activation_boundary;
+pub use alpha_beta::alpha_beta_divergence;
 pub use attention::attention_transfer;
 pub use correlation::correlation_congruence;
 pub use decoupled::decoupled;

@@ -7,6 +7,7 @@
 //! beside [`fitnet`] and name it in the list at the end of this one.
 
 pub mod ab;
+pub mod abkd;
 mod anchored;
 pub mod at;
 pub mod cc;
@@ -95,6 +96,8 @@ impl Recipe for MethodSpec {
 methods! {
     /// Heo et al. 2019, activation boundaries: the first of two phases. See [`ab`].
     Ab(ab),
+    /// Wang et al. 2025, the α-β-divergence. See [`abkd`].
+    Abkd(abkd),
     /// Zagoruyko and Komodakis 2017, attention transfer. See [`at`].
     At(at),
     /// Peng et al. 2019, correlation congruence. See [`cc`].

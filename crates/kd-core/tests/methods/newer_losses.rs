@@ -48,13 +48,16 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
         "normalised_temperature" => loss::normalised_temperature(s, t, temperature()),
         "trusted_labels" => trusted_labels(s, t, &labels(case)?),
         "other_classes" => other_classes(s, t, &labels(case)?, temperature()),
+        "alpha_beta" => {
+            loss::alpha_beta_divergence(s, t, number("alpha"), number("beta"), temperature())
+        }
         other => panic!("{other}: no such loss"),
     }
 }
 
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
-    agree(&golden(), 60, ours)
+    agree(&golden(), 64, ours)
 }
 
 /// The value of the first case of each loss is known from the official programs too.
@@ -78,6 +81,7 @@ fn the_oracle_agrees_with_the_values_of_the_reference_programs() {
             ("masked_correlation", 3.784550028081155),
             ("trusted_labels", 0.1947720524925115),
             ("other_classes", 3.911197463380592),
+            ("alpha_beta", 0.2648071525002401),
         ],
     );
 }

@@ -89,6 +89,10 @@ const KNOWN: &[Known] = &[
         toml: "kind = 'nkd'\ntemperature = 4.0\ntarget-weight = 1.0\nothers-weight = 1.5\nlabel-stays = true\nwarm-up-epochs = 20\n",
         own: &[("target", 0.1, 0.1947720524925115), ("others", 0.15, 39.14565868581669)],
     },
+    Known {
+        toml: "kind = 'abkd'\ntemperature = 4.0\nalpha = 0.8\nbeta = 0.3\nweight = 32.0\n",
+        own: &[("divergence", 32., 0.2648071525002401)],
+    },
 ];
 
 /// The methods above, joined with soft targets.
@@ -244,6 +248,8 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         ("rld", "alpha = 1.0", "alpha = -1.0", "method.alpha: "),
         ("nkd", "others-weight = 1.5", "others-weight = -1.5", "method.others-weight: "),
         ("nkd", "target-weight = 1.0", "target-weight = nan", "method.target-weight: "),
+        ("abkd", "alpha = 0.8", "alpha = 0.0", "method.alpha: "),
+        ("abkd", "beta = 0.3", "beta = nan", "method.beta: "),
     ] {
         let spec = change(known(kind), from, to);
         let Err(error) = spec.check() else { panic!("{spec:?}") };
