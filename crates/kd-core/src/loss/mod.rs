@@ -11,6 +11,7 @@ pub mod contrastive;
 pub mod correlation;
 pub mod decoupled;
 pub mod divergences;
+pub mod entropy_weights;
 pub mod factor_transfer;
 pub mod hierarchical_context;
 pub mod hint;

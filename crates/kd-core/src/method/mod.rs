@@ -16,6 +16,7 @@ pub mod crd;
 pub mod cross_stage;
 pub mod dist;
 pub mod dkd;
+mod entropy_weights;
 pub mod fitnet;
 pub mod fsp;
 pub mod ft;
@@ -48,6 +49,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 
 pub use anchored::{Anchored, check_penalty};
+pub use entropy_weights::{EntropyBound, EntropyWeights};
 pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
 pub use logits::{LogitTerms, Soft, check_temperature, check_weight, rise};
 use logits::{check_exponent, check_warm_up, compared};

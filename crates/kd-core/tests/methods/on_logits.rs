@@ -143,17 +143,22 @@ fn own_terms_have_the_known_values_beside_hard_and_soft_targets() -> Result<()> 
 }
 
 #[test]
-fn soft_targets_standardise_where_they_say_so() -> Result<()> {
+fn soft_targets_standardise_and_weigh_their_cases_where_they_say_so() -> Result<()> {
     let at = |t: &str, more: &str| {
         format!(
             "kind = 'soft-targets'\ntemperature = {t}\nsoft-weight = 0.9\nhard-weight = 0.1\n{more}"
         )
     };
+    let bound =
+        |bound: &str| format!("entropy-weights = {{ temperature = 3.0, bound = '{bound}' }}\n");
     let hard = ("hard", 0.1, HARD);
     terms_are(&at("4.0", ""), &[("soft", 0.9, SOFT), hard])?;
     let standardised = at("2.0", "standardised = true\n");
     terms_are(&standardised, &[("soft", 0.9, 0.8699469865347276), hard])?;
-    Ok(())
+    let soft = ("soft", 0.9, 10.5873946466189);
+    terms_are(&at("4.0", &bound("log-classes")), &[soft, hard])?;
+    // In place of ln 10 for a bound.
+    terms_are(&at("4.0", &bound("classes")), &[("soft", 0.9, 6.6941332609876625), hard])
 }
 
 #[test]
@@ -172,6 +177,8 @@ fn a_choice_that_is_not_made_is_not_written() {
         let chosen = format!("{text}standardised = true\n");
         assert_eq!(toml::to_string(&spec(&chosen)).expect("TOML"), chosen);
     }
+    let weighted = "kind = \"soft-targets\"\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\n\n[entropy-weights]\ntemperature = 3.0\nbound = \"classes\"\n";
+    assert_eq!(toml::to_string(&spec(weighted)).expect("TOML"), weighted);
 }
 
 #[test]
@@ -194,7 +201,7 @@ fn a_teacher_of_other_classes_is_refused() -> Result<()> {
 fn own_terms_reach_every_weight_of_a_student() -> Result<()> {
     let more = [
         "kind = 'norm-kd'\ntemperature = 2.0\nsoft-weight = 0.9\nhard-weight = 0.1\n",
-        "kind = 'soft-targets'\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\nstandardised = true\n",
+        "kind = 'soft-targets'\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\nstandardised = true\nentropy-weights = { temperature = 3.0, bound = 'log-classes' }\n",
     ];
     let images = formula::images(4, "images", 0)?;
     for spec in specs().into_iter().chain(more.map(spec)) {
