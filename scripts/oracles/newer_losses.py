@@ -132,6 +132,37 @@ def normalised_temperature(s, t, temperature):
     return total / len(s)
 
 
+def trusted_labels(s, t, labels):
+    p, q = F.softmax(t, 1), F.softmax(s, 1)
+    return -torch.stack([p[i, y] * q[i, y].log() for i, y in enumerate(labels)]).mean()
+
+
+def other_classes(s, t, labels, temperature):
+    total = 0
+    for i, y in enumerate(labels):
+        others = [c for c in range(s.shape[1]) if c != y]
+        total = total - (F.softmax(t[i, others] / temperature, 0) * F.log_softmax(s[i, others] / temperature, 0)).sum()
+    return total * temperature**2 / len(labels)
+
+
+def alpha_beta(s, t, alpha, beta, temperature):
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    n = alpha + beta
+    inside = p**alpha * q**beta - alpha / n * p**n - beta / n * q**n
+    return (-inside.sum(1) / (alpha * beta)).mean()
+
+
+def entropy(z, temperature):
+    p = F.softmax(z / temperature, 1)
+    return torch.stack([-sum(a * a.log() for a in row) for row in p])
+
+
+def entropy_weighted_kl(s, t, temperature, entropy_temperature, bound):
+    weights = (entropy(t, entropy_temperature) / 2 * (1 + entropy(s, entropy_temperature) / bound)).detach()
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return torch.stack([w * temperature**2 * kl(a, b) for w, a, b in zip(weights, p, q)]).mean()
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -151,6 +182,12 @@ def main():
     cases += [case(sample_confidence, s, t, labels=y, temperature=x) for s, t, y in two for x in (1.0, 2.5)]
     cases += [case(masked_correlation, s, t, labels=y, temperature=x) for s, t, y in two for x in (4.0, 2.5)]
     cases += [case(normalised_temperature, s, t, temperature=x) for s, t, _ in two for x in (2.0, 0.7)]
+    cases += [case(trusted_labels, s, t, labels=y) for s, t, y in two]
+    cases += [case(other_classes, s, t, labels=y, temperature=x) for s, t, y in two for x in (1.0, 2.5)]
+    cases += [case(alpha_beta, s, t, alpha=a, beta=b, temperature=4.0) for s, t, _ in two for a, b in ((0.8, 0.3), (0.3, 1.2))]
+    for s, t, _ in two:
+        bounds = (math.log(s.value.shape[1]), float(s.value.shape[1]))
+        cases += [case(entropy_weighted_kl, s, t, temperature=4.0, entropy_temperature=3.0, bound=x) for x in bounds]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

@@ -5,6 +5,7 @@
 //! place to look for a loss.
 
 pub mod activation_boundary;
+pub mod alpha_beta;
 pub mod attention;
 pub mod cells;
 pub mod class_activation;
@@ -12,6 +13,7 @@ pub mod contrastive;
 pub mod correlation;
 pub mod decoupled;
 pub mod divergences;
+pub mod entropy_weights;
 pub mod factor_transfer;
 pub mod hierarchical_context;
 pub mod hint;
@@ -21,6 +23,7 @@ pub mod logit_regression;
 pub mod n_to_one;
 pub mod neuron_selectivity;
 pub mod norm_direction;
+pub mod normalised;
 pub(crate) mod operands;
 pub mod overhaul;
 pub mod pearson;
@@ -38,6 +41,7 @@ pub mod transformed_teacher;
 pub mod variational;
 
 pub use activation_boundary::activation_boundary;
+pub use alpha_beta::alpha_beta_divergence;
 pub use attention::attention_transfer;
 pub use class_activation::class_activation;
 pub use correlation::correlation_congruence;

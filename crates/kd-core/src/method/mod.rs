@@ -7,6 +7,7 @@
 //! beside [`fitnet`] and name it in the list at the end of this one.
 
 pub mod ab;
+pub mod abkd;
 mod anchored;
 pub mod at;
 pub mod cat_kd;
@@ -17,6 +18,7 @@ pub mod crd;
 pub mod cross_stage;
 pub mod dist;
 pub mod dkd;
+mod entropy_weights;
 pub mod fitnet;
 pub mod fsp;
 pub mod ft;
@@ -28,6 +30,7 @@ pub mod logit_regression;
 mod logits;
 pub mod luminet;
 pub mod nd;
+pub mod nkd;
 pub mod norm;
 pub mod norm_kd;
 pub mod nst;
@@ -54,6 +57,7 @@ use crate::Result;
 use crate::model::{Model, NetworkSpec};
 
 pub use anchored::{Anchored, check_penalty};
+pub use entropy_weights::{EntropyBound, EntropyWeights};
 pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
 pub use logits::{LogitTerms, Soft, check_temperature, check_weight, rise};
 use logits::{check_exponent, check_warm_up, compared};
@@ -106,6 +110,8 @@ impl Recipe for MethodSpec {
 methods! {
     /// Heo et al. 2019, activation boundaries: the first of two phases. See [`ab`].
     Ab(ab),
+    /// Wang et al. 2025, the α-β-divergence. See [`abkd`].
+    Abkd(abkd),
     /// Zagoruyko and Komodakis 2017, attention transfer. See [`at`].
     At(at),
     /// Guo et al. 2023, class attention transfer. See [`cat_kd`].
@@ -134,12 +140,14 @@ methods! {
     Itrd(itrd),
     /// The limit of soft targets at high temperature. See [`logit_regression`].
     LogitRegression(logit_regression),
-    /// Wang et al. 2023, norm and direction of features beside another method. See [`nd`].
-    Nd(nd),
-    /// Liu et al. 2023, N-to-one representation matching. See [`norm`].
-    Norm(norm),
     /// Hossain et al. 2025, perceptions of a batch. See [`luminet`].
     Luminet(luminet),
+    /// Wang et al. 2023, norm and direction of features beside another method. See [`nd`].
+    Nd(nd),
+    /// Yang et al. 2023, normalised soft targets. See [`nkd`].
+    Nkd(nkd),
+    /// Liu et al. 2023, N-to-one representation matching. See [`norm`].
+    Norm(norm),
     /// Chi et al. 2023, temperatures in proportion to the spread of the logits. See [`norm_kd`].
     NormKd(norm_kd),
     /// Huang and Wang 2017, neuron selectivity. See [`nst`].
@@ -154,12 +162,12 @@ methods! {
     Review(review),
     /// Park et al. 2019, relational knowledge distillation. See [`rkd`].
     Rkd(rkd),
+    /// Sun et al. 2025, refined logits. See [`rld`].
+    Rld(rld),
     /// Wei, Luo and Luo 2024, scale decoupled distillation. See [`sdd`].
     Sdd(sdd),
     /// Chen et al. 2022, the reused teacher classifier. See [`simkd`].
     Simkd(simkd),
-    /// Sun et al. 2025, refined logits. See [`rld`].
-    Rld(rld),
     /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
     SoftTargets(soft_targets),
     /// Tung and Mori 2019, similarity-preserving distillation. See [`sp`].

@@ -4,13 +4,18 @@
 //! and t `[b, c]` of student and teacher.
 //!
 //! With `standardised`, the divergence compares standardised logits ("Logit standardization in
-//! knowledge distillation", Sun et al. 2024); CE is of the logits as they are.
+//! knowledge distillation", Sun et al. 2024); CE is of the logits as they are. With `entropy-weights`,
+//! the divergence of case i counts w_i times ("EA-KD: entropy-based adaptive knowledge distillation",
+//! Su et al. 2025; see [`EntropyWeights`]). With both, the weights are of the standardised logits, as
+//! in the official code of the second.
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Context, Distillation, Recipe, Step, Teaching, Term, Wants, check_temperature, compared,
+    Context, Distillation, EntropyWeights, Recipe, Step, Teaching, Term, Wants, check_temperature,
+    compared,
 };
+use crate::loss::entropy_weights::weighted_softened_kl;
 use crate::loss::{cross_entropy, softened_kl};
 use crate::{Error, Result};
 
@@ -30,6 +35,9 @@ pub struct Spec {
     /// an experiment file does not say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub standardised: bool,
+    /// How much each case weighs in the divergence; alike where an experiment file does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entropy_weights: Option<EntropyWeights>,
 }
 
 /// Terms: `soft`, T² times the KL divergence of the student's softmax at T from the teacher's (the
@@ -44,6 +52,7 @@ pub struct SoftTargets {
 impl Recipe for Spec {
     fn check(&self) -> Result<()> {
         check_soft_and_hard(self.soft_weight, self.hard_weight)?;
+        self.entropy_weights.map_or(Ok(()), |weights| weights.check())?;
         check_temperature(self.temperature)
     }
 
@@ -65,10 +74,17 @@ impl Distillation for SoftTargets {
     }
 
     fn terms(&self, step: &Step) -> Result<Vec<Term>> {
-        let Spec { temperature, soft_weight, hard_weight, standardised } = self.spec;
+        let Spec { temperature, soft_weight, hard_weight, standardised, entropy_weights } =
+            self.spec;
         let logits = &step.student()?.logits;
         let (student, teacher) = compared(step, standardised)?;
-        let soft = softened_kl(&student, &teacher, temperature)?;
+        let soft = match entropy_weights {
+            Some(weights) => {
+                let weights = weights.of_cases(&student, &teacher)?;
+                weighted_softened_kl(&student, &teacher, temperature, &weights)?
+            }
+            None => softened_kl(&student, &teacher, temperature)?,
+        };
         let mut terms = vec![Term::teacher("soft", soft, soft_weight)];
         if hard_weight != 0. {
             terms.push(Term::task("hard", cross_entropy(logits, step.labels)?, hard_weight));

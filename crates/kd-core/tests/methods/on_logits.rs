@@ -80,6 +80,19 @@ const KNOWN: &[Known] = &[
         toml: "kind = 'rld'\ntemperature = 4.0\nconfidence-temperature = 1.0\nalpha = 1.0\nbeta = 8.0\nwarm-up-epochs = 20\n",
         own: &[("confidence", 0.1, 0.3006490654106149), ("correlation", 0.8, 3.784550028081155)],
     },
+    Known {
+        toml: "kind = 'nkd'\ntemperature = 1.0\ntarget-weight = 1.0\nothers-weight = 1.5\nlabel-stays = false\nwarm-up-epochs = 0\n",
+        own: &[("target", 1., 0.1947720524925115), ("others", 1.5, 3.911197463380592)],
+    },
+    Known {
+        // 16 times the cross-entropy with soft targets at T = 4.
+        toml: "kind = 'nkd'\ntemperature = 4.0\ntarget-weight = 1.0\nothers-weight = 1.5\nlabel-stays = true\nwarm-up-epochs = 20\n",
+        own: &[("target", 0.1, 0.1947720524925115), ("others", 0.15, 39.14565868581669)],
+    },
+    Known {
+        toml: "kind = 'abkd'\ntemperature = 4.0\nalpha = 0.8\nbeta = 0.3\nweight = 32.0\n",
+        own: &[("divergence", 32., 0.2648071525002401)],
+    },
 ];
 
 /// The methods above, joined with soft targets.
@@ -130,17 +143,22 @@ fn own_terms_have_the_known_values_beside_hard_and_soft_targets() -> Result<()> 
 }
 
 #[test]
-fn soft_targets_standardise_where_they_say_so() -> Result<()> {
+fn soft_targets_standardise_and_weigh_their_cases_where_they_say_so() -> Result<()> {
     let at = |t: &str, more: &str| {
         format!(
             "kind = 'soft-targets'\ntemperature = {t}\nsoft-weight = 0.9\nhard-weight = 0.1\n{more}"
         )
     };
+    let bound =
+        |bound: &str| format!("entropy-weights = {{ temperature = 3.0, bound = '{bound}' }}\n");
     let hard = ("hard", 0.1, HARD);
     terms_are(&at("4.0", ""), &[("soft", 0.9, SOFT), hard])?;
     let standardised = at("2.0", "standardised = true\n");
     terms_are(&standardised, &[("soft", 0.9, 0.8699469865347276), hard])?;
-    Ok(())
+    let soft = ("soft", 0.9, 10.5873946466189);
+    terms_are(&at("4.0", &bound("log-classes")), &[soft, hard])?;
+    // In place of ln 10 for a bound.
+    terms_are(&at("4.0", &bound("classes")), &[("soft", 0.9, 6.6941332609876625), hard])
 }
 
 #[test]
@@ -159,6 +177,8 @@ fn a_choice_that_is_not_made_is_not_written() {
         let chosen = format!("{text}standardised = true\n");
         assert_eq!(toml::to_string(&spec(&chosen)).expect("TOML"), chosen);
     }
+    let weighted = "kind = \"soft-targets\"\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\n\n[entropy-weights]\ntemperature = 3.0\nbound = \"classes\"\n";
+    assert_eq!(toml::to_string(&spec(weighted)).expect("TOML"), weighted);
 }
 
 #[test]
@@ -181,7 +201,7 @@ fn a_teacher_of_other_classes_is_refused() -> Result<()> {
 fn own_terms_reach_every_weight_of_a_student() -> Result<()> {
     let more = [
         "kind = 'norm-kd'\ntemperature = 2.0\nsoft-weight = 0.9\nhard-weight = 0.1\n",
-        "kind = 'soft-targets'\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\nstandardised = true\n",
+        "kind = 'soft-targets'\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\nstandardised = true\nentropy-weights = { temperature = 3.0, bound = 'log-classes' }\n",
     ];
     let images = formula::images(4, "images", 0)?;
     for spec in specs().into_iter().chain(more.map(spec)) {
@@ -233,6 +253,10 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         ("gkl", "beta = 8.0", "beta = -8.0", "method.beta: "),
         ("rld", "confidence-temperature = 1.0", "confidence-temperature = -1.0", "temperature"),
         ("rld", "alpha = 1.0", "alpha = -1.0", "method.alpha: "),
+        ("nkd", "others-weight = 1.5", "others-weight = -1.5", "method.others-weight: "),
+        ("nkd", "target-weight = 1.0", "target-weight = nan", "method.target-weight: "),
+        ("abkd", "alpha = 0.8", "alpha = 0.0", "method.alpha: "),
+        ("abkd", "beta = 0.3", "beta = nan", "method.beta: "),
     ] {
         let spec = change(known(kind), from, to);
         let Err(error) = spec.check() else { panic!("{spec:?}") };
