@@ -1,12 +1,13 @@
 //! The images that networks are trained and measured on: CIFAR, generated ones, or pictures of one's
 //! own.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use kd_base::nearest;
 use kd_core::data::cifar::{self, CifarSource, Kind};
 use kd_core::data::image_folder;
-use kd_core::data::{Cifar, DataError, LabelledImages, Provenance};
+use kd_core::data::{Cifar, DataError, Known, LabelledImages, Provenance};
 use kd_core::{Error, Result};
 
 /// What `--help` says of `--data`.
@@ -51,6 +52,29 @@ impl Images {
             file.display(),
             self.test.classes
         )))
+    }
+}
+
+/// The classes of the training images that methods are checked against before anything runs.
+pub struct TrainLabels<'a> {
+    /// The class of each image.
+    pub labels: Cow<'a, [u8]>,
+    /// How many classes there are.
+    pub classes: usize,
+}
+
+impl<'a> TrainLabels<'a> {
+    /// Those of the images. Generated ones are far fewer than CIFAR's, for which they stand: as many
+    /// as CIFAR's are taken, so that what is planned for CIFAR can be listed without it.
+    pub fn of(images: &'a Images, provenance: &Provenance) -> Self {
+        const CIFAR: usize = 50_000;
+        let (train, classes) = (&images.train, images.train.classes);
+        let labels = if provenance.known == Known::Generated {
+            (0..CIFAR).map(|i| (i % classes.max(1)) as u8).collect()
+        } else {
+            Cow::Borrowed(&*train.labels)
+        };
+        Self { labels, classes }
     }
 }
 

@@ -9,7 +9,7 @@ use kd_paper::{Machine, TrainingContext};
 
 use crate::cells::train::TeacherCell;
 use crate::cells::{self, Work};
-use crate::data::{Images, Request};
+use crate::data::{Images, Request, TrainLabels};
 use crate::figures;
 use crate::spec::CellSpec;
 use crate::teachers::Files;
@@ -84,7 +84,8 @@ impl Paper for ReviewKd {
     }
 
     fn check(&self, spec: &CellSpec, needs: &Needs<CellSpec>) -> Result<()> {
-        spec.check_needs(needs, &self.data()?.0.train)
+        let (images, provenance) = self.data()?;
+        spec.check_needs(needs, &TrainLabels::of(images, provenance))
     }
 
     fn metrics(&self, spec: &CellSpec, _needs: &Needs<CellSpec>) -> Result<Option<Vec<String>>> {

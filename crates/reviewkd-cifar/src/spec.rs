@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use kd_core::data::{CropFlip, LabelledImages, Normalisation};
+use kd_core::data::{CropFlip, Normalisation};
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{Context, MethodSpec, Recipe};
 use kd_core::model::{Model, NetworkSpec};
@@ -14,6 +14,7 @@ use kd_core::{Error, Result, Seed};
 use kd_experiment::{Cell, Needs, Role};
 use serde::{Deserialize, Serialize};
 
+use crate::data::TrainLabels;
 use crate::precision::Precision;
 
 /// A kind of cell with its specification.
@@ -66,7 +67,7 @@ impl CellSpec {
     pub fn check_needs(
         &self,
         needs: &Needs<Self>,
-        train: &LabelledImages,
+        train: &TrainLabels,
     ) -> kd_experiment::Result<()> {
         let Self::Train(cell) = self else { return needs.expect(&[]) };
         if !cell.needs_teacher() {
@@ -266,13 +267,13 @@ impl TrainCell {
 
     /// Builds the methods once for networks with initial weights: what does not fit the pair is
     /// found out before anything is trained.
-    fn check_pair(&self, teacher: &str, train: &LabelledImages) -> Result<()> {
+    fn check_pair(&self, teacher: &str, train: &TrainLabels) -> Result<()> {
         let device = &Device::Cpu;
         let teacher = untrained(teacher, train.classes)?;
         let (params, vb) = Params::seeded(Seed(0), device);
         let spec = self.student(train.classes, Some(&**teacher.model()))?;
         let student = spec.build(vb.clone())?;
-        let labels = &train.labels[..self.examples.count(train.len())];
+        let labels = &train.labels[..self.examples.count(train.labels.len())];
         for phase in self.phases() {
             phase.method.build(&Context::new(&*student, Some(&teacher), labels, &params, &vb))?;
         }
