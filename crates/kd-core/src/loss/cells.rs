@@ -8,9 +8,9 @@ use super::operands;
 
 /// Means of maps over the cells of a grid of `side`² of them:
 ///
-/// `y[b, c, side·i + j]` = mean of `x[b, c, k, l]` over rows k from ⌊i·h/side⌋ up to ⌈(i + 1)·h/side⌉
-/// and columns l likewise: PyTorch's `adaptive_avg_pool2d`. Cells of a map smaller than the grid
-/// repeat its pixels.
+/// `y[b, c, side·i + j]` = mean of `x[b, c, k, l]` over rows k from ⌊i·h/side⌋ up to ⌈(i +
+/// 1)·h/side⌉ and columns l likewise: PyTorch's `adaptive_avg_pool2d`. Cells of a map smaller than
+/// the grid repeat its pixels.
 ///
 /// `map` `[b, c, h, w]` → `[b, c, side²]`.
 ///
@@ -76,12 +76,12 @@ pub fn cell_logits(
 /// A loss of logits over all cells, in which some count more (scale decoupled distillation):
 ///
 /// `1/(b·n) · Σ_{i, j} w_ij · loss(student_ij, teacher_ij, label_i)`, where w_ij is
-/// `complementary_weight` where the teacher is right about image i in cell j and wrong in cell 0, or
-/// the reverse, and 1 elsewhere. Cell 0 is the whole image.
+/// `complementary_weight` where the teacher is right about image i in cell j and wrong in cell 0,
+/// or the reverse, and 1 elsewhere. Cell 0 is the whole image.
 ///
-/// `student`, `teacher` `[b, n, k]`: logits of cells; `labels` u32 `[b]`; `loss` takes logits `[m, k]`
-/// of both and labels `[m]`, and gives their mean → scalar. The teacher is detached. Of equal logits
-/// the first is what the teacher says.
+/// `student`, `teacher` `[b, n, k]`: logits of cells; `labels` u32 `[b]`; `loss` takes logits `[m,
+/// k]` of both and labels `[m]`, and gives their mean → scalar. The teacher is detached. Of equal
+/// logits the first is what the teacher says.
 ///
 /// Source: Wei, Luo and Luo 2024, "Scale decoupled distillation", section 3.
 ///

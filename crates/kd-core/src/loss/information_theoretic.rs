@@ -15,8 +15,8 @@ use super::operands;
 /// less their mean over the batch, over their standard deviation with b − 1.
 ///
 /// `student`, `teacher` `[b, d]`, b ≥ 2: pooled features of one width; `alpha` α > 0, finite →
-/// scalar. The teacher is detached. Since the mean has b and the deviation b − 1, c_d is at most
-/// (b − 1)/b, so that the logarithm is of a number above 0. A feature that is the same for all images
+/// scalar. The teacher is detached. Since the mean has b and the deviation b − 1, c_d is at most (b
+/// − 1)/b, so that the logarithm is of a number above 0. A feature that is the same for all images
 /// has c_d = 0, with gradient 0; the official program divides 0 by 0 there.
 ///
 /// Source: Miles, Lopez-Rodriguez and Mikolajczyk 2022, "Information theoretic representation
@@ -47,8 +47,8 @@ pub fn feature_correlation(student: &Tensor, teacher: &Tensor, alpha: f64) -> Re
 /// What the student says of the images of a batch that the teacher does not, as matrix-based
 /// entropies of order 2 without their logarithms:
 ///
-/// `Σ_ij (K_S / tr K_S)²_ij − (K_ST / tr K_ST)²_ij`, where `K_S = S·Sᵀ` and `K_T = T·Tᵀ` for rows of
-/// length 1, and `K_ST = K_S ∘ K_T`, their product element by element.
+/// `Σ_ij (K_S / tr K_S)²_ij − (K_ST / tr K_ST)²_ij`, where `K_S = S·Sᵀ` and `K_T = T·Tᵀ` for rows
+/// of length 1, and `K_ST = K_S ∘ K_T`, their product element by element.
 ///
 /// `student` `[b, d]`, `teacher` `[b, d']` → scalar, at least 0. The teacher is detached. Rows of
 /// length 0 are alike to none, with gradient 0.

@@ -7,12 +7,12 @@ use super::{hint, operands};
 
 /// Distance of an expanded map of the student from as many copies of the teacher's as it holds:
 ///
-/// `Σ_{k < n} mean((E_k − P(T))²)`, where E_k is the k-th of the n groups of c channels of the expanded
-/// map, the mean is over all elements, and P takes the largest of the values of a window where the
-/// teacher's map is larger.
+/// `Σ_{k < n} mean((E_k − P(T))²)`, where E_k is the k-th of the n groups of c channels of the
+/// expanded map, the mean is over all elements, and P takes the largest of the values of a window
+/// where the teacher's map is larger.
 ///
-/// `expanded` `[b, n·c, h, w]`, `teacher` `[b, c, h', w']`, h' and w' the same multiple of h and w →
-/// scalar. The teacher is detached.
+/// `expanded` `[b, n·c, h, w]`, `teacher` `[b, c, h', w']`, h' and w' the same multiple of h and w
+/// → scalar. The teacher is detached.
 ///
 /// Source: Liu, Li, Li and Yao 2023, "NORM: knowledge distillation via N-to-one representation
 /// matching", section 3, as the official program has it: n times the mean over all n·c channels.

@@ -6,14 +6,14 @@ use super::operands;
 
 /// How far the student's features are from being long and in the direction of their class:
 ///
-/// `1/b · Σ_i (1 − ⟨s_i, e_i⟩ / max(‖s_i‖, ‖t_i‖))`, where `e_i = c / ‖c‖` for the centre c of image i's
-/// class.
+/// `1/b · Σ_i (1 − ⟨s_i, e_i⟩ / max(‖s_i‖, ‖t_i‖))`, where `e_i = c / ‖c‖` for the centre c of
+/// image i's class.
 ///
-/// `student`, `teacher` `[b, d]`: pooled features of one width; `centres` `[k, d]`: the classes' means
-/// of the teacher's features; `labels` u32 `[b]`, below k → scalar, from 0 to 2. Where the student's
-/// features are longer than the teacher's it is 1 less a cosine, and their length does not matter;
-/// where they are shorter it falls with their length. The teacher and the centres are detached.
-/// Features and centres of length 0 count 1, with gradient 0 where both sides' are.
+/// `student`, `teacher` `[b, d]`: pooled features of one width; `centres` `[k, d]`: the classes'
+/// means of the teacher's features; `labels` u32 `[b]`, below k → scalar, from 0 to 2. Where the
+/// student's features are longer than the teacher's it is 1 less a cosine, and their length does
+/// not matter; where they are shorter it falls with their length. The teacher and the centres are
+/// detached. Features and centres of length 0 count 1, with gradient 0 where both sides' are.
 ///
 /// Source: Wang, Cheng, Duan, Wang, Feng and Kong 2023, "Improving knowledge distillation via
 /// regularizing feature norm and direction", section 3. No deviation.

@@ -2,17 +2,17 @@
 //!
 //! L = hard-weight · CE + weight · D(A_S, A_T), with the class activation maps A of student and
 //! teacher, which are what a network's own classifier says of each place of its last map, and their
-//! distance D, [`class_activation`], at `side`² places. Gradients reach the student's classifier from
-//! both terms.
+//! distance D, [`class_activation`], at `side`² places. Gradients reach the student's classifier
+//! from both terms.
 //!
 //! Source: section 3 and the official program. It makes the classifier of both networks a
 //! convolution of 1×1 before the pooling, which is the same but for the bias:
 //!
-//! Deviation D1: the program's convolutions have no bias. It drops that of the teacher's classifier,
-//! which changes what the teacher says, and trains its student without one. With `bias` dropped the
-//! maps here are the program's, but the student's classifier keeps its bias, which CE alone trains;
-//! with `bias` kept it counts in the maps of both networks, so that the mean of a class's map is its
-//! logit.
+//! Deviation D1: the program's convolutions have no bias. It drops that of the teacher's
+//! classifier, which changes what the teacher says, and trains its student without one. With `bias`
+//! dropped the maps here are the program's, but the student's classifier keeps its bias, which CE
+//! alone trains; with `bias` kept it counts in the maps of both networks, so that the mean of a
+//! class's map is its logit.
 //!
 //! Deviation D2: the means of the places are taken before the classifier, which is the same and
 //! costs less.

@@ -1,11 +1,11 @@
 //! "Information theoretic representation distillation" (Miles, Lopez-Rodriguez and Mikolajczyk,
 //! BMVC 2022).
 //!
-//! L = hard-weight · CE + correlation-weight · C(E(s), t) + mutual-weight · M(s', t), with the pooled
-//! vectors s and t of student and teacher, the losses C, [`feature_correlation`], and M,
-//! [`mutual_information`], and a dense layer E from the student's width to the teacher's, with bias,
-//! which trains and is dropped. s' is E(s) where the widths differ, and s itself where they agree:
-//! M compares images, not features.
+//! L = hard-weight · CE + correlation-weight · C(E(s), t) + mutual-weight · M(s', t), with the
+//! pooled vectors s and t of student and teacher, the losses C, [`feature_correlation`], and M,
+//! [`mutual_information`], and a dense layer E from the student's width to the teacher's, with
+//! bias, which trains and is dropped. s' is E(s) where the widths differ, and s itself where they
+//! agree: M compares images, not features.
 //!
 //! Source: sections 3.2 and 3.3 and the official program: correlation-weight 2, mutual-weight 1 and
 //! alpha 1.01 for every pair. A batch of one image has no correlations and is an error.

@@ -1,12 +1,14 @@
-//! "Improving knowledge distillation via regularizing feature norm and direction" (Wang, Cheng, Duan,
-//! Wang, Feng and Kong 2023): a term that joins another method, which the paper then calls "++".
+//! "Improving knowledge distillation via regularizing feature norm and direction" (Wang, Cheng,
+//! Duan, Wang, Feng and Kong 2023): a term that joins another method, which the paper then calls
+//! "++".
 //!
-//! L = L_labels + min(1, e / warm-up-epochs) · L_teacher + weight · ND(A(s), t) at epoch e, counted from
-//! 0, with the terms of `base` by which the labels and the teacher pull, the pooled vectors s and t of
-//! student and teacher, and [`norm_and_direction`] ND. Its centres are the means of the teacher's
-//! pooled vectors over the training images of each class, as they are, without augmentation. They
-//! are made before the first step and are a buffer after. A is nothing where the two widths agree,
-//! and a batch-norm, dropout and a dense layer where they differ; it trains and is dropped.
+//! L = L_labels + min(1, e / warm-up-epochs) · L_teacher + weight · ND(A(s), t) at epoch e, counted
+//! from 0, with the terms of `base` by which the labels and the teacher pull, the pooled vectors s
+//! and t of student and teacher, and [`norm_and_direction`] ND. Its centres are the means of the
+//! teacher's pooled vectors over the training images of each class, as they are, without
+//! augmentation. They are made before the first step and are a buffer after. A is nothing where the
+//! two widths agree, and a batch-norm, dropout and a dense layer where they differ; it trains and
+//! is dropped.
 //!
 //! kd++ is this with soft-targets as base, dkd++ with dkd and review++ with review; any other
 //! method can take their place, but this. The warm-up multiplies one that the base has of its own:

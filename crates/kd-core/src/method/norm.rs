@@ -1,27 +1,27 @@
 //! "NORM: knowledge distillation via N-to-one representation matching" (Liu, Li, Li and Yao, ICLR
 //! 2023).
 //!
-//! L = hard-weight · CE(z) + factor(e) · weight · D(E, T) at epoch e, counted from 0, with the student's
-//! logits z, its last map expanded to N = `copies` times the teacher's channels, E, the teacher's last
-//! map T, and the distance D, [`n_to_one`]. The expansion is the first of two convolutions of a branch
-//! over the student's last map, which are linear and trained with it ([`HeadSpec::Expanded`]). At the
-//! end they are folded into the student's dense layer ([`NetworkSpec::folded`]): the network that is
-//! deployed is as large as the student alone.
+//! L = hard-weight · CE(z) + factor(e) · weight · D(E, T) at epoch e, counted from 0, with the
+//! student's logits z, its last map expanded to N = `copies` times the teacher's channels, E, the
+//! teacher's last map T, and the distance D, [`n_to_one`]. The expansion is the first of two
+//! convolutions of a branch over the student's last map, which are linear and trained with it
+//! ([`HeadSpec::Expanded`]). At the end they are folded into the student's dense layer
+//! ([`NetworkSpec::folded`]): the network that is deployed is as large as the student alone.
 //!
-//! With `logit-scale` a, the logits of both networks are standardised over the classes and multiplied by
-//! a before any term sees them, in training and in the deployed network, as the official program does
-//! (a = 2.5) and its paper does not say. Without it they are as they are. The order of the classes, and
-//! with it accuracy, does not depend on it; the probabilities do.
+//! With `logit-scale` a, the logits of both networks are standardised over the classes and
+//! multiplied by a before any term sees them, in training and in the deployed network, as the
+//! official program does (a = 2.5) and its instructions do not say. Without it they are as they
+//! are. The order of the classes, and with it accuracy, does not depend on it; the probabilities do.
 //!
-//! Source: section 3 and the official program: N = 8, weight 1, hard-weight from 0.0625, 0.125, 0.25 and
-//! 0.5 for each pair, and factors of 0.1 from epoch 0, 0.5 from 10, 1 from 20, 0.5 from 180 and 0.1 from
-//! 210. "+KD" adds softened targets at T = 4.
+//! Source: section 3 and the official program: N = 8, weight 1, hard-weight from 0.0625, 0.125,
+//! 0.25 and 0.5 for each pair, and factors of 0.1 from epoch 0, 0.5 from 10, 1 from 20, 0.5 from
+//! 180 and 0.1 from 210. "+KD" adds softened targets at T = 4.
 //!
-//! Deviations: D1 in wide residual networks the branch is over the map after the last batch-norm and
-//! ReLU, and the teacher's map T is taken there; the program has both before. Only in front of the dense
-//! layer can the branch be folded. D2 MobileNetV2 keeps the ReLU behind its last convolution, which the
-//! program's does not have, and its teacher's map is the last one. D3 the program's ShuffleNetV2 adds its
-//! branch to the network's input, which fails; here it is added to the last map, as in all others.
+//! Deviations: D1 in wide residual networks the branch is over the map after the last batch-norm
+//! and ReLU, and the teacher's map T is taken there; the program has both before. Only in front of
+//! the dense layer can the branch be folded. D2 MobileNetV2 keeps the ReLU behind its last
+//! convolution, which the program's does not have. D3 the program's ShuffleNetV2 adds its branch to
+//! the network's input, which fails; here it is added to the last map, as in all others.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! "Scale decoupled distillation" (Wei, Luo and Luo, CVPR 2024): soft targets of parts of the image.
+//! "Scale decoupled distillation" (Wei, Luo and Luo, CVPR 2024): soft targets of parts of the
+//! image.
 //!
 //! The network's own classifier is applied to the means of its last map over the cells of some
 //! grids. The loss of soft targets is then taken in each cell; one in which the teacher is right

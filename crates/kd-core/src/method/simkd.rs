@@ -1,18 +1,18 @@
-//! "Knowledge distillation with the reused teacher classifier" (Chen, Mei, Zhang, Wang, Feng and Chen,
-//! CVPR 2022).
+//! "Knowledge distillation with the reused teacher classifier" (Chen, Mei, Zhang, Wang, Feng and
+//! Chen, CVPR 2022).
 //!
-//! L = weight · mean((P(S) − T)²), with the map S of the student's last stage, the last map T of the
-//! teacher, in front of the mean that its classifier sees, and a projector P of convolutions
+//! L = weight · mean((P(S) − T)²), with the map S of the student's last stage, the last map T of
+//! the teacher, in front of the mean that its classifier sees, and a projector P of convolutions
 //! ([`HeadSpec::Projected`]). There is no other term: no label is asked for.
 //!
 //! The student keeps the projector and has the teacher's dense layer in the place of its own, which
-//! does not train: in training, at its evaluation, in its file and among its parameters. A larger map
-//! of the student is averaged to the teacher's size before P, a larger one of the teacher to the
-//! student's.
+//! does not train: in training, at its evaluation, in its file and among its parameters. A larger
+//! map of the student is averaged to the teacher's size before P, a larger one of the teacher to
+//! the student's.
 //!
-//! Source: section 3 and the official program: reduction 2, weight 1. As there, S is in front of the last
-//! convolution of MobileNetV2 and ShuffleNetV2, which the projector replaces. The program has no wide
-//! residual networks; their S and T are behind the last batch-norm and ReLU.
+//! Source: section 3 and the official program: reduction 2, weight 1. As there, S is in front of
+//! the last convolution of MobileNetV2 and ShuffleNetV2, which the projector replaces. The program
+//! has no wide residual networks; their S and T are behind the last batch-norm and ReLU.
 
 use serde::{Deserialize, Serialize};
 

@@ -12,10 +12,11 @@ impl NetworkSpec {
     /// The network that is deployed of this one with these tensors: what can be folded is.
     ///
     /// Of [`HeadSpec::Expanded`] the branch is linear where its batch-norms have their running
-    /// statistics, and so are the mean and the dense layer behind it. With y = s ⊙ (W x) + o for each
-    /// convolution W and its norm, the dense layer's weight D becomes D (1 + s₂ ⊙ W₂ (s₁ ⊙ W₁)), and its
-    /// bias grows by D (s₂ ⊙ W₂ o₁ + o₂): a plain network, with a [`HeadSpec::Standardised`] head where
-    /// logits are standardised. In float64, rounded once. All other networks stay as they are.
+    /// statistics, and so are the mean and the dense layer behind it. With y = s ⊙ (W x) + o for
+    /// each convolution W and its norm, the dense layer's weight D becomes D (1 + s₂ ⊙ W₂ (s₁ ⊙
+    /// W₁)), and its bias grows by D (s₂ ⊙ W₂ o₁ + o₂): a plain network, with a
+    /// [`HeadSpec::Standardised`] head where logits are standardised. In float64, rounded once. All
+    /// other networks stay as they are.
     ///
     /// # Errors
     /// Bad input that names a tensor that is missing or of another shape.

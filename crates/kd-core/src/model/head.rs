@@ -62,8 +62,8 @@ pub enum HeadSpec {
         /// Where given, logits are standardised as in [`HeadSpec::Standardised`].
         logit_scale: Option<f64>,
     },
-    /// [`HeadSpec::Linear`], and then `logit-scale` · (z − mean(z)) / √(var(z) + 1e-7) of an image's
-    /// logits z, with the biased variance over the classes. The order of the classes stays.
+    /// [`HeadSpec::Linear`], and then `logit-scale` · (z − mean(z)) / √(var(z) + 1e-7) of an
+    /// image's logits z, with the biased variance over the classes. The order of the classes stays.
     Standardised {
         /// The standard deviation of an image's logits.
         logit_scale: f64,
@@ -279,7 +279,11 @@ impl Head {
     }
 
     /// What a forward pass returns of the network's last map.
+<<<<<<< ours
     pub(in crate::model) fn outputs(
+=======
+    pub(super) fn outputs(
+>>>>>>> theirs
         &self,
         mut request: TapRequest,
         last: &Tensor,

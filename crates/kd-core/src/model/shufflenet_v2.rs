@@ -28,9 +28,9 @@ const LAST: usize = 1024;
 /// `bn2`, `linear`.
 ///
 /// Taps: `stem` (after its ReLU), `stage1` to `stage3` (after the shuffle), `stage1.pre` to
-/// `stage3.pre`, those of the head (`last`, `pooled`). As in the reference, the `.pre` taps are taken
-/// before the shuffle too: the last block's untouched half (rectified earlier), then its other half
-/// before the ReLU, so their channels come in another order.
+/// `stage3.pre`, those of the head (`last`, `pooled`). As in the reference, the `.pre` taps are
+/// taken before the shuffle too: the last block's untouched half (rectified earlier), then its
+/// other half before the ReLU, so their channels come in another order.
 pub struct ShuffleNetV2 {
     stem: ConvNorm,
     stages: Vec<(Down, Vec<Basic>)>,

@@ -22,10 +22,10 @@ use crate::{Error, Result};
 /// `fc`.
 ///
 /// Taps: `stem` and `stage1` to `stage3`, the raw sums, of either sign; `stage1.pre` to
-/// `stage3.pre`, the same after the batch-norm that follows, before its ReLU; after the ReLU those of
-/// the head (`last`, `pooled`). A batch-norm runs once a pass, whether its output is asked for or
-/// not; the reference runs it a second time for the tap, and moves its running statistics twice when
-/// that happens in training.
+/// `stage3.pre`, the same after the batch-norm that follows, before its ReLU; after the ReLU those
+/// of the head (`last`, `pooled`). A batch-norm runs once a pass, whether its output is asked for
+/// or not; the reference runs it a second time for the tap, and moves its running statistics twice
+/// when that happens in training.
 pub struct WideResNet {
     stem: Conv,
     stages: Vec<Vec<Block>>,

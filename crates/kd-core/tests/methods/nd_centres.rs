@@ -1,5 +1,5 @@
-//! Norm and direction beside another method: the adapter and its gradients beside PyTorch, the terms
-//! of the base, and the centres, which are made of the training images before the first step.
+//! Norm and direction beside another method: the adapter and its gradients beside PyTorch, the
+//! terms of the base, and the centres, which are made of the training images before the first step.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
