@@ -163,6 +163,13 @@ def entropy_weighted_kl(s, t, temperature, entropy_temperature, bound):
     return torch.stack([w * temperature**2 * kl(a, b) for w, a, b in zip(weights, p, q)]).mean()
 
 
+def learnt_temperature(s, t, theta, least, span):
+    """The temperature's gradient is not reversed here."""
+    temperature = least + span * torch.sigmoid(theta)
+    p, q = F.softmax(t / temperature, 1), F.softmax(s / temperature, 1)
+    return (temperature**2 * torch.stack([kl(*row) for row in zip(p, q)]).mean()).sum()
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -188,6 +195,8 @@ def main():
     for s, t, _ in two:
         bounds = (math.log(s.value.shape[1]), float(s.value.shape[1]))
         cases += [case(entropy_weighted_kl, s, t, temperature=4.0, entropy_temperature=3.0, bound=x) for x in bounds]
+    theta = Input((1,), 0.0, math.pi / 2)
+    cases += [case(learnt_temperature, s, t, theta, trained=(0, 2), least=1.0, span=x) for s, t, _ in two for x in (20.0, 5.0)]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

@@ -72,8 +72,9 @@ pub fn decoupled(
     (target * alpha)? + (non_target_class(student, teacher, labels, temperature)? * beta)?
 }
 
-/// The logits of two classes, `[b, 2]`: that of `class`, u32 `[b]`, which `is_class` marks in `[b, c]`,
-/// and all others together, of which the softmax over T is one less the probability of the first.
+/// The logits of two classes, `[b, 2]`: that of `class`, u32 `[b]`, which `is_class` marks in `[b,
+/// c]`, and all others together, of which the softmax over T is one less the probability of the
+/// first.
 pub(super) fn against_others(
     logits: &Tensor,
     class: &Tensor,

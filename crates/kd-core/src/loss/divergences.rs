@@ -8,9 +8,10 @@ use kd_kernels::softmax::log_softmax;
 ///
 /// `Σ_c p_c · ln(p_c / q_c)`, where `p = softmax(teacher)` and `q = softmax(student)`.
 ///
-/// `student`, `teacher` `[b, c]`, logits over their temperature → `[b]`. Gradients flow to **both**,
-/// since a temperature may train; a caller with a fixed teacher detaches it. Where all cases have
-/// one temperature and one weight, [`softened_kl`](super::softened_kl) is the mean of it, times T².
+/// `student`, `teacher` `[b, c]`, logits over their temperature → `[b]`. Gradients flow to
+/// **both**, since a temperature may train; a caller with a fixed teacher detaches it. Where all
+/// cases have one temperature and one weight, [`softened_kl`](super::softened_kl) is the mean of
+/// it, times T².
 ///
 /// # Errors
 /// When the shapes differ or are not `[b, c]`.

@@ -18,6 +18,7 @@ pub mod factor_transfer;
 pub mod hierarchical_context;
 pub mod hint;
 pub mod information_theoretic;
+pub mod learnt_temperature;
 pub mod logit_differences;
 pub mod logit_regression;
 pub mod n_to_one;

@@ -18,8 +18,8 @@ const EPSILON: f64 = 1e-8;
 /// `student`, `teacher` `[b, c]`, logits, c ≥ 2; `temperature` T > 0 → scalar, from 0 to 2·T². The
 /// teacher is detached. A row that is constant has the correlation 0.
 ///
-/// Source: Huang, You, Wang, Qian and Xu 2022, "Knowledge distillation from a stronger teacher"; the
-/// factor T² and the constant are the official code's.
+/// Source: Huang, You, Wang, Qian and Xu 2022, "Knowledge distillation from a stronger teacher";
+/// the factor T² and the constant are the official code's.
 ///
 /// # Errors
 /// When the shapes do not fit, or T is not finite and above 0.
@@ -68,7 +68,9 @@ mod tests {
     use super::*;
     use crate::loss::testing::{differences_agree, finite, gradient, noise, refused, scalar};
 
-    const BOTH: [fn(&Tensor, &Tensor, f64) -> Result<Tensor>; 2] = [inter_class, intra_class];
+    type Loss = fn(&Tensor, &Tensor, f64) -> Result<Tensor>;
+
+    const BOTH: [Loss; 2] = [inter_class, intra_class];
 
     #[test]
     fn both_are_zero_between_equals_and_ignore_a_shift_of_each_case() -> Result<()> {

@@ -69,8 +69,9 @@ mod tests {
     use crate::loss::decoupled::{non_target_class, target_class};
     use crate::loss::testing::{differences_agree, finite, gradient, noise, refused, scalar};
 
-    const BOTH: [fn(&Tensor, &Tensor, &Tensor, f64) -> Result<Tensor>; 2] =
-        [sample_confidence, masked_correlation];
+    type Loss = fn(&Tensor, &Tensor, &Tensor, f64) -> Result<Tensor>;
+
+    const BOTH: [Loss; 2] = [sample_confidence, masked_correlation];
 
     fn logits() -> Result<(Tensor, Tensor)> {
         Ok(((noise(&[4, 7], 1)? * 3.)?, (noise(&[4, 7], 2)? * 3.)?))
@@ -80,10 +81,7 @@ mod tests {
     fn where_the_teacher_is_right_they_are_the_parts_of_decoupled_soft_targets() -> Result<()> {
         let (z, v) = logits()?;
         let right = v.argmax(1)?;
-        for (loss, plain) in [
-            (BOTH[0], target_class as fn(&Tensor, &Tensor, &Tensor, f64) -> Result<Tensor>),
-            (BOTH[1], non_target_class),
-        ] {
+        for (loss, plain) in [(BOTH[0], target_class as Loss), (BOTH[1], non_target_class)] {
             let (ours, plain) =
                 (scalar(&loss(&z, &v, &right, 4.)?), scalar(&plain(&z, &v, &right, 4.)?));
             assert!(plain > 1e-2 && (ours - plain).abs() < 1e-5 * plain, "{ours} {plain}");

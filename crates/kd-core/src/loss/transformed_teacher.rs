@@ -58,8 +58,9 @@ mod tests {
     use super::*;
     use crate::loss::testing::{differences_agree, finite, gradient, noise, refused, scalar};
 
-    const BOTH: [fn(&Tensor, &Tensor, f64) -> Result<Tensor>; 2] =
-        [transformed_teacher, weighted_transformed_teacher];
+    type Loss = fn(&Tensor, &Tensor, f64) -> Result<Tensor>;
+
+    const BOTH: [Loss; 2] = [transformed_teacher, weighted_transformed_teacher];
 
     #[test]
     fn at_the_exponent_one_both_are_the_divergence_at_temperature_one() -> Result<()> {

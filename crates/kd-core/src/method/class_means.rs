@@ -11,9 +11,9 @@ use crate::params::buffer;
 /// Means by class of the teacher's predictions at this temperature, over the epoch before; in the
 /// first they are 1/c. A class without an image in an epoch keeps the mean that it had.
 ///
-/// Buffers: `means.now` and `means.sums` `[c, c]`, a row for each class, and `means.epoch`, the epoch
-/// that the sums are of. They are saved with the run, so that one that is resumed goes on with the
-/// same means.
+/// Buffers: `means.now` and `means.sums` `[c, c]`, a row for each class, and `means.epoch`, the
+/// epoch that the sums are of. They are saved with the run, so that one that is resumed goes on
+/// with the same means.
 pub(super) struct ClassMeans {
     now: Var,
     sums: Var,

@@ -1,8 +1,8 @@
 //! "Knowledge distillation from a stronger teacher" (DIST; Huang, You, Wang, Qian and Xu 2022).
 //!
-//! L = hard-weight · CE + inter-weight · [`inter_class`] + intra-weight · [`intra_class`]: one minus
-//! Pearson's correlation of the softened predictions of student and teacher, within each case and
-//! within each class over the batch. Both carry T². Logits are `[b, c]`.
+//! L = hard-weight · CE + inter-weight · [`inter_class`] + intra-weight · [`intra_class`]: one
+//! minus Pearson's correlation of the softened predictions of student and teacher, within each case
+//! and within each class over the batch. Both carry T². Logits are `[b, c]`.
 //!
 //! Source: the paper; T² and the constant of the correlation are its official code's. For CIFAR-100
 //! that takes T = 4, both weights 2, hard-weight 1, and no warm-up. No deviation.

@@ -7,8 +7,8 @@
 //! There an epoch counts from 1, so that the first is not without the teacher.
 //!
 //! With `standardised`, both parts compare standardised logits ("Logit standardization in knowledge
-//! distillation", Sun et al. 2024). The weight that its official code gives both, `--kd-weight`, is a
-//! factor of alpha and of beta here.
+//! distillation", Sun et al. 2024). The weight that its official code gives both, `--kd-weight`, is
+//! a factor of alpha and of beta here.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

@@ -1,19 +1,19 @@
 //! "Decoupled Kullback-Leibler divergence loss" (IKL; Cui et al. 2024) and "Generalized
 //! Kullback-Leibler divergence loss" (GKL; Cui et al. 2026).
 //!
-//! L = hard-weight · CE + min(1, e / warm-up-epochs) · (alpha · [`soft_cross_entropy`] at T + beta ·
-//! [`logit_differences`]) at epoch e, counted from 1. The second compares, for every pair of
+//! L = hard-weight · CE + min(1, e / warm-up-epochs) · (alpha · [`soft_cross_entropy`] at T + beta
+//! · [`logit_differences`]) at epoch e, counted from 1. The second compares, for every pair of
 //! classes, the difference of their logits, weighed by w_j·w_k. Logits are `[b, c]`, and neither
 //! part carries T². The weights are, to the power γ, the teacher's predictions at
-//! `weights-temperature`, or, with `class-means`, those of the case's class on average over the epoch
-//! before, 1/c in the first.
+//! `weights-temperature`, or, with `class-means`, those of the case's class on average over the
+//! epoch before, 1/c in the first.
 //!
-//! IKL is γ = 1; without class means it takes 100 for `weights-temperature` on CIFAR-100, the default
-//! of its program, which the settings of the pairs leave as it is. GKL takes 4. Both take T = 4,
-//! hard-weight 1 and a warm-up of 20 epochs.
+//! IKL is γ = 1; without class means it takes 100 for `weights-temperature` on CIFAR-100, the
+//! default of its program, which the settings of the pairs leave as it is. GKL takes 4. Both take T
+//! = 4, hard-weight 1 and a warm-up of 20 epochs.
 //!
-//! Source: the papers and their official code. No deviation, but that a class without an image in an
-//! epoch keeps its mean, where the program divides by 0.
+//! Source: the papers and their official code. No deviation, but that a class without an image in
+//! an epoch keeps its mean, where the program divides by 0.
 
 use serde::{Deserialize, Serialize};
 

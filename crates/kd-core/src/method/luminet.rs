@@ -1,9 +1,9 @@
-//! "LumiNet: perception-driven knowledge distillation via statistical logit calibration" (Hossain et
-//! al. 2025).
+//! "LumiNet: perception-driven knowledge distillation via statistical logit calibration" (Hossain
+//! et al. 2025).
 //!
-//! L = hard-weight · CE + min(1, e / warm-up-epochs) · weight · [`perception_divergence`] at epoch e,
-//! counted from 1: the divergence of soft targets, without T², of the logits `[b, c]` less the mean
-//! of their class in the batch, over its deviation there.
+//! L = hard-weight · CE + min(1, e / warm-up-epochs) · weight · [`perception_divergence`] at epoch
+//! e, counted from 1: the divergence of soft targets, without T², of the logits `[b, c]` less the
+//! mean of their class in the batch, over its deviation there.
 //!
 //! Source: the paper and its official code, whose `alpha` is squared: 33 there is a weight of 1089.
 //! Its warm-up takes 20 epochs. No deviation.

@@ -16,6 +16,7 @@ mod class_means;
 mod classified;
 pub mod crd;
 pub mod cross_stage;
+pub mod ctkd;
 pub mod dist;
 pub mod dkd;
 mod entropy_weights;
@@ -122,6 +123,8 @@ methods! {
     Crd(crd),
     /// Chen et al. 2021, one stage to one stage. See [`cross_stage`].
     CrossStage(cross_stage),
+    /// Li et al. 2023, a temperature that works against the student. See [`ctkd`].
+    Ctkd(ctkd),
     /// Huang et al. 2022, correlations of predictions. See [`dist`].
     Dist(dist),
     /// Zhao et al. 2022, decoupled soft targets. See [`dkd`].

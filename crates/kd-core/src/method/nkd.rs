@@ -3,16 +3,16 @@
 //! 2023).
 //!
 //! L = hard-weight · CE + min(1, e / warm-up-epochs) · (target-weight · [`trusted_labels`] +
-//! others-weight · [`other_classes`]) at epoch e, counted from 1: cross-entropy with the labels, each
-//! case weighed by what the teacher gives its label, and cross-entropy with the teacher among the
-//! other classes, brought to a sum of 1, which carries T². Logits are `[b, c]`.
+//! others-weight · [`other_classes`]) at epoch e, counted from 1: cross-entropy with the labels,
+//! each case weighed by what the teacher gives its label, and cross-entropy with the teacher among
+//! the other classes, brought to a sum of 1, which carries T². Logits are `[b, c]`.
 //!
 //! Source: the paper. With `label-stays`, a deviation from its formula, the second term is over all
 //! classes: T² · [`soft_cross_entropy`]. That is what the copy computes with which Wei et al. 2024
-//! ("Scaled decoupled distillation") measured the method on CIFAR-100, and a version of the official
-//! code: the mask of the true class is 1 everywhere. The copy has T = 1, weights 1 and 1.5 and a warm-up of 20 epochs
-//! for all pairs; the official configuration for CIFAR-100, of other networks, has T = 3, weights 1
-//! and 3.5 and no warm-up.
+//! ("Scale decoupled distillation") measured the method on CIFAR-100, and a version of the
+//! official code: the mask of the true class is 1 everywhere. The copy has T = 1, weights 1 and 1.5
+//! and a warm-up of 20 epochs for all pairs; the official configuration for CIFAR-100, of other
+//! networks, has T = 3, weights 1 and 3.5 and no warm-up.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

@@ -4,8 +4,8 @@
 //! is, for each case and each side, `temperature` times the standard deviation of its logits; the
 //! factor T² is that of the teacher's. Logits are `[b, c]`.
 //!
-//! Source: the paper and its official code, which has temperature 2, soft-weight 0.9 and hard-weight
-//! 0.1 for all pairs. No deviation.
+//! Source: the paper and its official code, which has temperature 2, soft-weight 0.9 and
+//! hard-weight 0.1 for all pairs. No deviation.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -16,8 +16,8 @@ use super::{Context, Distillation, LogitTerms, Recipe, Step, Term, check_tempera
 use crate::Result;
 use crate::loss::normalised_temperature;
 
-/// Temperatures in proportion to the spread of the logits. Terms: `hard`, where its weight is not 0,
-/// and `soft`.
+/// Temperatures in proportion to the spread of the logits. Terms: `hard`, where its weight is not
+/// 0, and `soft`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Spec {

@@ -5,9 +5,9 @@
 //! is, whatever of, at its own temperature; the second how it ranks the classes that it holds for
 //! less likely than the label. Both carry their T². Logits are `[b, c]`.
 //!
-//! Source: the paper and its official code, which has temperature 4, confidence-temperature 1, alpha
-//! 1, beta 8, hard-weight 1 and a warm-up of 20 epochs; the values for each pair are not released.
-//! No deviation.
+//! Source: the paper and its official code, which has temperature 4, confidence-temperature 1,
+//! alpha 1, beta 8, hard-weight 1 and a warm-up of 20 epochs; the values for each pair are not
+//! released. No deviation.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

@@ -4,10 +4,10 @@
 //! and t `[b, c]` of student and teacher.
 //!
 //! With `standardised`, the divergence compares standardised logits ("Logit standardization in
-//! knowledge distillation", Sun et al. 2024); CE is of the logits as they are. With `entropy-weights`,
-//! the divergence of case i counts w_i times ("EA-KD: entropy-based adaptive knowledge distillation",
-//! Su et al. 2025; see [`EntropyWeights`]). With both, the weights are of the standardised logits, as
-//! in the official code of the second.
+//! knowledge distillation", Sun et al. 2024); CE is of the logits as they are. With
+//! `entropy-weights`, the divergence of case i counts w_i times ("EA-KD: entropy-based adaptive
+//! knowledge distillation", Su et al. 2025; see [`EntropyWeights`]). With both, the weights are of
+//! the standardised logits, as in the official code of the second.
 
 use serde::{Deserialize, Serialize};
 

@@ -6,9 +6,9 @@
 //! With `weighted` it is WTTM, [`weighted_transformed_teacher`]: a case weighs what its powers add
 //! up to. Logits are `[b, c]`; there is no factor T².
 //!
-//! Source: the paper and its official code. No deviation. Of the weights and exponents, which differ
-//! from pair to pair, the code has two: γ = 0.1 and weight 45 for TTM from vgg13 to vgg8, and γ =
-//! 0.2 and weight 4 for WTTM beside contrastive representations there.
+//! Source: the paper and its official code. No deviation. Of the weights and exponents, which
+//! differ from pair to pair, the code has two: γ = 0.1 and weight 45 for TTM from vgg13 to vgg8,
+//! and γ = 0.2 and weight 4 for WTTM beside contrastive representations there.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

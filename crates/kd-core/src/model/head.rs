@@ -279,11 +279,7 @@ impl Head {
     }
 
     /// What a forward pass returns of the network's last map.
-<<<<<<< ours
-    pub(in crate::model) fn outputs(
-=======
     pub(super) fn outputs(
->>>>>>> theirs
         &self,
         mut request: TapRequest,
         last: &Tensor,

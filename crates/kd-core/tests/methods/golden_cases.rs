@@ -56,8 +56,8 @@ fn input(spec: &Value) -> Result<Tensor> {
     Ok(x)
 }
 
-/// Checks that `ours`, which takes a case and its inputs, has the values and gradients of all cases,
-/// of which there are at least `least`, with either backward pass.
+/// Checks that `ours`, which takes a case and its inputs, has the values and gradients of all
+/// cases, of which there are at least `least`, with either backward pass.
 pub fn agree(
     golden: &Value,
     least: usize,

@@ -7,6 +7,7 @@ mod formula;
 mod adapters;
 mod cat_kd_maps;
 mod class_means;
+mod ctkd;
 mod distillation_losses;
 mod fits;
 mod golden_cases;
