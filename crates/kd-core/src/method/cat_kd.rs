@@ -2,7 +2,7 @@
 //!
 //! L = hard-weight · CE + weight · D(A_S, A_T), with the class activation maps A of student and
 //! teacher, which are what a network's own classifier says of each place of its last map, and their
-//! distance D, [`class_activation`], at `side`² places. Gradients reach the student's classifier
+//! distance D, [`class_activation()`], at `side`² places. Gradients reach the student's classifier
 //! from both terms.
 //!
 //! Source: section 3 and the official program. It makes the classifier of both networks a

@@ -1,7 +1,7 @@
 //! "Decoupled Kullback-Leibler divergence loss" (IKL; Cui et al. 2024) and "Generalized
 //! Kullback-Leibler divergence loss" (GKL; Cui et al. 2026).
 //!
-//! L = hard-weight · CE + min(1, e / warm-up-epochs) · (alpha · [`soft_cross_entropy`] at T + beta
+//! L = hard-weight · CE + min(1, e / warm-up-epochs) · (alpha · [`soft_cross_entropy()`] at T + beta
 //! · [`logit_differences`]) at epoch e, counted from 1. The second compares, for every pair of
 //! classes, the difference of their logits, weighed by w_j·w_k. Logits are `[b, c]`, and neither
 //! part carries T². The weights are, to the power γ, the teacher's predictions at

@@ -8,7 +8,7 @@
 //! the other classes, brought to a sum of 1, which carries T². Logits are `[b, c]`.
 //!
 //! Source: the paper. With `label-stays`, a deviation from its formula, the second term is over all
-//! classes: T² · [`soft_cross_entropy`]. That is what the copy computes with which Wei et al. 2024
+//! classes: T² · [`soft_cross_entropy()`]. That is what the copy computes with which Wei et al. 2024
 //! ("Scale decoupled distillation") measured the method on CIFAR-100, and a version of the
 //! official code: the mask of the true class is 1 everywhere. The copy has T = 1, weights 1 and 1.5
 //! and a warm-up of 20 epochs for all pairs; the official configuration for CIFAR-100, of other

@@ -3,7 +3,7 @@
 //!
 //! L = hard-weight · CE(z) + factor(e) · weight · D(E, T) at epoch e, counted from 0, with the
 //! student's logits z, its last map expanded to N = `copies` times the teacher's channels, E, the
-//! teacher's last map T, and the distance D, [`n_to_one`]. The expansion is the first of two
+//! teacher's last map T, and the distance D, [`n_to_one()`]. The expansion is the first of two
 //! convolutions of a branch over the student's last map, which are linear and trained with it
 //! ([`HeadSpec::Expanded`]). At the end they are folded into the student's dense layer
 //! ([`NetworkSpec::folded`]): the network that is deployed is as large as the student alone.

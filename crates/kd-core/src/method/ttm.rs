@@ -1,7 +1,7 @@
 //! "Knowledge distillation based on transformed teacher matching" (TTM and WTTM; Zheng and Yang
 //! 2024).
 //!
-//! L = hard-weight · CE + weight · [`transformed_teacher`]: the divergence of the student's
+//! L = hard-weight · CE + weight · [`transformed_teacher()`]: the divergence of the student's
 //! predictions, without a temperature, from the teacher's to the power γ, brought to a sum of 1.
 //! With `weighted` it is WTTM, [`weighted_transformed_teacher`]: a case weighs what its powers add
 //! up to. Logits are `[b, c]`; there is no factor T².
