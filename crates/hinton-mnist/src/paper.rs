@@ -107,6 +107,21 @@ impl Paper for HintonMnist {
         }
     }
 
+    fn holds_out(&self, kind: &str) -> bool {
+        kind == "train"
+    }
+
+    fn epochs(&self, spec: &CellSpec) -> Option<usize> {
+        match spec {
+            CellSpec::Train(spec) => Some(spec.train.epochs),
+            _ => None,
+        }
+    }
+
+    fn shortened(&self, spec: &toml::Table, share: f64) -> Result<toml::Table> {
+        Ok(kd_paper::shortened(spec, share)?)
+    }
+
     fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
         figures::draw(table, out_dir)
     }

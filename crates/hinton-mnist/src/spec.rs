@@ -1,5 +1,6 @@
 //! What the rows of this paper's experiment files say: one strict type per kind of cell.
 
+use kd_core::data::Validation;
 use kd_core::inherit;
 use kd_core::method::{MethodSpec, Recipe, check_temperature};
 use kd_core::model::mlp::{MlpSpec, WeightInit};
@@ -128,6 +129,9 @@ pub struct TrainCell {
     /// How many of its layers, from the first on, begin as the strongest units of its one
     /// teacher's: see [`inherit`].
     pub inherit_layers: Option<usize>,
+    /// Training images that are kept apart before `examples` chooses, and that the network is
+    /// measured on in place of the test images.
+    pub validation: Option<Validation>,
 }
 
 impl TrainCell {
@@ -182,14 +186,16 @@ impl TrainCell {
     /// whole of MNIST.
     pub fn seconds_on_two_cores(&self) -> f64 {
         let weights = self.network.full().multiply_adds();
+        let apart = self.validation.map_or(0., |part| part.share);
         let all = if self.examples.limit == 0 { 60_000 } else { self.examples.limit };
+        let all = all as f64 * (1. - apart);
         let share = self.examples.fraction
             * (1. - self.examples.held_out)
             * (CLASSES - self.examples.omitted().len()) as f64
             / CLASSES as f64;
-        let images = (all as f64 * share).max(1.);
+        let images = (all * share).max(1.);
         let passes = (self.examples.epoch_images as f64 / images).ceil().max(1.);
-        6. * weights as f64 * all as f64 * share * passes * self.train.epochs as f64 / 150e9
+        6. * weights as f64 * all * share * passes * self.train.epochs as f64 / 150e9
     }
 }
 
@@ -309,6 +315,24 @@ impl CellSpec {
             if let Some(layers) = cell.inherit_layers {
                 cell.check_inherited(layers, teachers)?;
             }
+            for Parsed { spec, .. } in teachers {
+                if let Self::Train(teacher) = spec {
+                    kd_paper::validation::check_teacher(cell.validation, teacher.validation)?;
+                }
+            }
+        }
+        if !matches!(self, Self::Train(_)) {
+            for (role, needed) in needs.roles() {
+                let untested = |other: &&&Parsed<Self>| matches!(&other.spec, Self::Train(cell) if cell.validation.is_some());
+                if let Some(other) = needed.iter().find(untested) {
+                    let what = "expected a network that is measured on the test images";
+                    let got = other.cell.short_label();
+                    return Err(Error::bad_input(format!(
+                        "needs.{role}: {what}, got {got}, which has validation"
+                    ))
+                    .into());
+                }
+            }
         }
         if let (Self::Bias(cell), &[Parsed { spec: Self::Train(student), .. }]) =
             (self, needs.all("student"))
@@ -332,6 +356,7 @@ impl CellSpec {
             Self::Train(cell) => {
                 cell.network.full().check()?;
                 cell.examples.check()?;
+                cell.validation.as_ref().map_or(Ok(()), Validation::check)?;
                 cell.train.check()?;
                 cell.check_method()
             }

@@ -15,7 +15,8 @@
 //! results/<paper>/<dataset>-<preset>/       pretty, plot the same for people, and curves
 //! ```
 //!
-//! Read the modules in that order. Nothing but [`cli`] prints, nothing that decides a result looks
+//! Read the modules in that order. [`sweep`] makes experiments of its own and runs them in the same
+//! way. Nothing but [`cli`] prints, nothing that decides a result looks
 //! at a clock, a host or a thread, and nothing here knows a tensor: what a cell computes is behind
 //! the trait [`Paper`].
 
@@ -51,7 +52,9 @@ pub mod result;
 pub mod seeds;
 pub mod specs;
 pub mod store;
+pub mod sweep;
 pub mod table;
+pub mod value;
 
 pub use cell::{Cell, CellId};
 pub use check::check;

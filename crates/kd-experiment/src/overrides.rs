@@ -68,6 +68,13 @@ pub(crate) fn set(spec: &mut Table, path: &str, value: &Value) -> Result<(), Str
     }
 }
 
+/// The value at a dotted path; none where there is none.
+pub(crate) fn get<'a>(spec: &'a Table, path: &str) -> Option<&'a Value> {
+    let mut parts = path.split('.');
+    let first = spec.get(parts.next()?)?;
+    parts.try_fold(first, |value, key| value.as_table()?.get(key))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,5 +128,9 @@ mod tests {
         set(&mut spec, "method.temperature", &Value::Integer(8)).unwrap();
         assert_eq!(spec, table("method = { temperature = 8 }"));
         assert!(set(&mut spec, "method.alpha", &Value::Integer(8)).is_err());
+        assert_eq!(get(&spec, "method.temperature"), Some(&Value::Integer(8)));
+        for path in ["method.alpha", "method.temperature.x", "", "alpha"] {
+            assert_eq!(get(&spec, path), None, "{path}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cell::Cell;
 use crate::data::DataIdentity;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::finished::Needed;
 use crate::needs::Needs;
 use crate::progress::Progress;
@@ -51,6 +51,30 @@ pub trait Paper: Sync {
     /// Estimated seconds for a cell, for listings; none where nobody knows.
     fn cost(&self, _spec: &Self::Spec) -> Option<f64> {
         None
+    }
+
+    /// Whether cells of this kind can hold training images out, so that settings may be chosen on
+    /// them: where its spec has `validation = { share, seed }`
+    /// ([`sweep::VALIDATION`](crate::sweep::VALIDATION)), a cell is trained without this share of the
+    /// training images, the same for all cells of the paper that have the same part, and its result
+    /// has the metrics [`sweep::ACCURACY`](crate::sweep::ACCURACY) on these and
+    /// [`sweep::IMAGES`](crate::sweep::IMAGES), and none of the test images, which are not looked at.
+    fn holds_out(&self, _kind: &str) -> bool {
+        false
+    }
+
+    /// The epochs of a cell, all phases together; none for a kind that has none.
+    fn epochs(&self, _spec: &Self::Spec) -> Option<usize> {
+        None
+    }
+
+    /// The spec of a cell in a `share` of its epochs, above 0 and below 1, with all that counts
+    /// epochs scaled; for kinds that have [`epochs`](Self::epochs).
+    ///
+    /// # Errors
+    /// Bad input for a spec that has no recipe.
+    fn shortened(&self, _spec: &toml::Table, _share: f64) -> Result<toml::Table> {
+        Err(Error::bad_input(format!("cells of {} cannot be shortened", self.name())))
     }
 
     /// Writes further files of a table, its curves and pictures, into `out_dir`, and returns their

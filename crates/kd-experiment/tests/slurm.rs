@@ -56,6 +56,7 @@ fn program() -> ExitCode {
         log: variable("KD_TOY_LOG").map(PathBuf::from),
         epoch: Duration::from_millis(number("KD_TOY_EPOCH").unwrap_or(0)),
         fail_on: number("KD_TOY_FAIL_ON"),
+        ..Toy::default()
     };
     let arguments: toy::Arguments = cli::parse(&["auto", "mnist", "embedded"]);
     let progress = cli::progress();

@@ -126,8 +126,8 @@ fn each_set(
     };
     match command {
         // A cell is of one data set, and a report reads the results of all.
-        cli::Command::Show { cell } => {
-            return execute(Set::of(cell.split('/').next().unwrap_or_default()), command);
+        cli::Command::Show { cell: row } | cli::Command::Sweep(cli::SweepArguments { row, .. }) => {
+            return execute(Set::of(row.split('/').next().unwrap_or_default()), command);
         }
         cli::Command::Report { .. } => {
             return execute(sets.first().copied().unwrap_or(Set::Mnist), command);

@@ -126,6 +126,18 @@ impl Paper for KdRecipes {
         Some(spec.seconds_on_two_cores())
     }
 
+    fn holds_out(&self, kind: &str) -> bool {
+        kind == "train"
+    }
+
+    fn epochs(&self, spec: &CellSpec) -> Option<usize> {
+        Some(spec.train.epochs + spec.projection_epochs())
+    }
+
+    fn shortened(&self, spec: &toml::Table, share: f64) -> Result<toml::Table> {
+        Ok(kd_paper::shortened(spec, share)?)
+    }
+
     fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {
         figures::draw(table, out_dir)
     }

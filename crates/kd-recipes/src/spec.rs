@@ -1,6 +1,6 @@
 //! What the rows of the recipes' experiment files say.
 
-use kd_core::data::LabelledImages;
+use kd_core::data::{LabelledImages, Validation};
 use kd_core::method::{MethodSpec, Recipe, check_penalty, check_temperature, soft_targets};
 use kd_core::migration::Migration;
 use kd_core::model::mlp::{MlpSpec, WeightInit};
@@ -161,6 +161,10 @@ pub struct TrainCell {
     /// Whether it is measured after every epoch.
     #[serde(default)]
     pub curve: bool,
+    /// Training images that are kept apart before `examples` chooses, and that the network is
+    /// measured on in place of the test images.
+    #[serde(default)]
+    pub validation: Option<Validation>,
 }
 
 impl TrainCell {
@@ -234,6 +238,14 @@ impl TrainCell {
                 ));
             }
         }
+        if let Some(validation) = &self.validation {
+            validation.check()?;
+            if self.curve {
+                return Err(Error::bad_input(
+                    "curve: expected none with validation, since it is of the test images too",
+                ));
+            }
+        }
         if self.curve && self.examples.held_out == 0 {
             return Err(Error::bad_input(
                 "curve: expected examples.held-out above 0 to measure on, got 0",
@@ -276,6 +288,9 @@ impl TrainCell {
         let teacher = self.has_teacher().then_some(Role::one("teacher", NETWORKS));
         let plain = self.curve.then_some(Role::optional("plain", NETWORKS));
         needs.expect(&teacher.into_iter().chain(plain).collect::<Vec<_>>())?;
+        for Parsed { spec, .. } in needs.all("teacher") {
+            kd_paper::validation::check_teacher(self.validation, spec.validation)?;
+        }
         for Parsed { spec, .. } in needs.all("plain") {
             if spec.examples.held_out != self.examples.held_out {
                 let (expected, got) = (self.examples.held_out, spec.examples.held_out);
@@ -345,7 +360,8 @@ impl TrainCell {
     pub fn seconds_on_two_cores(&self) -> f64 {
         let inputs = 784 / self.examples.pool.pow(2).max(1);
         let weights = self.network.full(inputs.max(1), 10).multiply_adds() as f64;
-        let samples = if self.examples.samples == 0 { 60_000 } else { self.examples.samples };
+        let all = 60_000. * (1. - self.validation.map_or(0., |part| part.share));
+        let samples = if self.examples.samples == 0 { all as usize } else { self.examples.samples };
         let shown = samples.max(self.examples.epoch_images) as f64;
         let projected = self.projection_epochs();
         1. + 6. * weights * shown * (self.train.epochs + 2 * projected) as f64 / 100e9

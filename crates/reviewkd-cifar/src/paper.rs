@@ -89,12 +89,12 @@ impl Paper for ReviewKd {
     }
 
     fn metrics(&self, spec: &CellSpec, _needs: &Needs<CellSpec>) -> Result<Option<Vec<String>>> {
-        let names: &[&str] = match spec {
-            CellSpec::Train(_) => &cells::train::METRICS,
-            CellSpec::Imported(_) => &cells::imported::METRICS,
-            CellSpec::Cost(_) => &cells::cost::METRICS,
+        let names = match spec {
+            CellSpec::Train(spec) => cells::train::metrics(spec),
+            CellSpec::Imported(spec) => cells::imported::metrics(spec),
+            CellSpec::Cost(_) => cells::cost::METRICS.to_vec(),
         };
-        Ok(Some(names.iter().map(|name| (*name).to_owned()).collect()))
+        Ok(Some(names.into_iter().map(str::to_owned).collect()))
     }
 
     fn run(&self, spec: &CellSpec, job: &Job) -> Result<CellResult> {
@@ -123,6 +123,21 @@ impl Paper for ReviewKd {
             CellSpec::Train(spec) => Some(spec.seconds_on_two_cores()),
             CellSpec::Imported(_) | CellSpec::Cost(_) => None,
         }
+    }
+
+    fn holds_out(&self, kind: &str) -> bool {
+        ["train", "imported"].contains(&kind)
+    }
+
+    fn epochs(&self, spec: &CellSpec) -> Option<usize> {
+        match spec {
+            CellSpec::Train(spec) => Some(spec.epochs()),
+            CellSpec::Imported(_) | CellSpec::Cost(_) => None,
+        }
+    }
+
+    fn shortened(&self, spec: &toml::Table, share: f64) -> Result<toml::Table> {
+        Ok(kd_paper::shortened(spec, share)?)
     }
 
     fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {

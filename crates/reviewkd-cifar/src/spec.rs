@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::Device;
-use kd_core::data::{CropFlip, Normalisation};
+use kd_core::data::{CropFlip, Normalisation, Validation};
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{Context, MethodSpec, Recipe};
 use kd_core::model::{Model, NetworkSpec};
@@ -45,6 +45,7 @@ impl CellSpec {
             "imported" => {
                 let spec: ImportedCell = cell.spec_as()?;
                 NetworkSpec::from_name(&spec.network, 2)?;
+                spec.validation.as_ref().map_or(Ok(()), Validation::check)?;
                 Ok(Self::Imported(spec))
             }
             "cost" => {
@@ -78,6 +79,7 @@ impl CellSpec {
         if let Some(normalisation) = teacher.spec.normalisation() {
             cell.check_normalisation(normalisation)?;
         }
+        kd_paper::validation::check_teacher(cell.validation, teacher.spec.validation())?;
         Ok(cell.check_pair(teacher.spec.network(), train)?)
     }
 
@@ -87,6 +89,15 @@ impl CellSpec {
             Self::Train(cell) => &cell.network,
             Self::Imported(cell) => &cell.network,
             Self::Cost(cell) => &cell.student,
+        }
+    }
+
+    /// The training images that it keeps apart.
+    fn validation(&self) -> Option<Validation> {
+        match self {
+            Self::Train(cell) => cell.validation,
+            Self::Imported(cell) => cell.validation,
+            Self::Cost(_) => None,
         }
     }
 
@@ -140,6 +151,10 @@ pub struct ImportedCell {
     pub sha256: String,
     /// The normalisation that it was trained with.
     pub normalisation: Normalisation,
+    /// Training images that it is measured on in place of the test images. Whether it was trained
+    /// on them nobody here knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Validation>,
 }
 
 /// A step of a method, to be timed beside one of its student alone.
@@ -201,6 +216,10 @@ pub struct TrainCell {
     /// does not say.
     #[serde(default)]
     pub accept_other_normalisation: bool,
+    /// Training images that are kept apart, of all of the set, and that the network is measured on
+    /// in place of the test images.
+    #[serde(default)]
+    pub validation: Option<Validation>,
     /// Phases before the last, in their order.
     #[serde(default)]
     pub before: Vec<Phase>,
@@ -249,6 +268,7 @@ impl TrainCell {
 
     fn check(&self) -> Result<()> {
         self.network(2)?;
+        self.validation.as_ref().map_or(Ok(()), Validation::check)?;
         self.phases().iter().try_for_each(Phase::check)
     }
 
@@ -287,7 +307,8 @@ impl TrainCell {
             self.network(100).and_then(|spec| spec.build(Params::seeded(Seed(0), &Device::Cpu).1));
         let multiply_adds = network.map_or(0, |n| n.multiply_adds());
         let images = if self.examples.limit == 0 { 50_000 } else { self.examples.limit };
-        6. * multiply_adds as f64 * images as f64 * self.epochs() as f64 / 150e9
+        let share = 1. - self.validation.map_or(0., |part| part.share);
+        6. * multiply_adds as f64 * images as f64 * share * self.epochs() as f64 / 150e9
     }
 }
 

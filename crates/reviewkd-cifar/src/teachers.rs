@@ -68,6 +68,7 @@ pub fn cell(of: &KnownNetwork) -> Result<ImportedCell> {
         network: of.spec.name(),
         sha256: sha256(&of.file)?,
         normalisation: of.normalisation,
+        validation: None,
     })
 }
 

@@ -13,8 +13,8 @@ use kd_core::{Error, Result};
 use kd_experiment::cli::{self, Application};
 use kd_experiment::experiment::{Need, Report, Row};
 use kd_experiment::preset::PerPreset;
-use kd_experiment::{CellResult, Experiment, Finished, Metric, Preset, Seeds};
-use toml::{Table, Value};
+use kd_experiment::{CellResult, Experiment, Finished, Metric, Preset, Seeds, value};
+use toml::Value;
 
 use crate::network_file::{KnownNetwork, NetworkFile};
 use crate::paper::ReviewKd;
@@ -171,7 +171,7 @@ fn made(
             }
         }
         trained
-            .set(preset, path.trim(), &value_of(value.trim()))
+            .set(preset, path.trim(), &value::of_text(value.trim()))
             .map_err(|e| Error::bad_input(format!("--set {change}: {e}")))?;
     }
     rows.push(trained);
@@ -204,13 +204,6 @@ fn same<T: Clone>(value: T) -> PerPreset<T> {
 /// How the row's images become numbers.
 fn normalisation(row: &Row, preset: Preset) -> Option<&str> {
     row.spec.at(preset).get("examples")?.get("normalisation")?.as_str()
-}
-
-/// A value as TOML has it; what is none is text without quotes.
-fn value_of(text: &str) -> Value {
-    let read = format!("value = {text}").parse::<Table>();
-    let value = read.ok().filter(|table| table.len() == 1).and_then(|mut t| t.remove("value"));
-    value.unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 /// Copies the student where it is wanted, and prints what came out.

@@ -54,7 +54,7 @@ pub fn run(cell: &BiasCell, seed: Seed, data: &Mnist, student: &Path) -> Result<
         epoch_images: 0,
         jitter: 0,
     };
-    let apart = select(&data.train.labels, &part, seed)?.held_out;
+    let apart = select(&data.train.labels, &part, None, seed)?.held_out;
     if apart.is_empty() {
         return Err(Error::bad_input(
             "the bias is chosen on held-out images: expected held-out above 0, got 0",
@@ -203,8 +203,12 @@ mod tests {
             let logits = |set: &LabelledImages, purpose| {
                 student_that_lacks_threes(&set.labels, seed, purpose)
             };
-            Logits::write(dir.path(), logits(&data.train, "train"), logits(&data.test, "test"))
-                .unwrap();
+            Logits::write(
+                dir.path(),
+                logits(&data.train, "train"),
+                Some(logits(&data.test, "test")),
+            )
+            .unwrap();
             let found = run(&cell, Seed(seed), &data, dir.path()).unwrap();
 
             // The one by frequency is not on the grid that the others are chosen from.

@@ -22,7 +22,7 @@ pub const LOGITS: &str = "logits.safetensors";
 pub struct Logits {
     /// On all training images, in their order, un-jittered.
     pub train: Vec<f32>,
-    /// On the test images.
+    /// On the test images; empty where the network was not measured on them.
     pub test: Vec<f32>,
 }
 
@@ -34,22 +34,23 @@ impl Logits {
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(LOGITS);
         let (tensors, ()) = checkpoint::load(&path, &Device::Cpu)?;
-        let part = |name: &str| match tensors.get(name) {
-            Some(t) => Ok(t.flatten_all()?.to_vec1::<f32>()?),
-            None => Err(Error::bad_input(format!(
-                "{}: expected a tensor '{name}', got none",
-                path.display()
-            ))),
+        let part = |name: &str| -> Result<Option<Vec<f32>>> {
+            let part = tensors.get(name).map(|t| Ok::<_, Error>(t.flatten_all()?.to_vec1()?));
+            part.transpose()
         };
-        Ok(Self { train: part("train")?, test: part("test")? })
+        let train = part("train")?.ok_or_else(|| {
+            Error::bad_input(format!("{}: expected a tensor 'train', got none", path.display()))
+        })?;
+        Ok(Self { train, test: part("test")?.unwrap_or_default() })
     }
 
     /// Writes them to a `train` cell's folder.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn write(dir: &Path, train: Tensor, test: Tensor) -> Result<()> {
-        let tensors = BTreeMap::from([("train".to_owned(), train), ("test".to_owned(), test)]);
+    pub fn write(dir: &Path, train: Tensor, test: Option<Tensor>) -> Result<()> {
+        let mut tensors = BTreeMap::from([("train".to_owned(), train)]);
+        tensors.extend(test.map(|test| ("test".to_owned(), test)));
         checkpoint::save(&dir.join(LOGITS), &tensors, &())
     }
 }

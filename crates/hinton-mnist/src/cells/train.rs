@@ -2,7 +2,9 @@
 //!
 //! Metrics: `test-errors`, `test-error-rate` and `test-accuracy` (percent), `train-errors` and
 //! `train-accuracy` over the images trained on, un-jittered, `errors-on-omitted` (test images of
-//! the classes left out), and `held-out-errors` where images were kept apart.
+//! the classes left out), and `held-out-errors` where images were kept apart. A cell with images to
+//! validate on has `validation-accuracy` (percent) on them and their number, `validation-images`, in
+//! the place of all that is of the test images, which it does not look at.
 
 use std::path::Path;
 use std::time::Instant;
@@ -17,25 +19,20 @@ use kd_core::params::Params;
 use kd_core::train::{Errors, Fit, checkpoint, predict, write_epochs};
 use kd_core::{Error, Result};
 use kd_experiment::CellResult;
-use kd_paper::TrainingContext;
+use kd_paper::{TrainingContext, validation};
 
 use super::{Logits, matrix};
 use crate::ensemble::combine;
 use crate::spec::{CLASSES, TrainCell};
-use crate::transfer::select;
+use crate::transfer::{Selection, select};
 
 /// Images in one forward pass of an evaluation.
 pub const EVALUATION_CHUNK: usize = 1000;
 
 /// The metrics that every cell has.
-const METRICS: [&str; 6] = [
-    "test-errors",
-    "test-error-rate",
-    "test-accuracy",
-    "train-errors",
-    "train-accuracy",
-    "train-images",
-];
+const ON_TRAIN: [&str; 3] = ["train-errors", "train-accuracy", "train-images"];
+/// Those of a cell that is measured on the test images.
+const ON_TEST: [&str; 3] = ["test-errors", "test-error-rate", "test-accuracy"];
 const ERRORS_ON_OMITTED: &str = "errors-on-omitted";
 const HELD_OUT_ERRORS: &str = "held-out-errors";
 
@@ -53,7 +50,7 @@ pub fn run(
 ) -> Result<CellResult> {
     let &TrainingContext { dir, device, seed, save_every, .. } = context;
     let started = Instant::now();
-    let selection = select(&data.train.labels, &cell.examples, seed)?;
+    let selection = select(&data.train.labels, &cell.examples, cell.validation.as_ref(), seed)?;
     let teacher =
         if cell.method.needs_teacher() { Some(teacher_logits(cell, teachers)?) } else { None };
     let images = &data.train;
@@ -85,8 +82,10 @@ pub fn run(
     let logits = |set: &LabelledImages| {
         predict(&*model, set.len(), EVALUATION_CHUNK, |rows| Ok(set.range_to_tensor(rows, device)?))
     };
-    let (train, test) = (logits(&data.train)?, logits(&data.test)?);
-    let mut result = measured(cell, &train, &test, data, &selection.rows, &selection.held_out)?;
+    let train = logits(&data.train)?;
+    // What is validated is not tested.
+    let test = if cell.validation.is_none() { Some(logits(&data.test)?) } else { None };
+    let mut result = measured(cell, &train, test.as_ref(), data, &selection)?;
     result.epochs = records.len() as u64;
     Logits::write(dir, train, test)?;
     context.drop_state();
@@ -126,20 +125,22 @@ fn teacher_logits(cell: &TrainCell, teachers: &[&Path]) -> Result<Vec<f32>> {
 
 /// The names of the metrics of `cell`.
 pub fn metrics(cell: &TrainCell) -> impl Iterator<Item = &'static str> {
-    let omitted = (!cell.examples.omitted().is_empty()).then_some(ERRORS_ON_OMITTED);
+    let tested = cell.validation.is_none();
+    let on_test = tested.then_some(ON_TEST).into_iter().flatten();
+    let omitted = (tested && !cell.examples.omitted().is_empty()).then_some(ERRORS_ON_OMITTED);
     let held_out = (cell.examples.held_out > 0.).then_some(HELD_OUT_ERRORS);
-    METRICS.into_iter().chain(omitted).chain(held_out)
+    let validated = (!tested).then_some(validation::METRICS).into_iter().flatten();
+    ON_TRAIN.into_iter().chain(on_test).chain(omitted).chain(held_out).chain(validated)
 }
 
 fn measured(
     cell: &TrainCell,
     train: &Tensor,
-    test: &Tensor,
+    test: Option<&Tensor>,
     data: &Mnist,
-    rows: &[u32],
-    held_out: &[u32],
+    selection: &Selection,
 ) -> Result<CellResult> {
-    let on_test = Errors::count(test, &data.test.labels)?;
+    let Selection { rows, held_out, validation } = selection;
     let on_rows = |rows: &[u32]| {
         let labels: Vec<u8> = rows.iter().map(|&r| data.train.labels[r as usize]).collect();
         let index = Tensor::from_slice(rows, rows.len(), &Device::Cpu)?;
@@ -147,20 +148,31 @@ fn measured(
     };
     let on_train = on_rows(rows)?;
     let percent = |wrong: usize, of: usize| 100. * wrong as f64 / of.max(1) as f64;
-    // In the order of `METRICS`.
+    // In the order of `ON_TRAIN`.
     let numbers = [
-        on_test.total() as f64,
-        percent(on_test.total(), on_test.of),
-        percent(on_test.of - on_test.total(), on_test.of),
         on_train.total() as f64,
         percent(on_train.of - on_train.total(), on_train.of),
         rows.len() as f64,
     ];
-    let mut found = CellResult::of(METRICS, numbers);
-    let omitted = cell.examples.omitted();
-    if !omitted.is_empty() {
-        let errors: usize = omitted.iter().map(|&c| on_test.per_class[usize::from(c)]).sum();
-        found.metrics.insert(ERRORS_ON_OMITTED.to_owned(), errors as f64);
+    let mut found = CellResult::of(ON_TRAIN, numbers);
+    if let Some(test) = test {
+        let on_test = Errors::count(test, &data.test.labels)?;
+        // In the order of `ON_TEST`.
+        let numbers = [
+            on_test.total() as f64,
+            percent(on_test.total(), on_test.of),
+            percent(on_test.of - on_test.total(), on_test.of),
+        ];
+        found.metrics.extend(CellResult::of(ON_TEST, numbers).metrics);
+        let omitted = cell.examples.omitted();
+        if !omitted.is_empty() {
+            let errors: usize = omitted.iter().map(|&c| on_test.per_class[usize::from(c)]).sum();
+            found.metrics.insert(ERRORS_ON_OMITTED.to_owned(), errors as f64);
+        }
+    }
+    if !validation.is_empty() {
+        let accuracy = on_rows(validation)?.accuracy();
+        found.metrics.extend(validation::metrics(accuracy, validation.len()));
     }
     if !held_out.is_empty() {
         found.metrics.insert(HELD_OUT_ERRORS.to_owned(), on_rows(held_out)?.total() as f64);

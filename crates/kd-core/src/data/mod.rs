@@ -27,6 +27,7 @@ pub mod published;
 pub mod split;
 pub mod table;
 pub mod trained_on;
+mod validation;
 
 pub use cifar::Cifar;
 pub use crop_flip::CropFlip;
@@ -42,3 +43,4 @@ pub use on_demand::OnDemand;
 pub use pooled::pooled;
 pub use provenance::{Known, Provenance};
 pub use trained_on::TrainedOn;
+pub use validation::Validation;

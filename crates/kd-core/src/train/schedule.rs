@@ -51,6 +51,23 @@ impl Schedule {
         }
     }
 
+    /// The same schedule for `epochs` epochs in place of `from`: drops come after the same share of
+    /// the run, rounded, never before the first epoch has ended, and a factor for each epoch
+    /// becomes one whose product over the run is the same. The others are functions of the share of
+    /// the run as they are.
+    pub fn rescaled(&self, from: usize, epochs: usize) -> Self {
+        match self {
+            Self::Constant {} | Self::Cosine {} | Self::Linear {} => self.clone(),
+            Self::Exponential { factor } => {
+                Self::Exponential { factor: factor.powf(from as f64 / epochs.max(1) as f64) }
+            }
+            Self::Steps { at, factor } => Self::Steps {
+                at: at.iter().map(|&after| rescaled(after, from, epochs)).collect(),
+                factor: *factor,
+            },
+        }
+    }
+
     /// The factor at a step: `epoch` and `step` count from 0, `epochs` and `steps` are the totals
     /// (steps per epoch). For the first `warm_up` epochs it is multiplied by a ramp that grows
     /// linearly with the steps, reaching 1 at the last of them.
@@ -78,6 +95,16 @@ impl Schedule {
     }
 }
 
+/// A number of epochs of a run of `from` as one of a run of `epochs`: the same share, rounded, and
+/// at least 1 where it is not 0.
+pub(super) fn rescaled(number: usize, from: usize, epochs: usize) -> usize {
+    if from == epochs {
+        return number;
+    }
+    let share = epochs as f64 / from.max(1) as f64;
+    ((number as f64 * share).round() as usize).max(number.min(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +119,30 @@ mod tests {
         let steps = Schedule::Steps { at: vec![3, 6], factor: 0.1 };
         let at = |epoch| steps.factor(epoch, 0, 10, 5, 0);
         assert!(at(2) == 1. && (at(3) - 0.1).abs() < 1e-12 && (at(6) - 0.01).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_rescaled_schedule_has_its_rates_at_the_same_shares_of_the_run() {
+        let all = [
+            Schedule::Constant {},
+            Schedule::Cosine {},
+            Schedule::Linear {},
+            Schedule::Exponential { factor: 0.99 },
+            Schedule::Steps { at: vec![150, 180, 210], factor: 0.1 },
+        ];
+        for schedule in all {
+            let short = schedule.rescaled(240, 24);
+            for epoch in 0..24 {
+                let (a, b) =
+                    (short.factor(epoch, 0, 24, 5, 0), schedule.factor(10 * epoch, 0, 240, 5, 0));
+                assert!((a - b).abs() < 1e-12, "{schedule:?} at {epoch}: {a} and {b}");
+            }
+            assert_eq!(schedule.rescaled(240, 240), schedule);
+        }
+        // As the laptop preset of the tables has them for 30 epochs.
+        let steps = Schedule::Steps { at: vec![150, 180, 210], factor: 0.1 };
+        assert_eq!(steps.rescaled(240, 30), Schedule::Steps { at: vec![19, 23, 26], factor: 0.1 });
+        assert_eq!(steps.rescaled(240, 1), Schedule::Steps { at: vec![1, 1, 1], factor: 0.1 });
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::application::Application;
 use super::experiments;
 use super::output::output_error;
 use super::slurm::{self, Submission};
-use super::{report, show, status};
+use super::{report, show, status, sweep};
 use crate::duration::duration;
 use crate::result::current_commit;
 use crate::{
@@ -52,6 +52,8 @@ pub enum Command {
     },
     /// Run the cells as jobs of Slurm: those that others need first, the tables last
     Submit(Submission),
+    /// Try settings of a row on a grid, measured on held-out training images
+    Sweep(sweep::Arguments),
     /// Show a cell: its spec, its result, its files and its curves
     Show {
         /// TABLE/ROW[#SEED] at this preset, or the name of the cell's folder or its first digits
@@ -96,7 +98,7 @@ impl Command {
             | Self::Status { tables }
             | Self::Submit(Submission { tables, .. })
             | Self::Table { tables, .. } => Some(tables),
-            Self::Show { .. } | Self::Report { .. } => None,
+            Self::Sweep(_) | Self::Show { .. } | Self::Report { .. } => None,
         }
     }
 
@@ -128,6 +130,7 @@ pub fn execute<P: Paper>(
     out: &mut dyn Write,
 ) -> Result<()> {
     let tables = match command {
+        Command::Sweep(arguments) => return sweep::run(arguments, application, out),
         Command::Show { cell } => return show::run(cell, application, out),
         Command::Report { to, tensorboard, force } => {
             return report::run(to, tensorboard.as_deref(), *force, application, out);
@@ -179,7 +182,7 @@ pub fn execute<P: Paper>(
             slurm::submit(submission, &data, (plan, store), application, out)
         }
         Command::Table { partial, keep_cells, .. } => invocation.tables(*partial, *keep_cells, out),
-        Command::Show { .. } | Command::Report { .. } => Ok(()),
+        Command::Sweep(_) | Command::Show { .. } | Command::Report { .. } => Ok(()),
     }
 }
 

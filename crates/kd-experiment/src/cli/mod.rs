@@ -46,6 +46,7 @@ mod shell;
 mod show;
 mod slurm;
 mod status;
+mod sweep;
 mod task_arguments;
 
 use std::ffi::OsString;
@@ -61,6 +62,7 @@ pub use options::Options;
 pub use output::{finish, output_error, remark, say};
 pub use progress::{Bars, PlainLines, progress};
 pub use slurm::Submission;
+pub use sweep::Arguments as SweepArguments;
 
 /// Parses the process's arguments, with `data` as the choices of `--data`. On `--help` and on
 /// errors the process ends here: code 0 and 2. An error is one line.

@@ -76,7 +76,7 @@ fn child_process() {
     let toy = Toy {
         log: std::env::var_os("KD_TOY_LOG").map(PathBuf::from),
         epoch: Duration::from_millis(milliseconds),
-        fail_on: None,
+        ..Toy::default()
     };
     main(&toy, &arguments.lines().collect::<Vec<_>>()).unwrap();
 }

@@ -15,7 +15,7 @@ use kd_experiment::cli::Files;
 use kd_experiment::cli::{self, Application};
 use kd_experiment::{
     Cell, CellResult, DataIdentity, Error, Job, Needs, Paper, Progress, Result, Role, Series,
-    Silent, Table, Update,
+    Silent, Table, Update, sweep,
 };
 
 pub const EXPERIMENTS: [(&str, &str); 2] =
@@ -28,6 +28,15 @@ struct Spec {
     epochs: usize,
     rate: f64,
     temperature: f64,
+    /// With it a cell is measured on held-out images, of which there are 1000.
+    validation: Option<Validation>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Validation {
+    share: f64,
+    seed: u64,
 }
 
 /// The toy paper. `log` gets a line for each cell that is entered; an epoch takes `epoch` of time.
@@ -36,6 +45,8 @@ pub struct Toy {
     pub log: Option<PathBuf>,
     pub epoch: Duration,
     pub fail_on: Option<u64>,
+    /// Fails at this temperature.
+    pub too_hot: Option<f64>,
 }
 
 /// What the toy says where it was asked to stop.
@@ -97,7 +108,9 @@ impl Paper for Toy {
     }
 
     fn metrics(&self, spec: &ToySpec, _needs: &Needs<ToySpec>) -> Result<Option<Vec<String>>> {
-        let names = if spec.trains {
+        let names = if spec.spec.validation.is_some() {
+            [sweep::ACCURACY, sweep::IMAGES]
+        } else if spec.trains {
             ["test-errors", "loss"]
         } else {
             ["before.test-errors", "after.test-errors"]
@@ -146,6 +159,9 @@ impl Paper for Toy {
         if self.fail_on == Some(cell.seed) {
             return Err(Error::failure("train: term `kd` is not finite at step 3"));
         }
+        if self.too_hot == Some(spec.temperature) {
+            return Err(Error::bad_input("loss term `kd` is NaN"));
+        }
         let mut result = CellResult {
             epochs: spec.epochs as u64,
             seconds: 1.25,
@@ -159,6 +175,12 @@ impl Paper for Toy {
                     / members.len() as f64;
             result.metrics.insert("before.test-errors".into(), mean);
             result.metrics.insert("after.test-errors".into(), mean / 2.0);
+        } else if let Some(Validation { share, seed }) = spec.validation {
+            // Best at a temperature of 4 and a rate of 0.5; epochs and the seed matter a little.
+            let off = (spec.temperature - 4.0).abs() + 10.0 * (spec.rate - 0.5).abs();
+            let right = 80.0 - off + 0.1 * spec.epochs as f64 + 0.01 * cell.seed as f64;
+            result.metrics.insert(sweep::ACCURACY.into(), right);
+            result.metrics.insert(sweep::IMAGES.into(), 10_000.0 * share * seed as f64);
         } else {
             result.metrics.insert("test-errors".into(), state.round());
             result.metrics.insert("loss".into(), state / 97.0);
@@ -172,6 +194,21 @@ impl Paper for Toy {
 
     fn cost(&self, spec: &ToySpec) -> Option<f64> {
         Some(spec.spec.epochs as f64)
+    }
+
+    fn holds_out(&self, kind: &str) -> bool {
+        kind == "train"
+    }
+
+    fn epochs(&self, spec: &ToySpec) -> Option<usize> {
+        Some(spec.spec.epochs)
+    }
+
+    fn shortened(&self, spec: &toml::Table, share: f64) -> Result<toml::Table> {
+        let mut spec = spec.clone();
+        let epochs = spec["epochs"].as_integer().expect("a number") as f64;
+        spec["epochs"] = toml::Value::Integer((epochs * share).round().max(1.0) as i64);
+        Ok(spec)
     }
 
     fn decorate(&self, table: &Table, out_dir: &Path) -> Result<Vec<PathBuf>> {

@@ -1,11 +1,13 @@
 //! `train`: one network, with or without facts, a teacher, and its parameters.
 //!
 //! Metrics: `test-errors`, `test-accuracy` (percent), `train-images` (those trained on); with images
-//! kept apart `held-out-accuracy`; with a curve `start-accuracy`, that on the test images before
-//! the first step, and, where the cell needs `plain`, `epochs-to-plain`: the first epoch whose
-//! accuracy on the images kept apart is at least that of `plain` at its end, 0 where the network
-//! begins with it, and one more than the epochs trained where none has it. The curve is a series of
-//! epoch, held-out accuracy and test accuracy, from epoch 0, before the first step.
+//! kept apart `held-out-accuracy`; with images to validate on `validation-accuracy` and their number,
+//! `validation-images`, in the place of what is of the test images, which are not looked at; with a
+//! curve `start-accuracy`, that on the test images before the first step, and, where the cell needs
+//! `plain`, `epochs-to-plain`: the first epoch whose accuracy on the images kept apart is at least
+//! that of `plain` at its end, 0 where the network begins with it, and one more than the epochs
+//! trained where none has it. The curve is a series of epoch, held-out accuracy and test accuracy,
+//! from epoch 0, before the first step.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,7 +22,7 @@ use kd_core::params::Params;
 use kd_core::train::{EpochRecord, Errors, Examples, Fit, checkpoint, predict, write_epochs};
 use kd_core::{Error, Result, Seed};
 use kd_experiment::{CellResult, Series};
-use kd_paper::TrainingContext;
+use kd_paper::{TrainingContext, validation};
 
 use super::migrate;
 use super::selection::{Selection, select};
@@ -31,7 +33,8 @@ use crate::view::{Measured, Seen, View};
 /// Images in one forward pass of an evaluation.
 pub const EVALUATION_CHUNK: usize = 1000;
 
-const METRICS: [&str; 3] = ["test-errors", "test-accuracy", "train-images"];
+const TRAIN_IMAGES: &str = "train-images";
+const ON_TEST: [&str; 2] = ["test-errors", "test-accuracy"];
 const HELD_OUT: &str = "held-out-accuracy";
 const START: &str = "start-accuracy";
 const TO_PLAIN: &str = "epochs-to-plain";
@@ -51,7 +54,8 @@ pub fn metrics(cell: &TrainCell, plain: bool) -> impl Iterator<Item = &'static s
     let held_out = (cell.examples.held_out > 0).then_some(HELD_OUT);
     let start = cell.curve.then_some(START);
     let to_plain = plain.then_some(TO_PLAIN);
-    METRICS.into_iter().chain(held_out).chain(start).chain(to_plain)
+    let measured = if cell.validation.is_some() { validation::METRICS } else { ON_TEST };
+    measured.into_iter().chain([TRAIN_IMAGES]).chain(held_out).chain(start).chain(to_plain)
 }
 
 /// Trains the network of `cell` and leaves it and `epochs.csv` in the cell's folder.
@@ -68,7 +72,8 @@ pub fn run(
     let &TrainingContext { device, seed, save_every, .. } = context;
     let started = Instant::now();
     let view = View::of(cell, images, measured, seed)?;
-    let Selection { rows, held_out } = select(&view.train.images.labels, &cell.examples, seed)?;
+    let Selection { rows, held_out, validation } =
+        select(&view.train.images.labels, &cell.examples, cell.validation.as_ref(), seed)?;
     let method = cell.method();
     let teacher_logits = if method.needs_teacher() {
         let mut logits = teacher_logits(needed, images, measured, &rows, seed, device)?;
@@ -139,10 +144,16 @@ pub fn run(
     write_epochs(&context.epochs(), &all)?;
     checkpoint::save(&context.network(), &params.snapshot()?, &spec)?;
 
-    let test =
-        Errors::count(&logits(&*model, &view.test, &test_rows, device)?, &view.test.images.labels)?;
-    let mut result =
-        CellResult::of(METRICS, [test.total() as f64, test.accuracy(), rows.len() as f64]);
+    let mut result = CellResult::of([TRAIN_IMAGES], [rows.len() as f64]);
+    if cell.validation.is_some() {
+        let accuracy = accuracy(&view.train, &validation)?;
+        result.metrics.extend(validation::metrics(accuracy, validation.len()));
+    } else {
+        let logits = logits(&*model, &view.test, &test_rows, device)?;
+        let test = Errors::count(&logits, &view.test.images.labels)?;
+        let numbers = [test.total() as f64, test.accuracy()];
+        result.metrics.extend(CellResult::of(ON_TEST, numbers).metrics);
+    }
     if !held_out.is_empty() {
         result.metrics.insert(HELD_OUT.to_owned(), accuracy(&view.train, &held_out)?);
     }

@@ -1,7 +1,8 @@
 //! `imported`: a network that somebody else trained, read from its file and measured.
 //!
 //! Metrics: `test-accuracy` and `train-accuracy`, in percent, over all test images and all training
-//! images, not augmented, and `parameters`.
+//! images, not augmented, and `parameters`. A cell with images to validate on has
+//! `validation-accuracy` on them and their number, `validation-images`, in the place of the two.
 
 use std::path::Path;
 
@@ -13,12 +14,19 @@ use kd_core::train::checkpoint;
 use kd_core::{Error, Result};
 use kd_experiment::CellResult;
 use kd_experiment::cli::remark;
+use kd_paper::validation;
 
 use super::{Work, accuracy};
 use crate::spec::ImportedCell;
 
-/// The names of its metrics.
-pub const METRICS: [&str; 3] = ["test-accuracy", "train-accuracy", "parameters"];
+const ACCURACIES: [&str; 2] = ["test-accuracy", "train-accuracy"];
+const PARAMETERS: &str = "parameters";
+
+/// The names of the metrics of `cell`.
+pub fn metrics(cell: &ImportedCell) -> Vec<&'static str> {
+    let measured = if cell.validation.is_some() { validation::METRICS } else { ACCURACIES };
+    measured.into_iter().chain([PARAMETERS]).collect()
+}
 
 /// Measures the network in `file` and leaves it in the cell's folder.
 ///
@@ -56,10 +64,19 @@ pub fn run(cell: &ImportedCell, file: Option<&Path>, work: &Work) -> Result<Cell
     let accuracy = |images: &LabelledImages| {
         accuracy(&**frozen.model(), images, images.len(), cell.normalisation, work.context.device)
     };
-    let result = CellResult::of(
-        METRICS,
-        [accuracy(&work.data.test)?, accuracy(&work.data.train)?, parameters as f64],
-    );
+    let mut result = CellResult::of([PARAMETERS], [parameters as f64]);
+    if let Some(part) = &cell.validation {
+        remark(format_args!(
+            "{}: the network may have been trained on the images that are held out, and pass on what it knows of them",
+            file.display()
+        ));
+        let train = &work.data.train;
+        let held_out = train.subset(&part.split(&train.labels)?.held_out)?;
+        result.metrics.extend(validation::metrics(accuracy(&held_out)?, held_out.len()));
+    } else {
+        let numbers = [accuracy(&work.data.test)?, accuracy(&work.data.train)?];
+        result.metrics.extend(CellResult::of(ACCURACIES, numbers).metrics);
+    }
     let known = TrainedOn { data: None, normalisation: cell.normalisation, classes };
     checkpoint::save_trained(&work.context.network(), &tensors, &spec, &known)?;
     Ok(result)

@@ -2,6 +2,7 @@
 
 pub mod cost;
 pub mod imported;
+mod selection;
 pub mod train;
 
 use candle_core::Device;

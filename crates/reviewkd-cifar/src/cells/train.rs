@@ -7,7 +7,9 @@
 //! network that is deployed, with what a method adds to it, and `adapter-parameters` of the method,
 //! which are dropped after training;
 //! `step-milliseconds`, the time of a training step, which differs from run to run. The series
-//! `epochs` has the loss and the test accuracy of each epoch.
+//! `epochs` has the loss and the test accuracy of each epoch. A cell with images to validate on has
+//! `validation-accuracy` on them, after the last epoch, and their number, `validation-images`, in
+//! the place of all that is of the test images, which it does not look at.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,19 +22,23 @@ use kd_core::method::PREFIX;
 use kd_core::params::{Params, is_buffer};
 use kd_core::train::{EpochRecord, Phases, checkpoint, write_epochs};
 use kd_experiment::{CellResult, Series};
+use kd_paper::validation;
 
+use super::selection::select;
 use super::{Work, accuracy};
 use crate::spec::{TeacherStatistics, TrainCell};
 
-/// The names of its metrics.
-pub const METRICS: [&str; 6] = [
-    "test-accuracy",
-    "best-test-accuracy",
-    "train-accuracy",
-    "parameters",
-    "adapter-parameters",
-    "step-milliseconds",
-];
+/// The metrics that every cell has.
+const METRICS: [&str; 4] =
+    ["train-accuracy", "parameters", "adapter-parameters", "step-milliseconds"];
+/// Those of a cell that is measured on the test images.
+const ON_TEST: [&str; 2] = [TEST_ACCURACY, "best-test-accuracy"];
+
+/// The names of the metrics of `cell`.
+pub fn metrics(cell: &TrainCell) -> Vec<&'static str> {
+    let measured = if cell.validation.is_some() { validation::METRICS } else { ON_TEST };
+    measured.into_iter().chain(METRICS).collect()
+}
 
 /// What is measured after each epoch.
 const TEST_ACCURACY: &str = "test-accuracy";
@@ -57,9 +63,11 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
     let started = Instant::now();
     let precision: kd_kernels::conv2d::Precision = cell.conv.into();
     let part = &cell.examples;
-    let count = part.count(data.train.len());
+    let selection = select(&data.train, part, cell.validation.as_ref())?;
+    let (train, count) = (&*selection.images, selection.count);
+    let tested = selection.validation.is_none();
     let examples = NormalisedExamples {
-        images: &data.train,
+        images: train,
         rows: (0..count as u32).collect(),
         normalisation: part.normalisation,
         augmentation: part.augmentation,
@@ -91,14 +99,14 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         precision,
         teacher: frozen.as_ref(),
         examples: &examples,
-        labels: &data.train.labels[..count],
+        labels: &train.labels[..count],
         seed,
         device,
         state: Some(context.state()),
         save_every: context.save_every,
         teacher_name: teacher.map(|teacher| teacher.name.to_owned()).unwrap_or_default(),
         data_name: data_name.to_owned(),
-        measure: Some(&measure),
+        measure: if tested { Some(&measure) } else { None },
     };
     let mut meter = context.meter(cell.epochs());
     let records = phases.run(&cell.phases(), &mut meter)?;
@@ -111,34 +119,35 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         classes: data.classes.clone(),
     };
     checkpoint::save_trained(&context.network(), &tensors, &deployed, &known)?;
-    // Measured at the end of the last epoch already, unless the weights were averaged since.
-    let measured = records
-        .last()
-        .and_then(|record| record.measured.get(TEST_ACCURACY))
-        .filter(|_| cell.train.average_epochs <= 1);
-    let last = match measured {
-        Some(measured) => *measured,
-        None => accuracy(&*model, &data.test, data.test.len(), part.normalisation, device)?,
-    };
-    let best = records
-        .iter()
-        .filter_map(|r| r.measured.get(TEST_ACCURACY))
-        .fold(last, |best, accuracy| best.max(*accuracy));
-    let on_train = accuracy(&*model, &data.train, count, part.normalisation, device)?;
+    let on_train = accuracy(&*model, train, count, part.normalisation, device)?;
     let weights = tensors.iter().filter(|(name, _)| !is_buffer(name));
     let parameters: usize = weights.map(|(_, tensor)| tensor.elem_count()).sum();
     let adapters = params.count() - parameters;
     let steps = count.div_ceil(cell.train.batch_size);
-    let numbers = [
-        last,
-        best,
-        on_train,
-        parameters as f64,
-        adapters as f64,
-        step_milliseconds(&records, steps),
-    ];
+    let numbers =
+        [on_train, parameters as f64, adapters as f64, step_milliseconds(&records, steps)];
     let mut result = CellResult::of(METRICS, numbers);
-    result.series.insert("epochs".to_owned(), curve(&records));
+    if let Some(held_out) = &selection.validation {
+        let images = held_out.len();
+        let accuracy = accuracy(&*model, held_out, images, part.normalisation, device)?;
+        result.metrics.extend(validation::metrics(accuracy, images));
+    } else {
+        // Measured at the end of the last epoch already, unless the weights were averaged since.
+        let measured = records
+            .last()
+            .and_then(|record| record.measured.get(TEST_ACCURACY))
+            .filter(|_| cell.train.average_epochs <= 1);
+        let last = match measured {
+            Some(measured) => *measured,
+            None => accuracy(&*model, &data.test, data.test.len(), part.normalisation, device)?,
+        };
+        let best = records
+            .iter()
+            .filter_map(|r| r.measured.get(TEST_ACCURACY))
+            .fold(last, |best, accuracy| best.max(*accuracy));
+        result.metrics.extend(CellResult::of(ON_TEST, [last, best]).metrics);
+    }
+    result.series.insert("epochs".to_owned(), curve(&records, tested));
     context.drop_state();
     let seconds = meter.seconds().max(started.elapsed().as_secs_f64());
     Ok(CellResult { epochs: records.len() as u64, seconds, ..result })
@@ -156,17 +165,16 @@ fn step_milliseconds(records: &[EpochRecord], steps: usize) -> f64 {
     seconds.get(seconds.len() / 2).map_or(0., |epoch| 1e3 * epoch / steps.max(1) as f64)
 }
 
-/// Loss and test accuracy by epoch.
-fn curve(records: &[EpochRecord]) -> Series {
+/// Loss and, where it was measured, test accuracy by epoch.
+fn curve(records: &[EpochRecord], tested: bool) -> Series {
     let row = |record: &EpochRecord| {
-        vec![
-            record.epoch as f64,
-            record.loss,
-            record.measured.get(TEST_ACCURACY).copied().unwrap_or_default(),
-        ]
+        let accuracy = record.measured.get(TEST_ACCURACY).copied().unwrap_or_default();
+        let accuracy = tested.then_some(accuracy);
+        [record.epoch as f64, record.loss].into_iter().chain(accuracy).collect()
     };
+    let columns = ["epoch", "loss"].into_iter().chain(tested.then_some(TEST_ACCURACY));
     Series {
-        columns: ["epoch", "loss", TEST_ACCURACY].map(str::to_owned).to_vec(),
+        columns: columns.map(str::to_owned).collect(),
         rows: records.iter().map(row).collect(),
     }
 }
