@@ -8,12 +8,15 @@ use toml::{Table, Value};
 const TRAIN: &str = "train";
 /// The key of a method.
 const METHOD: &str = "method";
-/// What counts epochs in a method's part.
-const WARM_UP: &str = "warm-up-epochs";
+/// How the keys end that count epochs in a method's part: `warm-up-epochs`.
+const EPOCHS: &str = "epochs";
+/// A method's factors of a weight, each `from` an epoch on.
+const FACTORS: &str = "factors";
+const FROM: &str = "from";
 
 /// The spec with every recipe in it in a `share` of its epochs, above 0 and at most 1, as
-/// [`TrainSpec::shortened`] has it, phases before the last included, and with the warm-up of a
-/// method at the same share of its run.
+/// [`TrainSpec::shortened`] has it, phases before the last included, and with all that counts epochs
+/// in a method, such as its warm-up, at the same share of its run.
 ///
 /// # Errors
 /// Bad input for a recipe that cannot be read, or where there is none.
@@ -39,9 +42,7 @@ fn shorten(spec: &mut Table, share: f64) -> Result<bool> {
                 found = true;
             }
             (METHOD, Value::Table(method)) => {
-                if let Some(Value::Integer(epochs)) = method.get_mut(WARM_UP) {
-                    *epochs = ((*epochs as f64 * share).round() as i64).max((*epochs).min(1));
-                }
+                shorten_method(method, share);
             }
             (_, Value::Table(inner)) => found |= shorten(inner, share)?,
             (_, Value::Array(items)) => {
@@ -53,6 +54,25 @@ fn shorten(spec: &mut Table, share: f64) -> Result<bool> {
         }
     }
     Ok(found)
+}
+
+/// Shortens what counts epochs in a method, and in the one that it joins.
+fn shorten_method(method: &mut Table, share: f64) {
+    let of = |epochs: i64| ((epochs as f64 * share).round() as i64).max(epochs.min(1));
+    for (key, value) in method.iter_mut() {
+        match value {
+            Value::Integer(epochs) if key.ends_with(EPOCHS) => *epochs = of(*epochs),
+            Value::Table(inner) => shorten_method(inner, share),
+            Value::Array(items) if key == FACTORS => {
+                for factor in items.iter_mut().filter_map(Value::as_table_mut) {
+                    if let Some(Value::Integer(from)) = factor.get_mut(FROM) {
+                        *from = of(*from);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -76,7 +96,11 @@ mod tests {
                     epochs(value, &format!("{path}[{i}]"), found);
                 }
             }
-            Value::Integer(number) if path.ends_with("epochs") || path.contains("schedule.at") => {
+            Value::Integer(number)
+                if path.ends_with("epochs")
+                    || path.contains("schedule.at")
+                    || path.contains("factors") =>
+            {
                 found.push((path.to_owned(), *number));
             }
             _ => {}
