@@ -134,6 +134,44 @@ def nd_terms():
     return record(math.log(10) + norm_and_direction(s, features("teacher.pooled", (width,)), centres, torch.tensor([0, 1, 2])), leaves)
 
 
+def class_correlation(s, t, temperature):
+    s, t = F.softmax(s / temperature, 1), F.softmax(t / temperature, 1)
+    return (t.t() @ t - s.t() @ s).pow(2).sum() / s.shape[1]
+
+
+def batch_correlation(s, t, temperature):
+    s, t = F.softmax(s / temperature, 1), F.softmax(t / temperature, 1)
+    return (t @ t.t() - s @ s.t()).pow(2).sum() / s.shape[0]
+
+
+def multi_level():
+    zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
+    return [case(f, zs, zt, temperature=t) for f in (class_correlation, batch_correlation) for t in (4.0, 1.0, 6.0)]
+
+
+def mlkd():
+    """The terms on two views, and the gradients of their sum by the student's logits, 0.1 of the labels' and 0.9 of the teacher's."""
+    w, s = Input((4, 10), 0.7, 0.1, 3.0).value.requires_grad_(), Input((4, 10), 0.9, 0.4, 3.0).value.requires_grad_()
+    wt, st, labels = Input((4, 10), 1.3, 0.5, 4.0).value, Input((4, 10), 1.1, 0.2, 4.0).value, torch.tensor([2, 0, 7, 9])
+    temperatures = (4.0, 3.0, 5.0, 2.0, 6.0)
+
+    def kd(s, t, temperature):
+        return temperature**2 * F.kl_div(F.log_softmax(s / temperature, 1), F.softmax(t / temperature, 1), reduction="batchmean")
+
+    p = F.softmax(wt, 1)
+    sure, of_class = p.max(1).values, p.sum(0)
+    c = (sure <= sure.quantile(0.5)).double().mean().item()
+    c_class = (of_class <= of_class.quantile(0.5)).double().mean().item()
+    terms = {
+        "hard": F.cross_entropy(w, labels) + F.cross_entropy(s, labels),
+        "instances": c * sum(kd(w, wt, t) for t in temperatures) + sum(kd(s, st, t) for t in (4.0, 3.0, 5.0)) + kd(w, wt, 2.0) + kd(w, wt, 6.0),
+        "classes": c_class * sum(class_correlation(w, wt, t) for t in temperatures),
+        "batch": c * sum(batch_correlation(w, wt, t) for t in temperatures),
+    }
+    (0.1 * terms["hard"] + 0.9 * (terms["instances"] + terms["classes"] + terms["batch"])).backward()
+    return {"terms": {n: v.item() for n, v in terms.items()}, "grads": {"first": w.grad.flatten().tolist(), "second": s.grad.flatten().tolist()}}
+
+
 class Headed(nn.Module):
     """resnet8 without its classifier, and another head, for 10 classes."""
 
@@ -226,7 +264,7 @@ def norm_cases():
 
 
 def main():
-    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd() + norm_cases(), "itrd": itrd_terms(), "nd": nd_terms(), "heads": heads(), "simkd": simkd(), "norm": norm()}
+    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd() + norm_cases() + multi_level(), "itrd": itrd_terms(), "nd": nd_terms(), "heads": heads(), "simkd": simkd(), "norm": norm(), "mlkd": mlkd()}
     OUT.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

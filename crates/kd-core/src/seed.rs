@@ -48,6 +48,13 @@ pub struct StepSeed {
 }
 
 impl StepSeed {
+    /// The draws of a second view of the step's images: streams that have nothing to do with those
+    /// of the first.
+    pub fn of_second_view(&self) -> Self {
+        let seed = Seed(split_mix(self.seed.0 ^ split_mix(fnv1a(b"second view"))));
+        Self { seed, ..*self }
+    }
+
     /// The stream for `purpose` at this step.
     pub fn stream(&self, purpose: &str) -> Stream {
         self.seed.stream(purpose, self.epoch, self.step)
@@ -82,6 +89,17 @@ mod tests {
             Seed(1).stream("shuffle", 2, 4),
         ] {
             assert_ne!(base, first(other));
+        }
+    }
+
+    #[test]
+    fn a_second_view_has_draws_of_its_own_at_each_step() {
+        let step = |seed, step| StepSeed { seed: Seed(seed), epoch: 2, step };
+        let first = |s: StepSeed| (0..4).map(|i| s.stream("crop").u32_at(i)).collect::<Vec<_>>();
+        let second = first(step(1, 3).of_second_view());
+        assert_eq!(second, first(step(1, 3).of_second_view()));
+        for other in [step(1, 3), step(1, 4).of_second_view(), step(2, 3).of_second_view()] {
+            assert_ne!(second, first(other));
         }
     }
 }

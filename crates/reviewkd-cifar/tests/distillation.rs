@@ -90,7 +90,7 @@ fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_a
     }
     assert!(kills >= 4, "only {kills} kills: the run is too short to be interrupted");
     let (expected, found) = (networks(whole.path()), networks(killed.path()));
-    assert_eq!(expected.len(), 6);
+    assert_eq!(expected.len(), 7);
     assert!(
         expected == found,
         "networks differ: {:?}",

@@ -2,9 +2,10 @@
 //! they are shown in training.
 
 use candle_core::{Device, Tensor};
+use rayon::prelude::*;
 
 use super::crop_flip::{self, Crop, CropFlip};
-use super::{LabelledImages, Normalisation};
+use super::{LabelledImages, Normalisation, StrongView};
 use crate::Result;
 use crate::model::Model;
 use crate::seed::StepSeed;
@@ -34,6 +35,36 @@ impl Examples for NormalisedExamples<'_> {
             &self.augmentation.crops(step, rows.len()),
             device,
         )
+    }
+
+    fn second_view(
+        &self,
+        rows: &[u32],
+        view: &StrongView,
+        step: StepSeed,
+        device: &Device,
+    ) -> Result<Tensor> {
+        // A crop and a flip of its own, as bytes.
+        let draws = step.of_second_view();
+        let (n, images) = (rows.len(), self.images);
+        let numbers: Vec<u32> = rows.iter().map(|&r| self.rows[r as usize]).collect();
+        let mut values = vec![0f32; n * images.pixels()];
+        let padding = self.augmentation.padding;
+        let crops = self.augmentation.crops(draws, n);
+        let bytes = [std::array::from_fn(|byte| byte as f32); 3];
+        crop_flip::gather(images, &numbers, padding, &crops, &bytes, &mut values)?;
+        let (table, size) = (self.normalisation.table(), (images.rows, images.cols));
+        let plane = (images.rows * images.cols).max(1);
+        let made = values.par_chunks_mut(images.pixels().max(1)).enumerate();
+        made.try_for_each(|(position, image)| -> Result<()> {
+            let mut bytes: Vec<u8> = image.iter().map(|&v| v as u8).collect();
+            view.apply(&mut bytes, size, draws, position)?;
+            for (i, (v, byte)) in image.iter_mut().zip(bytes).enumerate() {
+                *v = table[i / plane][usize::from(byte)];
+            }
+            Ok(())
+        })?;
+        Ok(Tensor::from_vec(values, (n, 3, images.rows, images.cols), device)?)
     }
 
     fn plain(&self, rows: &[u32], device: &Device) -> Result<Batch> {
@@ -124,6 +155,36 @@ mod tests {
                 Ok(t.get(i)?.flatten_all()?.to_vec1()?)
             };
             assert_eq!(flat(&batch.inputs, b)?, flat(&all, row)?);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_second_view_without_operations_is_another_crop_and_with_them_another_image() -> Result<()>
+    {
+        let images = images();
+        let augmentation = CropFlip { padding: 1, flip: true };
+        let rows: Vec<u32> = (0..40).collect();
+        let examples = NormalisedExamples {
+            images: &images,
+            rows: vec![0; 40],
+            normalisation: Normalisation::Crd,
+            augmentation,
+        };
+        let second = |operations, cutout, s| -> Result<Vec<f32>> {
+            let view = StrongView { operations, cutout };
+            let made = examples.second_view(&rows, &view, step(s), &Device::Cpu)?;
+            Ok(made.flatten_all()?.to_vec1()?)
+        };
+        // The draws of a batch of another seed: those of the second view.
+        let draws = step(0).of_second_view();
+        let cropped = examples.batch(&rows, draws, &Device::Cpu)?.inputs;
+        assert_eq!(second(0, 0., 0)?, cropped.flatten_all()?.to_vec1::<f32>()?);
+        let first = examples.batch(&rows, step(0), &Device::Cpu)?.inputs;
+        assert_ne!(second(0, 0., 0)?, first.flatten_all()?.to_vec1::<f32>()?);
+        assert_eq!(second(2, 0.5, 0)?, second(2, 0.5, 0)?);
+        for other in [second(2, 0., 0)?, second(0, 0.5, 0)?, second(2, 0.5, 1)?] {
+            assert_ne!(other, second(2, 0.5, 0)?);
         }
         Ok(())
     }

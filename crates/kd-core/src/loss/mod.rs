@@ -21,6 +21,7 @@ pub mod information_theoretic;
 pub mod learnt_temperature;
 pub mod logit_differences;
 pub mod logit_regression;
+pub mod multi_level;
 pub mod n_to_one;
 pub mod neuron_selectivity;
 pub mod norm_direction;

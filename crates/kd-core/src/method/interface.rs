@@ -5,6 +5,7 @@ use candle_core::{Device, Tensor, Var};
 use candle_nn::VarBuilder;
 use kd_kernels::conv2d::Precision;
 
+use crate::data::StrongView;
 use crate::frozen::Teacher;
 use crate::model::{Model, NetworkSpec, Outputs};
 use crate::params::Params;
@@ -140,7 +141,7 @@ pub enum Teaching {
 }
 
 /// What a method asks of a step. It is fixed when the method is built.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Wants {
     /// Whether the student runs at all; a phase that trains adapters on the teacher alone spares
     /// it.
@@ -149,6 +150,9 @@ pub struct Wants {
     pub student_taps: Vec<String>,
     /// What of the teacher.
     pub teaching: Teaching,
+    /// How a second view of the step's images is made, which both networks see too; none where one
+    /// is enough.
+    pub second_view: Option<StrongView>,
     /// Taps of the teacher on the whole training set, for [`Distillation::survey`]; none where the
     /// method looks at nothing before the first step.
     pub survey: Option<Vec<String>>,
@@ -157,8 +161,25 @@ pub struct Wants {
 impl Default for Wants {
     /// The student's logits alone.
     fn default() -> Self {
-        Self { student: true, student_taps: Vec::new(), teaching: Teaching::None, survey: None }
+        Self {
+            student: true,
+            student_taps: Vec::new(),
+            teaching: Teaching::None,
+            second_view: None,
+            survey: None,
+        }
     }
+}
+
+/// The logits of both networks on a second view of a step's images, without taps. The student's are
+/// those of a second pass in training: its batch-norms have the second view's statistics, and move
+/// their running ones again.
+#[derive(Clone, Copy)]
+pub struct SecondView<'a> {
+    /// The student's.
+    pub student: &'a Outputs,
+    /// The teacher's.
+    pub teacher: &'a Outputs,
 }
 
 /// What a step offers a method.
@@ -168,6 +189,8 @@ pub struct Step<'a> {
     pub student: Option<&'a Outputs>,
     /// The teacher's, where the method wants any; its taps in the order of [`Teaching::Live`].
     pub teacher: Option<&'a Outputs>,
+    /// What both say of the second view, where [`Wants::second_view`] asks for one.
+    pub second: Option<SecondView<'a>>,
     /// True classes, `u32 [batch]`.
     pub labels: &'a Tensor,
     /// Which examples of the data set these are, `[batch]`.
@@ -185,6 +208,14 @@ impl<'a> Step<'a> {
     /// Bad input when [`Wants::student`] is off.
     pub fn student(&self) -> Result<&'a Outputs> {
         self.student.ok_or_else(|| Error::bad_input("method: this step has no student's outputs"))
+    }
+
+    /// What both networks say of the second view.
+    ///
+    /// # Errors
+    /// Bad input when [`Wants::second_view`] asks for none.
+    pub fn second(&self) -> Result<SecondView<'a>> {
+        self.second.ok_or_else(|| Error::bad_input("method: this step has no second view"))
     }
 
     /// The teacher's outputs.

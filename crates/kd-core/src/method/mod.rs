@@ -30,6 +30,7 @@ pub mod itrd;
 pub mod logit_regression;
 mod logits;
 pub mod luminet;
+pub mod mlkd;
 pub mod nd;
 pub mod nkd;
 pub mod norm;
@@ -59,7 +60,9 @@ use crate::model::{Model, NetworkSpec};
 
 pub use anchored::{Anchored, check_penalty};
 pub use entropy_weights::{EntropyBound, EntropyWeights};
-pub use interface::{Context, Distillation, PREFIX, Pull, Recipe, Step, Teaching, Term, Wants};
+pub use interface::{
+    Context, Distillation, PREFIX, Pull, Recipe, SecondView, Step, Teaching, Term, Wants,
+};
 pub use logits::{LogitTerms, Soft, check_temperature, check_weight, rise};
 use logits::{check_exponent, check_warm_up, compared};
 
@@ -145,6 +148,8 @@ methods! {
     LogitRegression(logit_regression),
     /// Hossain et al. 2025, perceptions of a batch. See [`luminet`].
     Luminet(luminet),
+    /// Jin et al. 2023, multi-level logit distillation. See [`mlkd`].
+    Mlkd(mlkd),
     /// Wang et al. 2023, norm and direction of features beside another method. See [`nd`].
     Nd(nd),
     /// Yang et al. 2023, normalised soft targets. See [`nkd`].

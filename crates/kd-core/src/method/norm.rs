@@ -11,7 +11,8 @@
 //! With `logit-scale` a, the logits of both networks are standardised over the classes and
 //! multiplied by a before any term sees them, in training and in the deployed network, as the
 //! official program does (a = 2.5) and its instructions do not say. Without it they are as they
-//! are. The order of the classes, and with it accuracy, does not depend on it; the probabilities do.
+//! are. The order of the classes, and with it accuracy, does not depend on it; the probabilities
+//! do.
 //!
 //! Source: section 3 and the official program: N = 8, weight 1, hard-weight from 0.0625, 0.125,
 //! 0.25 and 0.5 for each pair, and factors of 0.1 from epoch 0, 0.5 from 10, 1 from 20, 0.5 from

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
+use crate::data::StrongView;
 use crate::seed::StepSeed;
 use crate::{Error, Result};
 
@@ -34,6 +35,24 @@ pub trait Examples: Sync {
     /// # Errors
     /// When the tensors cannot be made.
     fn batch(&self, rows: &[u32], step: StepSeed, device: &Device) -> Result<Batch>;
+
+    /// A second view of the images that [`Examples::batch`] gives for the same `rows` and `step`,
+    /// in the same order, made by draws from `step` alone, for methods that ask for it
+    /// ([`crate::method::Wants::second_view`]).
+    ///
+    /// # Errors
+    /// As [`Examples::batch`]. Bad input, by default: there is none of these examples.
+    fn second_view(
+        &self,
+        _rows: &[u32],
+        _view: &StrongView,
+        _step: StepSeed,
+        _device: &Device,
+    ) -> Result<Tensor> {
+        Err(Error::bad_input(
+            "examples: expected some with a second view, which the method asks for, got others",
+        ))
+    }
 
     /// The examples at `rows` as they are, without augmentation, for methods that look at the
     /// training set before the first step ([`crate::method::Wants::survey`]).

@@ -15,7 +15,7 @@ use super::observer::{EpochRecord, Observer};
 use super::training::{Task, Training};
 use super::{Batch, Examples, Optimizer, TrainSpec, Trains};
 use crate::frozen::Teacher;
-use crate::method::{Distillation, Pull, Step, Teaching, Term};
+use crate::method::{Distillation, Pull, SecondView, Step, Teaching, Term};
 use crate::model::{Mode, Model, Outputs};
 use crate::params::Params;
 use crate::seed::StepSeed;
@@ -168,18 +168,40 @@ impl<'a> Fit<'a> {
         draws: StepSeed,
         lr: f64,
     ) -> Result<Vec<TermValue>> {
-        self.step_on(optimizer, &self.examples.batch(rows, draws, self.device)?, draws, lr)
+        let Shown { batch, second } = self.shown(rows, draws)?;
+        self.taken(optimizer, &batch, second.as_ref(), draws, lr)
     }
 
     /// One step on a batch that [`Examples::batch`] made of the same `draws`: forward, backward and
     /// update. Returns the loss terms.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] when a term is not finite; the parameters are left alone then.
+    /// [`Error::NonFinite`] when a term is not finite; the parameters are left alone then. Bad
+    /// input when the method wants a second view, which a batch does not have.
     pub fn step_on(
         &self,
         optimizer: &mut Optimizer,
         batch: &Batch,
+        draws: StepSeed,
+        lr: f64,
+    ) -> Result<Vec<TermValue>> {
+        self.taken(optimizer, batch, None, draws, lr)
+    }
+
+    /// What a step shows of these examples.
+    fn shown(&self, rows: &[u32], draws: StepSeed) -> Result<Shown> {
+        let (examples, device) = (self.examples, self.device);
+        let view = self.method.wants().second_view;
+        let second =
+            view.map(|view| examples.second_view(rows, &view, draws, device)).transpose()?;
+        Ok(Shown { batch: examples.batch(rows, draws, device)?, second })
+    }
+
+    fn taken(
+        &self,
+        optimizer: &mut Optimizer,
+        batch: &Batch,
+        second: Option<&Tensor>,
         draws: StepSeed,
         lr: f64,
     ) -> Result<Vec<TermValue>> {
@@ -190,19 +212,24 @@ impl<'a> Fit<'a> {
             Ok(values)
         };
         if self.spec.optimizer.splits() {
-            let ([task, teacher], terms) = self.gradients_apart(batch, draws)?;
+            let ([task, teacher], terms) = self.gradients_apart(batch, second, draws)?;
             let values = known(terms)?;
             optimizer.step_apart(&task, &teacher, lr)?;
             return Ok(values);
         }
-        let (gradients, terms) = self.gradients(batch, draws)?;
+        let (gradients, terms) = self.gradients(batch, second, draws)?;
         let values = known(terms)?;
         optimizer.step(&gradients, lr)?;
         Ok(values)
     }
 
-    fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, LossTerms)> {
-        self.walked(batch, draws, |terms| {
+    fn gradients(
+        &self,
+        batch: &Batch,
+        second: Option<&Tensor>,
+        draws: StepSeed,
+    ) -> Result<(Gradients, LossTerms)> {
+        self.walked(batch, second, draws, |terms| {
             let loss = total(terms.iter())?
                 .ok_or_else(|| Error::bad_input("the method gave no loss term"))?;
             Ok(backward(&loss)?)
@@ -212,9 +239,10 @@ impl<'a> Fit<'a> {
     fn gradients_apart(
         &self,
         batch: &Batch,
+        second: Option<&Tensor>,
         draws: StepSeed,
     ) -> Result<([Gradients; 2], LossTerms)> {
-        self.walked(batch, draws, |terms| {
+        self.walked(batch, second, draws, |terms| {
             let of = |pull| total(terms.iter().filter(|term| term.pull == pull));
             // The two losses share a graph: the first pass leaves in it what the second needs.
             let task = of(Pull::Task)?.map(|loss| backward_keeping(&loss)).transpose()?;
@@ -227,6 +255,7 @@ impl<'a> Fit<'a> {
     fn walked<G>(
         &self,
         batch: &Batch,
+        second: Option<&Tensor>,
         draws: StepSeed,
         backward: impl Fn(&[Term]) -> Result<G>,
     ) -> Result<(G, LossTerms)> {
@@ -241,9 +270,12 @@ impl<'a> Fit<'a> {
             None
         };
         let teacher = self.teaching(&wants.teaching, batch)?;
+        let second = second.map(|images| self.on_second(images, draws)).transpose()?;
+        let second = second.as_ref().map(|[student, teacher]| SecondView { student, teacher });
         let step = Step {
             student: student.as_ref(),
             teacher: teacher.as_ref(),
+            second,
             labels: &batch.labels,
             numbers: &batch.numbers,
             epoch: draws.epoch.saturating_sub(self.earlier.len()),
@@ -257,12 +289,22 @@ impl<'a> Fit<'a> {
         Ok((gradients, values))
     }
 
+    fn needed_teacher(&self) -> Result<&'a Teacher> {
+        self.teacher
+            .ok_or_else(|| Error::bad_input("method: this one needs a teacher, and there is none"))
+    }
+
+    /// What student and teacher say of a second view of the step's images.
+    fn on_second(&self, images: &Tensor, draws: StepSeed) -> Result<[Outputs; 2]> {
+        let teacher = self.needed_teacher()?;
+        let student = self.model.forward(images, &[], Mode::Train(draws.of_second_view()))?;
+        Ok([student, teacher.forward(images, &[])?])
+    }
+
     /// Shows the method the training set as it is, where it asks for that.
     fn survey(&self, stops: &mut dyn FnMut() -> bool) -> Result<()> {
         let Some(taps) = &self.method.wants().survey else { return Ok(()) };
-        let teacher = self.teacher.ok_or_else(|| {
-            Error::bad_input("method: this one needs a teacher, and there is none")
-        })?;
+        let teacher = self.needed_teacher()?;
         let rows: Vec<u32> = (0..self.examples.len() as u32).collect();
         for (step, rows) in rows.chunks(self.spec.batch_size).enumerate() {
             let epoch = self.earlier.len();
@@ -274,6 +316,7 @@ impl<'a> Fit<'a> {
             self.method.survey(&Step {
                 student: None,
                 teacher: Some(&teacher),
+                second: None,
                 labels: &batch.labels,
                 numbers: &batch.numbers,
                 epoch: 0,
@@ -316,6 +359,12 @@ fn total<'a>(terms: impl Iterator<Item = &'a Term>) -> Result<Option<Tensor>> {
     Ok(loss)
 }
 
+/// What a step shows: a batch, and a second view of its images where the method wants one.
+struct Shown {
+    batch: Batch,
+    second: Option<Tensor>,
+}
+
 /// The images of a run, shuffled for each epoch.
 struct Images<'a> {
     fit: &'a Fit<'a>,
@@ -337,16 +386,16 @@ impl Images<'_> {
 }
 
 impl Task for Images<'_> {
-    type Batch = Batch;
+    type Batch = Shown;
 
     fn epoch(&self, _: usize) -> Result<(usize, usize)> {
         Ok((self.fit.steps(), self.fit.examples.len()))
     }
 
-    fn batch(&self, draws: StepSeed) -> Result<Batch> {
+    fn batch(&self, draws: StepSeed) -> Result<Shown> {
         let (order, size) = (self.order(draws.epoch), self.fit.spec.batch_size);
         let rows = &order[draws.step * size..order.len().min((draws.step + 1) * size)];
-        self.fit.examples.batch(rows, draws, self.fit.device)
+        self.fit.shown(rows, draws)
     }
 
     fn begin(&self, stops: &mut dyn FnMut() -> bool) -> Result<()> {
@@ -359,16 +408,16 @@ impl Task for Images<'_> {
             * spec.schedule.factor(epoch, step, spec.epochs, self.fit.steps(), spec.warm_up_epochs)
     }
 
-    fn gradients(&self, batch: &Batch, draws: StepSeed) -> Result<(Gradients, LossTerms)> {
-        self.fit.gradients(batch, draws)
+    fn gradients(&self, shown: &Shown, draws: StepSeed) -> Result<(Gradients, LossTerms)> {
+        self.fit.gradients(&shown.batch, shown.second.as_ref(), draws)
     }
 
     fn gradients_apart(
         &self,
-        batch: &Batch,
+        shown: &Shown,
         draws: StepSeed,
     ) -> Result<([Gradients; 2], LossTerms)> {
-        self.fit.gradients_apart(batch, draws)
+        self.fit.gradients_apart(&shown.batch, shown.second.as_ref(), draws)
     }
 
     fn measure(&self, _: usize) -> Result<BTreeMap<String, f64>> {

@@ -10,4 +10,5 @@ mod hub;
 mod idx;
 mod image_folder;
 mod real;
+mod strong_view;
 mod table;

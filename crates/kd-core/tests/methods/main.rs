@@ -12,6 +12,7 @@ mod distillation_losses;
 mod fits;
 mod golden_cases;
 mod itrd_features;
+mod mlkd_views;
 mod nd_centres;
 mod newer_feature_losses;
 mod newer_losses;
@@ -68,7 +69,8 @@ fn step<'a>(
     numbers: &'a [u32],
 ) -> Step<'a> {
     let draws = StepSeed { seed: Seed(3), epoch: 1, step: 0 };
-    Step { student: Some(student), teacher: Some(teacher), labels, numbers, epoch: 1, draws }
+    let (student, teacher) = (Some(student), Some(teacher));
+    Step { student, teacher, second: None, labels, numbers, epoch: 1, draws }
 }
 
 /// The methods of this file's tests, with the weights of their sources, on hard targets and joined

@@ -3,6 +3,7 @@
 
 use candle_core::{Result, Tensor};
 use kd_core::loss::cells::{cell_logits, over_cells};
+use kd_core::loss::multi_level::{batch_correlation, class_correlation};
 use kd_core::loss::{
     class_activation, decoupled, information_theoretic, n_to_one, norm_and_direction, softened_kl,
 };
@@ -46,6 +47,8 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
             norm_and_direction(&xs[0], &xs[1], &xs[2], &labels)
         }
         "n_to_one" => n_to_one(&xs[0], &xs[1]),
+        "class_correlation" => class_correlation(&xs[0], &xs[1], number("temperature")),
+        "batch_correlation" => batch_correlation(&xs[0], &xs[1], number("temperature")),
         other => panic!("{other}: no such loss"),
     }
 }
@@ -64,6 +67,8 @@ fn the_oracle_agrees_with_values_that_were_computed_without_pytorch() {
         ("over_cells", 0.3826570626565974),
         ("class_activation", 0.9927013032970847),
         ("norm_and_direction", 0.9720850186862035),
+        ("class_correlation", 0.01565409524514482),
+        ("batch_correlation", 0.001397686106166899),
     ];
     first_values_are(&golden(), 1e-12, &known);
 }

@@ -67,6 +67,7 @@ fn trajectory(name: &str, optimizer: &OptimizerSpec) -> kd_core::Result<()> {
         let terms = method.terms(&Step {
             student,
             teacher,
+            second: None,
             labels: &labels,
             numbers: &[],
             epoch: 0,

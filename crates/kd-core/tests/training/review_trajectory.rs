@@ -115,6 +115,7 @@ fn follow(mode: &str) -> Result<()> {
         let terms = method.terms(&Step {
             student: outputs,
             teacher: taught,
+            second: None,
             labels: &labels,
             numbers: &[],
             epoch: 20,
@@ -246,6 +247,7 @@ fn adapters_of_all_pairs_of_the_paper_have_their_shapes_and_parameters() -> Resu
         let step = Step {
             student: Some(&outputs),
             teacher: Some(&taught),
+            second: None,
             labels: &labels,
             numbers: &[],
             epoch: 0,

@@ -122,6 +122,7 @@ impl Pair {
         let step = Step {
             student: student.as_ref(),
             teacher: teacher.as_ref(),
+            second: None,
             labels: &labels,
             numbers,
             epoch: 0,

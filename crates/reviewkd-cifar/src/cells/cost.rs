@@ -11,6 +11,7 @@
 use std::time::Instant;
 
 use candle_core::{Device, Tensor};
+use kd_core::data::StrongView;
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{Context, Distillation, MethodSpec, PREFIX, Recipe, hard_targets};
 use kd_core::model::{Model, NetworkSpec};
@@ -181,5 +182,16 @@ impl Examples for RandomImages {
         let Batch { inputs, labels, numbers, .. } = &self.0[rows[0] as usize];
         let (inputs, labels, numbers) = (inputs.clone(), labels.clone(), numbers.clone());
         Ok(Batch { inputs, labels, numbers, teacher_logits: None })
+    }
+
+    /// Other random numbers: how long a step takes does not depend on what the images show.
+    fn second_view(
+        &self,
+        rows: &[u32],
+        _view: &StrongView,
+        _step: StepSeed,
+        _device: &Device,
+    ) -> Result<Tensor> {
+        Ok(self.0[(rows[0] as usize + 1) % self.0.len()].inputs.clone())
     }
 }
