@@ -69,6 +69,9 @@ pub fn agree(
     for (i, case) in cases.iter().enumerate() {
         let trained = sizes(&case["trained"]);
         for (dtype, eps) in DTYPES {
+            // The kernels' twins sum in f32, too: what is left of parts that cancel is rounded more.
+            let twins = dtype == DType::F32 && !kd_kernels::kernels_enabled();
+            let eps = if twins { 10. * eps } else { eps };
             let context = format!("case {i}, {}, {dtype:?}", case["loss"]);
             let mut xs = Vec::new();
             for (j, spec) in case["inputs"].as_array().expect("inputs").iter().enumerate() {
