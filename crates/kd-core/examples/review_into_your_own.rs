@@ -50,7 +50,7 @@ fn main() -> Result<()> {
     let five = |n: u32| (0..n).filter(|i| i % 20 < 5).collect::<Vec<u32>>();
     let (images, rows, test) = (&data.train, five(8000), data.test.subset(&five(4000))?);
     let (normalisation, augmentation) = (Normalisation::Crd, CropFlip { padding: 2, flip: true });
-    let examples = NormalisedExamples { images, rows, normalisation, augmentation };
+    let examples = NormalisedExamples { images, rows, normalisation, augmentation, views: None };
     #[rustfmt::skip]
     let optimizer = OptimizerSpec::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0., decoupled: false };
     #[rustfmt::skip]

@@ -22,6 +22,7 @@ pub mod model;
 pub mod params;
 pub mod process;
 pub mod seed;
+pub mod stored_outputs;
 pub mod torch_checkpoint;
 pub mod train;
 pub mod weight_map;

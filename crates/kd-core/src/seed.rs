@@ -18,6 +18,12 @@ impl Seed {
             ((epoch as u64) << 32) | step as u64,
         )
     }
+
+    /// The order in which an epoch shows `examples` training examples: the row at each place.
+    pub fn order(self, epoch: usize, examples: usize) -> Vec<u32> {
+        let order = self.stream("shuffle", epoch, 0).permutation(examples);
+        order.into_iter().map(|row| row as u32).collect()
+    }
 }
 
 /// FNV-1a of some bytes, 64 bits: short names get well separated words, and the value is fixed for

@@ -16,6 +16,7 @@ mod paper;
 mod precision;
 mod recipe;
 mod spec;
+mod stored_teacher;
 mod teachers;
 mod train;
 
@@ -30,6 +31,7 @@ use kd_paper::Machine;
 use crate::network_file::NetworkFile;
 use crate::paper::ReviewKd;
 use crate::precision::Precision;
+use crate::stored_teacher::{Stores, Views};
 
 /// Trains the networks of "Distilling Knowledge via Knowledge Review" on CIFAR.
 ///
@@ -48,6 +50,21 @@ struct Arguments {
     /// does not say its normalisation was trained with crd
     #[arg(long = "teacher", global = true, value_name = "[NETWORK=]FILE")]
     teachers: Vec<String>,
+    /// Keep what teachers say of the training images in teacher-outputs/ among the runs, and compute
+    /// it once for all students of a seed. VIEWS is how many augmentations of each image there are:
+    /// `all` for one each epoch, which changes no result; a number for so many, which are seen again
+    /// and again (another cell, where it has more epochs)
+    #[arg(long, global = true, value_name = "VIEWS")]
+    store_teacher: Option<Views>,
+    /// Most that the outputs of one teacher and seed may take, in GiB. With `all` the oldest make room
+    #[arg(
+        long,
+        global = true,
+        value_name = "GIB",
+        default_value_t = 20.,
+        requires = "store_teacher"
+    )]
+    store_limit: f64,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -57,6 +74,7 @@ const EXAMPLES: &str = "Examples:
   reviewkd-cifar run ablation --preset laptop --teacher resnet56=resnet56.pth
   reviewkd-cifar train --student resnet20 --teacher resnet56.pth --method review --to student.safetensors
   reviewkd-cifar eval student.safetensors
+  reviewkd-cifar run same-architecture --preset laptop --store-teacher all    computes each teacher's outputs once
   reviewkd-cifar show same-architecture/resnet56-resnet20-review
   reviewkd-cifar submit ablation --slurm --dry-run --preset paper    as jobs of Slurm: scripts and cost";
 
@@ -93,6 +111,7 @@ const FILES: Files = Files {
             "same-architecture",
             include_str!("../../../experiments/reviewkd-cifar/same-architecture.toml"),
         ),
+        ("stored-teacher", include_str!("../../../experiments/reviewkd-cifar/stored-teacher.toml")),
         ("student", include_str!("../../../experiments/reviewkd-cifar/student.toml")),
     ],
     reference: include_str!("../../../results/reviewkd-cifar/reference.csv"),
@@ -107,7 +126,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
     let machine = Machine::start(options)?;
     let request = data::Request::read(&options.data, options.data_dir.as_deref())?;
-    let paper = ReviewKd::new(request, machine);
+    let stores = arguments
+        .store_teacher
+        .map(|_| Stores::new(&options.runs_dir, arguments.store_limit))
+        .transpose()?;
+    let paper = ReviewKd::new(request, machine, stores);
     let given: Vec<NetworkFile> = arguments
         .teachers
         .iter()
@@ -118,6 +141,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         if matches!(arguments.command, Some(Command::Train(_))) { &[] } else { &given };
     let adjust = |experiments: &mut Vec<Experiment>| {
         precision::apply(experiments, arguments.conv);
+        stored_teacher::apply(experiments, options.preset, arguments.store_teacher)?;
         paper.set_teachers(teachers::replace(experiments, options.preset, in_tables)?);
         Ok(())
     };

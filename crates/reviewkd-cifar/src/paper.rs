@@ -12,6 +12,7 @@ use crate::cells::{self, Work};
 use crate::data::{Images, Request, TrainLabels};
 use crate::figures;
 use crate::spec::CellSpec;
+use crate::stored_teacher::Stores;
 use crate::teachers::Files;
 
 /// The files of imported teachers, which become known when the command line's options are applied.
@@ -34,18 +35,21 @@ pub struct ReviewKd {
     machine: Machine,
     data: OnDemand<Images>,
     teachers: KnownFiles,
+    stores: Option<Stores>,
 }
 
 impl ReviewKd {
     /// The name of its experiments, runs and results folders.
     pub const NAME: &str = "reviewkd-cifar";
 
-    /// The paper on this data and machine. Nothing is loaded until [`ReviewKd::data`] is called.
-    pub fn new(request: Request, machine: Machine) -> Self {
+    /// The paper on this data and machine, with the stores of teachers' outputs, if they are kept.
+    /// Nothing is loaded until [`ReviewKd::data`] is called.
+    pub fn new(request: Request, machine: Machine, stores: Option<Stores>) -> Self {
         Self {
             data: OnDemand::new(move || request.load()),
             machine,
             teachers: KnownFiles::default(),
+            stores,
         }
     }
 
@@ -102,6 +106,7 @@ impl Paper for ReviewKd {
             context: TrainingContext::of(job, &self.machine),
             data: &self.data()?.0,
             data_name: &job.cell.data,
+            stores: self.stores.as_ref(),
         };
         let result = match spec {
             CellSpec::Imported(spec) => {

@@ -2,11 +2,11 @@
 
 use kd_experiment::Experiment;
 use kd_kernels::conv2d;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Value;
 
 /// See [`conv2d::Precision`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// Winograd F(2×2, 3×3) and direct convolution.

@@ -121,6 +121,10 @@ pub struct ExamplesPart {
     pub augmentation: CropFlip,
     /// How bytes become numbers.
     pub normalisation: Normalisation,
+    /// How many augmentations each image has: epoch `e` shows it as epoch `e mod views` did. 0,
+    /// where the file does not say, for a new one in every epoch.
+    #[serde(default)]
+    pub views: usize,
 }
 
 impl ExamplesPart {
@@ -131,7 +135,7 @@ impl ExamplesPart {
 }
 
 /// What a teacher's batch-norms normalise with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TeacherStatistics {
     /// Their running statistics: evaluation mode.
@@ -268,6 +272,7 @@ impl TrainCell {
 
     fn check(&self) -> Result<()> {
         self.network(2)?;
+        Error::unless_within("examples.views", self.examples.views, 0..=1_000_000)?;
         self.validation.as_ref().map_or(Ok(()), Validation::check)?;
         self.phases().iter().try_for_each(Phase::check)
     }

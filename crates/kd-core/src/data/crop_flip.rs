@@ -4,6 +4,7 @@
 //! He, Zhang, Ren and Sun (2016), section 4.2, and every script of the distillation literature
 //! since. Padding comes before normalisation, so a padded pixel is black: `(0 − mean) / std`.
 
+use kd_kernels::stream::Stream;
 use serde::{Deserialize, Serialize};
 
 use super::normalisation::{Table, colour};
@@ -44,16 +45,23 @@ impl CropFlip {
     /// The crops of the `n` positions of a batch, a function of the step and the position alone.
     pub fn crops(self, step: StepSeed, n: usize) -> Vec<Crop> {
         let (crop, mirror) = (step.stream("crop"), step.stream("flip"));
+        (0..n as u64).map(|position| self.drawn(&crop, &mirror, position)).collect()
+    }
+
+    /// The crop of one position of a batch: that of [`CropFlip::crops`].
+    pub fn crop(self, step: StepSeed, position: usize) -> Crop {
+        self.drawn(&step.stream("crop"), &step.stream("flip"), position as u64)
+    }
+
+    fn drawn(self, crop: &Stream, mirror: &Stream, position: u64) -> Crop {
         let places = 2 * u64::from(self.padding) + 1;
         // At most 510.
         let offset = |i: u64| crop.below(i, places) as u16;
-        (0..n as u64)
-            .map(|i| Crop {
-                top: offset(2 * i),
-                left: offset(2 * i + 1),
-                flip: self.flip && mirror.u32_at(i) >> 31 == 1,
-            })
-            .collect()
+        Crop {
+            top: offset(2 * position),
+            left: offset(2 * position + 1),
+            flip: self.flip && mirror.u32_at(position) >> 31 == 1,
+        }
     }
 }
 

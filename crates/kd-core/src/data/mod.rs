@@ -29,6 +29,7 @@ pub mod split;
 pub mod table;
 pub mod trained_on;
 mod validation;
+pub mod views;
 
 pub use cifar::Cifar;
 pub use crop_flip::CropFlip;
@@ -46,3 +47,4 @@ pub use provenance::{Known, Provenance};
 pub use rand_augment::StrongView;
 pub use trained_on::TrainedOn;
 pub use validation::Validation;
+pub use views::Views;

@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use super::crop_flip::{self, Crop, CropFlip};
-use super::{LabelledImages, Normalisation, StrongView};
+use super::{LabelledImages, Normalisation, StrongView, Views};
 use crate::Result;
 use crate::model::Model;
 use crate::seed::StepSeed;
@@ -21,6 +21,8 @@ pub struct NormalisedExamples<'a> {
     pub normalisation: Normalisation,
     /// What is done to them at each step.
     pub augmentation: CropFlip,
+    /// The augmentations that each image has, where their number is limited.
+    pub views: Option<Views>,
 }
 
 impl Examples for NormalisedExamples<'_> {
@@ -29,12 +31,14 @@ impl Examples for NormalisedExamples<'_> {
     }
 
     fn batch(&self, rows: &[u32], step: StepSeed, device: &Device) -> Result<Batch> {
-        self.cut(
-            rows,
-            self.augmentation.padding,
-            &self.augmentation.crops(step, rows.len()),
-            device,
-        )
+        let augmentation = self.augmentation;
+        let crops = match self.views.as_ref().and_then(|views| views.shown_before(step, rows)) {
+            None => augmentation.crops(step, rows.len()),
+            Some(places) => {
+                places.into_iter().map(|(step, at)| augmentation.crop(step, at)).collect()
+            }
+        };
+        self.cut(rows, augmentation.padding, &crops, device)
     }
 
     fn second_view(
@@ -145,6 +149,7 @@ mod tests {
             rows,
             normalisation,
             augmentation: CropFlip::NONE,
+            views: None,
         };
         let batch = examples.batch(&[2, 0], step(0), &Device::Cpu)?;
         assert_eq!((examples.len(), batch.inputs.dims()), (3, &[2, 3, 2, 3][..]));
@@ -170,6 +175,7 @@ mod tests {
             rows: vec![0; 40],
             normalisation: Normalisation::Crd,
             augmentation,
+            views: None,
         };
         let second = |operations, cutout, s| -> Result<Vec<f32>> {
             let view = StrongView { operations, cutout };
@@ -197,6 +203,7 @@ mod tests {
             rows: vec![3, 1, 0],
             normalisation: Normalisation::Crd,
             augmentation,
+            views: None,
         };
         let augmented = examples(CropFlip { padding: 1, flip: true });
         let plain = augmented.plain(&[2, 0], &Device::Cpu)?;
@@ -216,6 +223,7 @@ mod tests {
             rows: vec![0; 40],
             normalisation: Normalisation::Crd,
             augmentation,
+            views: None,
         };
         let rows: Vec<u32> = (0..40).collect();
         let batch = |s| -> Result<Vec<f32>> {

@@ -19,6 +19,7 @@ use crate::method::{Distillation, Pull, SecondView, Step, Teaching, Term};
 use crate::model::{Mode, Model, Outputs};
 use crate::params::Params;
 use crate::seed::StepSeed;
+use crate::stored_outputs::StoredOutputs;
 use crate::{Error, Result, Seed};
 
 /// What a run is of, beside its recipe: a state file says it, and a state of anything else is
@@ -58,6 +59,9 @@ pub struct Fit<'a> {
     pub method: &'a dyn Distillation,
     /// The teacher, for a method that wants one and examples that do not carry its logits.
     pub teacher: Option<&'a Teacher>,
+    /// Where what the teacher says of the first view of a step's images is kept, if anywhere: what
+    /// is there is not computed again.
+    pub stored: Option<&'a StoredOutputs>,
     /// The training set.
     pub examples: &'a dyn Examples,
     /// The recipe.
@@ -101,6 +105,7 @@ impl<'a> Fit<'a> {
             trains: Trains::All,
             method,
             teacher: None,
+            stored: None,
             examples,
             spec,
             seed,
@@ -269,7 +274,7 @@ impl<'a> Fit<'a> {
         } else {
             None
         };
-        let teacher = self.teaching(&wants.teaching, batch)?;
+        let teacher = self.teaching(&wants.teaching, batch, draws.epoch)?;
         let second = second.map(|images| self.on_second(images, draws)).transpose()?;
         let second = second.as_ref().map(|[student, teacher]| SecondView { student, teacher });
         let step = Step {
@@ -326,9 +331,14 @@ impl<'a> Fit<'a> {
         Ok(())
     }
 
-    /// What the method takes of the teacher: stored logits where they will do and are there, and
-    /// otherwise what it says of the batch.
-    fn teaching(&self, teaching: &Teaching, batch: &Batch) -> Result<Option<Outputs>> {
+    /// What the method takes of the teacher: the batch's logits where they will do and are there,
+    /// and otherwise what it says of the batch, which may be stored.
+    fn teaching(
+        &self,
+        teaching: &Teaching,
+        batch: &Batch,
+        epoch: usize,
+    ) -> Result<Option<Outputs>> {
         let taps = match (teaching, &batch.teacher_logits) {
             (Teaching::None, _) => return Ok(None),
             (Teaching::Logits, Some(logits)) => {
@@ -337,7 +347,13 @@ impl<'a> Fit<'a> {
             (Teaching::Logits, None) => Vec::new(),
             (Teaching::Live { taps }, _) => names(taps),
         };
-        self.teacher.map(|teacher| teacher.forward(&batch.inputs, &taps)).transpose()
+        let Some(teacher) = self.teacher else { return Ok(None) };
+        let forward = || teacher.forward(&batch.inputs, &taps);
+        let outputs = match self.stored {
+            None => forward()?,
+            Some(stored) => stored.outputs(epoch, &batch.numbers, &taps, self.device, forward)?,
+        };
+        Ok(Some(outputs))
     }
 }
 
@@ -377,9 +393,7 @@ impl Images<'_> {
         // The value is whole at any time: it is replaced at once.
         let mut known = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         if known.0 != epoch || known.1.is_empty() {
-            let order =
-                self.fit.seed.stream("shuffle", epoch, 0).permutation(self.fit.examples.len());
-            *known = (epoch, order.into_iter().map(|row| row as u32).collect());
+            *known = (epoch, self.fit.seed.order(epoch, self.fit.examples.len()).into());
         }
         known.1.clone()
     }

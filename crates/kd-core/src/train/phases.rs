@@ -14,6 +14,7 @@ use crate::frozen::Teacher;
 use crate::method::{Context, Recipe};
 use crate::model::Model;
 use crate::params::Params;
+use crate::stored_outputs::StoredOutputs;
 use crate::{Error, Result, Seed};
 
 /// A training run by [`Phase`]s. Later phases go on from the parameters and the method's variables
@@ -29,6 +30,8 @@ pub struct Phases<'a> {
     pub precision: Precision,
     /// The teacher, if there is one.
     pub teacher: Option<&'a Teacher>,
+    /// As [`Fit::stored`].
+    pub stored: Option<&'a StoredOutputs>,
     /// The training set.
     pub examples: &'a dyn Examples,
     /// The classes of all examples of the data set, in their order; may be empty where no method
@@ -91,6 +94,7 @@ impl Phases<'_> {
             let fit = Fit {
                 trains: phase.trains.clone(),
                 teacher: self.teacher,
+                stored: self.stored,
                 state: self.state.clone(),
                 save_every: self.save_every,
                 identity,

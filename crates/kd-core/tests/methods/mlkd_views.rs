@@ -93,6 +93,7 @@ fn a_step_shows_both_networks_a_second_view_of_its_own_draws_in_a_second_pass() 
         rows: (0..8).collect(),
         normalisation: Normalisation::Crd,
         augmentation: CropFlip { padding: 4, flip: true },
+        views: None,
     };
     let (rows, recipe) = ([5u32, 0, 7, 2], recipe());
     let draws = StepSeed { seed: Seed(2), epoch: 0, step: 3 };

@@ -16,6 +16,7 @@ use kd_core::model::Model;
 use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
 use kd_core::params::{Params, buffer};
 use kd_core::seed::{Seed, StepSeed};
+use kd_core::stored_outputs::StoredOutputs;
 use kd_core::train::{
     Batch, EpochRecord, Examples, Fit, Identity, Observer, OptimizerSpec, Phase, Phases, Schedule,
     TrainSpec, Trains, checkpoint,
@@ -63,7 +64,11 @@ fn net(hidden: usize) -> MlpSpec {
 }
 
 fn teacher() -> Result<Teacher> {
-    let (params, vb) = Params::seeded(Seed(9), &DEVICE);
+    teacher_of(Seed(9))
+}
+
+fn teacher_of(seed: Seed) -> Result<Teacher> {
+    let (params, vb) = Params::seeded(seed, &DEVICE);
     Mlp::new(&net(12), vb)?;
     Frozen::build(params.snapshot()?, &DEVICE, |vb| {
         Ok(Box::new(Mlp::new(&net(12), vb)?) as Box<dyn Model>)
@@ -333,6 +338,7 @@ fn phases(
         vb: &vb,
         precision: Precision::Precise,
         teacher: Some(&teacher),
+        stored: None,
         examples: &Points,
         labels: &[],
         seed: Seed(3),
@@ -500,5 +506,31 @@ fn a_method_without_a_teacher_and_a_term_that_is_not_finite_are_named() -> Resul
         Err(Error::NonFinite { term, .. }) => assert_eq!(term, "hard"),
         other => panic!("expected a stop, got {other:?}"),
     }
+    Ok(())
+}
+
+#[test]
+fn stored_outputs_of_a_teacher_give_the_weights_of_a_live_one_and_spare_it() -> Result<()> {
+    let (dir, live) = (tempfile::tempdir().expect("a folder"), teacher()?);
+    // Its answers are in no student's weights while those of the first are stored.
+    let other = teacher_of(Seed(10))?;
+    let store = || StoredOutputs::open(dir.path(), &"live", POINTS, None, 1 << 30);
+    let trained = |teacher: &Teacher, stored: Option<&StoredOutputs>| -> Result<Weights> {
+        let (params, vb) = Params::seeded(Seed(3), &DEVICE);
+        let model = Mlp::new(&net(6), vb.clone())?;
+        let method = Remembering::build(&Context::new(&model, Some(teacher), &[], &params, &vb))?;
+        let spec = recipe(3);
+        let fit = Fit {
+            teacher: Some(teacher),
+            stored,
+            ..Fit::new(&model, &params, &method, &Points, &spec, Seed(3), &DEVICE)
+        };
+        fit.run(&mut Stop::after(3))?;
+        bits(&params)
+    };
+    let expected = trained(&live, None)?;
+    assert_ne!(trained(&other, None)?, expected);
+    assert_eq!(trained(&live, Some(&store()?))?, expected, "while they are stored");
+    assert_eq!(trained(&other, Some(&store()?))?, expected, "from the store");
     Ok(())
 }

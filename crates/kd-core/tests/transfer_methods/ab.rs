@@ -65,6 +65,7 @@ fn the_first_phase_moves_the_stages_alone_and_the_second_the_classifier_too() ->
         vb: pair.vb(),
         precision: Precision::Precise,
         teacher: Some(&pair.teacher),
+        stored: None,
         examples: &Noise,
         labels: &labels,
         seed: Seed(3),

@@ -48,6 +48,7 @@ fn the_second_phase_finds_the_paraphraser_and_trains_translator_and_student_only
         vb: pair.vb(),
         precision: Precision::Precise,
         teacher: Some(&pair.teacher),
+        stored: None,
         examples: &Noise,
         labels: &labels,
         seed: Seed(3),

@@ -13,6 +13,7 @@ use kd_core::train::{Errors, predict};
 use kd_paper::TrainingContext;
 
 use crate::data::Images;
+use crate::stored_teacher::Stores;
 
 /// Images in one forward pass of an evaluation.
 const CHUNK: usize = 250;
@@ -25,6 +26,8 @@ pub struct Work<'a> {
     pub data: &'a Images,
     /// Its name and fingerprint.
     pub data_name: &'a str,
+    /// Where teachers' outputs are kept, if they are.
+    pub stores: Option<&'a Stores>,
 }
 
 /// Percent of the first `count` images, not augmented, that the network gets right.

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use kd_core::Result;
-use kd_core::data::{NormalisedExamples, TrainedOn};
+use kd_core::data::{NormalisedExamples, TrainedOn, Views};
 use kd_core::frozen::{NETWORK, Saved};
 use kd_core::method::PREFIX;
 use kd_core::params::{Params, is_buffer};
@@ -58,7 +58,7 @@ pub struct TeacherCell<'a> {
 /// # Errors
 /// As [`Phases::run`], and when a file cannot be written.
 pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Result<CellResult> {
-    let &Work { context, data, data_name } = work;
+    let &Work { context, data, data_name, stores } = work;
     let (device, seed) = (context.device, context.seed);
     let started = Instant::now();
     let precision: kd_kernels::conv2d::Precision = cell.conv.into();
@@ -71,6 +71,9 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         rows: (0..count as u32).collect(),
         normalisation: part.normalisation,
         augmentation: part.augmentation,
+        views: (part.views > 0)
+            .then(|| Views::new(part.views, cell.train.batch_size, count, seed))
+            .transpose()?,
     };
     let saved = teacher
         .as_ref()
@@ -80,6 +83,10 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         TeacherStatistics::Running => saved.network,
         TeacherStatistics::Batch => saved.network.with_batch_statistics(),
     });
+    let stored = stores
+        .zip(teacher.as_ref())
+        .map(|(stores, teacher)| stores.open(cell, teacher.name, data_name, count, seed, device))
+        .transpose()?;
     let of_teacher = frozen.as_ref().map(|teacher| &**teacher.model());
     let spec = cell.student(data.train.classes, of_teacher)?;
     let (params, vb) = Params::seeded(seed, device);
@@ -98,6 +105,7 @@ pub fn run(cell: &TrainCell, work: &Work, teacher: Option<TeacherCell>) -> Resul
         vb: &vb,
         precision,
         teacher: frozen.as_ref(),
+        stored: stored.as_ref(),
         examples: &examples,
         labels: &train.labels[..count],
         seed,

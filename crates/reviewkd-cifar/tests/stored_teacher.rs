@@ -1,0 +1,151 @@
+//! `--store-teacher` as a user runs it, on generated images.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn run(dir: &Path, experiments: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reviewkd-cifar"));
+    command
+        .args(arguments)
+        .args(["--data", "embedded"])
+        .arg("--experiments")
+        .arg(experiments)
+        .current_dir(dir);
+    // A machine without a network and with an empty cache, whatever the one that runs the test has.
+    command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
+    command.output().expect("the binary starts")
+}
+
+fn succeeds(dir: &Path, experiments: &Path, arguments: &[&str]) {
+    let output = run(dir, experiments, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The one line of an error.
+fn refused(dir: &Path, experiments: &Path, arguments: &[&str]) -> String {
+    let output = run(dir, experiments, arguments);
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), message.lines().count()), (Some(2), 1), "{message}");
+    message
+}
+
+/// The tests' table of methods, without the rows from `end` on.
+fn methods(dir: &Path, end: &str) -> std::path::PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/distillation/methods.toml");
+    let text = std::fs::read_to_string(tests).expect("the table");
+    let kept = text.find(end).map_or(&*text, |place| &text[..place]);
+    let folder = dir.join("experiments");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("methods.toml"), kept).expect("written");
+    folder
+}
+
+fn folders(dir: &Path) -> Vec<std::path::PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+    let mut paths: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+    paths.retain(|path| path.is_dir());
+    paths.sort();
+    paths
+}
+
+/// The bytes of the files below a folder.
+fn size(dir: &Path) -> u64 {
+    let files = std::fs::read_dir(dir).expect("a folder").map(|entry| entry.expect("an entry"));
+    let of = |entry: std::fs::DirEntry| match entry.path() {
+        path if path.is_dir() => size(&path),
+        _ => entry.metadata().expect("its size").len(),
+    };
+    files.map(of).sum()
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+/// The bytes of every cell's network.
+fn networks(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let bytes = |cell: &Path| std::fs::read(cell.join("network.safetensors")).expect("a network");
+    let cells = folders(&dir.join("runs/reviewkd-cifar"));
+    cells.iter().map(|cell| (name(cell), bytes(cell))).collect()
+}
+
+/// Where the first row of another method begins.
+const CONTRAST: &str = "# A memory, and adapters of both networks.";
+
+#[test]
+fn all_views_stored_give_the_networks_of_live_teachers_at_any_limit() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let [live, stored, little] = ["live", "stored", "little"].map(|name| {
+        std::fs::create_dir(dir.path().join(name)).expect("a folder");
+        dir.path().join(name)
+    });
+    let experiments = methods(dir.path(), "no such row");
+    succeeds(&live, &experiments, &[]);
+    succeeds(&stored, &experiments, &["--store-teacher", "all"]);
+    // Room for logits, less than a view with taps has: views make room for each other.
+    succeeds(&little, &experiments, &["--store-teacher", "all", "--store-limit", "0.0001"]);
+    let expected = networks(&live);
+    assert!(expected.len() == 7 && expected == networks(&stored) && expected == networks(&little));
+    assert!(folders(&live.join("runs/teacher-outputs")).is_empty());
+    // With running statistics, and with those of each batch.
+    let stores = folders(&stored.join("runs/teacher-outputs"));
+    assert_eq!(stores.len(), 2);
+    let views: Vec<_> = stores.iter().map(|store| folders(store).len()).collect();
+    assert_eq!(views, [3, 3], "one for each epoch");
+    // Each store has kept little more than one file of a tap.
+    assert!(
+        size(&little.join("runs/teacher-outputs")) < size(&stored.join("runs/teacher-outputs")) / 2
+    );
+}
+
+#[test]
+fn fewer_views_than_epochs_make_other_cells_and_that_many_folders() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let experiments = methods(dir.path(), CONTRAST);
+    succeeds(dir.path(), &experiments, &["--store-teacher", "all"]);
+    succeeds(dir.path(), &experiments, &["--store-teacher", "2"]);
+    // The teacher is the same, the student another.
+    let cells = networks(dir.path());
+    assert_eq!(cells.len(), 3);
+    let views: Vec<_> = folders(&dir.path().join("runs/teacher-outputs"))
+        .iter()
+        .map(|s| folders(s).len())
+        .collect();
+    assert!(views == [2, 3] || views == [3, 2], "{views:?}");
+    // As many views as epochs are no limit.
+    succeeds(dir.path(), &experiments, &["--store-teacher", "6"]);
+    assert!(cells == networks(dir.path()));
+}
+
+#[test]
+fn what_cannot_be_stored_is_refused_before_anything_is_trained() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let (dir, experiments) = (dir.path(), methods(dir.path(), "no such row"));
+    for (arguments, part) in [
+        (&["--store-teacher", "0"][..], "--store-teacher <VIEWS>': expected all, or 1 or more"),
+        (&["--store-teacher", "all", "--store-limit=-1"], "--store-limit"),
+        (&["--store-limit", "1"], "--store-teacher"),
+        (
+            &["--store-teacher", "2"],
+            "--store-teacher: methods/review: expected all or at least its 3 epochs, since its teacher normalises with the statistics of each batch, got 2",
+        ),
+    ] {
+        let message = refused(dir, &experiments, arguments);
+        assert!(message.contains(part), "{arguments:?}: {message}");
+    }
+    assert!(folders(&dir.join("runs/reviewkd-cifar")).is_empty());
+}
+
+#[test]
+fn the_first_view_shows_that_all_do_not_fit() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let experiments = methods(dir.path(), CONTRAST);
+    let arguments = ["--store-teacher", "2", "--store-limit", "0.0001"];
+    let output = run(dir.path(), &experiments, &arguments);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    let last = message.lines().last().unwrap_or_default();
+    assert!(last.contains("stored teacher outputs: 2 views of 96 images take"), "{message}");
+    assert!(last.contains("the limit is 104.9 KiB; raise it, or take fewer views"), "{message}");
+}
