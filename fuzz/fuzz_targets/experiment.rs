@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use kd_experiment::experiment::parse;
+use kd_experiment::experiment_file::parse;
 use kd_experiment::{DataIdentity, ExpandRequest, Preset, expand};
 use libfuzzer_sys::fuzz_target;
 

@@ -2,7 +2,7 @@
 //! and merged by copying folders.
 //!
 //! ```text
-//! experiments/<paper>/<table>.toml          experiment   rows, grids, presets, seeds
+//! experiments/<paper>/<table>.toml          experiment   rows, grids, presets, seeds (read by experiment_file)
 //!        | expand                           expand       every number resolved, every cell once
 //!        v
 //!      Plan: cells in order, table lines    plan, cell   a cell's name is the hash of what decides its result
@@ -30,6 +30,7 @@ pub mod error;
 pub mod execute;
 pub mod expand;
 pub mod experiment;
+pub mod experiment_file;
 pub mod failure;
 pub mod finished;
 pub mod holder;

@@ -1,7 +1,9 @@
 //! Experiment files of a few lines that ask for more than any table has: an error within a moment,
 //! whatever the machine's memory.
 
-use kd_experiment::{DataIdentity, ExpandRequest, Experiment, Preset, Result, expand, experiment};
+use kd_experiment::{
+    DataIdentity, ExpandRequest, Experiment, Preset, Result, expand, experiment_file,
+};
 
 const HEAD: &str = r#"
 title = "T"
@@ -12,7 +14,7 @@ presets = { quick = { seeds = [1] }, laptop = { seeds = [1] }, paper = { seeds =
 "#;
 
 fn parsed(rows: &str) -> Result<Experiment> {
-    experiment::parse("table.toml", "table", &format!("{HEAD}{rows}"))
+    experiment_file::parse("table.toml", "table", &format!("{HEAD}{rows}"))
 }
 
 /// The names of the cells at the quick preset, or the error.

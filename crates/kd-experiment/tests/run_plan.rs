@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use kd_experiment::{
-    ExpandRequest, Experiment, Plan, Preset, Result, Seeds, Shard, cell, check, expand, experiment,
+    ExpandRequest, Experiment, Plan, Preset, Result, Seeds, Shard, cell, check, expand,
+    experiment_file,
 };
 
 mod toy;
@@ -11,7 +12,7 @@ mod toy;
 fn experiments() -> Vec<Experiment> {
     toy::EXPERIMENTS
         .iter()
-        .map(|(name, text)| experiment::parse(&format!("{name}.toml"), name, text).unwrap())
+        .map(|(name, text)| experiment_file::parse(&format!("{name}.toml"), name, text).unwrap())
         .collect()
 }
 
@@ -158,7 +159,7 @@ fn message(from: &str, to: &str) -> String {
     let (name, text) = toy::EXPERIMENTS[0];
     assert!(text.contains(from), "{from}");
     let changed = text.replacen(from, to, 1);
-    let parsed = experiment::parse("nets.toml", name, &changed);
+    let parsed = experiment_file::parse("nets.toml", name, &changed);
     let error = match parsed {
         Ok(nets) => plan_of(&[nets], &[], Preset::Quick, None).unwrap_err(),
         Err(error) => error,
@@ -244,7 +245,7 @@ fn a_table_that_asks_for_a_number_which_its_cells_do_not_have_is_refused_before_
         let (name, text) = toy::EXPERIMENTS[table];
         assert!(text.contains(from), "{from}");
         all[table] =
-            experiment::parse(&format!("{name}.toml"), name, &text.replace(from, to)).unwrap();
+            experiment_file::parse(&format!("{name}.toml"), name, &text.replace(from, to)).unwrap();
         let plan = plan_of(&all, &[], Preset::Quick, None).unwrap();
         check(&toy::Toy::default(), &plan, &plan.cells).map(drop).map_err(|error| error.to_string())
     };
@@ -280,9 +281,13 @@ fn needs_that_form_a_cycle_are_refused() {
     let text =
         text.replacen("kind = \"train\"", "kind = \"train\"\nneeds = { friend = \"student\" }", 1);
     let text = text.replace("quick = [1, 4]", "quick = [1]");
-    let error =
-        plan_of(&[experiment::parse("nets.toml", name, &text).unwrap()], &[], Preset::Quick, None)
-            .unwrap_err();
+    let error = plan_of(
+        &[experiment_file::parse("nets.toml", name, &text).unwrap()],
+        &[],
+        Preset::Quick,
+        None,
+    )
+    .unwrap_err();
     let expected = "nets.toml: needs form a cycle: nets/teacher seed 1 -> nets/student [temperature=1] seed 1 -> nets/teacher seed 1";
     assert_eq!(error.to_string(), expected);
 }
@@ -300,7 +305,7 @@ fn a_row_of_some_presets_is_in_the_table_at_those_alone_and_its_published_number
     let (name, text) = toy::EXPERIMENTS[0];
     let text =
         text.replace("name = \"student\"", "name = \"student\"\npresets = [\"laptop\", \"paper\"]");
-    let experiments = [experiment::parse("nets.toml", name, &text).unwrap()];
+    let experiments = [experiment_file::parse("nets.toml", name, &text).unwrap()];
     let rows = |preset| -> Vec<String> {
         let plan = plan_of(&experiments, &[], preset, None).unwrap();
         kd_experiment::References::parse("reference.csv", toy::REFERENCE)
@@ -315,10 +320,10 @@ fn a_row_of_some_presets_is_in_the_table_at_those_alone_and_its_published_number
             && rows(Preset::Paper).contains(&"student".to_owned())
     );
     let wrong = text.replace("presets = [\"laptop\"", "presets = [\"labtop\"");
-    let error = experiment::parse("nets.toml", name, &wrong).unwrap_err().to_string();
+    let error = experiment_file::parse("nets.toml", name, &wrong).unwrap_err().to_string();
     assert!(error.contains("presets") && error.contains("did you mean `laptop`?"), "{error}");
     assert!(
-        experiment::parse("nets.toml", name, &text.replace("[\"laptop\", \"paper\"]", "[]"))
+        experiment_file::parse("nets.toml", name, &text.replace("[\"laptop\", \"paper\"]", "[]"))
             .is_err()
     );
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kd_experiment::{Error, Preset, experiment};
+use kd_experiment::{Error, Preset, experiment_file};
 use toy::{EXPERIMENTS, Notes, Toy, files, main, noting};
 
 mod toy;
@@ -225,7 +225,7 @@ fn the_printed_row_put_into_the_file_has_the_settings_of_the_best_point() {
     let printed = folders.run(&folders.toy(), &GRID).expect("a sweep");
     let (_, row) = printed.split_once("below row student:\n\n").expect("a row");
     let (name, text) = EXPERIMENTS[0];
-    let read = experiment::parse(name, name, &format!("{text}\n{row}")).expect("a table");
+    let read = experiment_file::parse(name, name, &format!("{text}\n{row}")).expect("a table");
     let row = |name: &str| read.rows.iter().find(|row| row.name == name).expect("a row");
     let (old, new) = (row("student"), row("student-swept"));
     assert_eq!((&new.kind, &new.needs), (&old.kind, &old.needs));

@@ -79,7 +79,7 @@ fn shorten_method(method: &mut Table, share: f64) {
 mod tests {
     use std::path::Path;
 
-    use kd_experiment::{Preset, experiment};
+    use kd_experiment::{Preset, experiment_file};
 
     use super::*;
 
@@ -112,7 +112,7 @@ mod tests {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
         let (mut rows, mut warm_ups) = (0, 0);
         for paper in ["hinton-mnist", "reviewkd-cifar", "kd-recipes"] {
-            for table in experiment::load_dir(&root.join(paper)).expect("experiment files") {
+            for table in experiment_file::load_dir(&root.join(paper)).expect("experiment files") {
                 for row in table.rows.iter().filter(|row| row.kind == "train") {
                     let spec = row.spec.at(Preset::Paper);
                     let short = shortened(spec, 0.1).expect("a recipe");

@@ -9,7 +9,7 @@ use kd_core::data::cifar::Kind;
 use kd_core::data::mnist::Mnist;
 use kd_experiment::preset::PerPreset;
 use kd_experiment::{
-    CellId, CellResult, DataIdentity, ExpandRequest, Preset, expand, experiment, kept_cells,
+    CellId, CellResult, DataIdentity, ExpandRequest, Preset, expand, experiment_file, kept_cells,
 };
 use kd_translation::bitext::Corpus;
 
@@ -73,7 +73,8 @@ fn committed(path: &Path) -> Option<Cells> {
 
 /// The cells behind each line of a table, as the experiment files have them now.
 fn planned(paper: &str, table: &str, preset: Preset, data: &DataIdentity) -> Cells {
-    let mut experiments = experiment::load_dir(&root().join("experiments").join(paper)).unwrap();
+    let mut experiments =
+        experiment_file::load_dir(&root().join("experiments").join(paper)).unwrap();
     for (_, name, spec) in IMPORTED.iter().filter(|(of, ..)| *of == paper) {
         let rows = experiments.iter_mut().flat_map(|experiment| &mut experiment.rows);
         for row in rows.filter(|row| row.name == *name) {
@@ -195,7 +196,7 @@ fn the_students_that_tables_transfer_jitter_and_teacher_start_compare_with_are_t
 #[test]
 fn the_row_hard_targets_of_table_teacher_start_is_trained_as_student_hard_of_table_distillation_is()
 {
-    let experiments = experiment::load_dir(&root().join("experiments/hinton-mnist")).unwrap();
+    let experiments = experiment_file::load_dir(&root().join("experiments/hinton-mnist")).unwrap();
     for preset in [Preset::Quick, Preset::Laptop, Preset::Paper] {
         let spec = |table: &str, row: &str| {
             let rows = &experiments.iter().find(|e| e.name == table).unwrap().rows;

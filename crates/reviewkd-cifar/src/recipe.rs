@@ -120,7 +120,7 @@ mod tests {
 
     fn experiments() -> Vec<Experiment> {
         let read = |(name, text): &(&str, &str)| {
-            kd_experiment::experiment::parse(name, name, text).expect("a table")
+            kd_experiment::experiment_file::parse(name, name, text).expect("a table")
         };
         FILES.experiments.iter().map(read).collect()
     }

@@ -129,7 +129,7 @@ fn a_number_of_views_that_does_not_fit_is_refused_before_the_second_is_made() {
     let text = error.to_string();
     assert!(
         text.starts_with(
-            "stored teacher outputs: 4 views of 8 images take 1.1 KiB or more, the limit is 0.8 KiB"
+            "stored teacher outputs: 4 views of 8 images take 1.3 KiB or more, the limit is 1.0 KiB"
         ),
         "{text}"
     );

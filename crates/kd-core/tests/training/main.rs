@@ -7,5 +7,7 @@ mod formula;
 mod conv_trajectory;
 mod fit;
 mod mlp_trajectory;
+mod own_method;
 mod phases;
 mod review_trajectory;
+mod toy;

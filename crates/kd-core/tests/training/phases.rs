@@ -1,234 +1,21 @@
-//! Methods with adapters, phases and memories through the training loop, on a toy problem.
+//! Runs of one phase and of several, stopped and gone on with, on a toy problem.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
-use candle_core::{Device, Tensor};
-use candle_nn::Init;
-use kd_core::frozen::{Frozen, Teacher};
-use kd_core::loss::{cross_entropy, hint};
 use kd_core::method::hard_targets::HardTargets;
-use kd_core::method::{
-    Context, Distillation, MethodSpec, Step, Teaching, Term, Wants, hard_targets, soft_targets,
-};
-use kd_core::model::Model;
-use kd_core::model::mlp::{Mlp, MlpSpec, WeightInit};
-use kd_core::params::{Params, buffer};
-use kd_core::seed::{Seed, StepSeed};
-use kd_core::stored_outputs::StoredOutputs;
+use kd_core::method::{Context, MethodSpec, hard_targets, soft_targets};
+use kd_core::model::mlp::Mlp;
+use kd_core::params::Params;
+use kd_core::seed::Seed;
 use kd_core::train::{
-    Batch, EpochRecord, Examples, Fit, Identity, Observer, OptimizerSpec, Phase, Phases, Schedule,
-    TrainSpec, Trains, checkpoint,
+    EpochRecord, Fit, Identity, Observer, OptimizerSpec, Phase, Phases, TrainSpec, Trains,
+    checkpoint,
 };
 use kd_core::{Error, Result};
 use kd_kernels::conv2d::Precision;
 
-const DEVICE: Device = Device::Cpu;
-const POINTS: usize = 40;
-
-/// Points of eight dimensions: two classes by the sign of their sum.
-struct Points;
-
-impl Examples for Points {
-    fn len(&self) -> usize {
-        POINTS
-    }
-
-    fn batch(&self, rows: &[u32], _: StepSeed, device: &Device) -> Result<Batch> {
-        let points: Vec<f32> = rows
-            .iter()
-            .flat_map(|&r| (0..8).map(move |i| ((r * 8 + i) as f32 * 0.7).sin()))
-            .collect();
-        let labels: Vec<u32> =
-            points.chunks(8).map(|p| u32::from(p.iter().sum::<f32>() > 0.)).collect();
-        let inputs = Tensor::from_vec(points, (rows.len(), 8), device)?;
-        Ok(Batch {
-            inputs,
-            labels: Tensor::new(labels, device)?,
-            numbers: rows.to_vec(),
-            teacher_logits: None,
-        })
-    }
-}
-
-fn net(hidden: usize) -> MlpSpec {
-    MlpSpec {
-        inputs: 8,
-        hidden: vec![hidden],
-        classes: 2,
-        dropout_input: 0.,
-        dropout_hidden: 0.,
-        init: WeightInit::HeNormal,
-    }
-}
-
-fn teacher() -> Result<Teacher> {
-    teacher_of(Seed(9))
-}
-
-fn teacher_of(seed: Seed) -> Result<Teacher> {
-    let (params, vb) = Params::seeded(seed, &DEVICE);
-    Mlp::new(&net(12), vb)?;
-    Frozen::build(params.snapshot()?, &DEVICE, |vb| {
-        Ok(Box::new(Mlp::new(&net(12), vb)?) as Box<dyn Model>)
-    })
-}
-
-fn recipe(epochs: usize) -> TrainSpec {
-    TrainSpec {
-        epochs,
-        batch_size: 8,
-        learning_rate: 0.05,
-        schedule: Schedule::Constant {},
-        warm_up_epochs: 0,
-        optimizer: OptimizerSpec::Sgd { momentum: 0.9, nesterov: true, weight_decay: 1e-3 },
-        max_norm: 0.,
-        average_epochs: 0,
-    }
-}
-
-/// A method of a user's own: a linear adapter from the student's features to the teacher's, and a
-/// memory of the features of each example, which moves with them and does not train.
-struct Remembering {
-    wants: Wants,
-    adapter: Tensor,
-    memory: candle_core::Var,
-    epochs_seen: Mutex<Vec<usize>>,
-}
-
-impl Remembering {
-    fn build(context: &Context) -> Result<Self> {
-        let (from, to) = (
-            context.student().tap("hidden.0")?.channels,
-            context.teacher_model()?.tap("hidden.0")?.channels,
-        );
-        let adapter = context.vb().get_with_hints(
-            (from, to),
-            "adapter",
-            Init::Randn { mean: 0., stdev: 0.3 },
-        )?;
-        buffer(context.vb(), (POINTS, from), "memory", Init::Const(0.))?;
-        let wants = Wants {
-            student_taps: vec!["hidden.0".into()],
-            teaching: Teaching::Live { taps: vec!["hidden.0".into()] },
-            ..Wants::default()
-        };
-        Ok(Self { wants, adapter, memory: context.var("memory")?, epochs_seen: Mutex::default() })
-    }
-}
-
-impl Distillation for Remembering {
-    fn wants(&self) -> &Wants {
-        &self.wants
-    }
-
-    fn terms(&self, step: &Step) -> Result<Vec<Term>> {
-        self.epochs_seen.lock().expect("a lock").push(step.epoch);
-        let student = &step.student()?.taps[0];
-        let old = self
-            .memory
-            .as_detached_tensor()
-            .index_select(&Tensor::new(step.numbers, &DEVICE)?, 0)?;
-        Ok(vec![
-            Term::task("hard", cross_entropy(&step.student()?.logits, step.labels)?, 1.),
-            Term::teacher(
-                "hint",
-                hint(&student.matmul(&self.adapter)?, &step.teacher()?.taps[0])?,
-                0.5,
-            ),
-            Term::teacher("old", hint(student, &old)?, 0.1),
-        ])
-    }
-
-    fn remember(&self, step: &Step) -> Result<()> {
-        let mut rows = self.memory.as_detached_tensor().to_vec2::<f32>()?;
-        let new = step.student()?.taps[0].detach().to_vec2::<f32>()?;
-        for (number, values) in step.numbers.iter().zip(new) {
-            for (old, value) in rows[*number as usize].iter_mut().zip(values) {
-                *old = 0.5 * *old + 0.5 * value;
-            }
-        }
-        self.memory.set(&Tensor::new(rows, &DEVICE)?)?;
-        Ok(())
-    }
-}
-
-type Weights = BTreeMap<String, Vec<u32>>;
-
-fn bits(params: &Params) -> Result<Weights> {
-    let bits = |t: Tensor| -> Result<Vec<u32>> {
-        Ok(t.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f32::to_bits).collect())
-    };
-    params.snapshot()?.into_iter().map(|(name, t)| Ok((name, bits(t)?))).collect()
-}
-
-/// Stops a run as a kill does, after so many epochs that it trained itself, and counts those of an
-/// earlier process.
-struct Stop {
-    after: usize,
-    trained: usize,
-    resumed: usize,
-}
-
-impl Stop {
-    fn after(after: usize) -> Self {
-        Self { after, trained: 0, resumed: 0 }
-    }
-}
-
-impl Observer for Stop {
-    fn epoch(&mut self, _: &EpochRecord) {
-        self.trained += 1;
-        assert!(self.trained <= self.after, "stopped as if killed");
-    }
-
-    fn resumed(&mut self, _: &EpochRecord) {
-        self.resumed += 1;
-    }
-}
-
-/// Asks a run to stop after so many steps that it makes itself.
-struct Ask {
-    after: usize,
-    made: usize,
-}
-
-impl Observer for Ask {
-    fn epoch(&mut self, _: &EpochRecord) {}
-
-    fn stops(&mut self) -> bool {
-        self.made += 1;
-        self.made >= self.after
-    }
-
-    fn resumed(&mut self, _: &EpochRecord) {}
-}
-
-type Outcome = Result<Option<(Weights, Vec<EpochRecord>)>>;
-
-/// Runs `train` again and again, each time for so many steps, to its end; with how often it was
-/// stopped.
-fn in_parts(
-    steps: usize,
-    train: impl Fn(&mut dyn Observer) -> Outcome,
-) -> Result<(usize, Weights, Vec<EpochRecord>)> {
-    for stops in 0..1000 {
-        match train(&mut Ask { after: steps, made: 0 }) {
-            Err(Error::Stopped { .. }) => {}
-            done => {
-                let (weights, records) = done?.expect("an end");
-                return Ok((stops, weights, records));
-            }
-        }
-    }
-    panic!("no end");
-}
-
-/// The records without the time that they took.
-fn timeless(records: &[EpochRecord]) -> Vec<EpochRecord> {
-    records.iter().map(|record| EpochRecord { seconds: 0., ..record.clone() }).collect()
-}
+use super::own_method::{Remembering, remembering};
+use super::toy::*;
 
 #[test]
 fn a_run_that_is_asked_to_stop_anywhere_goes_on_from_that_step_to_the_same_bits() -> Result<()> {
@@ -245,63 +32,6 @@ fn a_run_that_is_asked_to_stop_anywhere_goes_on_from_that_step_to_the_same_bits(
             in_parts(steps, |observer| phases(&two_phases(), state("two"), "data", observer))?;
         assert!(stops >= 2 && weights == of_two, "{steps} steps at a time, two phases");
         assert_eq!(timeless(&again), timeless(&of_two_records));
-    }
-    Ok(())
-}
-
-/// Runs `train` until it is stopped; none then.
-fn until_stopped<T>(train: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(train))
-        .map_or(Ok(None), |done| done.map(Some))
-}
-
-fn remembering(
-    state: Option<PathBuf>,
-    stop: &mut dyn Observer,
-) -> Result<Option<(Weights, Vec<EpochRecord>)>> {
-    let (params, vb) = Params::seeded(Seed(3), &DEVICE);
-    let (model, teacher, recipe) = (Mlp::new(&net(6), vb.clone())?, teacher()?, recipe(4));
-    let method = Remembering::build(&Context::new(&model, Some(&teacher), &[], &params, &vb))?;
-    let fit = Fit {
-        teacher: Some(&teacher),
-        state,
-        ..Fit::new(&model, &params, &method, &Points, &recipe, Seed(3), &DEVICE)
-    };
-    let Some(records) = until_stopped(|| fit.run(stop))? else { return Ok(None) };
-    Ok(Some((bits(&params)?, records)))
-}
-
-#[test]
-fn a_method_of_ones_own_trains_its_adapter_and_moves_its_memory_and_goes_on_to_the_same_bits()
--> Result<()> {
-    let dir = tempfile::tempdir().expect("a folder");
-    let (whole, records) = remembering(None, &mut Stop::after(4))?.expect("an end");
-    assert_eq!(records[0].terms.keys().collect::<Vec<_>>(), ["hard", "hint", "old"]);
-    assert!(records[3].terms["hint"] < 0.9 * records[0].terms["hint"], "{records:?}");
-    // What trains and what does not: the memory is no parameter of an optimiser, and no decay has
-    // touched it.
-    let (params, vb) = Params::seeded(Seed(3), &DEVICE);
-    let (model, teacher) = (Mlp::new(&net(6), vb.clone())?, teacher()?);
-    Remembering::build(&Context::new(&model, Some(&teacher), &[], &params, &vb))?;
-    let start = bits(&params)?;
-    assert!(
-        params.named().iter().any(|(name, _)| name == "method.adapter")
-            && params.buffers().iter().any(|(name, _)| name == "method.memory")
-    );
-    assert_eq!(params.without("method.").count(), params.count() - 6 * 12);
-    for name in ["method.adapter", "method.memory", "layers.0.weight"] {
-        assert_ne!(start[name], whole[name], "{name}");
-    }
-    for stop in 1..4 {
-        let state = Some(dir.path().join(format!("{stop}.safetensors")));
-        assert!(remembering(state.clone(), &mut Stop::after(stop))?.is_none());
-        let mut last = Stop::after(4);
-        let (resumed, again) = remembering(state, &mut last)?.expect("an end");
-        assert!(resumed == whole, "stopped after epoch {stop}");
-        assert_eq!((last.resumed, last.trained), (stop, 4 - stop));
-        let losses =
-            |records: &[EpochRecord]| records.iter().map(|r| r.loss.to_bits()).collect::<Vec<_>>();
-        assert_eq!(losses(&records), losses(&again));
     }
     Ok(())
 }
@@ -506,31 +236,5 @@ fn a_method_without_a_teacher_and_a_term_that_is_not_finite_are_named() -> Resul
         Err(Error::NonFinite { term, .. }) => assert_eq!(term, "hard"),
         other => panic!("expected a stop, got {other:?}"),
     }
-    Ok(())
-}
-
-#[test]
-fn stored_outputs_of_a_teacher_give_the_weights_of_a_live_one_and_spare_it() -> Result<()> {
-    let (dir, live) = (tempfile::tempdir().expect("a folder"), teacher()?);
-    // Its answers are in no student's weights while those of the first are stored.
-    let other = teacher_of(Seed(10))?;
-    let store = || StoredOutputs::open(dir.path(), &"live", POINTS, None, 1 << 30);
-    let trained = |teacher: &Teacher, stored: Option<&StoredOutputs>| -> Result<Weights> {
-        let (params, vb) = Params::seeded(Seed(3), &DEVICE);
-        let model = Mlp::new(&net(6), vb.clone())?;
-        let method = Remembering::build(&Context::new(&model, Some(teacher), &[], &params, &vb))?;
-        let spec = recipe(3);
-        let fit = Fit {
-            teacher: Some(teacher),
-            stored,
-            ..Fit::new(&model, &params, &method, &Points, &spec, Seed(3), &DEVICE)
-        };
-        fit.run(&mut Stop::after(3))?;
-        bits(&params)
-    };
-    let expected = trained(&live, None)?;
-    assert_ne!(trained(&other, None)?, expected);
-    assert_eq!(trained(&live, Some(&store()?))?, expected, "while they are stored");
-    assert_eq!(trained(&other, Some(&store()?))?, expected, "from the store");
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use super::application::Application;
-use crate::{Error, Experiment, Paper, References, Result, experiment};
+use crate::{Error, Experiment, Paper, References, Result, experiment_file};
 
 /// Reads the paper's experiment files and its published numbers.
 pub(super) fn load<P: Paper>(
@@ -17,13 +17,13 @@ pub(super) fn load<P: Paper>(
     };
     let Some(dir) = dir else {
         let parse = |(name, text): &(&str, &str)| {
-            experiment::parse(&format!("built-in {paper}/{name}.toml"), name, text)
+            experiment_file::parse(&format!("built-in {paper}/{name}.toml"), name, text)
         };
         let experiments =
             application.files.experiments.iter().map(parse).collect::<Result<Vec<_>>>()?;
         return Ok((experiments, built_in_references(application)?));
     };
-    let experiments = experiment::load_dir(&dir)?;
+    let experiments = experiment_file::load_dir(&dir)?;
     // experiments/<paper> and results/<paper>/reference.csv stand side by side in a checkout.
     let beside =
         dir.ancestors().nth(2).map(|root| root.join("results").join(paper).join("reference.csv"));

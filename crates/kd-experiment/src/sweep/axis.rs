@@ -155,7 +155,7 @@ pub(super) fn agree(axes: &[Axis], spec: &Table, other: &Table) -> Result<(), St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment;
+    use crate::experiment_file;
 
     fn axis(text: &str) -> Axis {
         text.parse().expect("an axis")
@@ -167,7 +167,7 @@ mod tests {
             [[row]]\nname = 'r'\nkind = 'train'\n[row.spec]\nnetwork = 'resnet20'\n\
             method = { kind = 'kd', temperature = 4.0, soft = true }\nhidden = [800]\n\
             train = { epochs = 3, schedule = { kind = 'steps', at = [2] } }\n";
-        experiment::parse("t.toml", "t", text).expect("a table").rows.remove(0)
+        experiment_file::parse("t.toml", "t", text).expect("a table").rows.remove(0)
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::application::Application;
 use super::experiments;
 use super::output::say;
 use crate::result::current_commit;
-use crate::{Error, Paper, Result, experiment};
+use crate::{Error, Paper, Result, experiment_file};
 
 /// Writes the page: of this paper, and of the others under the results folder whose experiment files
 /// are at hand. The curves also go to `tensorboard`, a folder of event files, where one is named.
@@ -35,7 +35,7 @@ pub(super) fn run<P: Paper>(
             experiments::load(application)?.0
         } else {
             match experiments::around_working_dir(&name) {
-                Some(dir) => experiment::load_dir(&dir)?,
+                Some(dir) => experiment_file::load_dir(&dir)?,
                 None => continue,
             }
         };
