@@ -211,3 +211,70 @@ fn soft_targets(table: &Table) -> Result<ImageBars> {
         rows: pixels.iter().enumerate().map(row).collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kd_experiment::experiment_file;
+    use kd_experiment::plan::TablePlan;
+    use kd_experiment::{Metric, Preset, TableLine};
+
+    use super::*;
+
+    /// A committed table without its cells: what it says of each line.
+    fn committed(name: &str, dir: &Path) -> Table {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let file = root.join("experiments/hinton-mnist").join(format!("{name}.toml"));
+        let text = std::fs::read_to_string(&file).expect("the experiment file");
+        let experiment = experiment_file::parse(name, name, &text).expect("an experiment");
+        let text = std::fs::read_to_string(dir.join(format!("{name}.csv"))).expect("the table");
+        let mut records = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let header = records.next().expect("a header");
+        let metric = header.iter().position(|column| *column == "metric").expect("a column");
+        let line = |record: Vec<&str>| TableLine {
+            row: record[0].to_owned(),
+            keys: (1..metric).map(|i| (header[i].to_owned(), record[i].to_owned())).collect(),
+            metric: Metric { name: record[metric].to_owned(), unit: record[metric + 1].to_owned() },
+            mean: record[metric + 2].parse().expect("a mean"),
+            std: record[metric + 3].parse().ok(),
+            n: record[metric + 4].parse().expect("a number of seeds"),
+            reference: None,
+            cells: Vec::new(),
+        };
+        Table {
+            plan: TablePlan {
+                name: name.to_owned(),
+                title: experiment.title,
+                source: experiment.source,
+                claim: experiment.claim,
+                file: experiment.file,
+                preset: Preset::Laptop,
+                dataset: "mnist".to_owned(),
+                comparable: true,
+                columns: header[1..metric].iter().map(|column| (*column).to_owned()).collect(),
+                lines: Vec::new(),
+                elsewhere: Vec::new(),
+            },
+            lines: records.map(line).collect(),
+            cells: BTreeMap::new(),
+        }
+    }
+
+    /// To draw them again after a change of the plots: `KD_REDRAW=1 cargo test -p hinton-mnist
+    /// committed_pictures`.
+    #[test]
+    fn committed_pictures_are_those_of_the_committed_numbers() {
+        let dir =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../../results/hinton-mnist/mnist-laptop");
+        let anew = tempfile::tempdir().expect("a folder");
+        for name in ["temperature", "few-labels", "high-temperature-limit"] {
+            let to = if std::env::var_os("KD_REDRAW").is_some() { &dir } else { anew.path() };
+            draw(&committed(name, &dir), to).expect("a picture");
+            let picture = |dir: &Path| {
+                std::fs::read_to_string(dir.join(format!("{name}.svg"))).expect("the picture")
+            };
+            assert!(picture(to) == picture(&dir), "{name}.svg is not drawn from {name}.csv");
+        }
+    }
+}
