@@ -149,13 +149,14 @@ def multi_level():
     return [case(f, zs, zt, temperature=t) for f in (class_correlation, batch_correlation) for t in (4.0, 1.0, 6.0)]
 
 
-def mlkd():
+def mlkd(standardised=False, temperatures=(4.0, 3.0, 5.0, 2.0, 6.0)):
     """The terms on two views, and the gradients of their sum by the student's logits, 0.1 of the labels' and 0.9 of the teacher's."""
     w, s = Input((4, 10), 0.7, 0.1, 3.0).value.requires_grad_(), Input((4, 10), 0.9, 0.4, 3.0).value.requires_grad_()
     wt, st, labels = Input((4, 10), 1.3, 0.5, 4.0).value, Input((4, 10), 1.1, 0.2, 4.0).value, torch.tensor([2, 0, 7, 9])
-    temperatures = (4.0, 3.0, 5.0, 2.0, 6.0)
 
     def kd(s, t, temperature):
+        if standardised:
+            s, t = ((z - z.mean(1, keepdim=True)) / (1e-7 + z.std(1, keepdim=True)) for z in (s, t))
         return temperature**2 * F.kl_div(F.log_softmax(s / temperature, 1), F.softmax(t / temperature, 1), reduction="batchmean")
 
     p = F.softmax(wt, 1)
@@ -164,7 +165,7 @@ def mlkd():
     c_class = (of_class <= of_class.quantile(0.5)).double().mean().item()
     terms = {
         "hard": F.cross_entropy(w, labels) + F.cross_entropy(s, labels),
-        "instances": c * sum(kd(w, wt, t) for t in temperatures) + sum(kd(s, st, t) for t in (4.0, 3.0, 5.0)) + kd(w, wt, 2.0) + kd(w, wt, 6.0),
+        "instances": c * sum(kd(w, wt, t) for t in temperatures) + sum(kd(s, st, t) for t in temperatures[:3]) + sum(kd(w, wt, t) for t in temperatures[3:]),
         "classes": c_class * sum(class_correlation(w, wt, t) for t in temperatures),
         "batch": c * sum(batch_correlation(w, wt, t) for t in temperatures),
     }
@@ -264,7 +265,7 @@ def norm_cases():
 
 
 def main():
-    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd() + norm_cases() + multi_level(), "itrd": itrd_terms(), "nd": nd_terms(), "heads": heads(), "simkd": simkd(), "norm": norm(), "mlkd": mlkd()}
+    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd() + norm_cases() + multi_level(), "itrd": itrd_terms(), "nd": nd_terms(), "heads": heads(), "simkd": simkd(), "norm": norm(), "mlkd": mlkd(), "mlkd_ls": mlkd(standardised=True, temperatures=(2.0, 3.0, 5.0, 2.0, 6.0))}
     OUT.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

@@ -19,6 +19,10 @@
 //! the first one (the sum over V). Q3 the other losses on the second view are computed and not
 //! used.
 //!
+//! With `standardised`, the divergences compare standardised logits ("Logit standardization in
+//! knowledge distillation", CVPR 2024), and CC, BC, c and c' the logits as they are, as in its
+//! program.
+//!
 //! Both networks see both views, in two passes: batch-norms of the student move twice a step.
 
 use candle_core::Tensor;
@@ -29,7 +33,7 @@ use super::{
 };
 use crate::data::StrongView;
 use crate::loss::multi_level::{batch_correlation, class_correlation, unsure_shares};
-use crate::loss::{cross_entropy, softened_kl};
+use crate::loss::{cross_entropy, softened_kl, standardised};
 use crate::{Error, Result};
 
 /// How many of the temperatures the second view is seen at.
@@ -47,6 +51,9 @@ pub struct Spec {
     pub hard_weight: f64,
     /// How the second view is made.
     pub view: StrongView,
+    /// Whether the divergences are of [`standardised`] logits; false where the file does not say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub standardised: bool,
 }
 
 /// Terms: `hard`, of both views, `instances`, `classes` and `batch`.
@@ -90,6 +97,12 @@ impl Distillation for Mlkd {
         let (w, w_teacher) = (&step.student()?.logits, &step.teacher()?.logits);
         let (s, s_teacher) = (&second.student.logits, &second.teacher.logits);
         let Spec { temperatures, weight, hard_weight, .. } = &self.spec;
+        let compared = |logits: &Tensor| match self.spec.standardised {
+            true => standardised(logits),
+            false => Ok(logits.clone()),
+        };
+        let [w_kd, w_kd_teacher] = [compared(w)?, compared(w_teacher)?];
+        let [s_kd, s_kd_teacher] = [compared(s)?, compared(s_teacher)?];
         let over = |temperatures: &[f64], loss: &dyn Fn(f64) -> candle_core::Result<Tensor>| {
             let parts =
                 temperatures.iter().map(|&t| loss(t)).collect::<candle_core::Result<Vec<_>>>();
@@ -97,9 +110,9 @@ impl Distillation for Mlkd {
         };
         let [images, classes] = unsure_shares(w_teacher)?;
         let (on_second, on_first) = temperatures.split_at(ON_SECOND);
-        let first = |t: f64| softened_kl(w, w_teacher, t);
+        let first = |t: f64| softened_kl(&w_kd, &w_kd_teacher, t);
         let mut instances = (over(temperatures, &first)? * images)?;
-        instances = (instances + over(on_second, &|t| softened_kl(s, s_teacher, t))?)?;
+        instances = (instances + over(on_second, &|t| softened_kl(&s_kd, &s_kd_teacher, t))?)?;
         if !on_first.is_empty() {
             instances = (instances + over(on_first, &first)?)?;
         }

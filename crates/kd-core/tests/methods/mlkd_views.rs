@@ -21,7 +21,7 @@ const VIEW: StrongView = StrongView { operations: 2, cutout: 0.5 };
 
 fn spec() -> mlkd::Spec {
     let temperatures = vec![4., 3., 5., 2., 6.];
-    mlkd::Spec { temperatures, weight: 0.9, hard_weight: 0.1, view: VIEW }
+    mlkd::Spec { temperatures, weight: 0.9, hard_weight: 0.1, view: VIEW, standardised: false }
 }
 
 /// scale · sin(a·i + b) of 4 × 10 logits.
@@ -32,8 +32,18 @@ fn wave(a: f64, b: f64, scale: f64) -> Result<Tensor> {
 
 #[test]
 fn mlkds_loss_and_gradients_on_both_views_are_pytorchs() -> Result<()> {
+    is_pytorchs(spec(), "mlkd")
+}
+
+#[test]
+fn mlkds_loss_of_standardised_logits_is_pytorchs() -> Result<()> {
+    let temperatures = vec![2., 3., 5., 2., 6.];
+    is_pytorchs(mlkd::Spec { temperatures, standardised: true, ..spec() }, "mlkd_ls")
+}
+
+fn is_pytorchs(spec: mlkd::Spec, case: &str) -> Result<()> {
     let pair = Pair::new("resnet8", "resnet14")?;
-    let method = pair.build(&spec().into())?;
+    let method = pair.build(&spec.into())?;
     let (w, s) = (Var::from_tensor(&wave(0.7, 0.1, 3.)?)?, Var::from_tensor(&wave(0.9, 0.4, 3.)?)?);
     let of = |logits: Tensor| Outputs { logits, taps: Vec::new() };
     let (first, second) = (of(w.as_tensor().clone()), of(s.as_tensor().clone()));
@@ -42,7 +52,7 @@ fn mlkds_loss_and_gradients_on_both_views_are_pytorchs() -> Result<()> {
     let mut step = step(&first, &teacher, &labels, &[0; 4]);
     step.second = Some(SecondView { student: &second, teacher: &of_second });
     let terms = method.terms(&step)?;
-    let golden = golden()["mlkd"].clone();
+    let golden = golden()[case].clone();
     let mut loss = Tensor::new(0f32, &Device::Cpu)?;
     for (term, weight) in terms.iter().zip([0.1, 0.9, 0.9, 0.9]) {
         assert_eq!(term.weight, weight);
