@@ -4,7 +4,8 @@
 //! loss terms. The arithmetic is in [`crate::loss`]; a method is wiring. Each file has two things:
 //! `Spec`, the hyper-parameters as an experiment file writes them, which is a [`Recipe`], and the
 //! [`Distillation`] that it builds for a student and a teacher. To add a method, write its file
-//! beside [`fitnet`] and name it in the list at the end of this one.
+//! beside [`fitnet`] and name it in the list at the end of this one. [`choosing`] says which method
+//! is for which case.
 
 pub mod ab;
 pub mod abkd;
@@ -12,6 +13,7 @@ mod anchored;
 pub mod at;
 pub mod cat_kd;
 pub mod cc;
+pub mod choosing;
 mod class_means;
 mod classified;
 pub mod crd;

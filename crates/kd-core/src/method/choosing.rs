@@ -1,0 +1,65 @@
+//! Which method for which case.
+//!
+//! What a method looks at decides where it can be used and what a step costs; this page sorts them
+//! by that. What they reach is in `results/reviewkd-cifar/README.md`, and what a step of each takes
+//! (time over the student's alone, memory, adapters) in the table `cost` there.
+//!
+//! # By what there is
+//!
+//! - **Only the teacher's logits**, perhaps stored, or from another program: the methods on logits.
+//!   They ask nothing of the architectures but the same classes. Without augmentation, or with
+//!   [`stored_outputs`](crate::stored_outputs), the teacher need not run at all.
+//! - **Both networks, of one architecture**: all of them. [`fsp`](super::fsp) is for this case alone:
+//!   its maps must have the same channels.
+//! - **Both networks, of different architectures**: methods on logits, on the pooled vectors, or with
+//!   adapters ([`review`](super::review), [`vid`](super::vid), [`simkd`](super::simkd)).
+//!   [`ofd`](super::ofd) wants maps before their activations, which MobileNetV2 does not have.
+//! - **A network of one's own**: a method on logits needs nothing of it. One on pooled vectors needs
+//!   its tap `pooled`; one on stages its taps `stage1` and so on.
+//! - **Few images of a class in a batch, or very small batches**: not the methods that compare the
+//!   images of a batch with each other ([`sp`](super::sp), [`cc`](super::cc), [`rkd`](super::rkd),
+//!   [`pkt`](super::pkt), [`dist`](super::dist), [`luminet`](super::luminet),
+//!   [`itrd`](super::itrd), [`mlkd`](super::mlkd)).
+//!
+//! # On logits
+//!
+//! | method | what it compares | beside the student |
+//! |---|---|---|
+//! | [`soft_targets`](super::soft_targets) | softened predictions; `standardised` for logit standardisation, `entropy-weights` for weights by entropy | – |
+//! | [`dkd`](super::dkd) | the true class and the order of the others, weighed apart | – |
+//! | [`nkd`](super::nkd) | the true class, as far as the teacher trusts it, and the others | – |
+//! | [`rld`](super::rld) | how sure the teacher is, and the classes that it holds for less likely than the true one: a teacher that is wrong misleads less | – |
+//! | [`dist`](super::dist) | predictions up to scale and shift, of each image and of each class over the batch | – |
+//! | [`luminet`](super::luminet) | predictions after each class's logits are normalised over the batch | – |
+//! | [`ttm`](super::ttm), [`norm_kd`](super::norm_kd), [`abkd`](super::abkd) | predictions, by a power, by a temperature of each image, by another divergence | – |
+//! | [`gkl`](super::gkl) | differences of the logits of two classes | with class means, two numbers for each pair of classes |
+//! | [`ctkd`](super::ctkd) | softened predictions at a temperature that works against the student | one number that trains |
+//! | [`logit_regression`](super::logit_regression) | the logits themselves | – |
+//! | [`mlkd`](super::mlkd) | predictions at five temperatures, images and classes with each other | a second view of each image through both networks |
+//!
+//! # On the pooled vectors
+//!
+//! | method | what it compares | beside the student |
+//! |---|---|---|
+//! | [`rkd`](super::rkd), [`pkt`](super::pkt) | distances and angles, or how alike images are | – |
+//! | [`cc`](super::cc), [`itrd`](super::itrd) | correlations | embeddings |
+//! | [`crd`](super::crd) | images with a memory of all others | two embeddings, and two memories as long as the training set |
+//! | [`nd`](super::nd) | length and direction towards the class's centre, beside any other method | one pass of the teacher over the training set first |
+//!
+//! # On maps
+//!
+//! | method | which | beside the student |
+//! |---|---|---|
+//! | [`fitnet`](super::fitnet), [`vid`](super::vid), [`ofd`](super::ofd) | one stage or all | an adapter for each |
+//! | [`at`](super::at), [`nst`](super::nst), [`sp`](super::sp) | stages, up to their channels | – |
+//! | [`review`](super::review) | each stage of the teacher beside all deeper ones of the student | a fusion for each level, the most parameters of all |
+//! | [`ab`](super::ab), [`fsp`](super::fsp), [`ft`](super::ft) | stages, in a phase before the training proper | adapters, and the phase's epochs |
+//! | [`sdd`](super::sdd), [`cat_kd`](super::cat_kd) | what the classifiers say of parts of the last map | – |
+//! | [`simkd`](super::simkd) | the last map | a projector and the teacher's classifier, which are deployed |
+//! | [`norm`](super::norm) | the last map, many to one | a branch, folded into the classifier at the end |
+//!
+//! # The next one
+//!
+//! `CONTRIBUTING.md` has the steps; [`fitnet`](super::fitnet) is the file to begin from, or
+//! [`ttm`](super::ttm) for a method on logits. The loss is a pure function in [`crate::loss`] with
+//! laws, finite differences and values of a PyTorch program; the method's file is wiring.
