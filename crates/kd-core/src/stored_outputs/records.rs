@@ -9,6 +9,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use kd_base::atomic;
+
 use crate::seed::split_mix;
 use crate::{Error, Result};
 
@@ -73,19 +75,12 @@ impl Records {
         let there = match Self::open(path, count)? {
             Some(there) => there,
             None => {
-                let folder = path.parent().unwrap_or(Path::new("."));
-                std::fs::create_dir_all(folder).map_err(|e| Error::io(folder, e))?;
-                let mut made = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
-                made.write_all(&Self::header(count, dims)?).map_err(io)?;
-                // Holes take no space.
-                made.as_file().set_len(Self::size(count, dims)).map_err(io)?;
-                match made.persist_noclobber(path) {
-                    Ok(_) => {}
-                    // Another process was first.
-                    Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => {}
-                    Err(e) => return Err(io(e.error)),
-                }
-                Self::open(path, count)?.ok_or_else(|| io(io::ErrorKind::NotFound.into()))?
+                atomic::create_dir(path.parent().unwrap_or(Path::new(".")))?;
+                // Where there are no locks another process may do the same: one of the two writes
+                // to a file that nobody reads, and what it writes is computed again.
+                atomic::write(path, &Self::header(count, dims)?)?;
+                let made = Self::open(path, count)?;
+                made.ok_or_else(|| io(io::ErrorKind::NotFound.into()))?
             }
         };
         if there.dims != dims {
@@ -95,6 +90,13 @@ impl Records {
                 there.dims
             )));
         }
+        // Holes take no space.
+        let size = Self::size(count, dims);
+        let file = there.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.metadata().map_err(io)?.len() < size {
+            file.set_len(size).map_err(io)?;
+        }
+        drop(file);
         Ok(there)
     }
 
