@@ -50,7 +50,8 @@ pub struct TokenBatch {
     /// trained.)
     pub target_in: Tensor,
     /// What it should predict, `target_in` shifted by one, each sentence ending in [`EOS`]: `u32
-    /// [pairs, longest target]`.
+    /// [pairs, longest target]`. On the CPU, wherever the others are: losses read it on the host to
+    /// leave padding out, and reading an accelerator waits for all that it has to do.
     pub target_out: Tensor,
     /// Lengths of the targets, [`EOS`] included.
     pub target_lengths: Vec<usize>,
@@ -170,20 +171,27 @@ impl TokenBatches {
             rows.iter().map(|&row| sentences[row as usize].len() + 1).collect()
         };
         let (source_lengths, target_lengths) = (side(&self.pairs.source), side(&self.pairs.target));
-        let tensor =
-            |sentences: &[Vec<u32>], lengths: &[usize], begin: Option<u32>, end: Option<u32>| {
-                let width = lengths.iter().copied().max().unwrap_or(0);
-                let mut ids = vec![PAD; rows.len() * width];
-                for (out, &row) in ids.chunks_exact_mut(width).zip(rows) {
-                    let sentence = begin.iter().chain(&sentences[row as usize]).chain(&end);
-                    out.iter_mut().zip(sentence).for_each(|(out, &id)| *out = id);
-                }
-                Tensor::from_vec(ids, (rows.len(), width), device)
-            };
+        let tensor = |sentences: &[Vec<u32>],
+                      lengths: &[usize],
+                      [begin, end]: [Option<u32>; 2],
+                      on: &Device| {
+            let width = lengths.iter().copied().max().unwrap_or(0);
+            let mut ids = vec![PAD; rows.len() * width];
+            for (out, &row) in ids.chunks_exact_mut(width).zip(rows) {
+                let sentence = begin.iter().chain(&sentences[row as usize]).chain(&end);
+                out.iter_mut().zip(sentence).for_each(|(out, &id)| *out = id);
+            }
+            Tensor::from_vec(ids, (rows.len(), width), on)
+        };
         Ok(TokenBatch {
-            source: tensor(&self.pairs.source, &source_lengths, None, Some(EOS))?,
-            target_in: tensor(&self.pairs.target, &target_lengths, Some(BOS), None)?,
-            target_out: tensor(&self.pairs.target, &target_lengths, None, Some(EOS))?,
+            source: tensor(&self.pairs.source, &source_lengths, [None, Some(EOS)], device)?,
+            target_in: tensor(&self.pairs.target, &target_lengths, [Some(BOS), None], device)?,
+            target_out: tensor(
+                &self.pairs.target,
+                &target_lengths,
+                [None, Some(EOS)],
+                &Device::Cpu,
+            )?,
             target_tokens: target_lengths.iter().sum(),
             source_lengths,
             target_lengths,

@@ -27,7 +27,7 @@ pub struct CrossEntropySums {
 /// rows i that count, p = softmax(logits).
 ///
 /// * `logits`: `[n, V]`, finite, not probabilities.
-/// * `targets`: u32 `[n]`.
+/// * `targets`: u32 `[n]`, on the logits' device or on the CPU, where they are read without a wait.
 /// * `epsilon`: ε in [0, 1]. With 0 the loss is the plain negative log-likelihood.
 /// * `ignore`: the target of rows that do not count (padding); it may lie outside the vocabulary.
 ///
@@ -38,8 +38,8 @@ pub struct CrossEntropySums {
 /// all others run [`reference::label_smoothed_cross_entropy`].
 ///
 /// Errors: shapes that do not fit, targets that are not u32, ε outside [0, 1], and a target of V or
-/// more that is not `ignore`, naming its index. The check reads the targets on the host, which on
-/// an accelerator waits for them.
+/// more that is not `ignore`, naming its index. The check reads the targets on the host: where they
+/// are on an accelerator, it waits for them.
 ///
 /// Source: C. Szegedy et al., "Rethinking the Inception architecture for computer vision", 2016,
 /// section 7.
