@@ -75,6 +75,12 @@ pub(crate) fn amx() -> bool {
     most() == Kernels::Best && *DETECTED.get_or_init(detected)
 }
 
+/// As above; no other processor has them.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn amx() -> bool {
+    false
+}
+
 /// Whether the processor has tiles of bfloat16.
 #[cfg(target_arch = "x86_64")]
 fn has_tiles() -> bool {

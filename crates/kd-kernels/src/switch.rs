@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use candle_core::{DType, Error, Result, Tensor};
 
+use crate::level::{Level, amx, level};
+
 /// What runs ops on `f32` CPU tensors. A limit on instruction sets is an upper one: a processor
 /// that lacks the named set runs the next below.
 ///
@@ -80,6 +82,26 @@ pub fn set_kernels(kernels: Kernels) {
 /// Whether ops on `f32` CPU tensors run this crate's kernels, on any instruction set.
 pub fn kernels_enabled() -> bool {
     kernels().is_ok_and(|kernels| kernels != Kernels::Off)
+}
+
+/// The instructions that ops run on here, of those that the processor has and [`kernels`] allows:
+/// `portable`, `avx2`, `avx512` or `avx512-amx`, or `off` and a set for the twins, which Candle
+/// computes with its own choice of all that the processor has. Results of two machines may differ
+/// in rounding unless these are the same.
+///
+/// # Errors
+/// As [`kernels`].
+pub fn instructions() -> Result<&'static str> {
+    let off = kernels()? == Kernels::Off;
+    Ok(match (level(), off) {
+        (Level::Portable, false) => "portable",
+        (Level::Avx2, false) => "avx2",
+        (Level::Avx512, false) if amx() => "avx512-amx",
+        (Level::Avx512, false) => "avx512",
+        (Level::Portable, true) => "off-portable",
+        (Level::Avx2, true) => "off-avx2",
+        (Level::Avx512, true) => "off-avx512",
+    })
 }
 
 /// [`kernels`] for code that cannot fail: with an unknown value in the environment, no op gets as

@@ -9,6 +9,7 @@ use kd_kernels::attention::{self, Mask};
 use kd_kernels::dropout::Dropout;
 use kd_kernels::sgd::{SgdConfig, SgdState};
 use kd_kernels::stream::Stream;
+use kd_kernels::switch::instructions;
 use kd_kernels::{Kernels, kernels_enabled, set_kernels};
 use kd_kernels::{cross_entropy, dropout, softened_kl, softmax};
 use kd_kernels::{embedding, feed_forward, layer_norm, residual_add, smoothed_cross_entropy};
@@ -19,8 +20,12 @@ fn with_the_kernels_off_each_op_is_its_twin_and_state_carries_over() {
     let labels = Tensor::new(&[2u32, 0, 7, 9, 1, 1], &Device::Cpu).unwrap();
     let stream = Stream::new(1, 2);
 
+    set_kernels(Kernels::Portable);
+    assert_eq!(instructions().unwrap(), "portable");
     set_kernels(Kernels::Off);
     assert!(!kernels_enabled());
+    // Candle asks the processor itself.
+    assert!(instructions().unwrap().starts_with("off-"));
     assert_eq!(
         bits(&softmax::softmax(&z).unwrap()),
         bits(&softmax::reference::softmax(&z).unwrap())

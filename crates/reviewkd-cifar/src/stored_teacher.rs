@@ -48,7 +48,7 @@ impl FromStr for Views {
 /// # Errors
 /// Bad input that names a row whose teacher says another thing of the same view in another batch.
 pub fn apply(experiments: &mut [Experiment], preset: Preset, views: Option<Views>) -> Result<()> {
-    let Some(Views::Some(views)) = views else { return Ok(()) };
+    let Some(asked) = views else { return Ok(()) };
     for experiment in experiments {
         for row in &mut experiment.rows {
             let learns = row.needs.iter().any(|(role, _)| role == "teacher");
@@ -57,10 +57,17 @@ pub fn apply(experiments: &mut [Experiment], preset: Preset, views: Option<Views
             let Some(examples) = spec.get_mut("examples").and_then(Value::as_table_mut) else {
                 continue;
             };
-            if !learns || epochs <= views.get() || examples.contains_key("views") {
+            let stated = examples.get("views").and_then(Value::as_integer);
+            let views = match (stated, asked) {
+                (Some(stated), _) => usize::try_from(stated).unwrap_or(0),
+                (None, Views::Some(views)) => views.get(),
+                (None, Views::All) => 0,
+            };
+            // 0 stands for as many as epochs.
+            if !learns || views == 0 || epochs <= views {
                 continue;
             }
-            examples.insert("views".to_owned(), Value::Integer(views.get() as i64));
+            examples.insert("views".to_owned(), Value::Integer(views as i64));
             if spec.get("teacher-statistics").and_then(Value::as_str) == Some("batch") {
                 return Err(Error::bad_input(format!(
                     "--store-teacher: {}/{}: expected all or at least its {epochs} epochs, since its teacher normalises with the statistics of each batch, got {views}",
@@ -104,7 +111,8 @@ struct About<'a> {
     batches: Vec<Vec<usize>>,
     seed: u64,
     conv: Precision,
-    kernels: String,
+    /// Other instructions round otherwise.
+    instructions: &'static str,
     device: String,
 }
 
@@ -151,7 +159,7 @@ impl Stores {
             batches,
             seed: seed.0,
             conv: cell.conv,
-            kernels: format!("{:?}", switch::kernels()?),
+            instructions: switch::instructions()?,
             device: device::name(on),
         };
         let views = NonZeroUsize::new(cell.examples.views);

@@ -2,21 +2,18 @@
 //! input.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
-fn run(dir: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reviewkd-cifar"));
-    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/experiments");
-    command.args(arguments).arg("--experiments").arg(experiments).current_dir(dir);
-    // A machine without a network and with an empty cache, whatever the one that runs the test has.
-    command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
-    command.output().expect("the binary starts")
+use crate::start::{self, binary, experiments, output, refused};
+
+fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = binary(dir, arguments);
+    command.arg("--experiments").arg(experiments("experiments"));
+    command
 }
 
 fn succeeds(dir: &Path, arguments: &[&str]) -> String {
-    let output = run(dir, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    start::succeeds(command(dir, arguments)).0
 }
 
 /// The table without its timing column.
@@ -60,10 +57,10 @@ fn an_exported_network_is_imported_again_and_agrees_with_itself() {
         dir.path(),
         &["export", "small/resnet8", "--to", "out.safetensors", "--data", "embedded"],
     );
-    let again = run(
+    let again = output(command(
         dir.path(),
         &["export", "small/resnet8", "--to", "out.safetensors", "--data", "embedded"],
-    );
+    ));
     assert_eq!(again.status.code(), Some(2), "{again:?}");
     let import = [
         "import",
@@ -137,11 +134,8 @@ fn a_checkpoint_of_pytorch_is_imported_and_one_of_another_network_is_refused_by_
         (&["--data", "cifar100"], "HF_HUB_OFFLINE"),
     ];
     for (arguments, expected) in cases {
-        let output = run(dir.path(), arguments);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        let said = refused(command(dir.path(), arguments));
         assert!(said.contains(expected), "{arguments:?}: {said}");
-        assert_eq!(said.trim_end().lines().count(), 1, "{arguments:?}: {said}");
     }
     assert!(!dir.path().join("x.safetensors").exists(), "a refused import leaves nothing");
 }

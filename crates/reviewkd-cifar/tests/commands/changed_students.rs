@@ -2,30 +2,15 @@
 //! exported is the network that is deployed.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
 use candle_core::Device;
 use kd_core::frozen::Saved;
 use kd_core::model::NetworkSpec;
 
-fn run(dir: &Path, arguments: &[&str]) -> Output {
-    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/changed_students");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reviewkd-cifar"));
-    command
-        .args(arguments)
-        .args(["--data", "embedded"])
-        .arg("--experiments")
-        .arg(experiments)
-        .current_dir(dir);
-    // A machine without a network and with an empty cache, whatever the one that runs the test has.
-    command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
-    command.output().expect("the binary starts")
-}
+use crate::start::{self, experiments, on_generated, refused};
 
 fn succeeds(dir: &Path, arguments: &[&str]) -> String {
-    let output = run(dir, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    start::succeeds(on_generated(dir, &experiments("changed_students"), arguments)).0
 }
 
 /// A number of the table.
@@ -109,9 +94,8 @@ fn what_is_deployed_is_counted_evaluated_compared_and_exported() {
         succeeds(dir, &["eval", &cell]).lines().last(),
         succeeds(dir, &["eval", &named]).lines().last()
     );
-    let other = run(dir, &["eval", &format!("resnet8={cell}")]);
-    let said = String::from_utf8_lossy(&other.stderr).into_owned();
-    assert_eq!((other.status.code(), said.lines().count()), (Some(2), 1), "{said}");
+    let named = format!("resnet8={cell}");
+    refused(on_generated(dir, &experiments("changed_students"), &["eval", &named]));
 }
 
 /// The parameters of a network.

@@ -2,10 +2,12 @@
 //! student, kills, and bad input. The tables are the built-in ones.
 
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use image::{Rgb, RgbImage};
+
+use crate::start::{self, binary, output};
 
 /// A folder of pictures of two sizes, `count` in each class of each set; a class is a colour.
 fn pictures(dir: &Path, classes: &[&str], count: u32) {
@@ -25,23 +27,14 @@ fn pictures(dir: &Path, classes: &[&str], count: u32) {
     }
 }
 
-fn binary(dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reviewkd-cifar"));
-    command.args(arguments).current_dir(dir);
-    // A machine without a network and with an empty cache, whatever the one that runs the test has.
-    command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
-    command
-}
-
 fn run(dir: &Path, arguments: &str) -> Output {
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
-    binary(dir, &arguments).output().expect("the binary starts")
+    output(binary(dir, &arguments))
 }
 
 fn succeeds(dir: &Path, arguments: &str) -> String {
-    let output = run(dir, arguments);
-    assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    start::succeeds(binary(dir, &arguments)).0
 }
 
 /// The one line that is said when the command is refused.

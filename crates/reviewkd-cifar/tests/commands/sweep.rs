@@ -2,22 +2,11 @@
 //! its method remembers and wherever its teacher is from.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
 
-fn run(dir: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reviewkd-cifar"));
-    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/distillation");
-    command.args(arguments).args(["--data", "embedded", "--experiments"]).arg(experiments);
-    // A machine without a network and with an empty cache, whatever the one that runs the test has.
-    command.current_dir(dir).env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
-    command.output().expect("the binary starts")
-}
+use crate::start::{self, binary, experiments, on_generated, refused};
 
 fn succeeds(dir: &Path, arguments: &[&str]) -> (String, String) {
-    let output = run(dir, arguments);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{arguments:?}: {said}");
-    (String::from_utf8_lossy(&output.stdout).into_owned(), said)
+    start::succeeds(on_generated(dir, &experiments("distillation"), arguments))
 }
 
 fn cells(dir: &Path) -> Vec<PathBuf> {
@@ -82,19 +71,11 @@ fn a_teacher_that_was_trained_elsewhere_is_said_to_have_seen_the_held_out_images
 #[test]
 fn a_row_that_measures_the_time_of_a_step_has_nothing_to_hold_out() {
     let dir = tempfile::tempdir().expect("a folder");
-    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../experiments");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reviewkd-cifar"));
-    command.args([
-        "sweep",
-        "cost/resnet56-resnet20-kd",
-        "--over",
-        "steps=1,2",
-        "--held-out",
-        "0.1",
-        "--experiments",
-    ]);
-    let output = command.arg(experiments).current_dir(dir.path()).output().expect("it starts");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
+    let mut command = binary(
+        dir.path(),
+        &["sweep", "cost/resnet56-resnet20-kd", "--over", "steps=1,2", "--held-out", "0.1"],
+    );
+    command.arg("--experiments").arg(experiments("../../../experiments"));
+    let said = refused(command);
     assert!(said.contains("cells of kind cost of reviewkd-cifar cannot hold out"), "{said}");
 }

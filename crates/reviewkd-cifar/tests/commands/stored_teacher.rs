@@ -1,39 +1,17 @@
 //! `--store-teacher` as a user runs it, on generated images.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::{Command, Output};
 
-fn run(dir: &Path, experiments: &Path, arguments: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reviewkd-cifar"));
-    command
-        .args(arguments)
-        .args(["--data", "embedded"])
-        .arg("--experiments")
-        .arg(experiments)
-        .current_dir(dir);
-    // A machine without a network and with an empty cache, whatever the one that runs the test has.
-    command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
-    command.output().expect("the binary starts")
-}
+use crate::start::{self, experiments, networks, on_generated, output, refused};
 
 fn succeeds(dir: &Path, experiments: &Path, arguments: &[&str]) {
-    let output = run(dir, experiments, arguments);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// The one line of an error.
-fn refused(dir: &Path, experiments: &Path, arguments: &[&str]) -> String {
-    let output = run(dir, experiments, arguments);
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), message.lines().count()), (Some(2), 1), "{message}");
-    message
+    start::succeeds(on_generated(dir, experiments, arguments));
 }
 
 /// The tests' table of methods, without the rows from `end` on.
 fn methods(dir: &Path, end: &str) -> std::path::PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/distillation/methods.toml");
-    let text = std::fs::read_to_string(tests).expect("the table");
+    let table = experiments("distillation").join("methods.toml");
+    let text = std::fs::read_to_string(table).expect("the table");
     let kept = text.find(end).map_or(&*text, |place| &text[..place]);
     let folder = dir.join("experiments");
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -47,17 +25,6 @@ fn folders(dir: &Path) -> Vec<std::path::PathBuf> {
     paths.retain(|path| path.is_dir());
     paths.sort();
     paths
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().expect("a name").to_string_lossy().into_owned()
-}
-
-/// The bytes of every cell's network.
-fn networks(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let bytes = |cell: &Path| std::fs::read(cell.join("network.safetensors")).expect("a network");
-    let cells = folders(&dir.join("runs/reviewkd-cifar"));
-    cells.iter().map(|cell| (name(cell), bytes(cell))).collect()
 }
 
 /// Where the first row of another method begins.
@@ -114,9 +81,20 @@ fn what_cannot_be_stored_is_refused_before_anything_is_trained() {
             "--store-teacher: methods/review: expected all or at least its 3 epochs, since its teacher normalises with the statistics of each batch, got 2",
         ),
     ] {
-        let message = refused(dir, &experiments, arguments);
+        let message = refused(on_generated(dir, &experiments, arguments));
         assert!(message.contains(part), "{arguments:?}: {message}");
     }
+    // A row that states its views itself.
+    let table = experiments.join("methods.toml");
+    let text = std::fs::read_to_string(&table).expect("the table");
+    let batch = "teacher-statistics = \"batch\"";
+    assert!(text.contains(batch));
+    std::fs::write(&table, text.replacen(batch, &format!("{batch}\nexamples.views = 1"), 1))
+        .expect("written");
+    let message = refused(on_generated(dir, &experiments, &["--store-teacher", "all"]));
+    assert!(message.contains("methods/review: expected all or at least its 3"), "{message}");
+    assert!(message.contains("got 1"), "{message}");
+    start::succeeds(on_generated(dir, &experiments, &["list"]));
     assert!(folders(&dir.join("runs/reviewkd-cifar")).is_empty());
 }
 
@@ -125,7 +103,7 @@ fn the_first_view_shows_that_all_do_not_fit() {
     let dir = tempfile::tempdir().expect("a folder");
     let experiments = methods(dir.path(), CONTRAST);
     let arguments = ["--store-teacher", "2", "--store-limit", "0.0001"];
-    let output = run(dir.path(), &experiments, &arguments);
+    let output = output(on_generated(dir.path(), &experiments, &arguments));
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{message}");
     let last = message.lines().last().unwrap_or_default();

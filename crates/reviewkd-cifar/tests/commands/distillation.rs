@@ -2,44 +2,10 @@
 //! side by side, and what does not fit a pair.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/distillation")
-}
-
-fn binary(experiments: &Path, dir: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_reviewkd-cifar"));
-    command
-        .args(arguments)
-        .args(["--data", "embedded"])
-        .arg("--experiments")
-        .arg(experiments)
-        .current_dir(dir);
-    // A machine without a network and with an empty cache, whatever the one that runs the test has.
-    command.env("HF_HOME", dir.join("hf")).env("HF_HUB_OFFLINE", "1");
-    command
-}
-
-fn succeeds(dir: &Path, arguments: &[&str]) {
-    let output = binary(&folder(), dir, arguments).output().expect("the binary starts");
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// The bytes of every cell's network.
-fn networks(dir: &Path) -> BTreeMap<String, Vec<u8>> {
-    let cells = std::fs::read_dir(dir.join("runs/reviewkd-cifar"))
-        .expect("the runs")
-        .map(|cell| cell.expect("a cell").path());
-    let name = |path: &Path| path.file_name().expect("a name").to_string_lossy().into_owned();
-    cells
-        .map(|cell| {
-            (name(&cell), std::fs::read(cell.join("network.safetensors")).expect("a network"))
-        })
-        .collect()
-}
+use crate::start::{experiments, networks, on_generated, refused, succeeds};
 
 /// When a cell that trains was last saved.
 fn last_save(dir: &Path) -> Option<SystemTime> {
@@ -55,11 +21,12 @@ fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_a
  {
     let (whole, killed) =
         (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
-    succeeds(whole.path(), &["--threads", "1"]);
+    let methods = experiments("distillation");
+    succeeds(on_generated(whole.path(), &methods, &["--threads", "1"]));
     let mut kills = 0;
     loop {
-        let mut command =
-            binary(&folder(), killed.path(), &["--threads", "3", "--save-every", "0"]);
+        let arguments = ["--threads", "3", "--save-every", "0"];
+        let mut command = on_generated(killed.path(), &methods, &arguments);
         let mut child = command
             .stderr(std::process::Stdio::null())
             .stdout(std::process::Stdio::null())
@@ -104,12 +71,9 @@ fn killed_in_any_phase_and_started_again_every_method_ends_with_the_network_of_a
 
 #[test]
 fn cells_of_another_precision_in_the_same_process_do_not_change_a_cell() {
-    let experiments = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/precision");
     let trained = |arguments: &[&str]| {
         let dir = tempfile::tempdir().expect("a folder");
-        let output = binary(&experiments, dir.path(), arguments).output();
-        let output = output.expect("the binary starts");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        succeeds(on_generated(dir.path(), &experiments("precision"), arguments));
         networks(dir.path())
     };
     // Precise, fast, precise: after one another in one process, and each in a process of its own.
@@ -123,15 +87,13 @@ fn cells_of_another_precision_in_the_same_process_do_not_change_a_cell() {
 /// What `list` says where a row of the tests' table is changed.
 fn refusal(from: &str, to: &str) -> String {
     let dir = tempfile::tempdir().expect("a folder");
-    let experiments = dir.path().join("experiments");
-    std::fs::create_dir(&experiments).expect("a folder");
-    let text = std::fs::read_to_string(folder().join("methods.toml")).expect("the table");
+    let changed = dir.path().join("experiments");
+    std::fs::create_dir(&changed).expect("a folder");
+    let table = experiments("distillation").join("methods.toml");
+    let text = std::fs::read_to_string(table).expect("the table");
     assert!(text.contains(from), "{from}");
-    std::fs::write(experiments.join("methods.toml"), text.replacen(from, to, 1)).expect("a file");
-    let output = binary(&experiments, dir.path(), &["list"]).output().expect("the binary starts");
-    let message = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!((output.status.code(), message.lines().count()), (Some(2), 1), "{message}");
-    message
+    std::fs::write(changed.join("methods.toml"), text.replacen(from, to, 1)).expect("a file");
+    refused(on_generated(dir.path(), &changed, &["list"]))
 }
 
 #[test]
