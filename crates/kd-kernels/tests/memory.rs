@@ -1,5 +1,6 @@
 //! Every kernel once, forward and backward: what an interpreter that watches memory (Miri, in
-//! `scripts/check-memory.sh`) can get through. Elsewhere it shows that no result is left unwritten.
+//! `scripts/check-memory.sh`) can get through. Elsewhere it shows that no result is left unwritten,
+//! by a second run.
 
 mod common;
 
@@ -25,7 +26,12 @@ fn check(name: &str, dims: &[&[usize]], f: &dyn Fn(&[Tensor]) -> Result<Tensor>)
     };
     let values = run();
     assert!(values.iter().all(|v| v.is_finite()), "{name}: {values:?}");
-    assert_eq!(values, run(), "{name}");
+    if cfg!(miri) {
+        // It sees by itself what was not written, and takes minutes: say how far it is.
+        eprintln!("{name}");
+    } else {
+        assert_eq!(values, run(), "{name}");
+    }
 }
 
 #[test]
