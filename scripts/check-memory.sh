@@ -70,7 +70,7 @@ for check in "${checks[@]}"; do
         # Miri has no instruction sets, so that it takes the portable kernels. crossbeam's deques turn integers into pointers, its threads are
         # alive when main ends, and its lists go from a field to the whole, which tree borrows allow and stacked borrows do not.
         MIRIFLAGS="-Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks -Zmiri-disable-isolation" \
-            cargo "+$nightly" miri test --locked -p kd-kernels --test memory
+            cargo "+$nightly" miri test --locked -p kd-kernels --test memory -- --nocapture
         # Readers of files; kd-core has nothing unsafe of its own in them.
         MIRIFLAGS="-Zmiri-disable-isolation" cargo "+$nightly" miri test --locked -p kd-core --lib -- data::page_headers torch_checkpoint
         ;;
