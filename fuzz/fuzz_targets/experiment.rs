@@ -47,7 +47,12 @@ fuzz_target!(init: kd_fuzz::start(seeds), |bytes: &[u8]| kd_fuzz::run(|| {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     match parse("input.toml", "input", text) {
         Ok(experiment) => {
-            let data = DataIdentity { dataset: "d".into(), fingerprint: "f".into(), note: None };
+            let data = DataIdentity {
+                dataset: "d".into(),
+                fingerprint: "f".into(),
+                note: None,
+                comparable: false,
+            };
             for preset in Preset::ALL {
                 let _ = expand(&ExpandRequest {
                     paper: "paper",
