@@ -50,7 +50,8 @@ export CUDARC_CUDA_VERSION=13000 CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90} CARGO_
 # The stub of the driver has no symbols.
 export RUSTFLAGS="-C link-arg=-Wl,--unresolved-symbols=ignore-all"
 programs=(hinton-mnist reviewkd-cifar weight-distill kd-recipes bench-steps)
-features=$(printf '%s/cuda,%s/cudnn,' $(printf '%s %s ' $(for p in "${programs[@]}"; do echo "$p $p"; done)))
-cargo "${command[@]}" --locked $(printf -- '-p %s ' "${programs[@]}") --features "${features%,}"
-cargo "${command[@]}" --locked -p kd-kernels --features cuda,cudnn --test on_device
+crates=("${programs[@]}" kd-kernels)
+features=$(printf '%s/cuda,' "${crates[@]}")$(printf '%s/cudnn,' "${crates[@]}")
+# One command: with other packages Candle has other features, and its CUDA kernels would be compiled again.
+cargo "${command[@]}" --locked $(printf -- '-p %s ' "${crates[@]}") --features "${features%,}" --bins --test on_device
 echo "cargo ${command[*]}: ${programs[*]} and the test of every op, with cuda and cudnn, compute capability $CUDA_COMPUTE_CAP"
