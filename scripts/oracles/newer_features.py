@@ -3,7 +3,7 @@
     python scripts/oracles/newer_features.py    writes crates/kd-core/tests/golden/newer_features.json
 
 Written naively, with loops over images and cells where the formula has a sum over them, so that it shares no trick with the code it checks.
-`cases` are losses; `itrd` and `nd` terms of methods with adapters, as in method_adapters.py; `heads` resnet8 with another head, as in
+`cases` are losses; `alignments` of classes' features; `itrd`, `nd` and `wkd_f` terms of methods with adapters, as in method_adapters.py; `heads` resnet8 with another head, as in
 cifar_networks.py, and `simkd` and `norm` the gradients of all its parameters by those methods' losses.
 """
 
@@ -264,8 +264,53 @@ def norm_cases():
     return [case(n_to_one, s, Input((2, 3, side, side), 0.53, 0.4)) for s, side in ((small, 4), (small, 8), (wide, 8))]
 
 
+def gaussian_distances(s, t, grid, part):
+    """Cell by cell, the means or the standard deviations over the pixels."""
+    side, total = s.shape[2] // grid, 0
+    for i in range(grid):
+        for j in range(grid):
+            rows, columns = slice(i * side, (i + 1) * side), slice(j * side, (j + 1) * side)
+            x, y = (z[:, :, rows, columns].flatten(2) for z in (s, t))
+            if part == "means":
+                total = total + (x.mean(2) - y.mean(2)).pow(2).sum()
+            else:
+                total = total + ((x.var(2) + 1e-5).sqrt() - (y.var(2) + 1e-5).sqrt()).pow(2).sum()
+    return total / (grid**2 * len(s))
+
+
+def gaussian():
+    fs, ft = Input((4, 6, 8, 8), 0.013, 0.2), Input((4, 6, 8, 8), 0.017, 0.9)
+    small = Input((3, 5, 4, 4), 0.37, 0.2), Input((3, 5, 4, 4), 0.53, 0.9)
+    return [case(gaussian_distances, s, t, grid=grid, part=part) for part in ("means", "deviations") for s, t, grid in ((fs, ft, 1), (fs, ft, 4), (*small, 1), (*small, 2))]
+
+
+def alignments():
+    """Linear centred kernel alignment of classes of 7 features and 30 vectors each, from centred kernels; the first and third are alike."""
+    waves = [Input((7, 30), *numbers) for numbers in ((0.31, 0.2), (0.53, 0.9, 3.0), (0.312, 0.1, 2.0), (1.7, 0.4))]
+    h = torch.eye(30, dtype=torch.float64) - 1 / 30
+
+    def hsic(x, y):
+        return torch.trace(x.t() @ x @ h @ (y.t() @ y) @ h)
+
+    xs = [wave.value for wave in waves]
+    rows = [[(hsic(x, y) / (hsic(x, x) * hsic(y, y)).sqrt()).item() for y in xs] for x in xs]
+    return {"inputs": [wave.spec for wave in waves], "rows": rows}
+
+
+def wkd_f():
+    """Both distances of the last stage behind a convolution, a batch-norm and a ReLU, to the teacher's, which is rectified."""
+    (cs, side), (ct, _) = STUDENT[-1], TEACHER[-1]
+    leaves = {"student.stage3": leaf(features("student.stage3", (cs, side, side)))}
+    for name, shape in (("0.weight", (ct, cs, 1, 1)), ("0.bias", (ct,)), ("1.weight", (ct,)), ("1.bias", (ct,))):
+        leaves[f"method.features.{name}"] = leaf(formula(f"method.features.{name}", shape))
+    x, w, b, gain, shift = leaves.values()
+    s = F.relu(F.batch_norm(F.conv2d(x, w, b), None, None, gain, shift, training=True, eps=1e-5))
+    t = F.relu(features("teacher.stage3", (ct, side, side)))
+    return record(sum(gaussian_distances(s, t, 2, part) for part in ("means", "deviations")), leaves)
+
+
 def main():
-    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd() + norm_cases() + multi_level(), "itrd": itrd_terms(), "nd": nd_terms(), "heads": heads(), "simkd": simkd(), "norm": norm(), "mlkd": mlkd(), "mlkd_ls": mlkd(standardised=True, temperatures=(2.0, 3.0, 5.0, 2.0, 6.0))}
+    golden = {"torch": torch.__version__, "cases": itrd() + sdd() + cat_kd() + nd() + norm_cases() + multi_level() + gaussian(), "alignments": alignments(), "itrd": itrd_terms(), "nd": nd_terms(), "wkd_f": wkd_f(), "heads": heads(), "simkd": simkd(), "norm": norm(), "mlkd": mlkd(), "mlkd_ls": mlkd(standardised=True, temperatures=(2.0, 3.0, 5.0, 2.0, 6.0))}
     OUT.write_text(json.dumps(golden, separators=(",", ":")) + "\n")
 
 

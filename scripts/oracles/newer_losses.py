@@ -170,6 +170,33 @@ def learnt_temperature(s, t, theta, least, span):
     return (temperature**2 * torch.stack([kl(*row) for row in zip(p, q)]).mean()).sum()
 
 
+def transport(s, t, wave, labels, temperature, regularisation, iterations, costs=None):
+    """Image by image, with the true class cut out of logits and costs; `costs` where they are no formula of `wave`."""
+    costs = 1 - (-wave.abs()).exp() if costs is None else costs
+    total = 0
+    for i, y in enumerate(labels):
+        others = [c for c in range(s.shape[1]) if c != y]
+        cost = costs[others][:, others]
+        kernel = (-cost / regularisation).exp()
+        p, q = F.softmax(s[i, others] / temperature, 0), F.softmax(t[i, others] / temperature, 0)
+        u = torch.full_like(p, 1 / len(others))
+        for _ in range(iterations):
+            v = q / (kernel.t() @ u + 1e-8)
+            u = p / (kernel @ v + 1e-8)
+        total = total + (torch.diag(u) @ kernel @ torch.diag(v) * cost).sum()
+    return total / len(labels)
+
+
+def gram_direction(s, t, ridge):
+    def gram(z):
+        z = torch.stack([row / row.norm() for row in z])
+        return z @ z.t()
+
+    gaps = (gram(s) - gram(t)) / s.shape[1]
+    inverse = torch.linalg.inv(torch.cov(gaps.t()) + ridge * torch.eye(len(s), dtype=s.dtype))
+    return torch.stack([(d @ inverse @ d).sqrt() for d in gaps]).mean()
+
+
 def main():
     zs, zt = Input((4, 10), 0.7, 0.1, 3.0), Input((4, 10), 1.3, 0.5, 4.0)
     wide_s, wide_t = Input((7, 13), 0.9, 0.4, 5.0), Input((7, 13), 0.53, 0.2, 8.0)
@@ -197,6 +224,16 @@ def main():
         cases += [case(entropy_weighted_kl, s, t, temperature=4.0, entropy_temperature=3.0, bound=x) for x in bounds]
     theta = Input((1,), 0.0, math.pi / 2)
     cases += [case(learnt_temperature, s, t, theta, trained=(0, 2), least=1.0, span=x) for s, t, _ in two for x in (20.0, 5.0)]
+    # Costs that differ by direction, and those of which the value is known.
+    steps = torch.arange(10, dtype=torch.float64)
+    known = 1 - (-(steps[:, None] - steps[None]).abs() / 10).exp() + 1e-8
+    options = {"regularisation": 0.05, "iterations": 10}
+    cases += [case(transport, zs, zt, Input((1,), 0.0, 0.0), labels=labels, temperature=8.0, costs=known, **options)]
+    for s, t, y in two:
+        k = s.value.shape[1]
+        cases += [case(transport, s, t, Input((k, k), 0.83, 0.2, 0.9), labels=y, temperature=x, **options) for x in (8.0, 1.0)]
+    cases += [case(transport, zs, zt, Input((10, 10), 0.83, 0.2, 0.9), labels=labels, temperature=4.0, regularisation=0.2, iterations=3)]
+    cases += [case(gram_direction, s, t, ridge=x) for s, t, _ in two for x in (0.1, 0.001)]
     OUT.write_text(json.dumps({"torch": torch.__version__, "cases": cases}, separators=(",", ":")) + "\n")
 
 

@@ -5,6 +5,7 @@
 //! place to look for a loss.
 
 pub mod activation_boundary;
+pub mod alignment;
 pub mod alpha_beta;
 pub mod attention;
 pub mod cells;
@@ -15,6 +16,8 @@ pub mod decoupled;
 pub mod divergences;
 pub mod entropy_weights;
 pub mod factor_transfer;
+pub mod gaussian;
+pub mod gram_direction;
 pub mod hierarchical_context;
 pub mod hint;
 pub mod information_theoretic;
@@ -40,6 +43,7 @@ pub mod standardisation;
 #[cfg(test)]
 mod testing;
 pub mod transformed_teacher;
+pub mod transport;
 pub mod variational;
 
 pub use activation_boundary::activation_boundary;
@@ -49,6 +53,8 @@ pub use class_activation::class_activation;
 pub use correlation::correlation_congruence;
 pub use decoupled::decoupled;
 pub use factor_transfer::factor_transfer;
+pub use gaussian::gaussian_distances;
+pub use gram_direction::gram_direction;
 pub use hierarchical_context::hierarchical_context;
 pub use hint::hint;
 pub use kd_kernels::cross_entropy::cross_entropy;
@@ -66,4 +72,5 @@ pub use soft_cross_entropy::soft_cross_entropy;
 pub use solution_flow::solution_flow;
 pub use standardisation::{normalised_temperature, standardised};
 pub use transformed_teacher::{transformed_teacher, weighted_transformed_teacher};
+pub use transport::transport_of_others;
 pub use variational::variational_information;

@@ -33,7 +33,7 @@ pub fn labels(case: &Value) -> Result<Tensor> {
 }
 
 /// The tensor that the oracle's `Input` describes.
-fn input(spec: &Value) -> Result<Tensor> {
+pub fn input(spec: &Value) -> Result<Tensor> {
     let dims = sizes(&spec["shape"]);
     let number = |name: &str| spec[name].as_f64().expect("a number");
     let (a, b, scale) = (number("a"), number("b"), number("scale"));

@@ -1,15 +1,17 @@
 //! Losses of the newer methods on features against PyTorch's values and gradients in
 //! `../golden/newer_features.json`, which `scripts/oracles/newer_features.py` writes.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
+use kd_core::loss::alignment::class_alignments;
 use kd_core::loss::cells::{cell_logits, over_cells};
 use kd_core::loss::multi_level::{batch_correlation, class_correlation};
 use kd_core::loss::{
-    class_activation, decoupled, information_theoretic, n_to_one, norm_and_direction, softened_kl,
+    class_activation, decoupled, gaussian_distances, information_theoretic, n_to_one,
+    norm_and_direction, softened_kl,
 };
 use serde_json::Value;
 
-use super::golden_cases::{agree, first_values_are, labels, numbers, option};
+use super::golden_cases::{agree, first_values_are, input, labels, numbers, option};
 
 pub(super) fn golden() -> Value {
     serde_json::from_str(include_str!("../golden/newer_features.json"))
@@ -49,13 +51,17 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
         "n_to_one" => n_to_one(&xs[0], &xs[1]),
         "class_correlation" => class_correlation(&xs[0], &xs[1], number("temperature")),
         "batch_correlation" => batch_correlation(&xs[0], &xs[1], number("temperature")),
+        "gaussian_distances" => {
+            let [means, deviations] = gaussian_distances(&xs[0], &xs[1], number("grid") as usize)?;
+            Ok(if case["options"]["part"] == "means" { means } else { deviations })
+        }
         other => panic!("{other}: no such loss"),
     }
 }
 
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
-    agree(&golden(), 26, ours)
+    agree(&golden(), 42, ours)
 }
 
 /// The value of the first case of each loss is known from a program in numpy too.
@@ -69,6 +75,27 @@ fn the_oracle_agrees_with_values_that_were_computed_without_pytorch() {
         ("norm_and_direction", 0.9720850186862035),
         ("class_correlation", 0.01565409524514482),
         ("batch_correlation", 0.001397686106166899),
+        ("gaussian_distances", 5.606938578168311),
     ];
-    first_values_are(&golden(), 1e-12, &known);
+    let mut golden = golden();
+    first_values_are(&golden, 1e-12, &known);
+    let cases = golden["cases"].as_array_mut().expect("cases");
+    cases.retain(|case| case["options"]["part"] == "deviations");
+    first_values_are(&golden, 1e-12, &[("gaussian_distances", 0.09047167412195113)]);
+}
+
+#[test]
+fn alignments_of_classes_are_those_of_centred_kernels() -> Result<()> {
+    let golden = &golden()["alignments"];
+    let inputs = golden["inputs"].as_array().expect("inputs");
+    let rows = golden["rows"].as_array().expect("rows");
+    for (dtype, eps) in [(DType::F64, 1e-12), (DType::F32, 1e-5)] {
+        let classes = inputs.iter().map(|spec| input(spec)?.to_dtype(dtype));
+        let found = class_alignments(classes.collect::<Result<_>>()?)?;
+        assert_eq!(found.len(), rows.len());
+        for (found, expected) in found.iter().flatten().zip(rows.iter().flat_map(numbers)) {
+            assert!((found - expected).abs() < eps, "{dtype:?}: {found}, expected {expected}");
+        }
+    }
+    Ok(())
 }

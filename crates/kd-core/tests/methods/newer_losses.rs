@@ -1,7 +1,7 @@
 //! Losses on logits of newer methods against PyTorch's values and gradients in
 //! `../golden/newer_losses.json`, which `scripts/oracles/newer_losses.py` writes.
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor};
 use kd_core::loss;
 use kd_core::loss::decoupled::{non_target_class, target_class};
 use kd_core::loss::entropy_weights::{entropy_weights, weighted_softened_kl};
@@ -11,9 +11,10 @@ use kd_core::loss::normalised::{other_classes, trusted_labels};
 use kd_core::loss::pearson::{inter_class, intra_class};
 use kd_core::loss::refined::{masked_correlation, sample_confidence};
 use kd_core::loss::standardised;
+use kd_core::loss::transport::{Sinkhorn, transport_of_others};
 use serde_json::Value;
 
-use super::golden_cases::{agree, first_values_are, labels, option};
+use super::golden_cases::{agree, first_values_are, labels, numbers, option};
 
 fn golden() -> Value {
     serde_json::from_str(include_str!("../golden/newer_losses.json"))
@@ -61,13 +62,27 @@ fn ours(case: &Value, xs: &[Tensor]) -> Result<Tensor> {
             let sigmoid = (xs[2].neg()?.exp()? + 1.)?.recip()?;
             softened_kl_at(s, t, &sigmoid.affine(number("span"), number("least"))?)
         }
+        "transport" => {
+            let costs = match &case["options"]["costs"] {
+                Value::Null => (xs[2].abs()?.neg()?.exp()?.neg()? + 1.)?,
+                rows => {
+                    let rows = rows.as_array().expect("rows");
+                    let all: Vec<f64> = rows.iter().flat_map(numbers).collect();
+                    Tensor::from_vec(all, (rows.len(), rows.len()), &Device::Cpu)?
+                }
+            };
+            let iterations = number("iterations") as usize;
+            let sinkhorn = Sinkhorn { regularisation: number("regularisation"), iterations };
+            transport_of_others(s, t, &labels(case)?, &costs, temperature(), sinkhorn)
+        }
+        "gram_direction" => loss::gram_direction(s, t, number("ridge")),
         other => panic!("{other}: no such loss"),
     }
 }
 
 #[test]
 fn values_and_gradients_are_those_of_pytorch() -> Result<()> {
-    agree(&golden(), 50, ours)
+    agree(&golden(), 82, ours)
 }
 
 /// The value of the first case of each loss is known from the official programs too.
@@ -92,6 +107,8 @@ fn the_oracle_agrees_with_the_values_of_the_reference_programs() {
             ("trusted_labels", 0.1947720524925115),
             ("other_classes", 3.911197463380592),
             ("alpha_beta", 0.2648071525002401),
+            ("transport", 0.04935903296999752),
+            ("gram_direction", 0.2186058298692729),
         ],
     );
     // This one's program adds 1e-10 in its logarithms.
