@@ -34,6 +34,7 @@
 //! | [`ttm`](super::ttm), [`norm_kd`](super::norm_kd), [`abkd`](super::abkd) | predictions, by a power, by a temperature of each image, by another divergence | – |
 //! | [`gkl`](super::gkl) | differences of the logits of two classes | with class means, two numbers for each pair of classes |
 //! | [`ctkd`](super::ctkd) | softened predictions at a temperature that works against the student | one number that trains |
+//! | [`wkd_l`](super::wkd_l) | the true class, and what it costs to bring the others from one to the other, by how alike the teacher sees them | one pass of the teacher over the training set first, whose maps are kept until it ends, and one number for each pair of classes |
 //! | [`logit_regression`](super::logit_regression) | the logits themselves | – |
 //! | [`mlkd`](super::mlkd) | predictions at five temperatures, images and classes with each other | a second view of each image through both networks |
 //!
@@ -56,6 +57,7 @@
 //! | [`ab`](super::ab), [`fsp`](super::fsp), [`ft`](super::ft) | stages, in a phase before the training proper | adapters, and the phase's epochs |
 //! | [`sdd`](super::sdd), [`cat_kd`](super::cat_kd) | what the classifiers say of parts of the last map | – |
 //! | [`simkd`](super::simkd) | the last map | a projector and the teacher's classifier, which are deployed |
+//! | [`wkd_f`](super::wkd_f) | means and deviations of the last map's channels; [`wkd_l`](super::wkd_l) can have them too | an adapter |
 //! | [`norm`](super::norm) | the last map, many to one | a branch, folded into the classifier at the end |
 //!
 //! # The next one

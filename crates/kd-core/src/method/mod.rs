@@ -14,11 +14,13 @@ pub mod at;
 pub mod cat_kd;
 pub mod cc;
 pub mod choosing;
+mod class_costs;
 mod class_means;
 mod classified;
 pub mod crd;
 pub mod cross_stage;
 pub mod ctkd;
+mod decay;
 pub mod dist;
 pub mod dkd;
 mod entropy_weights;
@@ -54,6 +56,8 @@ pub mod sp;
 mod stages;
 pub mod ttm;
 pub mod vid;
+pub mod wkd_f;
+pub mod wkd_l;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +65,7 @@ use crate::Result;
 use crate::model::{Model, NetworkSpec};
 
 pub use anchored::{Anchored, check_penalty};
+pub use decay::Decay;
 pub use entropy_weights::{EntropyBound, EntropyWeights};
 pub use interface::{
     Context, Distillation, PREFIX, Pull, Recipe, SecondView, Step, Teaching, Term, Wants,
@@ -186,4 +191,8 @@ methods! {
     Ttm(ttm),
     /// Ahn et al. 2019, variational information distillation. See [`vid`].
     Vid(vid),
+    /// Lv, Yang and Li 2024, features as normal distributions. See [`wkd_f`].
+    WkdF(wkd_f),
+    /// Lv, Yang and Li 2024, transport between classes. See [`wkd_l`].
+    WkdL(wkd_l),
 }

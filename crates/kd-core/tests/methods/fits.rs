@@ -7,11 +7,11 @@ use kd_core::method::{
 use kd_core::params::Params;
 use kd_core::{Result, Seed};
 
-use super::{Pair, on_logits, specs};
+use super::{Pair, on_logits, specs, wkd};
 
 /// The methods on features and those on logits alone.
 fn all() -> Vec<MethodSpec> {
-    [specs(), on_logits::specs()].concat()
+    [specs(), on_logits::specs(), wkd::specs()].concat()
 }
 
 /// The error of building this method for the pair.

@@ -23,6 +23,7 @@ mod simkd_student;
 mod student_gradients;
 mod transfer_losses;
 mod wiring;
+mod wkd;
 
 use candle_core::{Device, Tensor};
 use candle_nn::VarBuilder;
