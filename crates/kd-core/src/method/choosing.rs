@@ -19,7 +19,7 @@
 //! - **Few images of a class in a batch, or very small batches**: not the methods that compare the
 //!   images of a batch with each other ([`sp`](super::sp), [`cc`](super::cc), [`rkd`](super::rkd),
 //!   [`pkt`](super::pkt), [`dist`](super::dist), [`luminet`](super::luminet),
-//!   [`itrd`](super::itrd), [`mlkd`](super::mlkd)).
+//!   [`itrd`](super::itrd), [`mlkd`](super::mlkd), [`skd`](super::skd)).
 //!
 //! # On logits
 //!
@@ -35,6 +35,7 @@
 //! | [`gkl`](super::gkl) | differences of the logits of two classes | with class means, two numbers for each pair of classes |
 //! | [`ctkd`](super::ctkd) | softened predictions at a temperature that works against the student | one number that trains |
 //! | [`wkd_l`](super::wkd_l) | the true class, and what it costs to bring the others from one to the other, by how alike the teacher sees them | one pass of the teacher over the training set first, whose maps are kept until it ends, and one number for each pair of classes |
+//! | [`skd`](super::skd) | softened predictions, and which images are alike | a system of equations as large as the batch, on the CPU |
 //! | [`logit_regression`](super::logit_regression) | the logits themselves | – |
 //! | [`mlkd`](super::mlkd) | predictions at five temperatures, images and classes with each other | a second view of each image through both networks |
 //!

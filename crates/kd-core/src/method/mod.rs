@@ -51,6 +51,7 @@ pub mod rkd;
 pub mod rld;
 pub mod sdd;
 pub mod simkd;
+pub mod skd;
 pub mod soft_targets;
 pub mod sp;
 mod stages;
@@ -183,6 +184,8 @@ methods! {
     Sdd(sdd),
     /// Chen et al. 2022, the reused teacher classifier. See [`simkd`].
     Simkd(simkd),
+    /// Streamlined knowledge distillation, 2026. See [`skd`].
+    Skd(skd),
     /// Hinton, Vinyals and Dean 2015. See [`soft_targets`].
     SoftTargets(soft_targets),
     /// Tung and Mori 2019, similarity-preserving distillation. See [`sp`].

@@ -11,7 +11,7 @@ use super::{Pair, on_logits, specs, wkd};
 
 /// The methods on features and those on logits alone.
 fn all() -> Vec<MethodSpec> {
-    [specs(), on_logits::specs(), wkd::specs()].concat()
+    [specs(), on_logits::specs(), wkd::specs(), vec![on_logits::spec(on_logits::SKD)]].concat()
 }
 
 /// The error of building this method for the pair.

@@ -101,6 +101,9 @@ pub fn specs() -> Vec<MethodSpec> {
     KNOWN.iter().map(|known| spec(&format!("{}{joined}", known.toml))).collect()
 }
 
+/// Soft targets and the direction of the gap, which are not joined with other soft targets.
+pub const SKD: &str = "kind = 'skd'\ntemperature = 4.0\nridge = 0.1\nsoft-weight = 0.9\ndirection-weight = 0.8\nhard-weight = 0.1\n";
+
 /// Checks names, weights and values of a method's terms in the second epoch, at the golden logits.
 #[track_caller]
 pub fn terms_are(toml: &str, expected: &[(&str, f64, f64)]) -> Result<()> {
@@ -168,6 +171,14 @@ fn temperatures_in_proportion_to_the_spread_have_the_value_of_pytorch() -> Resul
 }
 
 #[test]
+fn soft_targets_and_the_direction_of_the_gap_count_by_the_shares_of_what_the_teacher_is_unsure_of()
+-> Result<()> {
+    // Half of the images and half of the classes.
+    let (soft, direction) = (SOFT / 2., 0.2186058298692729 / 2.);
+    terms_are(SKD, &[("hard", 0.1, HARD), ("soft", 0.9, soft), ("direction", 0.8, direction)])
+}
+
+#[test]
 fn a_choice_that_is_not_made_is_not_written() {
     for text in [
         "kind = \"soft-targets\"\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\n",
@@ -200,6 +211,7 @@ fn a_teacher_of_other_classes_is_refused() -> Result<()> {
 #[test]
 fn own_terms_reach_every_weight_of_a_student() -> Result<()> {
     let more = [
+        SKD,
         "kind = 'norm-kd'\ntemperature = 2.0\nsoft-weight = 0.9\nhard-weight = 0.1\n",
         "kind = 'ctkd'\nleast-temperature = 1.0\nspan = 20.0\nstart = 1.0\nreversal-epochs = 10\nsoft-weight = 0.9\nhard-weight = 0.1\n",
         "kind = 'soft-targets'\ntemperature = 4.0\nsoft-weight = 0.9\nhard-weight = 0.1\nstandardised = true\nentropy-weights = { temperature = 3.0, bound = 'log-classes' }\n",
@@ -258,8 +270,15 @@ fn hyper_parameters_outside_their_domain_are_refused_by_name() {
         ("nkd", "target-weight = 1.0", "target-weight = nan", "method.target-weight: "),
         ("abkd", "alpha = 0.8", "alpha = 0.0", "method.alpha: "),
         ("abkd", "beta = 0.3", "beta = nan", "method.beta: "),
+        ("skd", "ridge = 0.1", "ridge = 0.0", "method.ridge: expected a number from 1e-6 to 1e6"),
+        ("skd", "direction-weight = 0.8", "direction-weight = -1.0", "method.direction-weight: "),
+        ("skd", "soft-weight = 0.9", "soft-weight = nan", "soft-weight NaN"),
+        ("skd", "temperature = 4.0", "temperature = 0.0", "temperature"),
     ] {
-        let spec = change(known(kind), from, to);
+        let spec = match kind {
+            "skd" => self::spec(&SKD.replacen(from, to, 1)),
+            _ => change(known(kind), from, to),
+        };
         let Err(error) = spec.check() else { panic!("{spec:?}") };
         assert!(error.is_bad_input() && error.to_string().contains(part), "{error}");
     }
