@@ -92,7 +92,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
-    let machine = Machine::start(options)?;
+    let computes = !matches!(&arguments.command, Some(Command::Shared(c)) if !c.computes());
+    let machine = Machine::start(options, computes)?;
     let request = mnist::MnistRequest::new(options.data.parse()?, options.data_dir.clone());
     let paper = HintonMnist::new(request, machine);
     let adjust = |experiments: &mut Vec<Experiment>| omit::apply(experiments, &arguments.omit);

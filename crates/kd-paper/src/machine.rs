@@ -18,16 +18,19 @@ pub struct Machine {
 
 impl Machine {
     /// What the command line asks for, with the threads that it asks for started. To be called
-    /// once, before anything computes.
+    /// once, before anything computes. A command that does not compute, as one that submits jobs to
+    /// other machines, needs no device of its own: it gets the CPU.
     ///
     /// # Errors
-    /// Bad input when there is no such device, the threads have been started already, or the
-    /// environment asks for kernels that there are not.
-    pub fn start(options: &Options) -> Result<Self> {
+    /// Bad input when this build knows no such device, or, for a command that computes, the machine
+    /// has none; when the threads have been started already, or the environment asks for kernels
+    /// that there are not.
+    pub fn start(options: &Options, computes: bool) -> Result<Self> {
         process::check_environment()?;
         options.start_threads()?;
+        device::check_build(options.device)?;
         Ok(Self {
-            device: device::open(options.device)?,
+            device: if computes { device::open(options.device)? } else { Device::Cpu },
             save_every: Duration::from_secs(options.save_every),
         })
     }

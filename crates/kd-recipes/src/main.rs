@@ -90,7 +90,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
-    let machine = Machine::start(options)?;
+    let computes = !matches!(&arguments.command, Some(Command::Shared(c)) if !c.computes());
+    let machine = Machine::start(options, computes)?;
     let sets = Set::named(&options.data, options.data_dir.is_some())?;
     match &arguments.command {
         None => each_set(&cli::Command::default(), &sets, options, &machine),

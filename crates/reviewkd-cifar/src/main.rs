@@ -124,7 +124,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
-    let machine = Machine::start(options)?;
+    let computes = !matches!(&arguments.command, Some(Command::Shared(c)) if !c.computes());
+    let machine = Machine::start(options, computes)?;
     let request = data::Request::read(&options.data, options.data_dir.as_deref())?;
     let stores = arguments
         .store_teacher

@@ -96,7 +96,8 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<()> {
     let options = &arguments.options;
-    let machine = Machine::start(options)?;
+    let computes = !matches!(&arguments.command, Some(Command::Shared(c)) if !c.computes());
+    let machine = Machine::start(options, computes)?;
     let mut request = bitext::BitextRequest::new(options.data.parse()?, options.data_dir.clone());
     request.languages = arguments.languages.clone();
     request.train_limit = arguments.train_pairs;

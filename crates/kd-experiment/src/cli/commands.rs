@@ -102,6 +102,11 @@ impl Command {
         }
     }
 
+    /// Whether it computes cells here: the others list, show, draw, or have other machines compute.
+    pub fn computes(&self) -> bool {
+        matches!(self, Self::Run { .. } | Self::Sweep(_))
+    }
+
     /// The data that the command is for, where it says so.
     fn expected_data(&self) -> Option<&str> {
         match self {
