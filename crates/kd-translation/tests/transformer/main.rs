@@ -10,6 +10,7 @@ mod generator_start;
 mod pytorch;
 mod search;
 mod training;
+mod word_distillation;
 
 use std::collections::BTreeMap;
 

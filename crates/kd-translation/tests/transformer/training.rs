@@ -1,5 +1,4 @@
-//! Training on sentence pairs: accumulation, resumption, threads, distillation, and what is
-//! refused.
+//! Training on sentence pairs: accumulation, resumption, threads, and what is refused.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,12 +21,12 @@ use super::{close_in_norm, drawn, formula, norm, spec, stack, words};
 
 const VOCABULARY: usize = 300;
 
-fn network(dropout: f64) -> TransformerSpec {
+pub fn network(dropout: f64) -> TransformerSpec {
     let plain = spec(VOCABULARY, VOCABULARY, stack(2, 32, 64), stack(2, 32, 64));
     TransformerSpec { dropout, attention_dropout: dropout, relu_dropout: dropout, ..plain }
 }
 
-fn recipe(updates: usize, updates_per_epoch: usize) -> TranslationSpec {
+pub fn recipe(updates: usize, updates_per_epoch: usize) -> TranslationSpec {
     TranslationSpec {
         updates,
         updates_per_epoch,
@@ -50,7 +49,7 @@ fn recipe(updates: usize, updates_per_epoch: usize) -> TranslationSpec {
 }
 
 /// Forty pairs of one to twelve words.
-fn text(tokens: usize) -> Result<TokenBatches> {
+pub fn text(tokens: usize) -> Result<TokenBatches> {
     let side = |name: &str, by: usize| {
         (0..40).map(|i| words(1 + (by * i) % 12, VOCABULARY, &format!("{name} {i}"))).collect()
     };
@@ -60,7 +59,7 @@ fn text(tokens: usize) -> Result<TokenBatches> {
     )?)
 }
 
-fn task<'a>(
+pub fn task<'a>(
     learner: Learner<'a>,
     params: &'a Params,
     teacher: Option<WordDistillation<'a>>,
@@ -79,7 +78,7 @@ fn task<'a>(
     })
 }
 
-fn by_name(params: &Params, gradients: &Gradients) -> BTreeMap<String, Tensor> {
+pub fn by_name(params: &Params, gradients: &Gradients) -> BTreeMap<String, Tensor> {
     params
         .named()
         .into_iter()
@@ -87,7 +86,7 @@ fn by_name(params: &Params, gradients: &Gradients) -> BTreeMap<String, Tensor> {
         .collect()
 }
 
-fn draws(epoch: usize, step: usize) -> StepSeed {
+pub fn draws(epoch: usize, step: usize) -> StepSeed {
     StepSeed { seed: Seed(3), epoch, step }
 }
 
@@ -340,65 +339,6 @@ fn a_loss_that_is_not_finite_stops_the_run_naming_term_epoch_and_step_before_it_
         Err(Error::NonFinite { epoch: 3, step: 4, .. }) => Ok(()),
         other => panic!("expected a refusal, got {:?}", other.map(|(_, terms)| terms)),
     }
-}
-
-#[test]
-fn a_student_that_agrees_with_its_teacher_learns_from_the_words_alone_at_their_weight() -> Result<()>
-{
-    let (params, network) = drawn(&network(0.), 1)?;
-    let teacher = build_frozen(params.snapshot()?, &Device::Cpu, |vb| {
-        Transformer::new(&self::network(0.), vb)
-    })?;
-    let (text, recipe) = (text(120)?, recipe(4, 4));
-    let hard = task(Learner::Network(&network), &params, None, &text, &recipe)?;
-    let (wanted, hard_terms) = hard.gradients(&hard.batch(draws(0, 1))?, draws(0, 1))?;
-    let (wanted, hard_terms) = (by_name(&params, &wanted), hard_terms.read()?);
-    for weight in [0.3, 1.] {
-        let distillation = Some(WordDistillation { teacher: &teacher, weight });
-        let task = task(Learner::Network(&network), &params, distillation, &text, &recipe)?;
-        let (found, terms) = task.gradients(&task.batch(draws(0, 1))?, draws(0, 1))?;
-        let terms = terms.read()?;
-        assert!(
-            (terms[0].value - hard_terms[0].value).abs() < 1e-5
-                && (terms[0].weight, terms[1].weight) == (1. - weight, weight)
-        );
-        let found = by_name(&params, &found);
-        assert_eq!(found.len(), wanted.len());
-        for (name, gradient) in &wanted {
-            let size = norm(&wanted[&name.replace("k_proj.bias", "k_proj.weight")])?;
-            close_in_norm(
-                &found[name],
-                &(gradient * (1. - weight))?,
-                size,
-                1e-5,
-                &format!("α = {weight}, {name}"),
-            )?;
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn a_teacher_that_disagrees_is_learnt_from_as_its_weight_says() -> Result<()> {
-    let (params, network) = drawn(&network(0.), 1)?;
-    let teacher = drawn(&self::network(0.), 2)?.1;
-    let (text, recipe) = (text(120)?, recipe(4, 4));
-    let gradients = |weight: Option<f64>| -> Result<BTreeMap<String, Tensor>> {
-        let distillation = weight.map(|weight| WordDistillation { teacher: &teacher, weight });
-        let task = task(Learner::Network(&network), &params, distillation, &text, &recipe)?;
-        Ok(by_name(&params, &task.gradients(&task.batch(draws(0, 0))?, draws(0, 0))?.0))
-    };
-    let (hard, soft, mixed) = (gradients(None)?, gradients(Some(1.))?, gradients(Some(0.3))?);
-    for (name, mixed) in &mixed {
-        let size = norm(&hard[&name.replace("k_proj.bias", "k_proj.weight")])?;
-        let expected = ((&hard[name] * 0.7)? + (&soft[name] * 0.3)?)?;
-        close_in_norm(mixed, &expected, size, 1e-5, name)?;
-    }
-    assert!(
-        norm(&(&hard["decoder.layers.0.fc1.weight"] - &soft["decoder.layers.0.fc1.weight"])?)?
-            > 1e-3
-    );
-    Ok(())
 }
 
 #[test]

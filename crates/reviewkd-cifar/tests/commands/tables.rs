@@ -38,6 +38,10 @@ fn table(dir: &Path) -> String {
     text.lines().map(without).collect::<Vec<_>>().join("\n")
 }
 
+/// Exports the network of the tests' one row.
+const EXPORT: [&str; 6] =
+    ["export", "small/resnet8", "--to", "out.safetensors", "--data", "embedded"];
+
 #[test]
 fn threads_do_not_change_the_table_and_the_precision_of_convolutions_names_another_cell() {
     let (one, three) =
@@ -53,14 +57,8 @@ fn threads_do_not_change_the_table_and_the_precision_of_convolutions_names_anoth
 fn an_exported_network_is_imported_again_and_agrees_with_itself() {
     let dir = tempfile::tempdir().expect("a folder");
     succeeds(dir.path(), &["--data", "embedded"]);
-    succeeds(
-        dir.path(),
-        &["export", "small/resnet8", "--to", "out.safetensors", "--data", "embedded"],
-    );
-    let again = output(command(
-        dir.path(),
-        &["export", "small/resnet8", "--to", "out.safetensors", "--data", "embedded"],
-    ));
+    succeeds(dir.path(), &EXPORT);
+    let again = output(command(dir.path(), &EXPORT));
     assert_eq!(again.status.code(), Some(2), "{again:?}");
     let import = [
         "import",
@@ -87,10 +85,7 @@ fn a_checkpoint_of_pytorch_is_imported_and_one_of_another_network_is_refused_by_
     std::fs::write(at("broken.pth"), b"PK\x03\x04 and no more").expect("a file");
     std::fs::write(at("text.pth"), "not a checkpoint").expect("a file");
     succeeds(dir.path(), &["--data", "embedded"]);
-    succeeds(
-        dir.path(),
-        &["export", "small/resnet8", "--to", "out.safetensors", "--data", "embedded"],
-    );
+    succeeds(dir.path(), &EXPORT);
     let (broken, text) = (at("broken.pth"), at("text.pth"));
     let cases: [(&[&str], &str); 10] = [
         (&["import", &broken, "--arch", "resnet8"], "broken.pth"),
