@@ -1,7 +1,8 @@
 //! `cost`: what a training step of a method takes, beside a step of its student alone.
 //!
 //! Both run on random images that are ready in memory, by turns, so that a machine whose speed
-//! changes changes it for both: the time of a dense step does not depend on its values.
+//! changes changes it for both: the time of a dense step does not depend on its values, as long as
+//! they are finite. So that they are, the teacher's running statistics settle on such images first.
 //!
 //! Metrics: `step-milliseconds`, the median of the method's steps (teacher, student, adapters,
 //! loss, backward pass and optimiser); `alone-milliseconds`, that of the student with hard targets;
@@ -14,7 +15,7 @@ use candle_core::{Device, Tensor};
 use kd_core::data::StrongView;
 use kd_core::frozen::{Frozen, Teacher};
 use kd_core::method::{Context, Distillation, MethodSpec, PREFIX, Recipe, hard_targets};
-use kd_core::model::{Model, NetworkSpec};
+use kd_core::model::{Mode, Model, NetworkSpec};
 use kd_core::params::Params;
 use kd_core::seed::StepSeed;
 use kd_core::train::{Batch, Examples, Fit, Optimizer, Schedule, TrainSpec};
@@ -35,6 +36,13 @@ pub const METRICS: [&str; 5] = [
 
 /// The classes of CIFAR-100.
 const CLASSES: usize = 100;
+
+/// Forward passes that a teacher's running statistics settle in: each moves them by a tenth, so
+/// that 0.9^40 = 1.5 % of where they began is left.
+const SETTLING: usize = 40;
+
+/// Images of such a pass.
+const SETTLING_IMAGES: usize = 16;
 
 /// Times the steps of `cell`.
 ///
@@ -136,11 +144,18 @@ impl Side {
     }
 }
 
-/// The teacher, with initial weights.
+/// The teacher, with initial weights and the running statistics that random images give it. With
+/// those that it begins with, its values grow from block to block: those of `resnet56` are too
+/// large for the losses that multiply them with each other, as `cc`'s.
 fn teacher(cell: &CostCell, seed: Seed, device: &Device) -> Result<Teacher> {
     let spec = NetworkSpec::from_name(&cell.teacher, CLASSES)?;
     let (params, vb) = Params::seeded(seed, device);
-    spec.build(vb)?;
+    let model = spec.build_with(cell.conv.into(), vb)?;
+    for pass in 0..SETTLING {
+        let draws = StepSeed { seed, epoch: 0, step: pass };
+        let images = normal_images(SETTLING_IMAGES, draws, "cost.settling", device)?;
+        model.forward(&images, &[], Mode::Train(draws))?;
+    }
     let build = |vb| spec.build_with(cell.conv.into(), vb);
     let frozen = Frozen::build(params.snapshot()?, device, build)?;
     Ok(match cell.teacher_statistics {
@@ -158,12 +173,11 @@ impl RandomImages {
     fn new(cell: &CostCell, seed: Seed, device: &Device) -> Result<Self> {
         let size = cell.batch_size;
         let batch = |part: usize| {
-            let mut values = vec![0f32; size * 3 * 32 * 32];
-            seed.stream("cost.images", 0, part).fill_normal(0, &mut values);
+            let draws = StepSeed { seed, epoch: 0, step: part };
             let numbers: Vec<u32> = (part * size..(part + 1) * size).map(|i| i as u32).collect();
             let labels: Vec<u32> = numbers.iter().map(|i| i % CLASSES as u32).collect();
             Ok(Batch {
-                inputs: Tensor::from_vec(values, (size, 3, 32, 32), device)?,
+                inputs: normal_images(size, draws, "cost.images", device)?,
                 labels: Tensor::new(labels, device)?,
                 numbers,
                 teacher_logits: None,
@@ -171,6 +185,13 @@ impl RandomImages {
         };
         Ok(Self((0..(cell.images / size).min(4)).map(batch).collect::<Result<_>>()?))
     }
+}
+
+/// Images of normal numbers.
+fn normal_images(count: usize, draws: StepSeed, purpose: &str, device: &Device) -> Result<Tensor> {
+    let mut values = vec![0f32; count * 3 * 32 * 32];
+    draws.stream(purpose).fill_normal(0, &mut values);
+    Ok(Tensor::from_vec(values, (count, 3, 32, 32), device)?)
 }
 
 impl Examples for RandomImages {
@@ -193,5 +214,37 @@ impl Examples for RandomImages {
         _device: &Device,
     ) -> Result<Tensor> {
         Ok(self.0[(rows[0] as usize + 1) % self.0.len()].inputs.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deep_teachers_values_are_of_the_size_of_a_trained_ones() -> Result<()> {
+        let cell: CostCell = toml::from_str(
+            r#"
+            student = "resnet20"
+            teacher = "resnet56"
+            teacher-statistics = "running"
+            conv = "fast"
+            batch-size = 8
+            images = 8
+            warm-up-steps = 0
+            steps = 1
+            learning-rate = 1e-6
+            method = { kind = "cc", weight = 0.02, width = 128, hard-weight = 1.0 }
+            optimizer = { kind = "sgd", momentum = 0.9, nesterov = true, weight-decay = 0.0005 }
+            "#,
+        )
+        .expect("a cell");
+        let (seed, device) = (Seed(1), Device::Cpu);
+        let images = RandomImages::new(&cell, seed, &device)?;
+        let teacher = teacher(&cell, seed, &device)?;
+        let taps = teacher.model().forward(&images.0[0].inputs, &["pooled"], Mode::Evaluate)?.taps;
+        let largest = taps[0].abs()?.max_all()?.to_scalar::<f32>()?;
+        assert!((0.1..100.).contains(&largest), "pooled: {largest}");
+        Ok(())
     }
 }
