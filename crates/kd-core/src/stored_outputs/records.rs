@@ -11,11 +11,11 @@ use std::sync::{Mutex, PoisonError};
 
 use kd_base::atomic;
 
-use crate::seed::split_mix;
 use crate::{Error, Result};
 
-/// The first bytes of a file, with a version.
-const MAGIC: [u8; 8] = *b"kd-rec 1";
+/// The first bytes of a file, with a version. Values stand in it as in memory: where numbers have
+/// their bytes in the other order, so have these.
+const MAGIC: [u8; 8] = u64::from_le_bytes(*b"kd-rec 2").to_ne_bytes();
 /// Sides that a shape may have.
 const MAX_RANK: usize = 5;
 /// Magic, number of records, rank, sides.
@@ -115,24 +115,23 @@ impl Records {
     /// # Errors
     /// When the file cannot be read.
     pub fn read(&self, numbers: &[u32]) -> Result<Option<Vec<f32>>> {
-        let length = self.record();
-        let mut values = Vec::with_capacity(numbers.len() * (length - CHECK) / 4);
-        let mut bytes = vec![0; length];
+        let each = self.values();
+        // Read straight to where they stay: taps of a batch are some megabytes.
+        let mut values = vec![0f32; numbers.len() * each];
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        for &number in numbers {
+        for (place, &number) in numbers.iter().enumerate() {
+            let payload = bytemuck::cast_slice_mut(&mut values[place * each..(place + 1) * each]);
+            let mut check = [0; CHECK];
             self.seek(&mut file, number)?;
-            match file.read_exact(&mut bytes) {
+            match file.read_exact(payload).and_then(|()| file.read_exact(&mut check)) {
                 Ok(()) => {}
                 // Cut off.
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
                 Err(e) => return Err(Error::io(&self.path, e)),
             }
-            let (payload, check) = bytes.split_at(length - CHECK);
-            if check != checksum(number, payload).to_le_bytes() {
+            if check != checksum(number, payload) {
                 return Ok(None);
             }
-            let value = |b: &[u8]| f32::from_le_bytes([b[0], b[1], b[2], b[3]]);
-            values.extend(payload.chunks_exact(4).map(value));
         }
         Ok(Some(values))
     }
@@ -142,25 +141,27 @@ impl Records {
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, numbers: &[u32], values: &[f32]) -> Result<()> {
-        let length = self.record();
-        let each = (length - CHECK) / 4;
-        let mut bytes = Vec::with_capacity(length);
+        let each = self.values();
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         for (place, &number) in numbers.iter().enumerate() {
-            bytes.clear();
-            let values = &values[place * each..(place + 1) * each];
-            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
-            let check = checksum(number, &bytes);
-            bytes.extend(check.to_le_bytes());
+            let payload = bytemuck::cast_slice(&values[place * each..(place + 1) * each]);
+            let check = checksum(number, payload);
             self.seek(&mut file, number)?;
-            file.write_all(&bytes).map_err(|e| Error::io(&self.path, e))?;
+            // The checksum last: until it is there, the record is missing.
+            let written = file.write_all(payload).and_then(|()| file.write_all(&check));
+            written.map_err(|e| Error::io(&self.path, e))?;
         }
         Ok(())
     }
 
+    /// The values of a record.
+    fn values(&self) -> usize {
+        self.dims.iter().product()
+    }
+
     /// The bytes of a record.
     fn record(&self) -> usize {
-        4 * self.dims.iter().product::<usize>() + CHECK
+        4 * self.values() + CHECK
     }
 
     fn seek(&self, file: &mut File, number: u32) -> Result<()> {
@@ -195,17 +196,11 @@ impl Records {
     }
 }
 
-/// A checksum of a record, never that of a hole.
-fn checksum(number: u32, payload: &[u8]) -> u64 {
-    let words = payload.chunks(8).map(|chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        u64::from_le_bytes(word)
-    });
-    let mixed = words.fold(split_mix(u64::from(number) + 1), |sum, word| {
-        (sum ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29)
-    });
-    split_mix(mixed).max(1)
+/// What stands behind a record: its CRC-32, and its number counted from 1, so that neither a hole
+/// nor a record from another place is taken for this one.
+fn checksum(number: u32, payload: &[u8]) -> [u8; CHECK] {
+    let word = ((u64::from(number) + 1) << 32) | u64::from(crc32fast::hash(payload));
+    word.to_le_bytes()
 }
 
 #[cfg(test)]
