@@ -151,7 +151,12 @@ fn teacher(cell: &CostCell, seed: Seed, device: &Device) -> Result<Teacher> {
     let spec = NetworkSpec::from_name(&cell.teacher, CLASSES)?;
     let (params, vb) = Params::seeded(seed, device);
     let model = spec.build_with(cell.conv.into(), vb)?;
-    for pass in 0..SETTLING {
+    // Nobody looks at the running statistics of a teacher that normalises by the batch.
+    let passes = match cell.teacher_statistics {
+        TeacherStatistics::Running => SETTLING,
+        TeacherStatistics::Batch => 0,
+    };
+    for pass in 0..passes {
         let draws = StepSeed { seed, epoch: 0, step: pass };
         let images = normal_images(SETTLING_IMAGES, draws, "cost.settling", device)?;
         model.forward(&images, &[], Mode::Train(draws))?;
