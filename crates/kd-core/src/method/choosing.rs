@@ -64,8 +64,8 @@
 //!
 //! Measured from ResNet56 to ResNet20 with 128 images on two cores: the time over that of a step of
 //! the student alone, and the most memory (table `cost` in `results/reviewkd-cifar`). A teacher that
-//! runs beside its student is most of it: of the 1.7 of [`soft_targets`](super::soft_targets), 0.7.
-//! [`stored_outputs`](crate::stored_outputs) spare it for methods on logits.
+//! runs beside its student is most of what is added: the 0.7 of the 1.7 of
+//! [`soft_targets`](super::soft_targets). [`stored_outputs`](crate::stored_outputs) spare it.
 //!
 //! | method | time | MiB |
 //! |---|---|---|
