@@ -6,6 +6,13 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 venv=$here/.venv
 
+# Help is no reason to install PyTorch.
+for argument in "$@"; do
+    if [[ $argument == -h || $argument == --help ]]; then
+        exec python3 "$here/compare.py" --help
+    fi
+done
+
 python=${BENCH_PYTHON:-}
 if [[ -z $python ]]; then
     python=$venv/bin/python
